@@ -53,7 +53,10 @@ struct Stream {
 impl Hybi {
     /// The state of a connection that was just opened; `deflate` says whether permessage-deflate was agreed.
     pub fn new(deflate: bool) -> Hybi {
-        Hybi { deflate, ..Hybi::default() }
+        Hybi {
+            deflate,
+            ..Hybi::default()
+        }
     }
 
     /// Echoes every whole frame in `buf[input]`, in place.
@@ -62,7 +65,12 @@ impl Hybi {
     /// four bytes shorter than a client's, so a lone frame is not moved and later ones slide left. It may start up to
     /// [`frame::HEADER_MAX`] bytes before `input`, and needs four spare bytes behind it.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let mut echo = Echo { buf, at: input.start, end: input.end, reply: 0..0 };
+        let mut echo = Echo {
+            buf,
+            at: input.start,
+            end: input.end,
+            reply: 0..0,
+        };
         let result = loop {
             match self.step(&mut echo, limits) {
                 Ok(Step::Next) => {}
@@ -76,7 +84,13 @@ impl Hybi {
         };
         let ended = result.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            news: result,
+            ended,
+            again: false,
+        }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -84,7 +98,9 @@ impl Hybi {
     /// `false`: they only lengthen an unfinished frame and may simply be kept. Text is checked ahead of time, so a
     /// fault in it is worth acting on at once.
     pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
-        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else { return true };
+        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else {
+            return true;
+        };
         let have = carried.len() + fresh.len() - header.size;
         if have as u64 >= header.len || header.len > WHOLE_MAX as u64 {
             return true;
@@ -173,17 +189,17 @@ impl Hybi {
         let payload = echo.push_frame(header, first);
         if kind == Message::Text {
             let ahead = std::mem::take(&mut self.ahead) as usize;
-            let payload = &echo.buf[payload];
+            let payload = &echo.buf[payload.clone()];
             let is_text = self.utf8.feed(&payload[ahead..]).is_ok() && !(header.fin && !self.utf8.may_end());
             if !is_text {
                 echo.reply = before;
                 return Err(Fail::Utf8);
             }
-            if payload == b"quit" && header.fin && header.opcode == Opcode::Text {
-                echo.reply = before;
-                echo.push_close(&close::frame(close::NORMAL));
-                return Ok(Step::Closed(News::Quit));
-            }
+        }
+        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+            echo.reply = before;
+            echo.push_close(&close::frame(close::NORMAL));
+            return Ok(Step::Closed(News::Quit));
         }
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
@@ -201,7 +217,12 @@ impl Hybi {
 
     /// A frame whose payload has not all arrived: a large one is cut through from its first byte of payload on, any
     /// other is left for the carry, its text checked as far as it goes.
-    fn wait_or_cut_through(&mut self, echo: &mut Echo, header: &FrameHeader, have: usize) -> Result<Step, Fail> {
+    fn wait_or_cut_through(
+        &mut self,
+        echo: &mut Echo,
+        header: &FrameHeader,
+        have: usize,
+    ) -> Result<Step, Fail> {
         if have == 0 || header.opcode.is_control() {
             return Ok(Step::Wait);
         }
@@ -210,8 +231,10 @@ impl Hybi {
             if kind == Message::Text {
                 let body = echo.at + header.size;
                 let ahead = self.ahead as usize;
-                let good =
-                    self.check_ahead(&echo.buf[body + ahead..echo.end], mask::advance(header.key, ahead));
+                let good = self.check_ahead(
+                    &echo.buf[body + ahead..echo.end],
+                    mask::advance(header.key, ahead),
+                );
                 self.ahead = have as u32;
                 if !good {
                     return Err(Fail::Utf8);
@@ -252,7 +275,9 @@ impl Hybi {
 
     /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
     fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Fail> {
-        let Some(stream) = &mut self.stream else { return Ok(Step::Next) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Next);
+        };
         let have = ((echo.end - echo.at) as u64).min(stream.left) as usize;
         if have == 0 {
             return Ok(Step::Wait);
@@ -266,7 +291,11 @@ impl Hybi {
             if !is_text {
                 return Err(Fail::Utf8);
             }
-            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
+            echo.open_frame(
+                piece.start,
+                frame::first_byte(fin, false, stream.opcode),
+                have as u64,
+            );
             stream.opcode = Opcode::Continuation;
         }
         echo.push_plain(piece);
@@ -277,6 +306,18 @@ impl Hybi {
             self.stream = None;
         }
         Ok(Step::Next)
+    }
+}
+
+/// Whether a whole text message asks to be closed.
+///
+/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
+/// code, with or without the final bit.
+fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
+    if is_compressed {
+        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
+    } else {
+        payload == b"quit"
     }
 }
 
