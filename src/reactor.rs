@@ -118,7 +118,7 @@ impl<K: Kernel> Reactor<K> {
         self.accept();
         Ok(match self.stop {
             Stop::No => true,
-            Stop::By(last) => self.connections.len() > 0 && self.now < last,
+            Stop::By(last) => !self.connections.is_empty() && self.now < last,
             Stop::Now => false,
         })
     }

@@ -188,13 +188,13 @@ impl<S: Stream> Connection<S> {
             let progress =
                 self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
             input.start += progress.consumed;
-            if let Some(News::Joins { name, opened }) = &progress.news {
-                if self.join(name, id, *opened, &mut bench.boards, now).is_err() {
-                    self.session.turn_away(&mut bench.letter);
-                    self.report(&News::Refused(Refusal::BoardFull));
-                    self.send(&bench.letter)?;
-                    return self.end(now);
-                }
+            if let Some(News::Joins { name, opened }) = &progress.news
+                && self.join(name, id, *opened, &mut bench.boards, now).is_err()
+            {
+                self.session.turn_away(&mut bench.letter);
+                self.report(&News::Refused(Refusal::BoardFull));
+                self.send(&bench.letter)?;
+                return self.end(now);
             }
             match progress.reply {
                 Reply::Letter => self.send(&bench.letter)?,
