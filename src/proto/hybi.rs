@@ -1,6 +1,7 @@
 //! The echo itself, for hybi-07 to RFC 6455: frames in, the same frames out, in the same buffer.
 
 use super::close;
+use super::echo::Echo;
 use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask::{self, Key};
@@ -53,7 +54,10 @@ struct Stream {
 impl Hybi {
     /// The state of a connection that was just opened; `deflate` says whether permessage-deflate was agreed.
     pub fn new(deflate: bool) -> Hybi {
-        Hybi { deflate, ..Hybi::default() }
+        Hybi {
+            deflate,
+            ..Hybi::default()
+        }
     }
 
     /// Echoes every whole frame in `buf[input]`, in place.
@@ -62,21 +66,32 @@ impl Hybi {
     /// four bytes shorter than a client's, so a lone frame is not moved and later ones slide left. It may start up to
     /// [`frame::HEADER_MAX`] bytes before `input`, and needs four spare bytes behind it.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let mut echo = Echo { buf, at: input.start, end: input.end, reply: 0..0 };
+        let mut echo = Echo {
+            buf,
+            at: input.start,
+            end: input.end,
+            reply: 0..0,
+        };
         let result = loop {
             match self.step(&mut echo, limits) {
                 Ok(Step::Next) => {}
                 Ok(Step::Wait) => break None,
                 Ok(Step::Closed(news)) => break Some(news),
                 Err(fail) => {
-                    echo.push_close(&close::frame(fail.code()));
+                    echo.push_last(&close::frame(fail.code()));
                     break Some(News::Failed(fail));
                 }
             }
         };
         let ended = result.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            news: result,
+            ended,
+            again: false,
+        }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -84,7 +99,9 @@ impl Hybi {
     /// `false`: they only lengthen an unfinished frame and may simply be kept. Text is checked ahead of time, so a
     /// fault in it is worth acting on at once.
     pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
-        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else { return true };
+        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else {
+            return true;
+        };
         let have = carried.len() + fresh.len() - header.size;
         if have as u64 >= header.len || header.len > WHOLE_MAX as u64 {
             return true;
@@ -133,7 +150,7 @@ impl Hybi {
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
             Opcode::Pong => echo.at += header.size + header.len as usize,
-            Opcode::Close => return answer_close(echo, &header),
+            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(News::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
@@ -173,17 +190,17 @@ impl Hybi {
         let payload = echo.push_frame(header, first);
         if kind == Message::Text {
             let ahead = std::mem::take(&mut self.ahead) as usize;
-            let payload = &echo.buf[payload];
+            let payload = &echo.buf[payload.clone()];
             let is_text = self.utf8.feed(&payload[ahead..]).is_ok() && !(header.fin && !self.utf8.may_end());
             if !is_text {
                 echo.reply = before;
                 return Err(Fail::Utf8);
             }
-            if payload == b"quit" && header.fin && header.opcode == Opcode::Text {
-                echo.reply = before;
-                echo.push_close(&close::frame(close::NORMAL));
-                return Ok(Step::Closed(News::Quit));
-            }
+        }
+        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+            echo.reply = before;
+            echo.push_last(&close::frame(close::NORMAL));
+            return Ok(Step::Closed(News::Quit));
         }
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
@@ -201,7 +218,12 @@ impl Hybi {
 
     /// A frame whose payload has not all arrived: a large one is cut through from its first byte of payload on, any
     /// other is left for the carry, its text checked as far as it goes.
-    fn wait_or_cut_through(&mut self, echo: &mut Echo, header: &FrameHeader, have: usize) -> Result<Step, Fail> {
+    fn wait_or_cut_through(
+        &mut self,
+        echo: &mut Echo,
+        header: &FrameHeader,
+        have: usize,
+    ) -> Result<Step, Fail> {
         if have == 0 || header.opcode.is_control() {
             return Ok(Step::Wait);
         }
@@ -210,8 +232,10 @@ impl Hybi {
             if kind == Message::Text {
                 let body = echo.at + header.size;
                 let ahead = self.ahead as usize;
-                let good =
-                    self.check_ahead(&echo.buf[body + ahead..echo.end], mask::advance(header.key, ahead));
+                let good = self.check_ahead(
+                    &echo.buf[body + ahead..echo.end],
+                    mask::advance(header.key, ahead),
+                );
                 self.ahead = have as u32;
                 if !good {
                     return Err(Fail::Utf8);
@@ -252,7 +276,9 @@ impl Hybi {
 
     /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
     fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Fail> {
-        let Some(stream) = &mut self.stream else { return Ok(Step::Next) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Next);
+        };
         let have = ((echo.end - echo.at) as u64).min(stream.left) as usize;
         if have == 0 {
             return Ok(Step::Wait);
@@ -266,7 +292,11 @@ impl Hybi {
             if !is_text {
                 return Err(Fail::Utf8);
             }
-            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
+            echo.open_frame(
+                piece.start,
+                frame::first_byte(fin, false, stream.opcode),
+                have as u64,
+            );
             stream.opcode = Opcode::Continuation;
         }
         echo.push_plain(piece);
@@ -280,16 +310,15 @@ impl Hybi {
     }
 }
 
-/// Code and reason come back as they were; nothing after a Close is looked at.
-fn answer_close(echo: &mut Echo, header: &FrameHeader) -> Result<Step, Fail> {
-    let before = echo.reply.clone();
-    let body = echo.push_frame(header, frame::first_byte(true, false, Opcode::Close));
-    match close::check(&echo.buf[body]) {
-        Ok(code) => Ok(Step::Closed(News::Closed(code))),
-        Err(fail) => {
-            echo.reply = before;
-            Err(fail)
-        }
+/// Whether a whole text message asks to be closed.
+///
+/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
+/// code, with or without the final bit.
+fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
+    if is_compressed {
+        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
+    } else {
+        payload == b"quit"
     }
 }
 
@@ -298,62 +327,4 @@ enum Step {
     /// What is left is the beginning of something; more bytes are needed.
     Wait,
     Closed(News),
-}
-
-/// One read's bytes and the reply that grows over them.
-///
-/// `reply.end <= at <= end`, and nothing in `at..end` has been touched.
-struct Echo<'a> {
-    buf: &'a mut [u8],
-    at: usize,
-    end: usize,
-    reply: Range<usize>,
-}
-
-impl Echo<'_> {
-    /// Consumes the whole frame at `at` and appends it, unmasked, with `first` as its first byte; where its payload is.
-    #[inline]
-    fn push_frame(&mut self, header: &FrameHeader, first: u8) -> Range<usize> {
-        let body = self.at + header.size;
-        let len = header.len as usize;
-        self.open_frame(body, first, header.len);
-        let payload = self.push_plain(body..body + len);
-        mask::unmask(&mut self.buf[payload.clone()], header.key);
-        self.at = body + len;
-        payload
-    }
-
-    /// Appends a header; the first one of a reply right in front of its payload at `body`.
-    #[inline]
-    fn open_frame(&mut self, body: usize, first: u8, len: u64) {
-        let size = frame::reply_size(len);
-        if self.reply.is_empty() {
-            self.reply = body - size..body - size;
-        }
-        frame::write_header(&mut self.buf[self.reply.end..], first, len);
-        self.reply.end += size;
-    }
-
-    /// Appends payload that lies at `from` or further right; where it lies then.
-    #[inline]
-    fn push_plain(&mut self, from: Range<usize>) -> Range<usize> {
-        if self.reply.is_empty() {
-            self.reply = from.start..from.start;
-        }
-        let to = self.reply.end..self.reply.end + from.len();
-        if to.start != from.start {
-            self.buf.copy_within(from, to.start);
-        }
-        self.reply.end = to.end;
-        to
-    }
-
-    /// Appends a Close frame of our own; whatever input is left under it no longer matters.
-    fn push_close(&mut self, close: &[u8; 4]) {
-        if self.reply.is_empty() {
-            self.reply = self.at..self.at;
-        }
-        self.buf[self.reply.end..self.reply.end + close.len()].copy_from_slice(close);
-        self.reply.end += close.len();
-    }
 }
