@@ -1,0 +1,339 @@
+//! The command line.
+
+use crate::log::Level;
+use crate::proto::handshake::Paths;
+use argh::FromArgs;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Where echo is served unless told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8087);
+/// Where Flash players ask first.
+const POLICY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 843);
+
+/// What the server is asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub listen: Vec<SocketAddr>,
+    pub policy: Policy,
+    pub echo_paths: Paths,
+    /// `None`: as many as there are descriptors for.
+    pub max_connections: Option<usize>,
+    pub max_message: u64,
+    pub handshake_timeout: Duration,
+    pub idle_timeout: Option<Duration>,
+    pub ping_interval: Option<Duration>,
+    pub origins: Vec<String>,
+    pub deflate: bool,
+    pub level: Level,
+}
+
+/// The Flash policy listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    Off,
+    /// Where Flash asks by default; the server does without if that cannot be had.
+    IfPossible(SocketAddr),
+    /// Where the user asked for it.
+    At(SocketAddr),
+}
+
+/// What the command line comes to.
+#[derive(Debug)]
+pub enum Command {
+    Serve(Options),
+    /// Text for stdout, and a good end.
+    Print(String),
+}
+
+/// A WebSocket echo server. Echoes on / and /echo, for versions 13, 8 and 7; GET / in a browser gives a test page.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+struct Arguments {
+    /// listen for clients at ADDR:PORT, IPv6 in brackets, port 0 for any free one; may be repeated (default 0.0.0.0:8087, or port $PORT)
+    #[argh(option, arg_name = "addr:port", from_str_fn(address))]
+    listen: Vec<SocketAddr>,
+    /// serve the Flash socket policy at ADDR:PORT, or `off` (default 0.0.0.0:843, if that can be bound)
+    #[argh(option, arg_name = "addr:port", from_str_fn(policy))]
+    policy: Option<Policy>,
+    /// echo on this path, `*` for any; may be repeated (default / and /echo)
+    #[argh(option, arg_name = "path", from_str_fn(path))]
+    echo_path: Vec<String>,
+    /// hold at most this many clients at once; further ones wait (default: what the descriptor limit allows)
+    #[argh(option, arg_name = "n", from_str_fn(count))]
+    max_connections: Option<usize>,
+    /// close with 1009 a message of more bytes than this, 0 for no limit (default 64 MiB)
+    #[argh(option, arg_name = "bytes", default = "64 << 20", from_str_fn(bytes))]
+    max_message: u64,
+    /// drop a client that has not finished its handshake after this long (default 10)
+    #[argh(
+        option,
+        arg_name = "secs",
+        default = "Duration::from_secs(10)",
+        from_str_fn(seconds_above_zero)
+    )]
+    handshake_timeout: Duration,
+    /// close with 1001 a client that has sent nothing for this long, 0 for never (default 0)
+    #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
+    idle_timeout: Duration,
+    /// ping a client that has sent nothing for this long, and drop it if as much time passes again; 0 for never (default 0)
+    #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
+    ping_interval: Duration,
+    /// let only this Origin connect, exactly; may be repeated (default: any)
+    #[argh(option, arg_name = "origin")]
+    origin: Vec<String>,
+    /// do not agree to permessage-deflate
+    #[argh(switch)]
+    no_deflate: bool,
+    /// write this much to stderr: off, error, info or debug (default info)
+    #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
+    log_level: Level,
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+}
+
+/// What each option takes, for whoever gave it something else.
+const TAKES: &[(&str, &str)] = &[
+    (
+        "--listen",
+        "an address and port such as 127.0.0.1:8087 or [::]:8087",
+    ),
+    ("--policy", "an address and port such as 0.0.0.0:843, or off"),
+    ("--echo-path", "a path that begins with a slash, or *"),
+    ("--max-connections", "a number from 1"),
+    ("--max-message", "a number of bytes, 0 for no limit"),
+    ("--handshake-timeout", "a number of seconds above 0"),
+    ("--idle-timeout", "a number of seconds, 0 for never"),
+    ("--ping-interval", "a number of seconds, 0 for never"),
+    ("--origin", "an Origin such as https://example.com"),
+    ("--log-level", "off, error, info or debug"),
+];
+
+/// Reads the arguments (without the program's name) and `$PORT`.
+///
+/// # Errors
+/// One line that names the option and what it takes.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    port: Option<OsString>,
+) -> Result<Command, String> {
+    let words = words(arguments)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let arguments = match Arguments::from_args(&["wsecho"], &words) {
+        Ok(arguments) => arguments,
+        Err(early) if early.status.is_ok() => return Ok(Command::Print(early.output)),
+        Err(early) => return Err(explain(&early.output, &words)),
+    };
+    if arguments.version {
+        return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    let listen = if arguments.listen.is_empty() {
+        vec![default_listen(port)?]
+    } else {
+        arguments.listen
+    };
+    Ok(Command::Serve(Options {
+        listen,
+        policy: arguments.policy.unwrap_or(Policy::IfPossible(POLICY)),
+        echo_paths: echo_paths(arguments.echo_path),
+        max_connections: arguments.max_connections,
+        max_message: arguments.max_message,
+        handshake_timeout: arguments.handshake_timeout,
+        idle_timeout: above_zero(arguments.idle_timeout),
+        ping_interval: above_zero(arguments.ping_interval),
+        origins: arguments.origin,
+        deflate: !arguments.no_deflate,
+        level: arguments.log_level,
+    }))
+}
+
+/// The arguments as text, with `--option=value` taken apart, which argh does not do.
+fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    for argument in arguments {
+        let word = argument
+            .into_string()
+            .map_err(|word| format!("{} is not UTF-8", word.display()))?;
+        match word.split_once('=').filter(|(name, _)| name.starts_with("--")) {
+            Some((name, value)) => words.extend([name.to_owned(), value.to_owned()]),
+            None => words.push(word),
+        }
+    }
+    Ok(words)
+}
+
+/// argh's complaint, in one line that says what the option takes.
+fn explain(complaint: &str, words: &[&str]) -> String {
+    let complaint = complaint.lines().next().unwrap_or_default().trim_end_matches('.');
+    for (at, word) in words.iter().enumerate() {
+        let Some((name, takes)) = TAKES.iter().find(|(name, _)| name == word) else {
+            continue;
+        };
+        if complaint.contains(&format!("'{name}'")) {
+            return match words.get(at + 1) {
+                // A repeated option may have been right the other times.
+                Some(value) if !complaint.contains(&format!("'{value}'")) => continue,
+                Some(value) => format!("{name} takes {takes}, not '{value}'"),
+                None => format!("{name} takes {takes}"),
+            };
+        }
+    }
+    format!("{complaint}; wsecho --help lists the options")
+}
+
+fn default_listen(port: Option<OsString>) -> Result<SocketAddr, String> {
+    let Some(port) = port else { return Ok(LISTEN) };
+    match port.to_str().and_then(|port| port.parse().ok()) {
+        Some(port) => Ok(SocketAddr::new(LISTEN.ip(), port)),
+        None => Err(format!(
+            "the environment's PORT takes a port number, not '{}'",
+            port.display()
+        )),
+    }
+}
+
+fn echo_paths(paths: Vec<String>) -> Paths {
+    if paths.is_empty() {
+        return Paths::These(vec!["/".to_owned(), "/echo".to_owned()]);
+    }
+    if paths.iter().any(|path| path == "*") {
+        Paths::Any
+    } else {
+        Paths::These(paths)
+    }
+}
+
+fn above_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
+/// The text of these errors is never shown: [`explain`] says what the option takes.
+type Parsed<T> = Result<T, String>;
+
+fn address(text: &str) -> Parsed<SocketAddr> {
+    text.parse().map_err(|_| String::new())
+}
+
+fn policy(text: &str) -> Parsed<Policy> {
+    if text == "off" {
+        Ok(Policy::Off)
+    } else {
+        address(text).map(Policy::At)
+    }
+}
+
+fn path(text: &str) -> Parsed<String> {
+    if text == "*" || text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(String::new())
+    }
+}
+
+fn count(text: &str) -> Parsed<usize> {
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(String::new)
+}
+
+fn bytes(text: &str) -> Parsed<u64> {
+    text.parse().map_err(|_| String::new())
+}
+
+fn seconds(text: &str) -> Parsed<Duration> {
+    let seconds: f64 = text.parse().map_err(|_| String::new())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| String::new())
+}
+
+fn seconds_above_zero(text: &str) -> Parsed<Duration> {
+    seconds(text).and_then(|duration| above_zero(duration).ok_or_else(String::new))
+}
+
+fn level(text: &str) -> Parsed<Level> {
+    Ok(match text {
+        "off" => Level::Off,
+        "error" => Level::Error,
+        "info" => Level::Info,
+        "debug" => Level::Debug,
+        _ => return Err(String::new()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Command, String> {
+        parse(words.iter().map(OsString::from), None)
+    }
+
+    fn options(words: &[&str], port: Option<&str>) -> Options {
+        match parse(words.iter().map(OsString::from), port.map(OsString::from)) {
+            Ok(Command::Serve(options)) => options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn listen_beats_port_beats_the_default() {
+        assert_eq!(options(&[], None).listen, [LISTEN]);
+        assert_eq!(
+            options(&[], Some("9000")).listen,
+            ["0.0.0.0:9000".parse().expect("an address")]
+        );
+        let both = [
+            "[::1]:1".parse().expect("an address"),
+            "127.0.0.1:2".parse().expect("an address"),
+        ];
+        assert_eq!(
+            options(&["--listen", "[::1]:1", "--listen=127.0.0.1:2"], Some("9000")).listen,
+            both
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_what_the_option_takes() {
+        for (name, takes) in TAKES {
+            let error = parsed(&[name]).expect_err("an option without its value");
+            assert_eq!(error, format!("{name} takes {takes}"));
+            if *name != "--origin" {
+                for value in ["nonsense", "-1", ""] {
+                    let error = parsed(&[name, value]).expect_err("a wrong value");
+                    assert_eq!(error, format!("{name} takes {takes}, not '{value}'"));
+                }
+            }
+        }
+        let error = parsed(&["--idle-timeout", "1", "--idle-timeout", "x"]).expect_err("wrong or repeated");
+        assert!(error.contains("--idle-timeout"), "{error}");
+        assert!(parsed(&["--max-connections", "0"]).is_err());
+        assert!(parsed(&["--handshake-timeout", "0"]).is_err());
+        for words in [&["--nope"][..], &["word"]] {
+            let error = parsed(words).expect_err("unknown");
+            assert!(
+                error.contains(words[0]) && error.contains("--help") && !error.contains('\n'),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_is_in_the_help_and_says_what_it_takes() {
+        let Ok(Command::Print(help)) = parsed(&["--help"]) else {
+            panic!("no help")
+        };
+        let listed: Vec<&str> = help
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"))
+            .collect();
+        for (name, _) in TAKES {
+            assert!(listed.contains(name), "{name}");
+        }
+        for name in listed {
+            let is_switch = ["--no-deflate", "--version", "--help,", "--help"].contains(&name);
+            assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
+        }
+    }
+}

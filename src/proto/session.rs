@@ -1,0 +1,263 @@
+//! One connection's protocol, from its first byte to its last.
+
+use super::Version;
+use super::fail::Fail;
+use super::handshake::{Answer, Head, Opening, Refusal, Site};
+use super::hixie::Hixie;
+use super::hybi::{Hybi, WHOLE_MAX};
+use super::policy;
+use std::ops::Range;
+
+/// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
+pub const HEADROOM: usize = 16;
+/// Spare bytes a caller leaves behind what it read, so that a Close frame fits there.
+pub const TAILROOM: usize = 16;
+
+/// Most bytes that [`Session::receive`] leaves unconsumed: a frame one byte short, or a head.
+pub const CARRY_MAX: usize = WHOLE_MAX + super::frame::HEADER_MAX;
+
+/// Bounds that the echo respects.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Payload bytes a message may have over all its fragments; 0 for no limit.
+    pub max_message: u64,
+}
+
+/// What became of the bytes that were handed in.
+#[derive(Debug)]
+pub struct Progress {
+    /// Bytes at the front of the input that are done with; the rest is to be handed in again with more behind it.
+    pub consumed: usize,
+    /// What to send.
+    pub reply: Reply,
+    /// Something worth counting or logging; `None` for an ordinary echo.
+    pub news: Option<News>,
+    /// Nothing but the reply will ever be sent: shut the write side behind it, and read until the peer is gone.
+    pub ended: bool,
+    /// An age has begun: hand in at once what is left over.
+    pub again: bool,
+}
+
+/// Where the bytes to send are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// In the buffer that was handed in; often empty.
+    InPlace(Range<usize>),
+    /// In the letter that was handed in.
+    Letter,
+}
+
+/// What happened, where it is not an echo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The handshake succeeded.
+    Opened(Version),
+    /// An HTTP request was answered with something else than 101.
+    Refused(Refusal),
+    /// The test page was sent.
+    Page,
+    /// The Flash policy was sent.
+    Policy,
+    /// Something that is not a policy request came where only those are answered.
+    NotPolicy,
+    /// The peer closed, with this code.
+    Closed(Option<u16>),
+    /// The peer asked to be closed by sending `quit`.
+    Quit,
+    /// The peer broke the protocol.
+    Failed(Fail),
+    /// A frame of a dialect without close codes was too long.
+    TooLong,
+}
+
+/// The state of one connection's protocol.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Waiting for a policy request, and nothing else.
+    Policy,
+    /// Waiting for the end of an HTTP head, or of a policy request.
+    Greeting(Head),
+    Open(Dialect),
+    /// The last byte has been said; input is discarded.
+    Closing,
+}
+
+/// How an open connection frames its messages.
+#[derive(Debug)]
+enum Dialect {
+    Hixie(Hixie),
+    Hybi(Hybi),
+}
+
+/// Which of a connection's ages it is in; decides what a passed deadline means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    Policy,
+    Greeting,
+    Open,
+    Closing,
+}
+
+impl Session {
+    /// A client of the echo port.
+    pub fn greeting() -> Session {
+        Session {
+            phase: Phase::Greeting(Head::default()),
+        }
+    }
+
+    /// A client of the policy port.
+    pub fn policy() -> Session {
+        Session { phase: Phase::Policy }
+    }
+
+    pub fn age(&self) -> Age {
+        match &self.phase {
+            Phase::Policy => Age::Policy,
+            Phase::Greeting(_) => Age::Greeting,
+            Phase::Open(Dialect::Hixie(hixie)) if hixie.is_greeting() => Age::Greeting,
+            Phase::Open(_) => Age::Open,
+            Phase::Closing => Age::Closing,
+        }
+    }
+
+    /// Takes the bytes `buf[input]` and says what to send.
+    ///
+    /// The caller leaves [`HEADROOM`] bytes before `input` and [`TAILROOM`] behind it. A reply that is not an echo is
+    /// appended to `letter`, which the caller empties.
+    pub fn receive(
+        &mut self,
+        buf: &mut [u8],
+        input: Range<usize>,
+        letter: &mut Vec<u8>,
+        site: &Site,
+    ) -> Progress {
+        let progress = match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
+            Phase::Greeting(head) => {
+                let (progress, dialect) = greet(head, &buf[input], letter, site);
+                if let Some(dialect) = dialect {
+                    self.phase = Phase::Open(dialect);
+                }
+                progress
+            }
+            Phase::Policy => answer_policy(&buf[input], letter),
+            Phase::Closing => Progress::discard(input.len()),
+        };
+        if progress.ended {
+            self.phase = Phase::Closing;
+        }
+        progress
+    }
+
+    /// Whether `fresh` bytes behind the `carried` ones make something to act on; if not they are only to be kept.
+    ///
+    /// Looks at each fresh byte once, however slowly they drip.
+    pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
+        match &mut self.phase {
+            Phase::Greeting(head) if carried.first() != Some(&b'<') => head.scan(carried.len(), fresh),
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.wants(carried, fresh),
+            _ => true,
+        }
+    }
+
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` where there are codes, and
+    /// `None` where none may be sent.
+    pub fn close(&mut self, code: u16) -> Option<Vec<u8>> {
+        let farewell = match &self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
+            _ => None,
+        };
+        self.phase = Phase::Closing;
+        farewell
+    }
+
+    /// Whether this peer can be pinged at all.
+    pub fn knows_ping(&self) -> bool {
+        matches!(self.phase, Phase::Open(Dialect::Hybi(_)))
+    }
+
+    /// The bytes of a Ping, where one may be sent.
+    pub fn ping(&self) -> Option<[u8; 2]> {
+        match &self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.ping(),
+            _ => None,
+        }
+    }
+}
+
+impl Progress {
+    fn wait() -> Progress {
+        Progress::discard(0)
+    }
+
+    fn discard(consumed: usize) -> Progress {
+        Progress {
+            consumed,
+            reply: Reply::InPlace(0..0),
+            news: None,
+            ended: false,
+            again: false,
+        }
+    }
+
+    fn last_letter(consumed: usize, news: News) -> Progress {
+        Progress {
+            consumed,
+            reply: Reply::Letter,
+            news: Some(news),
+            ended: true,
+            again: false,
+        }
+    }
+}
+
+/// Answers the first thing a client of the echo port says.
+fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Dialect>) {
+    if input.first() == Some(&b'<') {
+        return (answer_policy(input, letter), None);
+    }
+    let scanned = head.scanned();
+    if !head.scan(scanned, &input[scanned..]) {
+        return (Progress::wait(), None);
+    }
+    let size = head.scanned();
+    let (dialect, opened) = match head.answer(&input[..size], letter, site) {
+        Answer::Page => return (Progress::last_letter(input.len(), News::Page), None),
+        Answer::Refuse(refusal) => return (Progress::last_letter(input.len(), News::Refused(refusal)), None),
+        Answer::Open(Opening::Hixie75) => (Dialect::Hixie(Hixie::hixie75()), Some(Version::Hixie75)),
+        Answer::Open(Opening::Hixie76(numbers)) => (Dialect::Hixie(Hixie::hixie76(numbers)), None),
+        Answer::Open(Opening::Hybi { version, deflate }) => {
+            (Dialect::Hybi(Hybi::new(deflate)), Some(version))
+        }
+    };
+    let news = opened.map(News::Opened);
+    (
+        Progress {
+            consumed: size,
+            reply: Reply::Letter,
+            news,
+            ended: false,
+            again: true,
+        },
+        Some(dialect),
+    )
+}
+
+fn answer_policy(input: &[u8], letter: &mut Vec<u8>) -> Progress {
+    match policy::parse(input) {
+        policy::Request::Partial => Progress::wait(),
+        policy::Request::Whole => {
+            letter.extend_from_slice(policy::POLICY);
+            Progress::last_letter(input.len(), News::Policy)
+        }
+        policy::Request::Other => Progress::last_letter(input.len(), News::NotPolicy),
+    }
+}

@@ -1,0 +1,368 @@
+//! The reactor: one poll, one slab, one run queue, one thread.
+//!
+//! A tick takes the events, gives every ready connection one turn, ends the patience of those that are overdue, and lets new
+//! clients in. The rules that keep it honest, all of them about edge-triggered readiness:
+//!
+//! - An event only sets bits. Whether a connection is over is told by a read or a write, never by a hint.
+//! - Who stops half-way (a full read) gets no further event, so it joins the back of the run queue, and the next poll does
+//!   not wait. A tick serves only those that stood in the queue when it began: one greedy client costs the others one turn a round.
+//! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
+//! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
+
+pub mod connection;
+pub mod deadlines;
+pub mod kernel;
+pub mod listener;
+pub mod outbox;
+pub mod system;
+pub mod token;
+
+use crate::log;
+use crate::proto::close;
+use crate::proto::handshake::Site;
+use connection::{Bench, Connection, Turn};
+use deadlines::{Deadlines, Moment};
+use kernel::{Event, Kernel};
+use listener::{Accept, Listener, Role, State};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+use token::{ConnId, Source};
+
+/// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
+const ACCEPTS_PER_TICK: usize = 64;
+/// How soon a stalled listener tries again by itself.
+const STALL: Duration = Duration::from_millis(100);
+/// How long clients have to leave once the server stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the reactor goes by.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub site: Site,
+    /// Clients held at once; further ones wait in the listeners' queues.
+    pub max_connections: usize,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// A connection that sends no byte for this long is closed with 1001.
+    pub idle_timeout: Option<Duration>,
+    /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
+    pub ping_interval: Option<Duration>,
+}
+
+/// The server's loop, over any [`Kernel`].
+pub struct Reactor<K: Kernel> {
+    kernel: K,
+    config: Config,
+    listeners: Vec<Listener>,
+    connections: Slab<Connection<K::Stream>>,
+    /// Of the connection accepted last; 0 is never given.
+    serial: u32,
+    run: VecDeque<ConnId>,
+    deadlines: Deadlines,
+    bench: Bench,
+    now: Moment,
+    stop: Stop,
+}
+
+/// Whether, and how, the server is ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// The clients were told to go; this is when the last is dropped.
+    By(Moment),
+    Now,
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// A reactor over the listeners of `kernel`, which have these roles.
+    pub fn new(kernel: K, roles: &[Role], config: Config) -> Reactor<K> {
+        let now = kernel.now();
+        Reactor {
+            kernel,
+            config,
+            listeners: roles.iter().map(|role| Listener::new(*role)).collect(),
+            connections: Slab::new(),
+            serial: 0,
+            run: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            bench: Bench::new(),
+            now,
+            stop: Stop::No,
+        }
+    }
+
+    /// Serves until a signal ends it.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.tick()? {}
+        Ok(())
+    }
+
+    /// One round; false when it was the last.
+    pub fn tick(&mut self) -> io::Result<bool> {
+        self.collect()?;
+        for _ in 0..self.run.len() {
+            let Some(id) = self.run.pop_front() else { break };
+            self.serve(id);
+        }
+        self.expire();
+        self.accept();
+        Ok(match self.stop {
+            Stop::No => true,
+            Stop::By(last) => self.connections.len() > 0 && self.now < last,
+            Stop::Now => false,
+        })
+    }
+
+    /// Waits for events and notes them.
+    fn collect(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        let Reactor {
+            kernel,
+            listeners,
+            connections,
+            run,
+            ..
+        } = self;
+        let mut signals = 0;
+        let polled = kernel.poll(timeout, |event: Event| match event.source {
+            Source::Connection(id) => {
+                let Some(connection) = find(connections, id) else {
+                    return;
+                };
+                connection.note(&event);
+                if !connection.queued {
+                    connection.queued = true;
+                    run.push_back(id);
+                }
+            }
+            Source::Listener(index) => listeners[index].state = State::Pending,
+            Source::Signals => signals += 1,
+        });
+        self.now = self.kernel.now();
+        for _ in 0..signals {
+            self.stop();
+        }
+        match polled {
+            // SIGSTOP and SIGCONT do this without any handler.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            result => result,
+        }
+    }
+
+    /// How long the next poll may wait.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.run.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
+        for listener in &self.listeners {
+            match listener.state {
+                State::Quiet => {}
+                State::Pending => return Some(Duration::ZERO),
+                State::Stalled(until) => next = next.min(until),
+            }
+        }
+        if let Stop::By(last) = self.stop {
+            next = next.min(last);
+        }
+        (next < Moment::NEVER).then(|| next.after(self.now))
+    }
+
+    fn serve(&mut self, id: ConnId) {
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
+        connection.queued = false;
+        let turn = connection.turn(&mut self.bench, &self.config, self.now);
+        self.settle(id, turn);
+    }
+
+    /// Does what a turn leaves to do, and sees to the connection's alarm.
+    fn settle(&mut self, id: ConnId, turn: Turn) {
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
+        match turn {
+            Turn::Over => return self.remove(id),
+            Turn::Again if !connection.queued => {
+                connection.queued = true;
+                self.run.push_back(id);
+            }
+            Turn::Again | Turn::Wait => {}
+        }
+        let deadline = connection.deadline(&self.config);
+        if deadline < connection.alarm {
+            connection.alarm = deadline;
+            self.deadlines.set(deadline, id);
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        self.connections.remove(id.key as usize);
+        for listener in &mut self.listeners {
+            if let State::Stalled(_) = listener.state {
+                listener.state = State::Pending;
+            }
+        }
+        let connections = &self.connections;
+        self.deadlines
+            .tidy(connections.len(), |id| is_alive(connections, id));
+    }
+
+    /// Ends the patience of connections that are overdue.
+    fn expire(&mut self) {
+        while let Some((at, id)) = self.deadlines.ring(self.now) {
+            let Some(connection) = find(&mut self.connections, id) else {
+                continue;
+            };
+            if connection.alarm != at {
+                continue;
+            }
+            connection.alarm = Moment::NEVER;
+            let is_due = connection.deadline(&self.config) <= self.now;
+            let turn = if is_due {
+                connection.expire(&self.config, self.now)
+            } else {
+                Turn::Wait
+            };
+            self.settle(id, turn);
+        }
+    }
+
+    fn accept(&mut self) {
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TICK {
+                if self.listeners[index].state == State::Quiet || !self.may_accept(index) {
+                    break;
+                }
+                match self.kernel.accept(index) {
+                    Ok(stream) => self.admit(index, stream),
+                    Err(error) => match Accept::after(&error) {
+                        Accept::Drained => self.listeners[index].drained(),
+                        Accept::Retry => {}
+                        Accept::Stall => self.stall(index, self.now + STALL, format_args!("{error}")),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Whether a listener with clients waiting may let one in now.
+    fn may_accept(&mut self, index: usize) -> bool {
+        if let State::Stalled(until) = self.listeners[index].state {
+            if until > self.now {
+                return false;
+            }
+            self.listeners[index].state = State::Pending;
+        }
+        let limit = self.config.max_connections;
+        if self.connections.len() >= limit {
+            // Only a connection that ends makes room, so there is nothing to try again by the clock.
+            self.stall(
+                index,
+                Moment::NEVER,
+                format_args!("all {limit} connections are taken"),
+            );
+            return false;
+        }
+        true
+    }
+
+    fn stall(&mut self, index: usize, until: Moment, why: std::fmt::Arguments) {
+        let listener = &mut self.listeners[index];
+        listener.state = State::Stalled(until);
+        if !listener.stall_was_told {
+            listener.stall_was_told = true;
+            log::error(format_args!("new clients wait in the queue: {why}"));
+        }
+    }
+
+    fn admit(&mut self, index: usize, mut stream: K::Stream) {
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        let slot = self.connections.vacant_entry();
+        let id = ConnId {
+            key: slot.key() as u32,
+            serial: self.serial,
+        };
+        if let Err(error) = self.kernel.register(&mut stream, id) {
+            // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
+            log::error(format_args!("a client was turned away: {error}"));
+            return;
+        }
+        slot.insert(Connection::new(
+            stream,
+            self.serial,
+            self.listeners[index].role.session(),
+            self.now,
+        ));
+        self.settle(id, Turn::Wait);
+    }
+
+    /// A signal: the first tells everyone to go and waits a little for it, the second does not wait.
+    fn stop(&mut self) {
+        if self.stop != Stop::No {
+            self.stop = Stop::Now;
+            return;
+        }
+        self.stop = Stop::By(self.now + FAREWELL);
+        self.kernel.close_listeners();
+        self.listeners.clear();
+        let ids: Vec<ConnId> = self
+            .connections
+            .iter()
+            .map(|(key, each)| ConnId {
+                key: key as u32,
+                serial: each.serial,
+            })
+            .collect();
+        for id in ids {
+            if let Some(connection) = find(&mut self.connections, id) {
+                let turn = connection.close(close::GOING_AWAY, self.now);
+                self.settle(id, turn);
+            }
+        }
+    }
+
+    /// How many clients are held.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Panics unless what the fields promise each other holds; for the simulation, after every tick.
+    #[doc(hidden)]
+    pub fn assert_invariants(&self) {
+        for (_, connection) in &self.connections {
+            connection.assert_invariants();
+        }
+        let queued = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.queued)
+            .count();
+        let entries = self
+            .run
+            .iter()
+            .filter(|id| is_alive(&self.connections, **id))
+            .count();
+        assert_eq!(
+            queued, entries,
+            "a connection is in the run queue exactly when it says so"
+        );
+        assert!(self.connections.len() <= self.config.max_connections);
+    }
+}
+
+/// The connection of that name, if it still lives. The only way to one: the slab is never indexed.
+fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {
+    connections
+        .get_mut(id.key as usize)
+        .filter(|connection| connection.serial == id.serial)
+}
+
+fn is_alive<S>(connections: &Slab<Connection<S>>, id: ConnId) -> bool {
+    connections
+        .get(id.key as usize)
+        .is_some_and(|connection| connection.serial == id.serial)
+}
