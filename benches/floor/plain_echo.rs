@@ -30,7 +30,11 @@ pub fn run() -> std::io::Result<()> {
     let mut scratch = vec![0; SCRATCH];
     let mut events = [EpollEvent::empty(); EVENTS];
     loop {
-        let ready = epoll.wait(&mut events, EpollTimeout::NONE)?;
+        let ready = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            // A tracer that attaches does this.
+            Err(Errno::EINTR) => 0,
+            ready => ready?,
+        };
         for event in &events[..ready] {
             let fd = event.data() as RawFd;
             if fd == listener.as_raw_fd() {
