@@ -243,9 +243,17 @@ fn bytes(text: &str) -> Parsed<u64> {
     text.parse().map_err(|_| String::new())
 }
 
+/// Whole seconds, or with up to three decimals. By hand: the library's reading of floating point numbers alone is a
+/// thirtieth of the binary.
 fn seconds(text: &str) -> Parsed<Duration> {
-    let seconds: f64 = text.parse().map_err(|_| String::new())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| String::new())
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(decimals) || decimals.len() > 3 {
+        return Err(String::new());
+    }
+    let seconds: u32 = whole.parse().map_err(|_| String::new())?;
+    let milliseconds: u64 = format!("{decimals:0<3}").parse().map_err(|_| String::new())?;
+    Ok(Duration::from_secs(seconds.into()) + Duration::from_millis(milliseconds))
 }
 
 fn seconds_above_zero(text: &str) -> Parsed<Duration> {
@@ -316,6 +324,16 @@ mod tests {
                 error.contains(words[0]) && error.contains("--help") && !error.contains('\n'),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn seconds_may_have_decimals() {
+        for (text, milliseconds) in [("0", 0), ("10", 10_000), ("0.5", 500), ("1.25", 1250), ("2.007", 2007)] {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(milliseconds)));
+        }
+        for text in [".5", "1.", "1.0005", "1e3", "inf", "-1", "99999999999", "1 "] {
+            assert!(seconds(text).is_err(), "{text}");
         }
     }
 

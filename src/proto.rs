@@ -5,12 +5,14 @@
 //! (policy request, HTTP head) to its last (Close frame), and everything it keeps between calls fits in a few dozen bytes.
 
 pub mod close;
+pub mod echo;
 pub mod fail;
 pub mod frame;
 pub mod handshake;
 pub mod hixie;
 pub mod hybi;
 pub mod mask;
+pub mod member;
 pub mod policy;
 pub mod session;
 pub mod utf8;

@@ -11,8 +11,10 @@ use std::ops::Range;
 /// The closing handshake of draft 76; clients of draft 75 skip it as an empty frame of no meaning.
 pub const CLOSE: [u8; 2] = [0xFF, 0x00];
 
-const TEXT: u8 = 0x00;
-const END: u8 = 0xFF;
+/// Type of a text frame.
+pub const TEXT: u8 = 0x00;
+/// End of a text frame; also the type of the closing one.
+pub const END: u8 = 0xFF;
 const QUIT: &[u8] = b"\0quit\xFF";
 
 /// Most bytes a length may be written in. Each brings seven bits, so this is 32 GiB; without a bound a peer could

@@ -7,7 +7,7 @@
 //! - `server_no_context_takeover`: our messages use no history if the client's do not, so the client is told the same.
 //! - `server_max_window_bits`: our window fits if the client's does, and it may be told so only if it offered to be.
 
-use super::http::{Request, is_token};
+use super::http::Request;
 use std::fmt;
 
 /// The parameters of an agreement.
@@ -122,7 +122,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
         [b'"', inside @ .., b'"'] => inside,
         token => token,
     };
-    if !token.iter().all(|byte| is_token(*byte)) || token.first() == Some(&b'0') {
+    if !token.iter().all(u8::is_ascii_digit) || token.first() == Some(&b'0') {
         return None;
     }
     std::str::from_utf8(token)
