@@ -95,14 +95,20 @@ fn main() -> io::Result<()> {
         return plain_echo::run();
     }
     if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
-        return Err(io::Error::other(format!("no row {unknown}: small, pipelined, 16k, 1m, connect, memory")));
+        return Err(io::Error::other(format!(
+            "no row {unknown}: small, pipelined, 16k, 1m, connect, memory"
+        )));
     }
     let cpus = available_parallelism()?.get();
     if cpus > 1 {
         pin(Pid::from_raw(0), 0)?;
     }
-    println!("{:42}{:>12}{:>12}{:>8}  {:13}{:>6}", "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim");
-    for row in ROWS.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name)) {
+    println!(
+        "{:42}{:>12}{:>12}{:>8}  {:13}{:>6}",
+        "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim"
+    );
+    for row in ROWS.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name))
+    {
         print!("{:42}", row.title);
         io::stdout().flush()?;
         match row.work {
@@ -154,7 +160,12 @@ impl Side {
 }
 
 /// Both servers by turns, after a turn each that does not count; prints the rest of the row's line.
-fn compare(row: &Row, cpus: usize, rounds: usize, work: impl Fn(&mut Client) -> io::Result<u64>) -> io::Result<()> {
+fn compare(
+    row: &Row,
+    cpus: usize,
+    rounds: usize,
+    work: impl Fn(&mut Client) -> io::Result<u64>,
+) -> io::Result<()> {
     let mut sides = [Side::plain(row, cpus)?, Side::wsecho(row, cpus)?];
     if let Work::Messages = row.work {
         for side in &mut sides {

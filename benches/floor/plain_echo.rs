@@ -56,7 +56,11 @@ fn event(flags: EpollFlags, socket: &impl AsFd) -> EpollEvent {
 }
 
 /// Takes everyone out of the backlog; the edge does not come twice.
-fn accept(epoll: &Epoll, listener: &TcpListener, connections: &mut Vec<Option<Connection>>) -> nix::Result<()> {
+fn accept(
+    epoll: &Epoll,
+    listener: &TcpListener,
+    connections: &mut Vec<Option<Connection>>,
+) -> nix::Result<()> {
     loop {
         match accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC) {
             Ok(fd) => {
