@@ -2,6 +2,7 @@
 
 use crate::log::Level;
 use crate::proto::handshake::Paths;
+use crate::reactor::boards::Rules;
 use argh::FromArgs;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,9 @@ pub struct Options {
     pub idle_timeout: Option<Duration>,
     pub ping_interval: Option<Duration>,
     pub origins: Vec<String>,
+    pub deflate: bool,
+    /// `None`: no boards are served.
+    pub boards: Option<Rules>,
     pub level: Level,
 }
 
@@ -77,6 +81,21 @@ struct Arguments {
     /// let only this Origin connect, exactly; may be repeated (default: any)
     #[argh(option, arg_name = "origin")]
     origin: Vec<String>,
+    /// do not agree to permessage-deflate
+    #[argh(switch)]
+    no_deflate: bool,
+    /// serve no boards
+    #[argh(switch)]
+    no_boards: bool,
+    /// how long a board exists, 0 for ever (default 300)
+    #[argh(option, arg_name = "secs", default = "Duration::from_secs(300)", from_str_fn(seconds))]
+    board_lifetime: Duration,
+    /// let at most this many boards exist at once (default 1000)
+    #[argh(option, arg_name = "n", default = "1000", from_str_fn(count))]
+    max_boards: usize,
+    /// let at most this many clients be on one board (default 5000)
+    #[argh(option, arg_name = "n", default = "5000", from_str_fn(count))]
+    max_board_members: usize,
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
@@ -96,6 +115,9 @@ const TAKES: &[(&str, &str)] = &[
     ("--idle-timeout", "a number of seconds, 0 for never"),
     ("--ping-interval", "a number of seconds, 0 for never"),
     ("--origin", "an Origin such as https://example.com"),
+    ("--board-lifetime", "a number of seconds, 0 for ever"),
+    ("--max-boards", "a number from 1"),
+    ("--max-board-members", "a number from 1"),
     ("--log-level", "off, error, info or debug"),
 ];
 
@@ -103,7 +125,10 @@ const TAKES: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// One line that names the option and what it takes.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>, port: Option<OsString>) -> Result<Command, String> {
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    port: Option<OsString>,
+) -> Result<Command, String> {
     let words = words(arguments)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let arguments = match Arguments::from_args(&["wsecho"], &words) {
@@ -125,6 +150,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, port: Option<OsStrin
         idle_timeout: above_zero(arguments.idle_timeout),
         ping_interval: above_zero(arguments.ping_interval),
         origins: arguments.origin,
+        deflate: !arguments.no_deflate,
+        boards: (!arguments.no_boards).then_some(Rules {
+            lifetime: above_zero(arguments.board_lifetime),
+            max_boards: arguments.max_boards,
+            max_members: arguments.max_board_members,
+        }),
         level: arguments.log_level,
     }))
 }
@@ -146,7 +177,9 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
 fn explain(complaint: &str, words: &[&str]) -> String {
     let complaint = complaint.lines().next().unwrap_or_default().trim_end_matches('.');
     for (at, word) in words.iter().enumerate() {
-        let Some((name, takes)) = TAKES.iter().find(|(name, _)| name == word) else { continue };
+        let Some((name, takes)) = TAKES.iter().find(|(name, _)| name == word) else {
+            continue;
+        };
         if complaint.contains(&format!("'{name}'")) {
             return match words.get(at + 1) {
                 // A repeated option may have been right the other times.
@@ -201,9 +234,17 @@ fn bytes(text: &str) -> Parsed<u64> {
     text.parse().map_err(|_| String::new())
 }
 
+/// Whole seconds, or with up to three decimals. By hand: the library's reading of floating point numbers alone is a
+/// thirtieth of the binary.
 fn seconds(text: &str) -> Parsed<Duration> {
-    let seconds: f64 = text.parse().map_err(|_| String::new())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| String::new())
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(decimals) || decimals.len() > 3 {
+        return Err(String::new());
+    }
+    let seconds: u32 = whole.parse().map_err(|_| String::new())?;
+    let milliseconds: u64 = format!("{decimals:0<3}").parse().map_err(|_| String::new())?;
+    Ok(Duration::from_secs(seconds.into()) + Duration::from_millis(milliseconds))
 }
 
 fn seconds_above_zero(text: &str) -> Parsed<Duration> {
@@ -266,6 +307,17 @@ mod tests {
     }
 
     #[test]
+    fn seconds_may_have_decimals() {
+        for (text, milliseconds) in [("0", 0), ("10", 10_000), ("0.5", 500), ("1.25", 1250), ("2.007", 2007)]
+        {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(milliseconds)));
+        }
+        for text in [".5", "1.", "1.0005", "1e3", "inf", "-1", "99999999999", "1 "] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn every_option_is_in_the_help_and_says_what_it_takes() {
         let Ok(Command::Print(help)) = parsed(&["--help"]) else { panic!("no help") };
         let listed: Vec<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
@@ -273,7 +325,7 @@ mod tests {
             assert!(listed.contains(name), "{name}");
         }
         for name in listed {
-            let is_switch = ["--version", "--help,", "--help"].contains(&name);
+            let is_switch = ["--no-deflate", "--no-boards", "--version", "--help,", "--help"].contains(&name);
             assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
         }
     }

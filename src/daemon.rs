@@ -4,6 +4,7 @@ use crate::args::{Options, Policy};
 use crate::log;
 use crate::proto::handshake::Site;
 use crate::proto::session::Limits;
+use crate::reactor::boards::Rules;
 use crate::reactor::listener::Role;
 use crate::reactor::system::{System, listen};
 use crate::reactor::{Config, Reactor};
@@ -64,12 +65,15 @@ pub fn run(options: Options) -> Result<(), Failure> {
         site: Site {
             echo_paths: options.echo_paths,
             origins: options.origins,
+            deflate: options.deflate,
+            boards: options.boards.is_some(),
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,
+        boards: options.boards.unwrap_or(Rules { lifetime: None, max_boards: 0, max_members: 0 }),
     };
     let system = |error: io::Error| Failure::new(Failure::SYSTEM, format!("the event loop failed: {error}"));
     let kernel = System::new(listeners).map_err(system)?;
@@ -93,7 +97,8 @@ fn max_connections(options: &Options) -> Result<usize, Failure> {
         }
         Some(asked) => Ok(asked),
         None if possible == 0 => {
-            let text = format!("the descriptor limit of {limit} leaves none for clients: raise it (ulimit -n)");
+            let text =
+                format!("the descriptor limit of {limit} leaves none for clients: raise it (ulimit -n)");
             Err(Failure::new(Failure::SYSTEM, text))
         }
         None => Ok(possible),
@@ -101,7 +106,9 @@ fn max_connections(options: &Options) -> Result<usize, Failure> {
 }
 
 fn descriptor_limit() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1024;
+    };
     let wanted = hard.min(DESCRIPTORS_MAX);
     let raised = soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok();
     let limit = if raised { wanted } else { soft.min(DESCRIPTORS_MAX) };

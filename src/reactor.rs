@@ -9,6 +9,7 @@
 //! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
+pub mod boards;
 pub mod connection;
 pub mod deadlines;
 pub mod kernel;
@@ -20,6 +21,7 @@ pub mod token;
 use crate::log;
 use crate::proto::close;
 use crate::proto::handshake::Site;
+use boards::Boards;
 use connection::{Bench, Connection, Turn};
 use deadlines::{Deadlines, Moment};
 use kernel::{Event, Kernel};
@@ -49,6 +51,7 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
     pub ping_interval: Option<Duration>,
+    pub boards: boards::Rules,
 }
 
 /// The server's loop, over any [`Kernel`].
@@ -79,6 +82,7 @@ impl<K: Kernel> Reactor<K> {
     /// A reactor over the listeners of `kernel`, which have these roles.
     pub fn new(kernel: K, roles: &[Role], config: Config) -> Reactor<K> {
         let now = kernel.now();
+        let boards = config.boards;
         Reactor {
             kernel,
             config,
@@ -87,7 +91,7 @@ impl<K: Kernel> Reactor<K> {
             serial: 0,
             run: VecDeque::new(),
             deadlines: Deadlines::default(),
-            bench: Bench::new(),
+            bench: Bench::new(Boards::new(boards)),
             now,
             stop: Stop::No,
         }
@@ -105,12 +109,16 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..self.run.len() {
             let Some(id) = self.run.pop_front() else { break };
             self.serve(id);
+            if self.bench.boards.is_heavy() {
+                self.deliver();
+            }
         }
+        self.deliver();
         self.expire();
         self.accept();
         Ok(match self.stop {
             Stop::No => true,
-            Stop::By(last) => self.connections.len() > 0 && self.now < last,
+            Stop::By(last) => !self.connections.is_empty() && self.now < last,
             Stop::Now => false,
         })
     }
@@ -122,7 +130,9 @@ impl<K: Kernel> Reactor<K> {
         let mut signals = 0;
         let polled = kernel.poll(timeout, |event: Event| match event.source {
             Source::Connection(id) => {
-                let Some(connection) = find(connections, id) else { return };
+                let Some(connection) = find(connections, id) else {
+                    return;
+                };
                 connection.note(&event);
                 if !connection.queued {
                     connection.queued = true;
@@ -149,6 +159,7 @@ impl<K: Kernel> Reactor<K> {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
+        next = next.min(self.bench.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
                 State::Quiet => {}
@@ -163,15 +174,44 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn serve(&mut self, id: ConnId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
         connection.queued = false;
-        let turn = connection.turn(&mut self.bench, &self.config, self.now);
+        let turn = connection.turn(id, &mut self.bench, &self.config, self.now);
         self.settle(id, turn);
+    }
+
+    /// Tells the members of boards what the others said.
+    fn deliver(&mut self) {
+        let Reactor { bench, connections, now, .. } = self;
+        let mut fallen = Vec::new();
+        bench.boards.deliver(|id, bytes| {
+            let Some(connection) = find(connections, id) else { return };
+            if let Some(turn) = connection.deliver(bytes, *now) {
+                fallen.push((id, turn));
+            }
+        });
+        for (id, turn) in fallen {
+            self.settle(id, turn);
+        }
+    }
+
+    /// Closes those connections, and tells them why.
+    fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
+        for id in ids {
+            if let Some(connection) = find(&mut self.connections, id) {
+                let turn = connection.close(close::GOING_AWAY, reason, self.now);
+                self.settle(id, turn);
+            }
+        }
     }
 
     /// Does what a turn leaves to do, and sees to the connection's alarm.
     fn settle(&mut self, id: ConnId, turn: Turn) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
         match turn {
             Turn::Over => return self.remove(id),
             Turn::Again if !connection.queued => {
@@ -188,7 +228,10 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn remove(&mut self, id: ConnId) {
-        self.connections.remove(id.key as usize);
+        let connection = self.connections.remove(id.key as usize);
+        if let Some(board) = connection.board {
+            self.bench.boards.leave(board, id);
+        }
         for listener in &mut self.listeners {
             if let State::Stalled(_) = listener.state {
                 listener.state = State::Pending;
@@ -201,7 +244,9 @@ impl<K: Kernel> Reactor<K> {
     /// Ends the patience of connections that are overdue.
     fn expire(&mut self) {
         while let Some((at, id)) = self.deadlines.ring(self.now) {
-            let Some(connection) = find(&mut self.connections, id) else { continue };
+            let Some(connection) = find(&mut self.connections, id) else {
+                continue;
+            };
             if connection.alarm != at {
                 continue;
             }
@@ -209,6 +254,10 @@ impl<K: Kernel> Reactor<K> {
             let is_due = connection.deadline(&self.config) <= self.now;
             let turn = if is_due { connection.expire(&self.config, self.now) } else { Turn::Wait };
             self.settle(id, turn);
+        }
+        while let Some(members) = self.bench.boards.end(self.now) {
+            let reason = self.bench.boards.end_reason();
+            self.close(members, &reason);
         }
     }
 
@@ -278,14 +327,12 @@ impl<K: Kernel> Reactor<K> {
         self.stop = Stop::By(self.now + FAREWELL);
         self.kernel.close_listeners();
         self.listeners.clear();
-        let ids: Vec<ConnId> =
-            self.connections.iter().map(|(key, each)| ConnId { key: key as u32, serial: each.serial }).collect();
-        for id in ids {
-            if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close::GOING_AWAY, self.now);
-                self.settle(id, turn);
-            }
-        }
+        let ids: Vec<ConnId> = self
+            .connections
+            .iter()
+            .map(|(key, each)| ConnId { key: key as u32, serial: each.serial })
+            .collect();
+        self.close(ids, "");
     }
 
     /// How many clients are held.

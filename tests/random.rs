@@ -37,18 +37,8 @@ fn random_conversations_get_what_they_are_owed() {
 /// Sizes where the length field changes its form or the server its ways, in one frame.
 #[test]
 fn frames_of_every_notable_size_come_back() {
-    let notable = [
-        0,
-        125,
-        126,
-        65535,
-        65536,
-        WHOLE_MAX - 1,
-        WHOLE_MAX,
-        WHOLE_MAX + 1,
-        Bench::SCRATCH - 8,
-        300_000,
-    ];
+    let notable =
+        [0, 125, 126, 65535, 65536, WHOLE_MAX - 1, WHOLE_MAX, WHOLE_MAX + 1, Bench::SCRATCH - 8, 300_000];
     seeds::each_seed(40, |mut rng| {
         for size in notable {
             let lines = script::messages(&mut rng, 1, |_| size);
@@ -65,16 +55,12 @@ fn converse(rng: &mut Rng, lines: Vec<script::Line>, ends: bool) {
         said.extend(line.said);
         line.owed.into_iter().for_each(|owed| reader.owe(owed));
     }
-    let (mut bench, config) = (Bench::new(), config::config());
+    let config = config::config();
     let miser = rng.bool().then(|| rng.fork());
-    let mut conversation = Conversation::new(Role::Echo, &mut bench, &config, miser);
+    let mut conversation = Conversation::new(Role::Echo, &config, miser);
     // Drips only where it does not take all day: in short conversations.
     let most = *rng
-        .choice(if said.len() < 5_000 {
-            &[1, 3, 50][..]
-        } else {
-            &[1_400, 30_000, 70_000, usize::MAX]
-        })
+        .choice(if said.len() < 5_000 { &[1, 3, 50][..] } else { &[1_400, 30_000, 70_000, usize::MAX] })
         .expect("one");
     let mut rest = &said[..];
     while !rest.is_empty() {
@@ -88,9 +74,5 @@ fn converse(rng: &mut Rng, lines: Vec<script::Line>, ends: bool) {
     assert_eq!(reader.missing(), None);
     assert!(!reader.in_mid_frame(), "a frame that never ends");
     assert_eq!(reader.pings(), 0, "nobody asked for pings");
-    assert_eq!(
-        (reader.closed().is_some(), conversation.ended()),
-        (ends, ends),
-        "closed and ended"
-    );
+    assert_eq!((reader.closed().is_some(), conversation.ended()), (ends, ends), "closed and ended");
 }

@@ -10,7 +10,6 @@ mod wire;
 use conversation::Conversation;
 use wire::{ANSWER, REQUEST, masked};
 use wsecho::proto::hybi::WHOLE_MAX;
-use wsecho::reactor::connection::Bench;
 use wsecho::reactor::listener::Role;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
@@ -18,28 +17,17 @@ const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 /// Says `said` byte by byte in one conversation and in one piece in another; the last byte must bring `close`, behind
 /// `before`, and no byte earlier may.
 fn assert_proof(why: &str, said: &[u8], before: &[u8], close: &[u8]) {
-    let (mut bench, config) = (Bench::new(), config::config());
+    let config = config::config();
     let (front, last) = said.split_at(said.len() - 1);
     let drip: Vec<&[u8]> = front.chunks(1).collect();
     for pieces in [vec![front], drip] {
-        let mut conversation = Conversation::new(Role::Echo, &mut bench, &config, None);
+        let mut conversation = Conversation::new(Role::Echo, &config, None);
         conversation.say(REQUEST.as_bytes());
-        pieces
-            .into_iter()
-            .filter(|piece| !piece.is_empty())
-            .for_each(|piece| conversation.say(piece));
-        assert_eq!(
-            conversation.heard(),
-            [ANSWER.as_bytes(), before].concat(),
-            "{why}: one byte less"
-        );
+        pieces.into_iter().filter(|piece| !piece.is_empty()).for_each(|piece| conversation.say(piece));
+        assert_eq!(conversation.heard(), [ANSWER.as_bytes(), before].concat(), "{why}: one byte less");
         assert!(!conversation.ended(), "{why}: one byte less");
         conversation.say(last);
-        assert_eq!(
-            conversation.heard(),
-            [ANSWER.as_bytes(), before, close].concat(),
-            "{why}"
-        );
+        assert_eq!(conversation.heard(), [ANSWER.as_bytes(), before, close].concat(), "{why}");
         assert!(conversation.ended(), "{why}");
     }
 }
@@ -79,12 +67,7 @@ fn framing() {
     ] {
         assert_proof(why, said, &[], &closes(1002));
         let text = [&masked(0x81, KEY, b"first")[..], said].concat();
-        assert_proof(
-            &format!("{why}, behind a text"),
-            &text,
-            b"\x81\x05first",
-            &closes(1002),
-        );
+        assert_proof(&format!("{why}, behind a text"), &text, b"\x81\x05first", &closes(1002));
     }
 }
 
@@ -99,42 +82,20 @@ fn fragments() {
         let said = [&masked(opening, KEY, b"a")[..], &[next, 0x81, 1, 2, 3, 4]].concat();
         assert_proof(why, &said, &[opening, 1, b'a'], &closes(1002));
     }
-    let said = [
-        &masked(0x01, KEY, b"a")[..],
-        &masked(0x80, KEY, b"b"),
-        &[0x80, 0x80, 1, 2, 3, 4],
-    ]
-    .concat();
-    assert_proof(
-        "continuation of what has ended",
-        &said,
-        b"\x01\x01a\x80\x01b",
-        &closes(1002),
-    );
+    let said = [&masked(0x01, KEY, b"a")[..], &masked(0x80, KEY, b"b"), &[0x80, 0x80, 1, 2, 3, 4]].concat();
+    assert_proof("continuation of what has ended", &said, b"\x01\x01a\x80\x01b", &closes(1002));
 }
 
 #[test]
 fn close_codes() {
-    for code in [
-        0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 9999, 65535u16,
-    ] {
-        assert_proof(
-            &format!("{code}"),
-            &masked(0x88, KEY, &code.to_be_bytes()),
-            &[],
-            &closes(1002),
-        );
+    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 9999, 65535u16] {
+        assert_proof(&format!("{code}"), &masked(0x88, KEY, &code.to_be_bytes()), &[], &closes(1002));
     }
-    for code in [
-        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999u16,
-    ] {
+    for code in
+        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999u16]
+    {
         let body = [&code.to_be_bytes()[..], b"why"].concat();
-        assert_proof(
-            &format!("{code}"),
-            &masked(0x88, KEY, &body),
-            &[],
-            &[&[0x88, 5], &body[..]].concat(),
-        );
+        assert_proof(&format!("{code}"), &masked(0x88, KEY, &body), &[], &[&[0x88, 5], &body[..]].concat());
     }
     assert_proof("a body of one byte", &masked(0x88, KEY, &[3]), &[], &closes(1002));
     let longest = [&1000u16.to_be_bytes()[..], &[b'x'; 123]].concat();
@@ -146,12 +107,7 @@ fn close_codes() {
     );
     for reason in [&b"\xFF"[..], b"ab\xCE", b"\xED\xA0\x80", b"\xC0\x80"] {
         let body = [&1000u16.to_be_bytes()[..], reason].concat();
-        assert_proof(
-            "a reason that is not UTF-8",
-            &masked(0x88, KEY, &body),
-            &[],
-            &closes(1007),
-        );
+        assert_proof("a reason that is not UTF-8", &masked(0x88, KEY, &body), &[], &closes(1007));
     }
 }
 
@@ -180,12 +136,7 @@ fn text_is_refused_at_its_first_hopeless_byte() {
             payload.resize(size, b'.');
             let frame = masked(0x81, KEY, &payload);
             let proof = frame.len() - size + hopeless.len();
-            assert_proof(
-                &format!("{hopeless:x?} in {size} bytes"),
-                &frame[..proof],
-                &[],
-                &closes(1007),
-            );
+            assert_proof(&format!("{hopeless:x?} in {size} bytes"), &frame[..proof], &[], &closes(1007));
         }
     }
 }
@@ -196,19 +147,10 @@ fn text_is_refused_across_fragments() {
     for hopeless in HOPELESS {
         for cut in 0..hopeless.len() {
             let (front, back) = hopeless.split_at(cut);
-            let said = [
-                masked(0x01, KEY, front),
-                masked(0x00, KEY, &[]),
-                masked(0x80, [9, 8, 7, 6], back),
-            ]
-            .concat();
+            let said =
+                [masked(0x01, KEY, front), masked(0x00, KEY, &[]), masked(0x80, [9, 8, 7, 6], back)].concat();
             let before = [&[0x01, front.len() as u8], front, &[0x00, 0]].concat();
-            assert_proof(
-                &format!("{hopeless:x?} cut at {cut}"),
-                &said,
-                &before,
-                &closes(1007),
-            );
+            assert_proof(&format!("{hopeless:x?} cut at {cut}"), &said, &before, &closes(1007));
         }
     }
 }
@@ -230,8 +172,8 @@ fn a_fault_late_in_a_long_text_is_still_told() {
     payload[WHOLE_MAX + 500] = 0xFF;
     let frame = masked(0x81, KEY, &payload);
     let header = frame.len() - payload.len();
-    let (mut bench, config) = (Bench::new(), config::config());
-    let mut conversation = Conversation::new(Role::Echo, &mut bench, &config, None);
+    let config = config::config();
+    let mut conversation = Conversation::new(Role::Echo, &config, None);
     conversation.say(&[REQUEST.as_bytes(), &frame[..header + WHOLE_MAX + 500]].concat());
     let before = conversation.heard();
     assert!(before.ends_with(&payload[..WHOLE_MAX]) && !conversation.ended());
@@ -250,32 +192,16 @@ fn a_message_beyond_the_limit_is_refused_on_its_header() {
     }
     let said = [masked(0x02, KEY, b"abc"), header(0x80, (1 << 20) - 2)].concat();
     assert_proof("over two fragments", &said, b"\x02\x03abc", &closes(1009));
-    let (mut bench, config) = (Bench::new(), config::config());
-    let mut conversation = Conversation::new(Role::Echo, &mut bench, &config, None);
-    conversation.say(
-        &[
-            REQUEST.as_bytes(),
-            &masked(0x02, KEY, b"abc"),
-            &header(0x80, (1 << 20) - 3),
-        ]
-        .concat(),
-    );
+    let config = config::config();
+    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation
+        .say(&[REQUEST.as_bytes(), &masked(0x02, KEY, b"abc"), &header(0x80, (1 << 20) - 3)].concat());
     assert!(!conversation.ended(), "a message of exactly the limit is welcome");
 }
 
 #[test]
 fn quit_is_known_at_its_last_byte() {
     assert_proof("quit", &masked(0x81, KEY, b"quit"), &[], &closes(1000));
-    let said = [
-        masked(0x01, KEY, b"a"),
-        masked(0x80, KEY, b"quit"),
-        masked(0x81, KEY, b"quit"),
-    ]
-    .concat();
-    assert_proof(
-        "only as a message of its own",
-        &said,
-        b"\x01\x01a\x80\x04quit",
-        &closes(1000),
-    );
+    let said = [masked(0x01, KEY, b"a"), masked(0x80, KEY, b"quit"), masked(0x81, KEY, b"quit")].concat();
+    assert_proof("only as a message of its own", &said, b"\x01\x01a\x80\x04quit", &closes(1000));
 }

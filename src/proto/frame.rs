@@ -6,6 +6,9 @@ use super::mask::Key;
 /// Longest header a client sends: two bytes, a 64-bit length, the masking key.
 pub const HEADER_MAX: usize = 14;
 
+/// A server's empty Ping, whole.
+pub const PING: [u8; 2] = [0x89, 0];
+
 /// What a frame is for (§5.2, §11.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
@@ -56,7 +59,9 @@ impl FrameHeader {
     /// refused at the first byte that proves it: a ping that claims a gigabyte is turned away at its second.
     #[inline]
     pub fn parse(input: &[u8], rsv1: bool) -> Result<Option<FrameHeader>, Fail> {
-        let Some(&first) = input.first() else { return Ok(None) };
+        let Some(&first) = input.first() else {
+            return Ok(None);
+        };
         let allowed = if rsv1 { 0x40 } else { 0 };
         if first & 0x70 & !allowed != 0 {
             return Err(Fail::ReservedBits);
@@ -71,7 +76,9 @@ impl FrameHeader {
             return Err(Fail::ReservedBits);
         }
 
-        let Some(&second) = input.get(1) else { return Ok(None) };
+        let Some(&second) = input.get(1) else {
+            return Ok(None);
+        };
         if second & 0x80 == 0 {
             return Err(Fail::Unmasked);
         }
@@ -90,13 +97,17 @@ impl FrameHeader {
             },
             short => (u64::from(short), 2),
         };
-        let Some(key) = input[len_end..].first_chunk() else { return Ok(None) };
+        let Some(key) = input[len_end..].first_chunk() else {
+            return Ok(None);
+        };
         Ok(Some(FrameHeader { fin, rsv1: first & 0x40 != 0, opcode, len, key: *key, size: len_end + 4 }))
     }
 }
 
 fn parse_len16(input: &[u8]) -> Result<Option<u64>, Fail> {
-    let Some(bytes) = input.first_chunk() else { return Ok(None) };
+    let Some(bytes) = input.first_chunk() else {
+        return Ok(None);
+    };
     let len = u16::from_be_bytes(*bytes);
     if len < 126 { Err(Fail::LengthNotMinimal) } else { Ok(Some(u64::from(len))) }
 }
@@ -168,7 +179,12 @@ mod tests {
             ("close that claims 2^40", &[0x88, 0xFF, 0, 0, 1], 2, Fail::ControlTooLong),
             ("5 written in 16 bits", &[0x82, 0xFE, 0, 5], 4, Fail::LengthNotMinimal),
             ("125 written in 16 bits", &[0x82, 0xFE, 0, 125], 4, Fail::LengthNotMinimal),
-            ("65535 written in 64 bits", &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], 8, Fail::LengthNotMinimal),
+            (
+                "65535 written in 64 bits",
+                &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
+                8,
+                Fail::LengthNotMinimal,
+            ),
             ("top bit of a 64-bit length", &[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1], 3, Fail::LengthTopBit),
         ] {
             assert_eq!(FrameHeader::parse(&bytes[..at], false), Err(fail), "{why}");

@@ -1,6 +1,7 @@
 //! The echo itself, for hybi-07 to RFC 6455: frames in, the same frames out, in the same buffer.
 
 use super::close;
+use super::echo::Echo;
 use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask::{self, Key};
@@ -15,7 +16,7 @@ use std::ops::Range;
 pub const WHOLE_MAX: usize = 32 * 1024;
 
 /// One connection's framing state.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Hybi {
     /// The message whose final fragment is still to come.
     message: Option<Message>,
@@ -69,14 +70,14 @@ impl Hybi {
                 Ok(Step::Wait) => break None,
                 Ok(Step::Closed(news)) => break Some(news),
                 Err(fail) => {
-                    echo.push_close(&close::frame(fail.code()));
+                    echo.push_last(&close::frame(fail.code()));
                     break Some(News::Failed(fail));
                 }
             }
         };
         let ended = result.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended }
+        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended, again: false }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -84,7 +85,9 @@ impl Hybi {
     /// `false`: they only lengthen an unfinished frame and may simply be kept. Text is checked ahead of time, so a
     /// fault in it is worth acting on at once.
     pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
-        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else { return true };
+        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else {
+            return true;
+        };
         let have = carried.len() + fresh.len() - header.size;
         if have as u64 >= header.len || header.len > WHOLE_MAX as u64 {
             return true;
@@ -109,7 +112,7 @@ impl Hybi {
 
     /// The bytes of an empty Ping; `None` where no frame may start.
     pub fn ping(&self) -> Option<[u8; 2]> {
-        self.at_frame_boundary().then_some([0x89, 0])
+        self.at_frame_boundary().then_some(frame::PING)
     }
 
     fn at_frame_boundary(&self) -> bool {
@@ -133,7 +136,7 @@ impl Hybi {
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
             Opcode::Pong => echo.at += header.size + header.len as usize,
-            Opcode::Close => return answer_close(echo, &header),
+            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(News::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
@@ -173,17 +176,16 @@ impl Hybi {
         let payload = echo.push_frame(header, first);
         if kind == Message::Text {
             let ahead = std::mem::take(&mut self.ahead) as usize;
-            let payload = &echo.buf[payload];
-            let is_text = self.utf8.feed(&payload[ahead..]).is_ok() && !(header.fin && !self.utf8.may_end());
-            if !is_text {
+            let payload = &echo.buf[payload.clone()];
+            if !self.utf8.takes(&payload[ahead..], header.fin) {
                 echo.reply = before;
                 return Err(Fail::Utf8);
             }
-            if payload == b"quit" && header.fin && header.opcode == Opcode::Text {
-                echo.reply = before;
-                echo.push_close(&close::frame(close::NORMAL));
-                return Ok(Step::Closed(News::Quit));
-            }
+        }
+        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+            echo.reply = before;
+            echo.push_last(&close::frame(close::NORMAL));
+            return Ok(Step::Closed(News::Quit));
         }
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
@@ -201,7 +203,12 @@ impl Hybi {
 
     /// A frame whose payload has not all arrived: a large one is cut through from its first byte of payload on, any
     /// other is left for the carry, its text checked as far as it goes.
-    fn wait_or_cut_through(&mut self, echo: &mut Echo, header: &FrameHeader, have: usize) -> Result<Step, Fail> {
+    fn wait_or_cut_through(
+        &mut self,
+        echo: &mut Echo,
+        header: &FrameHeader,
+        have: usize,
+    ) -> Result<Step, Fail> {
         if have == 0 || header.opcode.is_control() {
             return Ok(Step::Wait);
         }
@@ -220,13 +227,8 @@ impl Hybi {
             return Ok(Step::Wait);
         }
         self.ahead = 0;
-        self.stream = Some(Stream {
-            left: header.len,
-            key: header.key,
-            kind,
-            fin: header.fin,
-            opcode: header.opcode,
-        });
+        self.stream =
+            Some(Stream { left: header.len, key: header.key, kind, fin: header.fin, opcode: header.opcode });
         if kind == Message::Opaque {
             let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
             echo.open_frame(echo.at + header.size, first, header.len);
@@ -252,7 +254,9 @@ impl Hybi {
 
     /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
     fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Fail> {
-        let Some(stream) = &mut self.stream else { return Ok(Step::Next) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Next);
+        };
         let have = ((echo.end - echo.at) as u64).min(stream.left) as usize;
         if have == 0 {
             return Ok(Step::Wait);
@@ -262,8 +266,7 @@ impl Hybi {
         mask::unmask(&mut echo.buf[piece.clone()], stream.key);
         if stream.kind == Message::Text {
             let fin = stream.fin && is_last;
-            let is_text = self.utf8.feed(&echo.buf[piece.clone()]).is_ok() && !(fin && !self.utf8.may_end());
-            if !is_text {
+            if !self.utf8.takes(&echo.buf[piece.clone()], fin) {
                 return Err(Fail::Utf8);
             }
             echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
@@ -280,16 +283,15 @@ impl Hybi {
     }
 }
 
-/// Code and reason come back as they were; nothing after a Close is looked at.
-fn answer_close(echo: &mut Echo, header: &FrameHeader) -> Result<Step, Fail> {
-    let before = echo.reply.clone();
-    let body = echo.push_frame(header, frame::first_byte(true, false, Opcode::Close));
-    match close::check(&echo.buf[body]) {
-        Ok(code) => Ok(Step::Closed(News::Closed(code))),
-        Err(fail) => {
-            echo.reply = before;
-            Err(fail)
-        }
+/// Whether a whole text message asks to be closed.
+///
+/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
+/// code, with or without the final bit.
+fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
+    if is_compressed {
+        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
+    } else {
+        payload == b"quit"
     }
 }
 
@@ -298,62 +300,4 @@ enum Step {
     /// What is left is the beginning of something; more bytes are needed.
     Wait,
     Closed(News),
-}
-
-/// One read's bytes and the reply that grows over them.
-///
-/// `reply.end <= at <= end`, and nothing in `at..end` has been touched.
-struct Echo<'a> {
-    buf: &'a mut [u8],
-    at: usize,
-    end: usize,
-    reply: Range<usize>,
-}
-
-impl Echo<'_> {
-    /// Consumes the whole frame at `at` and appends it, unmasked, with `first` as its first byte; where its payload is.
-    #[inline]
-    fn push_frame(&mut self, header: &FrameHeader, first: u8) -> Range<usize> {
-        let body = self.at + header.size;
-        let len = header.len as usize;
-        self.open_frame(body, first, header.len);
-        let payload = self.push_plain(body..body + len);
-        mask::unmask(&mut self.buf[payload.clone()], header.key);
-        self.at = body + len;
-        payload
-    }
-
-    /// Appends a header; the first one of a reply right in front of its payload at `body`.
-    #[inline]
-    fn open_frame(&mut self, body: usize, first: u8, len: u64) {
-        let size = frame::reply_size(len);
-        if self.reply.is_empty() {
-            self.reply = body - size..body - size;
-        }
-        frame::write_header(&mut self.buf[self.reply.end..], first, len);
-        self.reply.end += size;
-    }
-
-    /// Appends payload that lies at `from` or further right; where it lies then.
-    #[inline]
-    fn push_plain(&mut self, from: Range<usize>) -> Range<usize> {
-        if self.reply.is_empty() {
-            self.reply = from.start..from.start;
-        }
-        let to = self.reply.end..self.reply.end + from.len();
-        if to.start != from.start {
-            self.buf.copy_within(from, to.start);
-        }
-        self.reply.end = to.end;
-        to
-    }
-
-    /// Appends a Close frame of our own; whatever input is left under it no longer matters.
-    fn push_close(&mut self, close: &[u8; 4]) {
-        if self.reply.is_empty() {
-            self.reply = self.at..self.at;
-        }
-        self.buf[self.reply.end..self.reply.end + close.len()].copy_from_slice(close);
-        self.reply.end += close.len();
-    }
 }

@@ -17,7 +17,9 @@ impl Utf8 {
     /// Checks the next piece.
     pub fn feed(&mut self, mut piece: &[u8]) -> Result<(), NotUtf8> {
         while self.count > 0 {
-            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
+            let Some((&byte, rest)) = piece.split_first() else {
+                return Ok(());
+            };
             piece = rest;
             self.continue_with(byte)?;
         }
@@ -31,6 +33,11 @@ impl Utf8 {
                 Ok(())
             }
         }
+    }
+
+    /// Checks the next piece, and, if it is the last, that no code point is left unfinished.
+    pub fn takes(&mut self, piece: &[u8], is_last: bool) -> bool {
+        self.feed(piece).is_ok() && (!is_last || self.may_end())
     }
 
     /// True when the text may end here: no code point is unfinished.

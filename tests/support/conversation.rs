@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use wsecho::reactor::Config;
+use wsecho::reactor::boards::Boards;
 use wsecho::reactor::connection::{Bench, Connection, Turn};
 use wsecho::reactor::deadlines::Moment;
 use wsecho::reactor::kernel::{Event, Stream};
@@ -19,7 +20,7 @@ const ID: ConnId = ConnId { key: 0, serial: 1 };
 pub struct Conversation<'a> {
     connection: Connection<Socket>,
     wire: Rc<RefCell<Wire>>,
-    bench: &'a mut Bench,
+    bench: Bench,
     config: &'a Config,
 }
 
@@ -38,22 +39,12 @@ struct Socket(Rc<RefCell<Wire>>);
 
 impl<'a> Conversation<'a> {
     /// A client that was just accepted. `miser`, if any, decides how little each write takes.
-    pub fn new(role: Role, bench: &'a mut Bench, config: &'a Config, miser: Option<Rng>) -> Conversation<'a> {
+    pub fn new(role: Role, config: &'a Config, miser: Option<Rng>) -> Conversation<'a> {
+        let bench = Bench::new(Boards::new(config.boards));
         let (arrived, answered) = (VecDeque::new(), Vec::new());
-        let wire = Rc::new(RefCell::new(Wire {
-            arrived,
-            answered,
-            fin: false,
-            miser,
-            is_full: false,
-        }));
+        let wire = Rc::new(RefCell::new(Wire { arrived, answered, fin: false, miser, is_full: false }));
         let connection = Connection::new(Socket(wire.clone()), ID.serial, role.session(), Moment(0));
-        Conversation {
-            connection,
-            wire,
-            bench,
-            config,
-        }
+        Conversation { connection, wire, bench, config }
     }
 
     /// Lets one segment arrive, and gives turns until nothing is left to do.
@@ -65,18 +56,9 @@ impl<'a> Conversation<'a> {
                 return;
             }
             let source = Source::Connection(ID);
-            self.connection.note(&Event {
-                source,
-                readable,
-                writable,
-                read_closed: false,
-            });
-            let turn = self.connection.turn(self.bench, self.config, Moment(0));
-            assert_ne!(
-                turn,
-                Turn::Over,
-                "the server gave up on a client that is still there"
-            );
+            self.connection.note(&Event { source, readable, writable, read_closed: false });
+            let turn = self.connection.turn(ID, &mut self.bench, self.config, Moment(0));
+            assert_ne!(turn, Turn::Over, "the server gave up on a client that is still there");
             self.connection.assert_invariants();
         }
     }
@@ -113,11 +95,7 @@ impl Write for Socket {
         };
         wire.answered.extend_from_slice(&bytes[..count]);
         wire.is_full = count < bytes.len();
-        if count == 0 {
-            Err(ErrorKind::WouldBlock.into())
-        } else {
-            Ok(count)
-        }
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

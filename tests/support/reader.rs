@@ -9,11 +9,7 @@ pub enum Owed {
     Frame { first: u8, payload: Vec<u8> },
     /// This text, in as many fragments as the server likes, the last of them with the FIN of `first`. Only `good` bytes
     /// of it are UTF-8; when that is not all, what was begun is never finished.
-    Text {
-        first: u8,
-        payload: Vec<u8>,
-        good: usize,
-    },
+    Text { first: u8, payload: Vec<u8>, good: usize },
 }
 
 /// Reads what a server sends, however it is cut, against what it owes.
@@ -92,15 +88,8 @@ impl Reader {
             self.text_at = 0;
         }
         let is_owed = match self.owed.front() {
-            Some(Owed::Frame {
-                first: byte,
-                payload: bytes,
-            }) if *byte == first && bytes == payload => true,
-            Some(Owed::Text {
-                first: byte,
-                payload: bytes,
-                good,
-            }) => {
+            Some(Owed::Frame { first: byte, payload: bytes }) if *byte == first && bytes == payload => true,
+            Some(Owed::Text { first: byte, payload: bytes, good }) => {
                 let end = self.text_at + payload.len();
                 let opcode = if self.text_at == 0 { byte & 0x0F } else { 0 };
                 let fin = if end == bytes.len() { byte & 0x80 } else { 0 };

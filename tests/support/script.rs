@@ -17,11 +17,7 @@ pub fn messages(rng: &mut Rng, count: usize, size: impl Fn(&mut Rng) -> usize) -
     for _ in 0..count {
         let is_text = rng.bool();
         let wanted = size(rng);
-        let payload = if is_text {
-            text(rng, wanted)
-        } else {
-            bytes(rng, wanted)
-        };
+        let payload = if is_text { text(rng, wanted) } else { bytes(rng, wanted) };
         let fragments = if rng.bool() { 1 } else { rng.usize(1..=5) };
         let mut cuts: Vec<usize> = (1..fragments).map(|_| rng.usize(..=payload.len())).collect();
         cuts.extend([0, payload.len()]);
@@ -45,9 +41,7 @@ pub fn ending(rng: &mut Rng) -> Vec<Line> {
     let mut lines = match rng.u8(..6) {
         0 => vec![ends(frame(0x88, &[]), &[])],
         1 => {
-            let code = *rng
-                .choice(&[1000u16, 1001, 1003, 1011, 1014, 3000, 4999])
-                .expect("a code");
+            let code = *rng.choice(&[1000u16, 1001, 1003, 1011, 1014, 3000, 4999]).expect("a code");
             let wanted = rng.usize(..=120);
             let body = [&code.to_be_bytes()[..], &text(rng, wanted)].concat();
             vec![ends(frame(0x88, &body), &body)]
@@ -67,9 +61,7 @@ pub fn ending(rng: &mut Rng) -> Vec<Line> {
             1002,
         )],
         4 => {
-            let size = *rng
-                .choice(&[10, 1000, WHOLE_MAX, WHOLE_MAX + 1, 100_000])
-                .expect("a size");
+            let size = *rng.choice(&[10, 1000, WHOLE_MAX, WHOLE_MAX + 1, 100_000]).expect("a size");
             bad_text(rng, size)
         }
         _ => {
@@ -79,10 +71,7 @@ pub fn ending(rng: &mut Rng) -> Vec<Line> {
     };
     if rng.bool() {
         let size = rng.usize(..200);
-        lines.push(Line {
-            said: bytes(rng, size),
-            owed: None,
-        });
+        lines.push(Line { said: bytes(rng, size), owed: None });
     }
     lines
 }
@@ -125,18 +114,11 @@ fn data(rng: &mut Rng, first: u8, is_text: bool, payload: &[u8]) -> Line {
     let said = masked(first, rng.u32(..).to_be_bytes(), payload);
     let payload = payload.to_vec();
     let owed = if is_text && payload.len() > WHOLE_MAX {
-        Owed::Text {
-            first,
-            good: payload.len(),
-            payload,
-        }
+        Owed::Text { first, good: payload.len(), payload }
     } else {
         Owed::Frame { first, payload }
     };
-    Line {
-        said,
-        owed: Some(owed),
-    }
+    Line { said, owed: Some(owed) }
 }
 
 fn control(rng: &mut Rng) -> Line {
@@ -145,26 +127,14 @@ fn control(rng: &mut Rng) -> Line {
     let payload = bytes(rng, size);
     let key = rng.u32(..).to_be_bytes();
     if rng.u8(..4) == 0 {
-        Line {
-            said: masked(0x8A, key, &payload),
-            owed: None,
-        }
+        Line { said: masked(0x8A, key, &payload), owed: None }
     } else {
-        Line {
-            said: masked(0x89, key, &payload),
-            owed: Some(Owed::Frame { first: 0x8A, payload }),
-        }
+        Line { said: masked(0x89, key, &payload), owed: Some(Owed::Frame { first: 0x8A, payload }) }
     }
 }
 
 fn ends(said: Vec<u8>, body: &[u8]) -> Line {
-    Line {
-        said,
-        owed: Some(Owed::Frame {
-            first: 0x88,
-            payload: body.to_vec(),
-        }),
-    }
+    Line { said, owed: Some(Owed::Frame { first: 0x88, payload: body.to_vec() }) }
 }
 
 fn fails(said: Vec<u8>, code: u16) -> Line {
@@ -177,27 +147,11 @@ fn bad_text(rng: &mut Rng, size: usize) -> Vec<Line> {
     let at = rng.usize(..size);
     payload[at] = 0xFF;
     let said = masked(0x81, rng.u32(..).to_be_bytes(), &payload);
-    let begun = (size > WHOLE_MAX).then_some(Owed::Text {
-        first: 0x81,
-        payload,
-        good: at,
-    });
-    let fault = Owed::Frame {
-        first: 0x88,
-        payload: 1007u16.to_be_bytes().to_vec(),
-    };
+    let begun = (size > WHOLE_MAX).then_some(Owed::Text { first: 0x81, payload, good: at });
+    let fault = Owed::Frame { first: 0x88, payload: 1007u16.to_be_bytes().to_vec() };
     match begun {
         // Nothing is said with the second line; it only carries what is owed behind the first.
-        Some(_) => vec![
-            Line { said, owed: begun },
-            Line {
-                said: Vec::new(),
-                owed: Some(fault),
-            },
-        ],
-        None => vec![Line {
-            said,
-            owed: Some(fault),
-        }],
+        Some(_) => vec![Line { said, owed: begun }, Line { said: Vec::new(), owed: Some(fault) }],
+        None => vec![Line { said, owed: Some(fault) }],
     }
 }

@@ -25,10 +25,7 @@ impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let name = std::thread::current().name().unwrap_or_default().to_owned();
-            eprintln!(
-                "seed {} failed; WSECHO_SEED={} cargo test {name} replays it",
-                self.0, self.0
-            );
+            eprintln!("seed {} failed; WSECHO_SEED={} cargo test {name} replays it", self.0, self.0);
         }
     }
 }

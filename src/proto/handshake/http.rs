@@ -98,7 +98,9 @@ impl State {
 /// A request for this server: GET, HTTP/1.1, one good Host, no body.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The target without its query, in origin form.
+    /// The target in origin form, query and all.
+    pub target: &'a str,
+    /// The target without its query.
     pub path: &'a str,
     headers: &'a [httparse::Header<'a>],
 }
@@ -121,7 +123,9 @@ impl<'a> Request<'a> {
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Refusal::Bad("not an HTTP request"));
         };
-        let request = Request { path: path_of(target), headers: parsed.headers };
+        let target = origin_form(target);
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let request = Request { target, path, headers: parsed.headers };
         if method != "GET" {
             return Err(Refusal::Method);
         }
@@ -145,12 +149,21 @@ impl<'a> Request<'a> {
     /// A body would be taken for frames, or frames for a body, by whatever stands between here and the client.
     fn check_no_body(&self) -> Result<(), Refusal> {
         let has_body = self.all("Transfer-Encoding").next().is_some()
-            || !matches!(self.only("Content-Length"), Ok(None | Some(b"0")));
+            || match self.only("Content-Length") {
+                Ok(None | Some(b"0")) => false,
+                // Some clients of Hixie-76 announce the end of their challenge.
+                Ok(Some(b"8")) => self.all("Sec-WebSocket-Key1").next().is_none(),
+                _ => true,
+            };
         if has_body { Err(Refusal::Bad("a request here has no body")) } else { Ok(()) }
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    /// The values of every line of that name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     }
 
     /// The value of a header that may stand there once.
@@ -186,20 +199,21 @@ fn refusal_for(error: httparse::Error) -> Refusal {
     }
 }
 
-/// Origin form of a target, without the query; a proxy may send the absolute form (RFC 9112 §3.2.2).
-fn path_of(target: &str) -> &str {
-    let path = match target.split_once("://") {
-        Some((scheme, rest)) if matches!(scheme, "http" | "ws") => rest.find('/').map_or("/", |at| &rest[at..]),
+/// A proxy may send the absolute form (RFC 9112 §3.2.2).
+fn origin_form(target: &str) -> &str {
+    match target.split_once("://") {
+        Some(("http" | "ws", rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
         _ => target,
-    };
-    path.split_once('?').map_or(path, |(path, _)| path)
+    }
 }
 
 /// Whether `host` is a name or address with an optional port, as far as its characters and brackets tell.
 fn is_host(host: &[u8]) -> bool {
     let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
     if let Some(rest) = host.strip_prefix(b"[") {
-        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+        let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
         let (address, behind) = (&rest[..end], &rest[end + 1..]);
         let is_address = !address.is_empty()
             && address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
@@ -247,22 +261,24 @@ mod tests {
         for good in ["a", "example.com:8087", "[::1]", "[::1]:80", "127.0.0.1:1", "a_b", "localhost:"] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["", "a b", "[::1", "[]", "[::1]x", "a:b", ":80", "a/b", "a@b", "\u{e9}", "a:1:2", "[::1]:x"] {
+        for bad in
+            ["", "a b", "[::1", "[]", "[::1]x", "a:b", ":80", "a/b", "a@b", "\u{e9}", "a:1:2", "[::1]:x"]
+        {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
 
     #[test]
-    fn the_path_of_a_target() {
+    fn an_absolute_target_is_brought_into_origin_form() {
         for (target, path) in [
             ("/", "/"),
-            ("/echo?a=b?c", "/echo"),
-            ("http://h:1/echo", "/echo"),
+            ("/echo?a=b?c", "/echo?a=b?c"),
+            ("http://h:1/echo?a", "/echo?a"),
             ("ws://h", "/"),
             ("/a://b/c", "/a://b/c"),
             ("*", "*"),
         ] {
-            assert_eq!(path_of(target), path);
+            assert_eq!(origin_form(target), path);
         }
     }
 }
