@@ -298,11 +298,12 @@ impl<S: Stream> Connection<S> {
             return Ok(());
         }
         let mut count = 0;
+        // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
         if self.outbox_is_empty() {
             count = write_some(&mut self.socket, bytes)?;
+            self.writable = count == bytes.len();
         }
         if count < bytes.len() {
-            self.writable = false;
             self.buffers.get_or_insert_default().outbox.push(&bytes[count..]);
         }
         Ok(())
