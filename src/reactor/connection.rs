@@ -378,6 +378,10 @@ impl<S: Stream> Connection<S> {
             return Turn::Over;
         }
         self.pinged = true;
+        if let Some(interval) = config.ping_interval {
+            // After a pause of the whole process the Ping is late; its answer still has a whole interval.
+            self.since = self.since.max(now - interval);
+        }
         // A peer that does not take its answers gets no ping on top; it has until the next interval all the same.
         let ping = self.session.ping().filter(|_| self.outbox_is_empty());
         match ping.map_or(Ok(()), |ping| self.send(&ping)) {
