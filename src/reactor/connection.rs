@@ -42,14 +42,23 @@ pub struct Connection<S> {
     write_closed: bool,
     /// Stands in the run queue.
     pub queued: bool,
-    /// A Ping was sent and nothing came since.
-    pinged: bool,
+    /// What became of the Ping for its silence.
+    ping: Ping,
     /// When its age began; of an open connection, when its last byte came.
     since: Moment,
     /// When its alarm rings.
     pub alarm: Moment,
     /// The board it is a member of.
     pub board: Option<BoardId>,
+}
+
+/// How far a silent peer has been asked whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    No,
+    /// There was no room for one behind the answers that the peer has not taken.
+    Owed,
+    Sent,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +109,7 @@ impl<S: Stream> Connection<S> {
             read_closed: false,
             write_closed: false,
             queued: false,
-            pinged: false,
+            ping: Ping::No,
             since: now,
             alarm: Moment::NEVER,
             board: None,
@@ -146,7 +155,7 @@ impl<S: Stream> Connection<S> {
         };
         // A short read has emptied the socket, unless a FIN follows that no further event will announce.
         self.readable = start + count == end || self.read_closed;
-        self.pinged = false;
+        self.ping = Ping::No;
         if self.session.age() == Age::Open {
             self.since = now;
         }
@@ -275,6 +284,10 @@ impl<S: Stream> Connection<S> {
         }
         let count = write_some(&mut self.socket, buffers.outbox.pending())?;
         buffers.outbox.sent(count);
+        if count > 0 && self.ping == Ping::Owed {
+            // Who takes its answers is there, however slowly.
+            self.ping = Ping::No;
+        }
         if !buffers.outbox.is_empty() {
             self.writable = false;
         } else if buffers.carry.is_empty() {
@@ -352,7 +365,7 @@ impl<S: Stream> Connection<S> {
             Age::Closing => LINGER,
             Age::Open => {
                 let ping = config.ping_interval.filter(|_| self.session.knows_ping());
-                let ping = ping.map(|interval| if self.pinged { 2 * interval } else { interval });
+                let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
                 match [config.idle_timeout, ping].into_iter().flatten().min() {
                     Some(patience) => patience,
                     None => return Moment::NEVER,
@@ -373,11 +386,11 @@ impl<S: Stream> Connection<S> {
             self.tell(log::Level::Debug, format_args!("closed 1001: idle"));
             return self.close(close::GOING_AWAY, "", now);
         }
-        if self.pinged {
+        if self.ping != Ping::No {
             self.tell(log::Level::Debug, format_args!("lost: no answer to a ping"));
             return Turn::Over;
         }
-        self.pinged = true;
+        self.ping = if self.outbox_is_empty() { Ping::Sent } else { Ping::Owed };
         if let Some(interval) = config.ping_interval {
             // After a pause of the whole process the Ping is late; its answer still has a whole interval.
             self.since = self.since.max(now - interval);
