@@ -113,8 +113,9 @@ impl<K: Kernel> Reactor<K> {
                 self.deliver();
             }
         }
-        self.deliver();
         self.expire();
+        self.deliver();
+        self.end_boards();
         self.accept();
         Ok(match self.stop {
             Stop::No => true,
@@ -252,9 +253,17 @@ impl<K: Kernel> Reactor<K> {
             }
             connection.alarm = Moment::NEVER;
             let is_due = connection.deadline(&self.config) <= self.now;
-            let turn = if is_due { connection.expire(&self.config, self.now) } else { Turn::Wait };
+            let turn = if is_due {
+                connection.expire(id, &mut self.bench, &self.config, self.now)
+            } else {
+                Turn::Wait
+            };
             self.settle(id, turn);
         }
+    }
+
+    /// Closes the boards whose lifetime is over, and everybody on them.
+    fn end_boards(&mut self) {
         while let Some(members) = self.bench.boards.end(self.now) {
             let reason = self.bench.boards.end_reason();
             self.close(members, &reason);

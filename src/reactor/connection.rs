@@ -375,8 +375,15 @@ impl<S: Stream> Connection<S> {
         self.since + patience
     }
 
-    /// Its deadline has passed.
-    pub fn expire(&mut self, config: &Config, now: Moment) -> Turn {
+    /// Its deadline has passed: a last look at the socket, then the verdict.
+    ///
+    /// One poll tells of so many clients and no more, so the bytes of this one may lie waiting behind others' events.
+    pub fn expire(&mut self, id: ConnId, bench: &mut Bench, config: &Config, now: Moment) -> Turn {
+        (self.readable, self.writable) = (true, true);
+        let turn = self.turn(id, bench, config, now);
+        if turn == Turn::Over || self.deadline(config) > now {
+            return turn;
+        }
         if self.session.age() != Age::Open {
             self.tell(log::Level::Debug, format_args!("timed out: {:?}", self.session.age()));
             return Turn::Over;
