@@ -23,9 +23,9 @@ use wsecho::reactor::listener::Role;
 
 #[test]
 fn random_conversations_get_what_they_are_owed() {
-    seeds::each_seed(400, |mut rng| {
+    seeds::each_seed(200, |mut rng| {
         let count = rng.usize(..8);
-        let mut lines = script::messages(&mut rng, count, script::any_size);
+        let mut lines = script::messages(&mut rng, count, any_size);
         let ends = rng.bool();
         if ends {
             lines.extend(script::ending(&mut rng));
@@ -39,12 +39,23 @@ fn random_conversations_get_what_they_are_owed() {
 fn frames_of_every_notable_size_come_back() {
     let notable =
         [0, 125, 126, 65535, 65536, WHOLE_MAX - 1, WHOLE_MAX, WHOLE_MAX + 1, Bench::SCRATCH - 8, 300_000];
-    seeds::each_seed(40, |mut rng| {
+    seeds::each_seed(20, |mut rng| {
         for size in notable {
             let lines = script::messages(&mut rng, 1, |_| size);
             converse(&mut rng, lines, false);
         }
     });
+}
+
+/// Payload sizes: mostly small, sometimes where something changes, now and then large.
+fn any_size(rng: &mut Rng) -> usize {
+    const EDGES: [usize; 5] = [125, 126, 65535, 65536, WHOLE_MAX];
+    match rng.u8(..20) {
+        0..8 => rng.usize(..=200),
+        8..13 => rng.usize(..=5_000),
+        13..18 => rng.choice(EDGES).expect("an edge") + rng.usize(..=2) - 1,
+        _ => rng.usize(..=400_000),
+    }
 }
 
 /// Says `lines` in random segments; the conversation must end exactly when `ends` says so.

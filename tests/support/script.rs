@@ -8,7 +8,7 @@ use wsecho::proto::hybi::WHOLE_MAX;
 /// One frame, and what the server owes for it.
 pub struct Line {
     pub said: Vec<u8>,
-    pub owed: Option<Owed>,
+    pub owed: Vec<Owed>,
 }
 
 /// `count` messages in fragments, with control frames among them; `size` draws the bytes of each.
@@ -62,7 +62,7 @@ pub fn ending(rng: &mut Rng) -> Vec<Line> {
         )],
         4 => {
             let size = *rng.choice(&[10, 1000, WHOLE_MAX, WHOLE_MAX + 1, 100_000]).expect("a size");
-            bad_text(rng, size)
+            vec![bad_text(rng, size)]
         }
         _ => {
             let header = [0x82, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
@@ -71,20 +71,9 @@ pub fn ending(rng: &mut Rng) -> Vec<Line> {
     };
     if rng.bool() {
         let size = rng.usize(..200);
-        lines.push(Line { said: bytes(rng, size), owed: None });
+        lines.push(Line { said: bytes(rng, size), owed: Vec::new() });
     }
     lines
-}
-
-/// Payload sizes: mostly small, sometimes where something changes, now and then large.
-pub fn any_size(rng: &mut Rng) -> usize {
-    const EDGES: [usize; 5] = [125, 126, 65535, 65536, WHOLE_MAX];
-    match rng.u8(..20) {
-        0..8 => rng.usize(..=200),
-        8..13 => rng.usize(..=5_000),
-        13..18 => rng.choice(EDGES).expect("an edge") + rng.usize(..=2) - 1,
-        _ => rng.usize(..=400_000),
-    }
 }
 
 /// Text of exactly `size` bytes, with code points of one to four bytes, that is not `quit`.
@@ -118,7 +107,7 @@ fn data(rng: &mut Rng, first: u8, is_text: bool, payload: &[u8]) -> Line {
     } else {
         Owed::Frame { first, payload }
     };
-    Line { said, owed: Some(owed) }
+    Line { said, owed: vec![owed] }
 }
 
 fn control(rng: &mut Rng) -> Line {
@@ -127,14 +116,14 @@ fn control(rng: &mut Rng) -> Line {
     let payload = bytes(rng, size);
     let key = rng.u32(..).to_be_bytes();
     if rng.u8(..4) == 0 {
-        Line { said: masked(0x8A, key, &payload), owed: None }
+        Line { said: masked(0x8A, key, &payload), owed: Vec::new() }
     } else {
-        Line { said: masked(0x89, key, &payload), owed: Some(Owed::Frame { first: 0x8A, payload }) }
+        Line { said: masked(0x89, key, &payload), owed: vec![Owed::Frame { first: 0x8A, payload }] }
     }
 }
 
 fn ends(said: Vec<u8>, body: &[u8]) -> Line {
-    Line { said, owed: Some(Owed::Frame { first: 0x88, payload: body.to_vec() }) }
+    Line { said, owed: vec![Owed::Frame { first: 0x88, payload: body.to_vec() }] }
 }
 
 fn fails(said: Vec<u8>, code: u16) -> Line {
@@ -142,16 +131,12 @@ fn fails(said: Vec<u8>, code: u16) -> Line {
 }
 
 /// A text of `size` bytes that stops being one somewhere; what the server may begin to echo, and its 1007.
-fn bad_text(rng: &mut Rng, size: usize) -> Vec<Line> {
+fn bad_text(rng: &mut Rng, size: usize) -> Line {
     let mut payload = text(rng, size);
     let at = rng.usize(..size);
     payload[at] = 0xFF;
     let said = masked(0x81, rng.u32(..).to_be_bytes(), &payload);
-    let begun = (size > WHOLE_MAX).then_some(Owed::Text { first: 0x81, payload, good: at });
     let fault = Owed::Frame { first: 0x88, payload: 1007u16.to_be_bytes().to_vec() };
-    match begun {
-        // Nothing is said with the second line; it only carries what is owed behind the first.
-        Some(_) => vec![Line { said, owed: begun }, Line { said: Vec::new(), owed: Some(fault) }],
-        None => vec![Line { said, owed: Some(fault) }],
-    }
+    let begun = (size > WHOLE_MAX).then_some(Owed::Text { first: 0x81, payload, good: at });
+    Line { said, owed: begun.into_iter().chain([fault]).collect() }
 }
