@@ -134,6 +134,7 @@ impl World {
 
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
         self.end_round();
+        let until = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
         let may_sleep = timeout != Some(Duration::ZERO);
         if may_sleep && self.is_calm() && self.chance(32) {
             self.check_sleep(timeout);
@@ -144,7 +145,6 @@ impl World {
         for _ in 0..self.rng.usize(..=self.peers.len() / 10 + 3) {
             self.act();
         }
-        let until = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
         while may_sleep && self.is_calm() && until.is_none_or(|until| self.now < until) {
             if self.act() {
                 continue;
@@ -275,7 +275,7 @@ impl World {
         let wire = &mut self.wires[index];
         wire.has_answered = true;
         if bytes == [0x89, 0] {
-            wire.pinged_at = Some(self.now);
+            wire.pinged_at.get_or_insert(self.now);
         }
         match wire.reset {
             Reset::No => {}
@@ -556,7 +556,7 @@ impl World {
         self.invent(&mut events);
         for index in std::mem::take(&mut self.unfinished) {
             let wire = &self.wires[index];
-            if !wire.blocked && wire.is_readable() {
+            if wire.cause && !wire.blocked && wire.is_readable() {
                 self.expect_call(index);
             }
         }
@@ -712,15 +712,8 @@ impl World {
             None => wire.is_in_mid_frame() && passed(wire.heard_at, self.ping.map(|ping| 2 * ping)),
         };
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
-        if has_lingered || self.stopped_at.is_some() {
-            if self.stopped_at.is_none()
-                && wire.blocked
-                && peer.expects == Expects::Echo
-                && !peer.ends
-                && !is_idle
-            {
-                self.fault(index, "dropped because it reads slowly");
-            }
+        if self.stopped_at.is_some() || has_lingered {
+            // Nobody can complain.
         } else if !(is_late || is_idle || is_mute) {
             self.fault(index, "dropped for no reason");
         } else if is_deaf {
