@@ -260,6 +260,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Counts and logs what happened, and does what it takes before the answer is sent.
+    #[inline(never)]
     fn heed(&mut self, news: News, bench: &mut Bench, context: &Context) {
         let stats = &mut bench.stats;
         match news {
@@ -401,7 +402,6 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Writes `bytes` behind everything said so far; what the kernel does not take goes to the outbox.
-    #[inline]
     fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -432,6 +432,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Ends the conversation with a Close frame, where one can be sent.
+    #[inline(never)]
     pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
         match self.session.age() {
             Age::Open => {}
@@ -524,11 +525,14 @@ impl<S: Stream> Connection<S> {
         stats.ended(self.kind, self.version, end);
     }
 
+    #[cold]
     fn lost(&self, error: &io::Error) -> Turn {
         self.tell(Level::Debug, format_args!("lost: {error}"));
         Turn::Over(End::Error)
     }
 
+    #[cold]
+    #[inline(never)]
     fn tell(&self, level: Level, text: std::fmt::Arguments) {
         if !log::enabled(level) {
             return;
