@@ -7,15 +7,8 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Panics when stderr is closed or its disk is full, blocks when its pipe is, or was meant to be replaced.
-const MACROS: [&str; 7] = [
-    "println !",
-    "eprintln !",
-    "print !",
-    "eprint !",
-    "todo !",
-    "unimplemented !",
-    "dbg !",
-];
+const MACROS: [&str; 7] =
+    ["println !", "eprintln !", "print !", "eprint !", "todo !", "unimplemented !", "dbg !"];
 
 /// An `expect` says why it cannot fail.
 const UNREASONED: [&str; 2] = [". unwrap (", ". expect ( \"\" )"];
@@ -48,11 +41,7 @@ fn the_protocol_is_a_function_of_its_arguments() {
 fn a_file_can_be_read_in_one_go() {
     for (path, source) in sources(Path::new("src")) {
         let lines = source.lines().count();
-        assert!(
-            lines <= LINES_MAX,
-            "{} has {lines} lines, more than {LINES_MAX}",
-            path.display()
-        );
+        assert!(lines <= LINES_MAX, "{} has {lines} lines, more than {LINES_MAX}", path.display());
     }
 }
 
@@ -66,30 +55,15 @@ fn what_a_rule_names_is_found_and_what_looks_like_it_is_not() {
         ("fn f() { g().expect(\"\") }", "1: . expect ( \"\" )"),
         ("use mio::Poll;", "1: mio : :"),
         ("use std::{fmt, io::{Read, Write}};", "1: std : : io"),
-        (
-            "use std::{collections::{HashMap, HashSet}, net::SocketAddr};",
-            "1: std : : net",
-        ),
+        ("use std::{collections::{HashMap, HashSet}, net::SocketAddr};", "1: std : : net"),
         ("use {std::thread, std::fmt};", "1: std : : thread"),
-        (
-            "fn f() -> std::time::Instant { std::time::Instant::now() }",
-            "1: Instant : : now",
-        ),
-        (
-            "#[cfg(test)]\nmod tests { fn f() { g().unwrap() } }\nfn f() { todo!() }",
-            "3: todo !",
-        ),
+        ("fn f() -> std::time::Instant { std::time::Instant::now() }", "1: Instant : : now"),
+        ("#[cfg(test)]\nmod tests { fn f() { g().unwrap() } }\nfn f() { todo!() }", "3: todo !"),
         ("#[cfg(not(test))]\nfn f() { todo!() }", "2: todo !"),
         ("#[cfg(test)]\nuse std::io;\nfn f() { todo!() }", "3: todo !"),
         ("/// Not `println!`.\nfn f() { \"todo!()\" /* dbg!() */ }", ""),
-        (
-            "fn f() { g().unwrap_or(1); g().expect(\"a reason\"); print(!x) }",
-            "",
-        ),
-        (
-            "use std::{fmt, time::Instant}; fn f(io: u8, now: Instant) -> u8 { net::io(io) }",
-            "",
-        ),
+        ("fn f() { g().unwrap_or(1); g().expect(\"a reason\"); print(!x) }", ""),
+        ("use std::{fmt, time::Instant}; fn f(io: u8, now: Instant) -> u8 { net::io(io) }", ""),
     ] {
         assert_eq!(offences(source, &rules).join(", "), expected, "in {source}");
     }
@@ -98,20 +72,13 @@ fn what_a_rule_names_is_found_and_what_looks_like_it_is_not() {
 /// Fails when a file whose path begins with `prefix` contains one of `rules` outside of tests.
 fn assert_clean(prefix: &str, rules: &[&str]) {
     let all = sources(Path::new("src"));
-    let tests: Vec<_> = all
-        .iter()
-        .flat_map(|(path, source)| test_modules(path, source))
-        .collect();
+    let tests: Vec<_> = all.iter().flat_map(|(path, source)| test_modules(path, source)).collect();
     let (mut read, mut found) = (0, Vec::new());
     for (path, source) in &all {
         let name = path.to_str().expect("sources have plain names");
         if name.starts_with(prefix) && !tests.contains(path) {
             read += 1;
-            found.extend(
-                offences(source, rules)
-                    .iter()
-                    .map(|offence| format!("{name}:{offence}")),
-            );
+            found.extend(offences(source, rules).iter().map(|offence| format!("{name}:{offence}")));
         }
     }
     assert!(read > 0, "no sources at {prefix}");
@@ -120,14 +87,8 @@ fn assert_clean(prefix: &str, rules: &[&str]) {
 
 /// The files that `source`, which is at `path`, declares as modules for tests only.
 fn test_modules(path: &Path, source: &str) -> Vec<PathBuf> {
-    let root = ["src/lib.rs", "src/main.rs"]
-        .iter()
-        .any(|root| path == Path::new(root));
-    let directory = if root {
-        PathBuf::from("src")
-    } else {
-        path.with_extension("")
-    };
+    let root = ["src/lib.rs", "src/main.rs"].iter().any(|root| path == Path::new(root));
+    let directory = if root { PathBuf::from("src") } else { path.with_extension("") };
     let declared = source.split("#[cfg(test)]\nmod ").skip(1);
     declared
         .filter_map(|rest| rest.lines().next()?.strip_suffix(';'))
@@ -203,24 +164,16 @@ fn ends_a_path(tokens: &[(String, usize)]) -> bool {
 
 /// Removes the path that `tokens` end with, `std : :`, and returns it.
 fn path_before(tokens: &mut Vec<(String, usize)>) -> Vec<String> {
-    let is_path = |word: &str| {
-        word.chars()
-            .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
-    };
-    let start = tokens
-        .iter()
-        .rposition(|(word, _)| !is_path(word) || word == "use")
-        .map_or(0, |before| before + 1);
+    let is_path = |word: &str| word.chars().all(|letter| letter.is_alphanumeric() || "_:".contains(letter));
+    let start =
+        tokens.iter().rposition(|(word, _)| !is_path(word) || word == "use").map_or(0, |before| before + 1);
     tokens.drain(start..).map(|(word, _)| word).collect()
 }
 
 /// The parts between the commas.
 fn branches(stream: TokenStream) -> Vec<TokenStream> {
     let trees: Vec<_> = stream.into_iter().collect();
-    trees
-        .split(|tree| tree.to_string() == ",")
-        .map(|branch| branch.iter().cloned().collect())
-        .collect()
+    trees.split(|tree| tree.to_string() == ",").map(|branch| branch.iter().cloned().collect()).collect()
 }
 
 /// Every Rust file under `directory`, with its text.

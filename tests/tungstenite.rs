@@ -23,10 +23,7 @@ fn every_message_comes_back() {
     let mut client = connect(&server, "/echo");
     for length in [0, 1, 125, 126, 127, 65535, 65536, 1 << 20] {
         echoes(&mut client, Message::text("x".repeat(length)));
-        echoes(
-            &mut client,
-            Message::binary((0..length).map(|i| (i * 31) as u8).collect::<Vec<_>>()),
-        );
+        echoes(&mut client, Message::binary((0..length).map(|i| (i * 31) as u8).collect::<Vec<_>>()));
     }
     echoes(&mut client, Message::text("κόσμε ✓ 😀"));
     echoes(&mut client, Message::binary("quit"));
@@ -36,9 +33,7 @@ fn every_message_comes_back() {
 fn many_messages_at_once_come_back_in_order() {
     let server = Server::start(&["--policy", "off"]);
     let mut client = connect(&server, "/");
-    let messages: Vec<_> = (0..2000)
-        .map(|i| Message::text(format!("{i} {}", "x".repeat(i))))
-        .collect();
+    let messages: Vec<_> = (0..2000).map(|i| Message::text(format!("{i} {}", "x".repeat(i)))).collect();
     for message in &messages {
         client.write(message.clone()).expect("the server takes it");
     }
@@ -54,18 +49,10 @@ fn fragments_come_back_as_the_message_and_a_ping_amid_them_is_answered() {
     let mut client = connect(&server, "/echo");
     let frame =
         |bytes: &'static [u8], data, fin| Message::Frame(Frame::message(bytes, OpCode::Data(data), fin));
-    client
-        .send(frame("€".as_bytes().split_at(2).0, Data::Text, false))
-        .expect("the server takes it");
-    client
-        .send(Message::Ping("amid".into()))
-        .expect("the server takes it");
-    client
-        .send(frame("€".as_bytes().split_at(2).1, Data::Continue, false))
-        .expect("the server takes it");
-    client
-        .send(frame(b"", Data::Continue, true))
-        .expect("the server takes it");
+    client.send(frame("€".as_bytes().split_at(2).0, Data::Text, false)).expect("the server takes it");
+    client.send(Message::Ping("amid".into())).expect("the server takes it");
+    client.send(frame("€".as_bytes().split_at(2).1, Data::Continue, false)).expect("the server takes it");
+    client.send(frame(b"", Data::Continue, true)).expect("the server takes it");
     assert_eq!(client.read().expect("a pong"), Message::Pong("amid".into()));
     assert_eq!(client.read().expect("an echo"), Message::text("€"));
 }
@@ -74,9 +61,7 @@ fn fragments_come_back_as_the_message_and_a_ping_amid_them_is_answered() {
 fn the_first_subprotocol_is_selected() {
     let server = Server::start(&["--policy", "off"]);
     let uri: Uri = format!("ws://{}/echo", server.echo).parse().expect("a URI");
-    let offer = ClientRequestBuilder::new(uri)
-        .with_sub_protocol("superchat")
-        .with_sub_protocol("chat");
+    let offer = ClientRequestBuilder::new(uri).with_sub_protocol("superchat").with_sub_protocol("chat");
     let (_, response) = handshake(&server, offer).expect("a connection");
     assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "superchat");
 }
@@ -84,22 +69,14 @@ fn the_first_subprotocol_is_selected() {
 #[test]
 fn close_code_and_reason_come_back() {
     let server = Server::start(&["--policy", "off"]);
-    for (code, reason) in [
-        (CloseCode::Normal, ""),
-        (CloseCode::Away, "going"),
-        (CloseCode::Library(4999), "tschüß"),
-    ] {
+    for (code, reason) in
+        [(CloseCode::Normal, ""), (CloseCode::Away, "going"), (CloseCode::Library(4999), "tschüß")]
+    {
         let mut client = connect(&server, "/echo");
-        let close = CloseFrame {
-            code,
-            reason: reason.into(),
-        };
+        let close = CloseFrame { code, reason: reason.into() };
         client.close(Some(close.clone())).expect("the server takes it");
         assert_eq!(client.read().expect("a close frame"), Message::Close(Some(close)));
-        assert!(
-            matches!(client.read(), Err(Error::ConnectionClosed)),
-            "the server closes the connection"
-        );
+        assert!(matches!(client.read(), Err(Error::ConnectionClosed)), "the server closes the connection");
     }
 }
 
@@ -109,10 +86,7 @@ fn quit_closes_with_1000() {
     let mut client = connect(&server, "/echo");
     client.send(Message::text("quit")).expect("the server takes it");
     assert_eq!(close_code(&mut client), CloseCode::Normal);
-    assert!(
-        matches!(client.read(), Err(Error::ConnectionClosed)),
-        "the server closes the connection"
-    );
+    assert!(matches!(client.read(), Err(Error::ConnectionClosed)), "the server closes the connection");
 }
 
 #[test]
@@ -136,10 +110,7 @@ fn sigterm_closes_every_connection_with_1001_and_exits_with_0() {
     }
     // Both answer, and hang up.
     for client in &mut clients {
-        assert!(
-            matches!(client.read(), Err(Error::ConnectionClosed)),
-            "the server closes the connection"
-        );
+        assert!(matches!(client.read(), Err(Error::ConnectionClosed)), "the server closes the connection");
     }
     drop(clients);
     assert_eq!(server.ended().code(), Some(0));
@@ -165,9 +136,7 @@ fn close_code(client: &mut WebSocket<Duplex>) -> CloseCode {
 }
 
 fn connect(server: &Server, path: &str) -> WebSocket<Duplex> {
-    handshake(server, format!("ws://{}{path}", server.echo))
-        .expect("a connection")
-        .0
+    handshake(server, format!("ws://{}{path}", server.echo)).expect("a connection").0
 }
 
 fn handshake(
@@ -192,9 +161,7 @@ struct Duplex {
 impl Duplex {
     fn connect(server: &Server) -> Duplex {
         let stream = TcpStream::connect(server.echo).expect("the server listens");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a duration that is not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a duration that is not zero");
         let mut reader = stream.try_clone().expect("a descriptor more");
         let (sender, inbox) = mpsc::channel();
         thread::spawn(move || {
@@ -207,11 +174,7 @@ impl Duplex {
                 }
             }
         });
-        Duplex {
-            stream,
-            inbox,
-            unread: Vec::new(),
-        }
+        Duplex { stream, inbox, unread: Vec::new() }
     }
 }
 

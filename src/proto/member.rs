@@ -13,14 +13,14 @@ use std::ops::Range;
 pub const MESSAGE_MAX: usize = WHOLE_MAX;
 
 /// One member's framing state.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Member {
     Hixie,
     Hybi(Fragments),
 }
 
 /// The fragments of an unfinished message.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Fragments {
     /// Text or Binary, while a message is unfinished.
     opcode: Option<Opcode>,
@@ -53,7 +53,14 @@ impl Member {
         };
         let ended = news.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news, ended, again: false }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            news,
+            ended,
+            again: false,
+            messages: echo.messages,
+        }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones may complete something.
@@ -102,6 +109,7 @@ impl Fragments {
             _ => {
                 let payload = echo.take_payload(&header);
                 self.take(&header, payload, post)?;
+                echo.messages += u32::from(header.fin);
             }
         }
         Ok(Step::Next)
@@ -151,6 +159,7 @@ fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Fail> {
         Some(end) => {
             push_message(post, Opcode::Text, &rest[1..end])?;
             echo.at += end + 1;
+            echo.messages += 1;
             Ok(Step::Next)
         }
         None if rest.len() > MESSAGE_MAX => Err(Fail::TooBig),
@@ -245,7 +254,8 @@ mod tests {
         ]
         .concat();
         let binary = [&[0x82, 126, 1, 44][..], &[0; 300]].concat();
-        let expected = [b"\x81\x05clear\x81\x06k\xc3\xb6\xe2\x82\xac".as_slice(), &binary, b"\x81\x00"].concat();
+        let expected =
+            [b"\x81\x05clear\x81\x06k\xc3\xb6\xe2\x82\xac".as_slice(), &binary, b"\x81\x00"].concat();
         for size in [1, 2, 3, 7, 100, bytes.len()] {
             let (post, told) = run(Member::hybi(), &bytes, size);
             assert_eq!(post, expected, "in pieces of {size}");
