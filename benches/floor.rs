@@ -8,6 +8,9 @@
 
 #[path = "floor/client.rs"]
 mod client;
+#[path = "common/frame.rs"]
+#[expect(dead_code, reason = "text is for the other bench")]
+mod frame;
 #[path = "floor/plain_echo.rs"]
 mod plain_echo;
 #[path = "floor/server.rs"]
@@ -94,15 +97,27 @@ fn main() -> io::Result<()> {
     if args.plain_echo {
         return plain_echo::run();
     }
-    if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
-        return Err(io::Error::other(format!("no row {unknown}: small, pipelined, 16k, 1m, connect, memory")));
+    if let Some(unknown) = args
+        .rows
+        .iter()
+        .find(|name| !ROWS.iter().any(|row| row.name == **name))
+    {
+        return Err(io::Error::other(format!(
+            "no row {unknown}: small, pipelined, 16k, 1m, connect, memory"
+        )));
     }
     let cpus = available_parallelism()?.get();
     if cpus > 1 {
         pin(Pid::from_raw(0), 0)?;
     }
-    println!("{:42}{:>12}{:>12}{:>8}  {:13}{:>6}", "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim");
-    for row in ROWS.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name)) {
+    println!(
+        "{:42}{:>12}{:>12}{:>8}  {:13}{:>6}",
+        "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim"
+    );
+    for row in ROWS
+        .iter()
+        .filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name))
+    {
         print!("{:42}", row.title);
         io::stdout().flush()?;
         match row.work {
@@ -110,7 +125,9 @@ fn main() -> io::Result<()> {
                 let time = Duration::from_secs_f64(args.seconds);
                 compare(row, cpus, args.rounds, |client| client.run(time))?
             }
-            Work::Connect => compare(row, cpus, args.rounds, |client| client.come_and_go(row.connections))?,
+            Work::Connect => compare(row, cpus, args.rounds, |client| {
+                client.come_and_go(row.connections)
+            })?,
             Work::Memory => memory(row, cpus)?,
         }
     }
@@ -154,7 +171,12 @@ impl Side {
 }
 
 /// Both servers by turns, after a turn each that does not count; prints the rest of the row's line.
-fn compare(row: &Row, cpus: usize, rounds: usize, work: impl Fn(&mut Client) -> io::Result<u64>) -> io::Result<()> {
+fn compare(
+    row: &Row,
+    cpus: usize,
+    rounds: usize,
+    work: impl Fn(&mut Client) -> io::Result<u64>,
+) -> io::Result<()> {
     let mut sides = [Side::plain(row, cpus)?, Side::wsecho(row, cpus)?];
     if let Work::Messages = row.work {
         for side in &mut sides {
@@ -172,8 +194,16 @@ fn compare(row: &Row, cpus: usize, rounds: usize, work: impl Fn(&mut Client) -> 
         }
     }
     let (plain, wsecho) = (quantile(&mut plain, 0.5), quantile(&mut wsecho, 0.5));
-    let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
-    println!("{plain:>9.0} ns{wsecho:>9.0} ns{:>8.2}  {spread:13}{:>6}", quantile(&mut ratio, 0.5), row.aim);
+    let spread = format!(
+        "{:.2}-{:.2}",
+        quantile(&mut ratio, 0.25),
+        quantile(&mut ratio, 0.75)
+    );
+    println!(
+        "{plain:>9.0} ns{wsecho:>9.0} ns{:>8.2}  {spread:13}{:>6}",
+        quantile(&mut ratio, 0.5),
+        row.aim
+    );
     Ok(())
 }
 

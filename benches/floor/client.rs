@@ -14,6 +14,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
+use crate::frame;
+
 /// How many connections are between `connect` and their first answer at a time.
 const OPENING: usize = 100;
 
@@ -33,22 +35,19 @@ pub struct Script {
     messages: u64,
 }
 
-const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const UPGRADE: &[u8] =
+    b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
 
 impl Script {
-    /// Binary frames of `size` bytes, masked as RFC 6455 §5.3 demands, `in_flight` at a time.
+    /// Binary messages of `size` bytes, `in_flight` at a time.
     pub fn web_socket(size: usize, in_flight: usize) -> Script {
-        const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
         let payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
-        let masked = payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key);
-        let request = [header(size, 0x80), KEY.to_vec(), masked.collect()].concat();
-        let reply = [header(size, 0), payload].concat();
         Script {
             upgrade: Some(UPGRADE),
-            batch: request.repeat(in_flight),
-            answer: reply.repeat(in_flight),
+            batch: frame::masked(frame::BINARY, &payload).repeat(in_flight),
+            answer: frame::plain(frame::BINARY, &payload).repeat(in_flight),
             messages: in_flight as u64,
         }
     }
@@ -56,16 +55,11 @@ impl Script {
     /// The same bytes to a server that knows no WebSocket: they come back as they are, four a message more.
     pub fn plain(size: usize, in_flight: usize) -> Script {
         let script = Script::web_socket(size, in_flight);
-        Script { upgrade: None, answer: script.batch.clone(), ..script }
-    }
-}
-
-/// FIN, opcode 2 and the shortest length, RFC 6455 §5.2.
-fn header(size: usize, mask: u8) -> Vec<u8> {
-    match size {
-        0..=125 => vec![0x82, mask | size as u8],
-        126..=0xffff => [&[0x82, mask | 126], &(size as u16).to_be_bytes()[..]].concat(),
-        _ => [&[0x82, mask | 127], &(size as u64).to_be_bytes()[..]].concat(),
+        Script {
+            upgrade: None,
+            answer: script.batch.clone(),
+            ..script
+        }
     }
 }
 
@@ -158,7 +152,10 @@ impl Client {
 
     fn wait(&mut self) -> io::Result<usize> {
         match self.epoll.wait(&mut self.events, SILENCE_MS)? {
-            0 => Err(io::Error::other(format!("{} said nothing for {SILENCE_MS} ms", self.server))),
+            0 => Err(io::Error::other(format!(
+                "{} said nothing for {SILENCE_MS} ms",
+                self.server
+            ))),
             ready => Ok(ready),
         }
     }
@@ -176,10 +173,20 @@ impl Client {
 
         let key = self.links.len();
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        let stage = if self.script.upgrade.is_some() { Stage::Upgrade } else { Stage::First };
-        self.links.push(Link { socket, stage, sent: 0, received: 0 });
+        let stage = if self.script.upgrade.is_some() {
+            Stage::Upgrade
+        } else {
+            Stage::First
+        };
+        self.links.push(Link {
+            socket,
+            stage,
+            sent: 0,
+            received: 0,
+        });
         self.start(key)?;
-        self.epoll.add(&self.links[key].socket, EpollEvent::new(flags, key as u64))?;
+        self.epoll
+            .add(&self.links[key].socket, EpollEvent::new(flags, key as u64))?;
         Ok(())
     }
 
@@ -249,7 +256,11 @@ impl Link {
 
     /// One recv; 0 means nothing was there.
     fn receive(&mut self, sink: &mut [u8]) -> io::Result<usize> {
-        let discard = if self.stage == Stage::Steady { MsgFlags::MSG_TRUNC } else { MsgFlags::empty() };
+        let discard = if self.stage == Stage::Steady {
+            MsgFlags::MSG_TRUNC
+        } else {
+            MsgFlags::empty()
+        };
         match recv(self.socket.as_raw_fd(), sink, MsgFlags::MSG_DONTWAIT | discard) {
             Ok(0) => Err(io::Error::other("the server closed a connection")),
             Ok(read) => Ok(read),
