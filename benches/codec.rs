@@ -22,19 +22,13 @@ const SAMPLE: Duration = Duration::from_millis(1);
 
 fn main() {
     println!("ns per frame    binary           text, ASCII      text, Greek");
-    println!(
-        "{:>12}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-        "in a read:", 1, 16, 1, 16, 1, 16
-    );
+    println!("{:>12}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}", "in a read:", 1, 16, 1, 16, 1, 16);
     for size in SIZES {
         print!("{size:>10} B ");
         for (opcode, letter) in [(frame::BINARY, "\x7f"), (frame::TEXT, "a"), (frame::TEXT, "λ")] {
             let payload = letter.repeat(size / letter.len()) + &"a".repeat(size % letter.len());
             for batch in BATCHES {
-                print!(
-                    "{:>9.1}",
-                    Echo::new(opcode, payload.as_bytes(), batch).cost() / batch as f64
-                );
+                print!("{:>9.1}", Echo::new(opcode, payload.as_bytes(), batch).cost() / batch as f64);
             }
         }
         println!();
@@ -62,6 +56,7 @@ impl Echo {
                 echo_paths: Paths::Any,
                 origins: Vec::new(),
                 deflate: false,
+                boards: false,
                 limits: Limits { max_message: 0 },
             },
             letter: Vec::new(),
@@ -71,19 +66,13 @@ impl Echo {
         echo.make_room();
         echo.read();
         echo.receive();
-        assert!(
-            echo.letter.starts_with(b"HTTP/1.1 101 "),
-            "the upgrade was refused"
-        );
+        assert!(echo.letter.starts_with(b"HTTP/1.1 101 "), "the upgrade was refused");
 
         echo.input = frame::masked(opcode, payload).repeat(batch);
         echo.make_room();
         echo.read();
         let reply = echo.receive();
-        assert!(
-            echo.buf[reply] == frame::plain(opcode, payload).repeat(batch),
-            "the answer is not the echo"
-        );
+        assert!(echo.buf[reply] == frame::plain(opcode, payload).repeat(batch), "the answer is not the echo");
         echo
     }
 
@@ -99,11 +88,7 @@ impl Echo {
 
     fn receive(&mut self) -> Range<usize> {
         let input = HEADROOM..HEADROOM + self.input.len();
-        match self
-            .session
-            .receive(&mut self.buf, input, &mut self.letter, &self.site)
-            .reply
-        {
+        match self.session.receive(&mut self.buf, input, &mut self.letter, &self.site).reply {
             Reply::InPlace(reply) => black_box(reply),
             Reply::Letter => 0..0,
         }

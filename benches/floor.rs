@@ -97,11 +97,7 @@ fn main() -> io::Result<()> {
     if args.plain_echo {
         return plain_echo::run();
     }
-    if let Some(unknown) = args
-        .rows
-        .iter()
-        .find(|name| !ROWS.iter().any(|row| row.name == **name))
-    {
+    if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
         return Err(io::Error::other(format!(
             "no row {unknown}: small, pipelined, 16k, 1m, connect, memory"
         )));
@@ -114,9 +110,7 @@ fn main() -> io::Result<()> {
         "{:42}{:>12}{:>12}{:>8}  {:13}{:>6}",
         "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim"
     );
-    for row in ROWS
-        .iter()
-        .filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name))
+    for row in ROWS.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name))
     {
         print!("{:42}", row.title);
         io::stdout().flush()?;
@@ -125,9 +119,7 @@ fn main() -> io::Result<()> {
                 let time = Duration::from_secs_f64(args.seconds);
                 compare(row, cpus, args.rounds, |client| client.run(time))?
             }
-            Work::Connect => compare(row, cpus, args.rounds, |client| {
-                client.come_and_go(row.connections)
-            })?,
+            Work::Connect => compare(row, cpus, args.rounds, |client| client.come_and_go(row.connections))?,
             Work::Memory => memory(row, cpus)?,
         }
     }
@@ -194,16 +186,8 @@ fn compare(
         }
     }
     let (plain, wsecho) = (quantile(&mut plain, 0.5), quantile(&mut wsecho, 0.5));
-    let spread = format!(
-        "{:.2}-{:.2}",
-        quantile(&mut ratio, 0.25),
-        quantile(&mut ratio, 0.75)
-    );
-    println!(
-        "{plain:>9.0} ns{wsecho:>9.0} ns{:>8.2}  {spread:13}{:>6}",
-        quantile(&mut ratio, 0.5),
-        row.aim
-    );
+    let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
+    println!("{plain:>9.0} ns{wsecho:>9.0} ns{:>8.2}  {spread:13}{:>6}", quantile(&mut ratio, 0.5), row.aim);
     Ok(())
 }
 

@@ -7,16 +7,8 @@ pub const BINARY: u8 = 0x2;
 
 /// What a client sends: final, masked.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let masked = payload
-        .iter()
-        .zip(KEY.iter().cycle())
-        .map(|(byte, key)| byte ^ key);
-    [
-        header(opcode, 0x80, payload.len()),
-        KEY.to_vec(),
-        masked.collect(),
-    ]
-    .concat()
+    let masked = payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key);
+    [header(opcode, 0x80, payload.len()), KEY.to_vec(), masked.collect()].concat()
 }
 
 /// What a server sends: final, not masked.

@@ -55,11 +55,7 @@ impl Script {
     /// The same bytes to a server that knows no WebSocket: they come back as they are, four a message more.
     pub fn plain(size: usize, in_flight: usize) -> Script {
         let script = Script::web_socket(size, in_flight);
-        Script {
-            upgrade: None,
-            answer: script.batch.clone(),
-            ..script
-        }
+        Script { upgrade: None, answer: script.batch.clone(), ..script }
     }
 }
 
@@ -152,10 +148,7 @@ impl Client {
 
     fn wait(&mut self) -> io::Result<usize> {
         match self.epoll.wait(&mut self.events, SILENCE_MS)? {
-            0 => Err(io::Error::other(format!(
-                "{} said nothing for {SILENCE_MS} ms",
-                self.server
-            ))),
+            0 => Err(io::Error::other(format!("{} said nothing for {SILENCE_MS} ms", self.server))),
             ready => Ok(ready),
         }
     }
@@ -173,20 +166,10 @@ impl Client {
 
         let key = self.links.len();
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        let stage = if self.script.upgrade.is_some() {
-            Stage::Upgrade
-        } else {
-            Stage::First
-        };
-        self.links.push(Link {
-            socket,
-            stage,
-            sent: 0,
-            received: 0,
-        });
+        let stage = if self.script.upgrade.is_some() { Stage::Upgrade } else { Stage::First };
+        self.links.push(Link { socket, stage, sent: 0, received: 0 });
         self.start(key)?;
-        self.epoll
-            .add(&self.links[key].socket, EpollEvent::new(flags, key as u64))?;
+        self.epoll.add(&self.links[key].socket, EpollEvent::new(flags, key as u64))?;
         Ok(())
     }
 
@@ -256,11 +239,7 @@ impl Link {
 
     /// One recv; 0 means nothing was there.
     fn receive(&mut self, sink: &mut [u8]) -> io::Result<usize> {
-        let discard = if self.stage == Stage::Steady {
-            MsgFlags::MSG_TRUNC
-        } else {
-            MsgFlags::empty()
-        };
+        let discard = if self.stage == Stage::Steady { MsgFlags::MSG_TRUNC } else { MsgFlags::empty() };
         match recv(self.socket.as_raw_fd(), sink, MsgFlags::MSG_DONTWAIT | discard) {
             Ok(0) => Err(io::Error::other("the server closed a connection")),
             Ok(read) => Ok(read),

@@ -25,10 +25,7 @@ pub fn run() -> std::io::Result<()> {
     eprintln!("listening on {}", listener.local_addr()?);
 
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(
-        &listener,
-        event(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, &listener),
-    )?;
+    epoll.add(&listener, event(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, &listener))?;
     let mut connections = Vec::new();
     let mut scratch = vec![0; SCRATCH];
     let mut events = [EpollEvent::empty(); EVENTS];
@@ -65,10 +62,7 @@ fn accept(
     connections: &mut Vec<Option<Connection>>,
 ) -> nix::Result<()> {
     loop {
-        match accept4(
-            listener.as_raw_fd(),
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-        ) {
+        match accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC) {
             Ok(fd) => {
                 // SAFETY: accept4 has just made this descriptor, and nobody else has it.
                 let socket = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -77,10 +71,7 @@ fn accept(
                 if connections.len() <= slot {
                     connections.resize_with(slot + 1, || None);
                 }
-                connections[slot] = Some(Connection {
-                    socket,
-                    unsent: Vec::new(),
-                });
+                connections[slot] = Some(Connection { socket, unsent: Vec::new() });
             }
             Err(Errno::EAGAIN) => return Ok(()),
             Err(error) => return Err(error),
@@ -95,9 +86,7 @@ struct Connection {
 }
 
 impl Connection {
-    const READ: EpollFlags = EpollFlags::EPOLLIN
-        .union(EpollFlags::EPOLLRDHUP)
-        .union(EpollFlags::EPOLLET);
+    const READ: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLET);
     const READ_WRITE: EpollFlags = Self::READ.union(EpollFlags::EPOLLOUT);
 
     /// One recv and one send, again only while the scratch comes back full. An error is the end, EOF too.

@@ -20,31 +20,21 @@ pub struct Server {
 impl Server {
     /// Starts `command` and waits for its line `… listening on ADDR:PORT…`.
     pub fn start(mut command: Command) -> io::Result<Server> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let mut said = String::new();
         let address = loop {
             let start = said.len();
             if stderr.read_line(&mut said)? == 0 {
                 let _ = child.wait();
-                return Err(io::Error::other(format!(
-                    "{command:?} ended without listening: {said}"
-                )));
+                return Err(io::Error::other(format!("{command:?} ended without listening: {said}")));
             }
             let after = said[start..].split("listening on ").nth(1);
             if let Some(address) = after.and_then(|text| text.split([',', ' ', '\n']).next()?.parse().ok()) {
                 break address;
             }
         };
-        Ok(Server {
-            address,
-            child,
-            _stderr: stderr,
-        })
+        Ok(Server { address, child, _stderr: stderr })
     }
 
     pub fn pin(&self, cpu: usize) -> nix::Result<()> {
@@ -63,9 +53,7 @@ impl Server {
     pub fn resident(&self) -> io::Result<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-        let kib = line
-            .and_then(first_number)
-            .ok_or_else(|| io::Error::other("smaps_rollup without Rss"))?;
+        let kib = line.and_then(first_number).ok_or_else(|| io::Error::other("smaps_rollup without Rss"))?;
         Ok(kib * 1024)
     }
 }
