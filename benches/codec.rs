@@ -1,7 +1,7 @@
 //! What the protocol costs without any system call: nanoseconds a frame, in through `Session::receive` and out again.
 //!
 //! `cargo bench --bench codec`. Each sample brings fresh input into the buffer, as a read would, and echoes it; the time
-//! of the copy alone is measured beside it and taken off. The figures are medians.
+//! of the copy alone is measured beside it and taken off. Both are medians of many short samples.
 
 #[path = "common/frame.rs"]
 mod frame;
@@ -16,9 +16,9 @@ use wsecho::proto::session::{HEADROOM, Limits, Reply, Session, TAILROOM};
 const SIZES: [usize; 6] = [0, 20, 125, 1 << 10, 16 << 10, 64 << 10];
 const BATCHES: [usize; 2] = [1, 16];
 
-/// Samples a figure is the median of, and how long each takes at least.
-const SAMPLES: usize = 15;
-const SAMPLE: Duration = Duration::from_millis(1);
+/// Samples of each kind, and how long one takes at least: short, so that few of them are interrupted.
+const SAMPLES: usize = 51;
+const SAMPLE: Duration = Duration::from_micros(300);
 
 fn main() {
     println!("ns per frame    binary           text, ASCII      text, Greek");
@@ -96,18 +96,15 @@ impl Echo {
 
     /// Nanoseconds that one call of `receive` takes.
     fn cost(&mut self) -> f64 {
-        let mut costs: Vec<f64> = (0..SAMPLES)
-            .map(|_| {
-                let copy = sample(|| self.read());
-                let both = sample(|| {
-                    self.read();
-                    self.receive();
-                });
-                both - copy
-            })
-            .collect();
-        costs.sort_by(f64::total_cmp);
-        costs[SAMPLES / 2]
+        let (mut copy, mut both) = (Vec::new(), Vec::new());
+        for _ in 0..SAMPLES {
+            copy.push(sample(|| self.read()));
+            both.push(sample(|| {
+                self.read();
+                self.receive();
+            }));
+        }
+        median(&mut both) - median(&mut copy)
     }
 }
 
@@ -126,4 +123,9 @@ fn sample(mut call: impl FnMut()) -> f64 {
             return elapsed.as_nanos() as f64 / f64::from(calls);
         }
     }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
