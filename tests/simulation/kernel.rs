@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use wsecho::reactor::deadlines::Moment;
-use wsecho::reactor::kernel::{Event, Kernel, Stream};
+use wsecho::reactor::kernel::{Event, Kernel, Notice, Stream};
 use wsecho::reactor::token::ConnId;
 
 /// A kernel with its clients and its clock, none of them real.
@@ -29,7 +29,7 @@ impl Kernel for Scripted {
     }
 
     fn now(&self) -> Moment {
-        Moment(self.0.borrow().now)
+        Moment(1000 * self.0.borrow().now)
     }
 
     fn accept(&mut self, listener: usize) -> io::Result<Socket> {
@@ -41,9 +41,11 @@ impl Kernel for Scripted {
         self.0.borrow_mut().register(stream.index, id)
     }
 
-    fn close_listeners(&mut self) {
-        self.0.borrow_mut().close_listeners();
+    fn close_listener(&mut self, listener: usize) {
+        self.0.borrow_mut().close_listener(listener);
     }
+
+    fn notify(&mut self, _: Notice) {}
 }
 
 impl Read for Socket {

@@ -21,6 +21,8 @@ use wsecho::reactor::token::{ConnId, Source};
 const LINGER: u64 = 2_000;
 const POLICY_TIMEOUT: u64 = 3_000;
 pub const FAREWELL: u64 = 2_000;
+/// How long a client has to finish its handshake once the server stops.
+const LATE_GREETING: u64 = 500;
 /// How soon a listener that could not accept tries again.
 const STALL: Duration = Duration::from_millis(100);
 
@@ -64,6 +66,7 @@ pub struct World {
 struct Backlog {
     clients: VecDeque<usize>,
     edge: bool,
+    closed: bool,
     /// The last accept failed for want of something.
     short: bool,
 }
@@ -205,13 +208,14 @@ impl World {
         Ok(())
     }
 
-    pub fn close_listeners(&mut self) {
+    pub fn close_listener(&mut self, listener: usize) {
         self.stopped_at = Some(self.now);
-        for backlog in std::mem::take(&mut self.backlogs) {
-            for index in backlog.clients {
-                self.wires[index].closed = true;
-                self.excuse(index);
-            }
+        let backlog = &mut self.backlogs[listener];
+        backlog.edge = false;
+        backlog.closed = true;
+        for index in std::mem::take(&mut backlog.clients) {
+            self.wires[index].closed = true;
+            self.excuse(index);
         }
     }
 
@@ -406,10 +410,11 @@ impl World {
     fn connect(&mut self, index: usize) -> bool {
         let peer = &mut self.peers[index];
         peer.connected = true;
-        let Some(backlog) = self.backlogs.get_mut(peer.listener) else {
+        let backlog = &mut self.backlogs[peer.listener];
+        if backlog.closed {
             self.finish_excused(index);
             return true;
-        };
+        }
         backlog.clients.push_back(index);
         backlog.edge = true;
         let rooms: &[usize] =
@@ -546,12 +551,7 @@ impl World {
             }
         }
         for _ in 0..std::mem::take(&mut self.signals) {
-            events.push(Event {
-                source: Source::Signals,
-                readable: true,
-                writable: false,
-                read_closed: false,
-            });
+            events.push(Event { source: Source::Stop, readable: true, writable: false, read_closed: false });
         }
         self.invent(&mut events);
         for index in std::mem::take(&mut self.unfinished) {
@@ -663,8 +663,7 @@ impl World {
             return Some(at + LINGER);
         }
         if !wire.has_answered {
-            let patience = if self.peers[index].listener == 1 { POLICY_TIMEOUT } else { self.handshake };
-            return Some(wire.accepted_at + patience);
+            return Some(self.greeting_end(index));
         }
         if wire.blocked || !self.peers[index].opened {
             return None;
@@ -677,13 +676,22 @@ impl World {
         [ping, idle].into_iter().flatten().min()
     }
 
+    /// When the server need not wait for this client's request any longer.
+    fn greeting_end(&self, index: usize) -> u64 {
+        let accepted_at = self.wires[index].accepted_at;
+        if self.peers[index].listener == 1 {
+            return accepted_at + POLICY_TIMEOUT;
+        }
+        let hurried = self.stopped_at.map_or(u64::MAX, |at| at + LATE_GREETING);
+        hurried.min(accepted_at + self.handshake)
+    }
+
     /// Whether the server may have a look at a socket without an event: some patience with this client has ended.
     fn may_be_asked(&self, index: usize) -> bool {
         let wire = &self.wires[index];
-        let greeting = if self.peers[index].listener == 1 { POLICY_TIMEOUT } else { self.handshake };
         let ends = [
             wire.server_fin.map(|at| at + LINGER),
-            (!wire.has_answered).then_some(wire.accepted_at + greeting),
+            (!wire.has_answered).then_some(self.greeting_end(index)),
             wire.was_blocked.then_some(wire.heard_at + LINGER),
             self.idle.map(|idle| wire.heard_at + idle),
             self.ping.map(|ping| wire.heard_at + ping),
@@ -702,8 +710,7 @@ impl World {
         let is_over = peer.ends || self.idle.is_some();
         let has_lingered = wire.server_fin.is_some_and(|at| now >= at + LINGER)
             || (is_over && wire.blocked && now >= wire.wrote_at.max(wire.heard_at) + LINGER);
-        let greeting = if peer.listener == 1 { POLICY_TIMEOUT } else { self.handshake };
-        let is_late = !wire.has_answered && passed(wire.accepted_at, Some(greeting));
+        let is_late = !wire.has_answered && now >= self.greeting_end(index);
         let is_idle = passed(wire.heard_at, self.idle);
         let is_mute = match wire.pinged_at {
             Some(at) => passed(at, self.ping),

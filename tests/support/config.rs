@@ -21,5 +21,8 @@ pub fn config() -> Config {
         idle_timeout: None,
         ping_interval: None,
         boards: Rules { lifetime: None, max_boards: 1000, max_members: 100 },
+        drain_spread: Duration::ZERO,
+        drain_timeout: Duration::from_secs(2),
+        watchdog: None,
     }
 }

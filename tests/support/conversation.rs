@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use wsecho::reactor::Config;
 use wsecho::reactor::boards::Boards;
-use wsecho::reactor::connection::{Bench, Connection, Turn};
+use wsecho::reactor::connection::Connection;
 use wsecho::reactor::deadlines::Moment;
 use wsecho::reactor::kernel::{Event, Stream};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::token::{ConnId, Source};
+use wsecho::reactor::turn::{Bench, Context, Turn};
 
 const ID: ConnId = ConnId { key: 0, serial: 1 };
 
@@ -40,10 +41,11 @@ struct Socket(Rc<RefCell<Wire>>);
 impl<'a> Conversation<'a> {
     /// A client that was just accepted. `miser`, if any, decides how little each write takes.
     pub fn new(role: Role, config: &'a Config, miser: Option<Rng>) -> Conversation<'a> {
-        let bench = Bench::new(Boards::new(config.boards));
+        let mut bench = Bench::new(Boards::new(config.boards));
+        bench.stats.accepted(role.kind());
         let (arrived, answered) = (VecDeque::new(), Vec::new());
         let wire = Rc::new(RefCell::new(Wire { arrived, answered, fin: false, miser, is_full: false }));
-        let connection = Connection::new(Socket(wire.clone()), ID.serial, role.session(), Moment(0));
+        let connection = Connection::new(Socket(wire.clone()), ID.serial, role, Moment(0));
         Conversation { connection, wire, bench, config }
     }
 
@@ -57,8 +59,10 @@ impl<'a> Conversation<'a> {
             }
             let source = Source::Connection(ID);
             self.connection.note(&Event { source, readable, writable, read_closed: false });
-            let turn = self.connection.turn(ID, &mut self.bench, self.config, Moment(0));
-            assert_ne!(turn, Turn::Over, "the server gave up on a client that is still there");
+            let turn = self
+                .connection
+                .turn(&mut self.bench, &Context { id: ID, config: self.config, now: Moment(0) });
+            assert!(!matches!(turn, Turn::Over(_)), "the server gave up on a client that is still there");
             self.connection.assert_invariants();
         }
     }
