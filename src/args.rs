@@ -66,7 +66,12 @@ struct Arguments {
     #[argh(option, arg_name = "bytes", default = "64 << 20", from_str_fn(bytes))]
     max_message: u64,
     /// drop a client that has not finished its handshake after this long (default 10)
-    #[argh(option, arg_name = "secs", default = "Duration::from_secs(10)", from_str_fn(seconds_above_zero))]
+    #[argh(
+        option,
+        arg_name = "secs",
+        default = "Duration::from_secs(10)",
+        from_str_fn(seconds_above_zero)
+    )]
     handshake_timeout: Duration,
     /// close with 1001 a client that has sent nothing for this long, 0 for never (default 0)
     #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
@@ -87,7 +92,10 @@ struct Arguments {
 
 /// What each option takes, for whoever gave it something else.
 const TAKES: &[(&str, &str)] = &[
-    ("--listen", "an address and port such as 127.0.0.1:8087 or [::]:8087"),
+    (
+        "--listen",
+        "an address and port such as 127.0.0.1:8087 or [::]:8087",
+    ),
     ("--policy", "an address and port such as 0.0.0.0:843, or off"),
     ("--echo-path", "a path that begins with a slash, or *"),
     ("--max-connections", "a number from 1"),
@@ -103,7 +111,10 @@ const TAKES: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// One line that names the option and what it takes.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>, port: Option<OsString>) -> Result<Command, String> {
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    port: Option<OsString>,
+) -> Result<Command, String> {
     let words = words(arguments)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let arguments = match Arguments::from_args(&["wsecho"], &words) {
@@ -114,7 +125,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, port: Option<OsStrin
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    let listen = if arguments.listen.is_empty() { vec![default_listen(port)?] } else { arguments.listen };
+    let listen = if arguments.listen.is_empty() {
+        vec![default_listen(port)?]
+    } else {
+        arguments.listen
+    };
     Ok(Command::Serve(Options {
         listen,
         policy: arguments.policy.unwrap_or(Policy::IfPossible(POLICY)),
@@ -133,7 +148,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, port: Option<OsStrin
 fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     for argument in arguments {
-        let word = argument.into_string().map_err(|word| format!("{} is not UTF-8", word.display()))?;
+        let word = argument
+            .into_string()
+            .map_err(|word| format!("{} is not UTF-8", word.display()))?;
         match word.split_once('=').filter(|(name, _)| name.starts_with("--")) {
             Some((name, value)) => words.extend([name.to_owned(), value.to_owned()]),
             None => words.push(word),
@@ -146,7 +163,9 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
 fn explain(complaint: &str, words: &[&str]) -> String {
     let complaint = complaint.lines().next().unwrap_or_default().trim_end_matches('.');
     for (at, word) in words.iter().enumerate() {
-        let Some((name, takes)) = TAKES.iter().find(|(name, _)| name == word) else { continue };
+        let Some((name, takes)) = TAKES.iter().find(|(name, _)| name == word) else {
+            continue;
+        };
         if complaint.contains(&format!("'{name}'")) {
             return match words.get(at + 1) {
                 // A repeated option may have been right the other times.
@@ -163,7 +182,10 @@ fn default_listen(port: Option<OsString>) -> Result<SocketAddr, String> {
     let Some(port) = port else { return Ok(LISTEN) };
     match port.to_str().and_then(|port| port.parse().ok()) {
         Some(port) => Ok(SocketAddr::new(LISTEN.ip(), port)),
-        None => Err(format!("the environment's PORT takes a port number, not '{}'", port.display())),
+        None => Err(format!(
+            "the environment's PORT takes a port number, not '{}'",
+            port.display()
+        )),
     }
 }
 
@@ -171,7 +193,11 @@ fn echo_paths(paths: Vec<String>) -> Paths {
     if paths.is_empty() {
         return Paths::These(vec!["/".to_owned(), "/echo".to_owned()]);
     }
-    if paths.iter().any(|path| path == "*") { Paths::Any } else { Paths::These(paths) }
+    if paths.iter().any(|path| path == "*") {
+        Paths::Any
+    } else {
+        Paths::These(paths)
+    }
 }
 
 fn above_zero(duration: Duration) -> Option<Duration> {
@@ -186,15 +212,26 @@ fn address(text: &str) -> Parsed<SocketAddr> {
 }
 
 fn policy(text: &str) -> Parsed<Policy> {
-    if text == "off" { Ok(Policy::Off) } else { address(text).map(Policy::At) }
+    if text == "off" {
+        Ok(Policy::Off)
+    } else {
+        address(text).map(Policy::At)
+    }
 }
 
 fn path(text: &str) -> Parsed<String> {
-    if text == "*" || text.starts_with('/') { Ok(text.to_owned()) } else { Err(String::new()) }
+    if text == "*" || text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(String::new())
+    }
 }
 
 fn count(text: &str) -> Parsed<usize> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(String::new)
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(String::new)
 }
 
 fn bytes(text: &str) -> Parsed<u64> {
@@ -238,9 +275,18 @@ mod tests {
     #[test]
     fn listen_beats_port_beats_the_default() {
         assert_eq!(options(&[], None).listen, [LISTEN]);
-        assert_eq!(options(&[], Some("9000")).listen, ["0.0.0.0:9000".parse().expect("an address")]);
-        let both = ["[::1]:1".parse().expect("an address"), "127.0.0.1:2".parse().expect("an address")];
-        assert_eq!(options(&["--listen", "[::1]:1", "--listen=127.0.0.1:2"], Some("9000")).listen, both);
+        assert_eq!(
+            options(&[], Some("9000")).listen,
+            ["0.0.0.0:9000".parse().expect("an address")]
+        );
+        let both = [
+            "[::1]:1".parse().expect("an address"),
+            "127.0.0.1:2".parse().expect("an address"),
+        ];
+        assert_eq!(
+            options(&["--listen", "[::1]:1", "--listen=127.0.0.1:2"], Some("9000")).listen,
+            both
+        );
     }
 
     #[test]
@@ -261,14 +307,22 @@ mod tests {
         assert!(parsed(&["--handshake-timeout", "0"]).is_err());
         for words in [&["--nope"][..], &["word"]] {
             let error = parsed(words).expect_err("unknown");
-            assert!(error.contains(words[0]) && error.contains("--help") && !error.contains('\n'), "{error}");
+            assert!(
+                error.contains(words[0]) && error.contains("--help") && !error.contains('\n'),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn every_option_is_in_the_help_and_says_what_it_takes() {
-        let Ok(Command::Print(help)) = parsed(&["--help"]) else { panic!("no help") };
-        let listed: Vec<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
+        let Ok(Command::Print(help)) = parsed(&["--help"]) else {
+            panic!("no help")
+        };
+        let listed: Vec<&str> = help
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"))
+            .collect();
         for (name, _) in TAKES {
             assert!(listed.contains(name), "{name}");
         }

@@ -59,12 +59,17 @@ pub fn run(options: Options) -> Result<(), Failure> {
         listeners.push(listener);
         roles.push(Role::Policy);
     }
-    let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let bound: Vec<_> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
     let config = Config {
         site: Site {
             echo_paths: options.echo_paths,
             origins: options.origins,
-            limits: Limits { max_message: options.max_message },
+            limits: Limits {
+                max_message: options.max_message,
+            },
         },
         max_connections,
         handshake_timeout: options.handshake_timeout,
@@ -93,7 +98,8 @@ fn max_connections(options: &Options) -> Result<usize, Failure> {
         }
         Some(asked) => Ok(asked),
         None if possible == 0 => {
-            let text = format!("the descriptor limit of {limit} leaves none for clients: raise it (ulimit -n)");
+            let text =
+                format!("the descriptor limit of {limit} leaves none for clients: raise it (ulimit -n)");
             Err(Failure::new(Failure::SYSTEM, text))
         }
         None => Ok(possible),
@@ -101,7 +107,9 @@ fn max_connections(options: &Options) -> Result<usize, Failure> {
 }
 
 fn descriptor_limit() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1024;
+    };
     let wanted = hard.min(DESCRIPTORS_MAX);
     let raised = soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok();
     let limit = if raised { wanted } else { soft.min(DESCRIPTORS_MAX) };
@@ -161,5 +169,9 @@ fn reachable(bound: SocketAddr) -> String {
         IpAddr::V4(address) => address == Ipv4Addr::UNSPECIFIED,
         IpAddr::V6(address) => address.is_unspecified(),
     };
-    if is_any { format!("localhost:{}", bound.port()) } else { bound.to_string() }
+    if is_any {
+        format!("localhost:{}", bound.port())
+    } else {
+        bound.to_string()
+    }
 }

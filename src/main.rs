@@ -17,8 +17,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let command = args::parse(std::env::args_os().skip(1), std::env::var_os("PORT"))
-        .map_err(|text| Failure { text, status: Failure::USAGE })?;
+    let command =
+        args::parse(std::env::args_os().skip(1), std::env::var_os("PORT")).map_err(|text| Failure {
+            text,
+            status: Failure::USAGE,
+        })?;
     match command {
         Command::Serve(options) => daemon::run(options),
         // Whoever closed stdout does not want the text.

@@ -118,11 +118,19 @@ impl<K: Kernel> Reactor<K> {
     /// Waits for events and notes them.
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
-        let Reactor { kernel, listeners, connections, run, .. } = self;
+        let Reactor {
+            kernel,
+            listeners,
+            connections,
+            run,
+            ..
+        } = self;
         let mut signals = 0;
         let polled = kernel.poll(timeout, |event: Event| match event.source {
             Source::Connection(id) => {
-                let Some(connection) = find(connections, id) else { return };
+                let Some(connection) = find(connections, id) else {
+                    return;
+                };
                 connection.note(&event);
                 if !connection.queued {
                     connection.queued = true;
@@ -163,7 +171,9 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn serve(&mut self, id: ConnId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
         connection.queued = false;
         let turn = connection.turn(&mut self.bench, &self.config, self.now);
         self.settle(id, turn);
@@ -171,7 +181,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Does what a turn leaves to do, and sees to the connection's alarm.
     fn settle(&mut self, id: ConnId, turn: Turn) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
         match turn {
             Turn::Over => return self.remove(id),
             Turn::Again if !connection.queued => {
@@ -195,19 +207,26 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         let connections = &self.connections;
-        self.deadlines.tidy(connections.len(), |id| is_alive(connections, id));
+        self.deadlines
+            .tidy(connections.len(), |id| is_alive(connections, id));
     }
 
     /// Ends the patience of connections that are overdue.
     fn expire(&mut self) {
         while let Some((at, id)) = self.deadlines.ring(self.now) {
-            let Some(connection) = find(&mut self.connections, id) else { continue };
+            let Some(connection) = find(&mut self.connections, id) else {
+                continue;
+            };
             if connection.alarm != at {
                 continue;
             }
             connection.alarm = Moment::NEVER;
             let is_due = connection.deadline(&self.config) <= self.now;
-            let turn = if is_due { connection.expire(&self.config, self.now) } else { Turn::Wait };
+            let turn = if is_due {
+                connection.expire(&self.config, self.now)
+            } else {
+                Turn::Wait
+            };
             self.settle(id, turn);
         }
     }
@@ -241,7 +260,11 @@ impl<K: Kernel> Reactor<K> {
         let limit = self.config.max_connections;
         if self.connections.len() >= limit {
             // Only a connection that ends makes room, so there is nothing to try again by the clock.
-            self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
+            self.stall(
+                index,
+                Moment::NEVER,
+                format_args!("all {limit} connections are taken"),
+            );
             return false;
         }
         true
@@ -259,13 +282,21 @@ impl<K: Kernel> Reactor<K> {
     fn admit(&mut self, index: usize, mut stream: K::Stream) {
         self.serial = self.serial.checked_add(1).unwrap_or(1);
         let slot = self.connections.vacant_entry();
-        let id = ConnId { key: slot.key() as u32, serial: self.serial };
+        let id = ConnId {
+            key: slot.key() as u32,
+            serial: self.serial,
+        };
         if let Err(error) = self.kernel.register(&mut stream, id) {
             // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
             log::error(format_args!("a client was turned away: {error}"));
             return;
         }
-        slot.insert(Connection::new(stream, self.serial, self.listeners[index].role.session(), self.now));
+        slot.insert(Connection::new(
+            stream,
+            self.serial,
+            self.listeners[index].role.session(),
+            self.now,
+        ));
         self.settle(id, Turn::Wait);
     }
 
@@ -278,8 +309,14 @@ impl<K: Kernel> Reactor<K> {
         self.stop = Stop::By(self.now + FAREWELL);
         self.kernel.close_listeners();
         self.listeners.clear();
-        let ids: Vec<ConnId> =
-            self.connections.iter().map(|(key, each)| ConnId { key: key as u32, serial: each.serial }).collect();
+        let ids: Vec<ConnId> = self
+            .connections
+            .iter()
+            .map(|(key, each)| ConnId {
+                key: key as u32,
+                serial: each.serial,
+            })
+            .collect();
         for id in ids {
             if let Some(connection) = find(&mut self.connections, id) {
                 let turn = connection.close(close::GOING_AWAY, self.now);
@@ -299,18 +336,33 @@ impl<K: Kernel> Reactor<K> {
         for (_, connection) in &self.connections {
             connection.assert_invariants();
         }
-        let queued = self.connections.iter().filter(|(_, connection)| connection.queued).count();
-        let entries = self.run.iter().filter(|id| is_alive(&self.connections, **id)).count();
-        assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
+        let queued = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.queued)
+            .count();
+        let entries = self
+            .run
+            .iter()
+            .filter(|id| is_alive(&self.connections, **id))
+            .count();
+        assert_eq!(
+            queued, entries,
+            "a connection is in the run queue exactly when it says so"
+        );
         assert!(self.connections.len() <= self.config.max_connections);
     }
 }
 
 /// The connection of that name, if it still lives. The only way to one: the slab is never indexed.
 fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {
-    connections.get_mut(id.key as usize).filter(|connection| connection.serial == id.serial)
+    connections
+        .get_mut(id.key as usize)
+        .filter(|connection| connection.serial == id.serial)
 }
 
 fn is_alive<S>(connections: &Slab<Connection<S>>, id: ConnId) -> bool {
-    connections.get(id.key as usize).is_some_and(|connection| connection.serial == id.serial)
+    connections
+        .get(id.key as usize)
+        .is_some_and(|connection| connection.serial == id.serial)
 }

@@ -98,9 +98,10 @@ impl Refusal {
                 "426 Upgrade Required\r\nUpgrade: websocket",
                 "this is a WebSocket endpoint: connect with ws://, or open / for the test page",
             ),
-            Refusal::Version => {
-                ("426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket", "")
-            }
+            Refusal::Version => (
+                "426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket",
+                "",
+            ),
             Refusal::HeadTooLarge => (
                 "431 Request Header Fields Too Large",
                 "a request head may have 8192 bytes and 64 headers here",
@@ -114,10 +115,23 @@ impl Refusal {
 
     fn write(&self, letter: &mut Vec<u8>) {
         let (status, text) = self.parts();
-        let body = if text.is_empty() { String::new() } else { format!("{text}\n") };
-        push(letter, format_args!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len()));
+        let body = if text.is_empty() {
+            String::new()
+        } else {
+            format!("{text}\n")
+        };
+        push(
+            letter,
+            format_args!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n",
+                body.len()
+            ),
+        );
         if !body.is_empty() {
-            push(letter, format_args!("Content-Type: text/plain; charset=utf-8\r\n"));
+            push(
+                letter,
+                format_args!("Content-Type: text/plain; charset=utf-8\r\n"),
+            );
         }
         push(letter, format_args!("\r\n{body}"));
     }
@@ -143,7 +157,11 @@ impl Head {
             Err(refusal) => Err(refusal),
         };
         match decision {
-            Ok(Welcome::Hybi { version, key, protocol }) => {
+            Ok(Welcome::Hybi {
+                version,
+                key,
+                protocol,
+            }) => {
                 write_101(letter, key, protocol);
                 Answer::Open(version)
             }
@@ -161,7 +179,11 @@ impl Head {
 
 enum Welcome<'a> {
     Page,
-    Hybi { version: Version, key: &'a [u8], protocol: Option<&'a str> },
+    Hybi {
+        version: Version,
+        key: &'a [u8],
+        protocol: Option<&'a str>,
+    },
 }
 
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
@@ -190,7 +212,11 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
     };
     check_origin(request, version, site)?;
     let protocol = first_protocol(request)?;
-    Ok(Welcome::Hybi { version, key, protocol })
+    Ok(Welcome::Hybi {
+        version,
+        key,
+        protocol,
+    })
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -234,7 +260,9 @@ fn write_101(letter: &mut Vec<u8>, key: &[u8], protocol: Option<&str>) {
     sha1.update(key);
     sha1.update(ACCEPT_GUID);
     let mut accept = [0; 28];
-    BASE64.encode_slice(sha1.digest().bytes(), &mut accept).expect("20 bytes are 28 characters of base64");
+    BASE64
+        .encode_slice(sha1.digest().bytes(), &mut accept)
+        .expect("20 bytes are 28 characters of base64");
     letter.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );

@@ -53,7 +53,10 @@ struct Stream {
 impl Hybi {
     /// The state of a connection that was just opened; `deflate` says whether permessage-deflate was agreed.
     pub fn new(deflate: bool) -> Hybi {
-        Hybi { deflate, ..Hybi::default() }
+        Hybi {
+            deflate,
+            ..Hybi::default()
+        }
     }
 
     /// Echoes every whole frame in `buf[input]`, in place.
@@ -62,7 +65,12 @@ impl Hybi {
     /// four bytes shorter than a client's, so a lone frame is not moved and later ones slide left. It may start up to
     /// [`frame::HEADER_MAX`] bytes before `input`, and needs four spare bytes behind it.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let mut echo = Echo { buf, at: input.start, end: input.end, reply: 0..0 };
+        let mut echo = Echo {
+            buf,
+            at: input.start,
+            end: input.end,
+            reply: 0..0,
+        };
         let result = loop {
             match self.step(&mut echo, limits) {
                 Ok(Step::Next) => {}
@@ -76,7 +84,12 @@ impl Hybi {
         };
         let ended = result.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            news: result,
+            ended,
+        }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -84,7 +97,9 @@ impl Hybi {
     /// `false`: they only lengthen an unfinished frame and may simply be kept. Text is checked ahead of time, so a
     /// fault in it is worth acting on at once.
     pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
-        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else { return true };
+        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else {
+            return true;
+        };
         let have = carried.len() + fresh.len() - header.size;
         if have as u64 >= header.len || header.len > WHOLE_MAX as u64 {
             return true;
@@ -201,7 +216,12 @@ impl Hybi {
 
     /// A frame whose payload has not all arrived: a large one is cut through from its first byte of payload on, any
     /// other is left for the carry, its text checked as far as it goes.
-    fn wait_or_cut_through(&mut self, echo: &mut Echo, header: &FrameHeader, have: usize) -> Result<Step, Fail> {
+    fn wait_or_cut_through(
+        &mut self,
+        echo: &mut Echo,
+        header: &FrameHeader,
+        have: usize,
+    ) -> Result<Step, Fail> {
         if have == 0 || header.opcode.is_control() {
             return Ok(Step::Wait);
         }
@@ -210,8 +230,10 @@ impl Hybi {
             if kind == Message::Text {
                 let body = echo.at + header.size;
                 let ahead = self.ahead as usize;
-                let good =
-                    self.check_ahead(&echo.buf[body + ahead..echo.end], mask::advance(header.key, ahead));
+                let good = self.check_ahead(
+                    &echo.buf[body + ahead..echo.end],
+                    mask::advance(header.key, ahead),
+                );
                 self.ahead = have as u32;
                 if !good {
                     return Err(Fail::Utf8);
@@ -252,7 +274,9 @@ impl Hybi {
 
     /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
     fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Fail> {
-        let Some(stream) = &mut self.stream else { return Ok(Step::Next) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Next);
+        };
         let have = ((echo.end - echo.at) as u64).min(stream.left) as usize;
         if have == 0 {
             return Ok(Step::Wait);
@@ -266,7 +290,11 @@ impl Hybi {
             if !is_text {
                 return Err(Fail::Utf8);
             }
-            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
+            echo.open_frame(
+                piece.start,
+                frame::first_byte(fin, false, stream.opcode),
+                have as u64,
+            );
             stream.opcode = Opcode::Continuation;
         }
         echo.push_plain(piece);

@@ -100,7 +100,9 @@ pub enum Age {
 impl Session {
     /// A client of the echo port.
     pub fn greeting() -> Session {
-        Session { phase: Phase::Greeting(Head::default()) }
+        Session {
+            phase: Phase::Greeting(Head::default()),
+        }
     }
 
     /// A client of the policy port.
@@ -122,7 +124,13 @@ impl Session {
     /// The caller leaves [`HEADROOM`] bytes before `input` and [`TAILROOM`] behind it. A reply that is not an echo is
     /// appended to `letter`, which the caller empties. At most one age ends in a call: when input is left over behind a
     /// handshake, hand it in again at once.
-    pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, letter: &mut Vec<u8>, site: &Site) -> Progress {
+    pub fn receive(
+        &mut self,
+        buf: &mut [u8],
+        input: Range<usize>,
+        letter: &mut Vec<u8>,
+        site: &Site,
+    ) -> Progress {
         let progress = match &mut self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
@@ -177,11 +185,21 @@ impl Progress {
     }
 
     fn discard(consumed: usize) -> Progress {
-        Progress { consumed, reply: Reply::InPlace(0..0), news: None, ended: false }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(0..0),
+            news: None,
+            ended: false,
+        }
     }
 
     fn last_letter(consumed: usize, news: News) -> Progress {
-        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true }
+        Progress {
+            consumed,
+            reply: Reply::Letter,
+            news: Some(news),
+            ended: true,
+        }
     }
 }
 
@@ -198,7 +216,15 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
     match head.answer(&input[..size], letter, site) {
         handshake::Answer::Open(version) => {
             let news = Some(News::Opened(version));
-            (Progress { consumed: size, reply: Reply::Letter, news, ended: false }, Some(version))
+            (
+                Progress {
+                    consumed: size,
+                    reply: Reply::Letter,
+                    news,
+                    ended: false,
+                },
+                Some(version),
+            )
         }
         handshake::Answer::Page => (Progress::last_letter(input.len(), News::Page), None),
         handshake::Answer::Refuse(refusal) => {

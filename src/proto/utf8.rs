@@ -17,7 +17,9 @@ impl Utf8 {
     /// Checks the next piece.
     pub fn feed(&mut self, mut piece: &[u8]) -> Result<(), NotUtf8> {
         while self.count > 0 {
-            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
+            let Some((&byte, rest)) = piece.split_first() else {
+                return Ok(());
+            };
             piece = rest;
             self.continue_with(byte)?;
         }
@@ -62,7 +64,9 @@ mod tests {
     /// Bytes up to and including the one that proves the text bad; `None` when all of it is taken.
     fn refused_at(bytes: &[u8]) -> Option<usize> {
         let mut utf8 = Utf8::default();
-        (0..bytes.len()).find(|&at| utf8.feed(&bytes[at..=at]).is_err()).map(|at| at + 1)
+        (0..bytes.len())
+            .find(|&at| utf8.feed(&bytes[at..=at]).is_err())
+            .map(|at| at + 1)
     }
 
     #[test]

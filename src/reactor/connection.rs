@@ -62,7 +62,10 @@ impl Bench {
     pub const SCRATCH: usize = 64 * 1024;
 
     pub fn new() -> Bench {
-        Bench { scratch: vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into(), letter: Vec::new() }
+        Bench {
+            scratch: vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into(),
+            letter: Vec::new(),
+        }
     }
 }
 
@@ -139,11 +142,22 @@ impl<S: Stream> Connection<S> {
             self.since = now;
         }
         self.digest(bench, config, carried, count, now)?;
-        Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
+        Ok(if self.readable && self.outbox_is_empty() {
+            Turn::Again
+        } else {
+            Turn::Wait
+        })
     }
 
     /// Runs what was read, with the carry in front of it, through the session.
-    fn digest(&mut self, bench: &mut Bench, config: &Config, carried: usize, count: usize, now: Moment) -> io::Result<()> {
+    fn digest(
+        &mut self,
+        bench: &mut Bench,
+        config: &Config,
+        carried: usize,
+        count: usize,
+        now: Moment,
+    ) -> io::Result<()> {
         let start = HEADROOM + carried;
         let mut input = HEADROOM..start + count;
         if let Some(buffers) = self.buffers.as_mut().filter(|_| carried > 0) {
@@ -158,7 +172,8 @@ impl<S: Stream> Connection<S> {
         loop {
             bench.letter.clear();
             let progress =
-                self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
+                self.session
+                    .receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
             input.start += progress.consumed;
             match progress.reply {
                 Reply::InPlace(reply) => self.send(&bench.scratch[reply])?,
@@ -181,7 +196,10 @@ impl<S: Stream> Connection<S> {
     /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
     fn keep(&mut self, bench: &Bench, input: Range<usize>) {
         if !input.is_empty() {
-            self.buffers.get_or_insert_default().carry.extend_from_slice(&bench.scratch[input]);
+            self.buffers
+                .get_or_insert_default()
+                .carry
+                .extend_from_slice(&bench.scratch[input]);
         } else if self.outbox_is_empty() {
             self.buffers = None;
         }
@@ -189,7 +207,9 @@ impl<S: Stream> Connection<S> {
 
     /// Writes what waits; true when nothing is left.
     fn flush(&mut self, now: Moment) -> io::Result<bool> {
-        let Some(buffers) = &mut self.buffers else { return Ok(true) };
+        let Some(buffers) = &mut self.buffers else {
+            return Ok(true);
+        };
         if buffers.outbox.is_empty() {
             return Ok(true);
         }
@@ -232,7 +252,9 @@ impl<S: Stream> Connection<S> {
     }
 
     fn outbox_is_empty(&self) -> bool {
-        self.buffers.as_ref().is_none_or(|buffers| buffers.outbox.is_empty())
+        self.buffers
+            .as_ref()
+            .is_none_or(|buffers| buffers.outbox.is_empty())
     }
 
     /// Our last byte has been said: a FIN behind it, then the peer has [`LINGER`] to leave.
@@ -256,7 +278,13 @@ impl<S: Stream> Connection<S> {
             Some(frame) => self.send(&frame),
             // In the middle of a frame, or before any: there is no way to say it.
             None if was_open => return Turn::Over,
-            None => return if self.outbox_is_empty() { Turn::Over } else { Turn::Wait },
+            None => {
+                return if self.outbox_is_empty() {
+                    Turn::Over
+                } else {
+                    Turn::Wait
+                };
+            }
         };
         match said.and_then(|()| self.end(now)) {
             Ok(()) => Turn::Wait,
@@ -271,7 +299,9 @@ impl<S: Stream> Connection<S> {
             Age::Greeting => config.handshake_timeout,
             Age::Closing => LINGER,
             Age::Open => {
-                let ping = config.ping_interval.map(|interval| if self.pinged { 2 * interval } else { interval });
+                let ping = config
+                    .ping_interval
+                    .map(|interval| if self.pinged { 2 * interval } else { interval });
                 match [config.idle_timeout, ping].into_iter().flatten().min() {
                     Some(patience) => patience,
                     None => return Moment::NEVER,
@@ -284,10 +314,15 @@ impl<S: Stream> Connection<S> {
     /// Its deadline has passed.
     pub fn expire(&mut self, config: &Config, now: Moment) -> Turn {
         if self.session.age() != Age::Open {
-            self.tell(log::Level::Debug, format_args!("timed out: {:?}", self.session.age()));
+            self.tell(
+                log::Level::Debug,
+                format_args!("timed out: {:?}", self.session.age()),
+            );
             return Turn::Over;
         }
-        let is_idle = config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now);
+        let is_idle = config
+            .idle_timeout
+            .is_some_and(|timeout| self.since + timeout <= now);
         if is_idle {
             self.tell(log::Level::Debug, format_args!("closed 1001: idle"));
             return self.close(close::GOING_AWAY, now);
@@ -333,11 +368,24 @@ impl<S: Stream> Connection<S> {
     pub fn assert_invariants(&self) {
         use crate::proto::session::CARRY_MAX;
         if let Some(buffers) = &self.buffers {
-            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
-            assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
-            assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
+            assert!(
+                !buffers.carry.is_empty() || !buffers.outbox.is_empty(),
+                "buffers that hold nothing"
+            );
+            assert!(
+                buffers.carry.len() <= CARRY_MAX,
+                "carry of {}",
+                buffers.carry.len()
+            );
+            assert!(
+                buffers.outbox.is_empty() || !self.writable,
+                "an outbox and a socket that would take it"
+            );
         }
-        assert!(!self.write_closed || self.session.age() == Age::Closing, "FIN sent in mid-conversation");
+        assert!(
+            !self.write_closed || self.session.age() == Age::Closing,
+            "FIN sent in mid-conversation"
+        );
     }
 }
 

@@ -121,7 +121,10 @@ impl<'a> Request<'a> {
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Refusal::Bad("not an HTTP request"));
         };
-        let request = Request { path: path_of(target), headers: parsed.headers };
+        let request = Request {
+            path: path_of(target),
+            headers: parsed.headers,
+        };
         if method != "GET" {
             return Err(Refusal::Method);
         }
@@ -146,11 +149,18 @@ impl<'a> Request<'a> {
     fn check_no_body(&self) -> Result<(), Refusal> {
         let has_body = self.all("Transfer-Encoding").next().is_some()
             || !matches!(self.only("Content-Length"), Ok(None | Some(b"0")));
-        if has_body { Err(Refusal::Bad("a request here has no body")) } else { Ok(()) }
+        if has_body {
+            Err(Refusal::Bad("a request here has no body"))
+        } else {
+            Ok(())
+        }
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        self.headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     }
 
     /// The value of a header that may stand there once.
@@ -172,7 +182,8 @@ impl<'a> Request<'a> {
 
     /// Whether the list `name` has `token` among its elements, whatever their case.
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        self.elements(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        self.elements(name)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 }
 
@@ -189,7 +200,9 @@ fn refusal_for(error: httparse::Error) -> Refusal {
 /// Origin form of a target, without the query; a proxy may send the absolute form (RFC 9112 §3.2.2).
 fn path_of(target: &str) -> &str {
     let path = match target.split_once("://") {
-        Some((scheme, rest)) if matches!(scheme, "http" | "ws") => rest.find('/').map_or("/", |at| &rest[at..]),
+        Some((scheme, rest)) if matches!(scheme, "http" | "ws") => {
+            rest.find('/').map_or("/", |at| &rest[at..])
+        }
         _ => target,
     };
     path.split_once('?').map_or(path, |(path, _)| path)
@@ -199,16 +212,22 @@ fn path_of(target: &str) -> &str {
 fn is_host(host: &[u8]) -> bool {
     let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
     if let Some(rest) = host.strip_prefix(b"[") {
-        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+        let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
         let (address, behind) = (&rest[..end], &rest[end + 1..]);
         let is_address = !address.is_empty()
-            && address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
+            && address
+                .iter()
+                .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
         return is_address && (behind.is_empty() || behind.strip_prefix(b":").is_some_and(is_port));
     }
     let mut parts = host.splitn(2, |byte| *byte == b':');
     let name = parts.next().unwrap_or_default();
     let is_name = !name.is_empty()
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte));
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte));
     is_name && parts.next().is_none_or(is_port)
 }
 
@@ -244,10 +263,20 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in ["a", "example.com:8087", "[::1]", "[::1]:80", "127.0.0.1:1", "a_b", "localhost:"] {
+        for good in [
+            "a",
+            "example.com:8087",
+            "[::1]",
+            "[::1]:80",
+            "127.0.0.1:1",
+            "a_b",
+            "localhost:",
+        ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["", "a b", "[::1", "[]", "[::1]x", "a:b", ":80", "a/b", "a@b", "\u{e9}", "a:1:2", "[::1]:x"] {
+        for bad in [
+            "", "a b", "[::1", "[]", "[::1]x", "a:b", ":80", "a/b", "a@b", "\u{e9}", "a:1:2", "[::1]:x",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
