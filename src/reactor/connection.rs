@@ -175,6 +175,10 @@ impl<S: Stream> Connection<S> {
                 self.session
                     .receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
             input.start += progress.consumed;
+            if let Some(news) = &progress.news {
+                // Before the reply: a client that has it and hangs up at once takes its address along.
+                self.report(news);
+            }
             match progress.reply {
                 Reply::InPlace(reply) => self.send(&bench.scratch[reply])?,
                 Reply::Letter => self.send(&bench.letter)?,
@@ -182,9 +186,7 @@ impl<S: Stream> Connection<S> {
             if progress.ended {
                 self.end(now)?;
             }
-            let Some(news) = progress.news else { break };
-            self.report(&news);
-            if !matches!(news, News::Opened(_)) {
+            if !matches!(progress.news, Some(News::Opened(_))) {
                 break;
             }
             self.since = now;
