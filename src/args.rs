@@ -25,6 +25,7 @@ pub struct Options {
     pub idle_timeout: Option<Duration>,
     pub ping_interval: Option<Duration>,
     pub origins: Vec<String>,
+    pub deflate: bool,
     pub level: Level,
 }
 
@@ -82,6 +83,9 @@ struct Arguments {
     /// let only this Origin connect, exactly; may be repeated (default: any)
     #[argh(option, arg_name = "origin")]
     origin: Vec<String>,
+    /// do not agree to permessage-deflate
+    #[argh(switch)]
+    no_deflate: bool,
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
@@ -140,6 +144,7 @@ pub fn parse(
         idle_timeout: above_zero(arguments.idle_timeout),
         ping_interval: above_zero(arguments.ping_interval),
         origins: arguments.origin,
+        deflate: !arguments.no_deflate,
         level: arguments.log_level,
     }))
 }
@@ -238,9 +243,17 @@ fn bytes(text: &str) -> Parsed<u64> {
     text.parse().map_err(|_| String::new())
 }
 
+/// Whole seconds, or with up to three decimals. By hand: the library's reading of floating point numbers alone is a
+/// thirtieth of the binary.
 fn seconds(text: &str) -> Parsed<Duration> {
-    let seconds: f64 = text.parse().map_err(|_| String::new())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| String::new())
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(decimals) || decimals.len() > 3 {
+        return Err(String::new());
+    }
+    let seconds: u32 = whole.parse().map_err(|_| String::new())?;
+    let milliseconds: u64 = format!("{decimals:0<3}").parse().map_err(|_| String::new())?;
+    Ok(Duration::from_secs(seconds.into()) + Duration::from_millis(milliseconds))
 }
 
 fn seconds_above_zero(text: &str) -> Parsed<Duration> {
@@ -315,6 +328,16 @@ mod tests {
     }
 
     #[test]
+    fn seconds_may_have_decimals() {
+        for (text, milliseconds) in [("0", 0), ("10", 10_000), ("0.5", 500), ("1.25", 1250), ("2.007", 2007)] {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(milliseconds)));
+        }
+        for text in [".5", "1.", "1.0005", "1e3", "inf", "-1", "99999999999", "1 "] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn every_option_is_in_the_help_and_says_what_it_takes() {
         let Ok(Command::Print(help)) = parsed(&["--help"]) else {
             panic!("no help")
@@ -327,7 +350,7 @@ mod tests {
             assert!(listed.contains(name), "{name}");
         }
         for name in listed {
-            let is_switch = ["--version", "--help,", "--help"].contains(&name);
+            let is_switch = ["--no-deflate", "--version", "--help,", "--help"].contains(&name);
             assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
         }
     }

@@ -67,6 +67,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         site: Site {
             echo_paths: options.echo_paths,
             origins: options.origins,
+            deflate: options.deflate,
             limits: Limits {
                 max_message: options.max_message,
             },

@@ -5,20 +5,26 @@
 //! (policy request, HTTP head) to its last (Close frame), and everything it keeps between calls fits in a few dozen bytes.
 
 pub mod close;
+pub mod echo;
 pub mod fail;
 pub mod frame;
 pub mod handshake;
+pub mod hixie;
 pub mod hybi;
 pub mod mask;
+pub mod member;
 pub mod policy;
 pub mod session;
 pub mod utf8;
 
 /// Which wire format a connection agreed on.
 ///
-/// Hybi drafts 07 (version 7), 08 to 12 (version 8) and RFC 6455 (version 13) share their framing.
+/// Hixie-75 and Hixie-76 share their framing, and so do hybi drafts 07 (version 7), 08 to 12 (version 8) and RFC 6455
+/// (version 13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
+    Hixie75,
+    Hixie76,
     Hybi7,
     Hybi8,
     Hybi13,

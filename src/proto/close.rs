@@ -10,6 +10,8 @@ pub const GOING_AWAY: u16 = 1001;
 pub const PROTOCOL_ERROR: u16 = 1002;
 /// Text, or a close reason, that is not UTF-8.
 pub const INVALID_PAYLOAD: u16 = 1007;
+/// Policy violation: what a board's member that does not keep up is told.
+pub const POLICY_VIOLATION: u16 = 1008;
 /// A message beyond the limit.
 pub const TOO_BIG: u16 = 1009;
 
@@ -17,6 +19,15 @@ pub const TOO_BIG: u16 = 1009;
 pub fn frame(code: u16) -> [u8; 4] {
     let [high, low] = code.to_be_bytes();
     [0x88, 2, high, low]
+}
+
+/// A whole unmasked Close frame that carries `code` and `reason`, of at most 123 bytes (§5.5).
+pub fn frame_with_reason(code: u16, reason: &str) -> Vec<u8> {
+    debug_assert!(reason.len() <= 123);
+    let mut bytes = frame(code).to_vec();
+    bytes[1] += reason.len() as u8;
+    bytes.extend_from_slice(reason.as_bytes());
+    bytes
 }
 
 /// Checks the unmasked body of a peer's Close frame; the code it carries, if any.

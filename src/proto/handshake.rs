@@ -1,13 +1,17 @@
-//! The opening handshake: an HTTP request head in, 101 or a refusal out (RFC 6455 §4.2, hybi-07 to -17).
+//! The opening handshake: an HTTP request head in, 101 or a refusal out (RFC 6455 §4.2, hybi-07 to -17, Hixie-75, -76).
 
+pub mod deflate;
+pub mod hixie76;
 pub mod http;
 
 use super::Version;
 use super::session::Limits;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use deflate::Deflate;
+use hixie76::Numbers;
 pub use http::Head;
-use http::Request;
+use http::{Repeated, Request};
 use std::fmt;
 
 /// The versions that are spoken, as a refused client is told them (§4.4).
@@ -25,6 +29,8 @@ pub struct Site {
     pub echo_paths: Paths,
     /// The Origins that may connect, compared byte for byte; empty for all.
     pub origins: Vec<String>,
+    /// Whether compressed messages are agreed to.
+    pub deflate: bool,
     pub limits: Limits,
 }
 
@@ -47,9 +53,21 @@ impl Paths {
 /// How a request was answered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    Open(Version),
+    Open(Opening),
     Page,
     Refuse(Refusal),
+}
+
+/// How an accepted connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    Hixie75,
+    /// Once the last eight bytes of the challenge have come.
+    Hixie76(Numbers),
+    Hybi {
+        version: Version,
+        deflate: bool,
+    },
 }
 
 /// Why a request was not answered with 101.
@@ -157,17 +175,20 @@ impl Head {
             Err(refusal) => Err(refusal),
         };
         match decision {
-            Ok(Welcome::Hybi {
-                version,
-                key,
-                protocol,
-            }) => {
-                write_101(letter, key, protocol);
-                Answer::Open(version)
-            }
             Ok(Welcome::Page) => {
                 write_page(letter);
                 Answer::Page
+            }
+            Ok(Welcome::Hixie(hixie)) => {
+                hixie.write(letter);
+                Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76))
+            }
+            Ok(Welcome::Hybi(hybi)) => {
+                hybi.write(letter);
+                Answer::Open(Opening::Hybi {
+                    version: hybi.version,
+                    deflate: hybi.deflate.is_some(),
+                })
             }
             Err(refusal) => {
                 refusal.write(letter);
@@ -179,11 +200,8 @@ impl Head {
 
 enum Welcome<'a> {
     Page,
-    Hybi {
-        version: Version,
-        key: &'a [u8],
-        protocol: Option<&'a str>,
-    },
+    Hixie(Hixie<'a>),
+    Hybi(Hybi<'a>),
 }
 
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
@@ -198,25 +216,148 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
     if !is_upgrade {
         return Err(Refusal::NotWebSocket);
     }
-    let version = match request.only("Sec-WebSocket-Version").ok().flatten() {
-        Some(b"13") => Version::Hybi13,
-        Some(b"8") => Version::Hybi8,
-        Some(b"7") => Version::Hybi7,
-        _ => return Err(Refusal::Version),
-    };
-    let key = match request.only("Sec-WebSocket-Key") {
-        Ok(Some(key)) if is_key(key) => key,
-        Ok(Some(_)) => return Err(Refusal::Bad("Sec-WebSocket-Key is not the base64 of 16 bytes")),
-        Ok(None) => return Err(Refusal::Bad("Sec-WebSocket-Key is missing")),
-        Err(http::Repeated) => return Err(Refusal::Bad("more than one Sec-WebSocket-Key")),
-    };
-    check_origin(request, version, site)?;
-    let protocol = first_protocol(request)?;
-    Ok(Welcome::Hybi {
-        version,
-        key,
-        protocol,
-    })
+    let has = |name| request.all(name).next().is_some();
+    let is_hixie = !has("Sec-WebSocket-Version") && (has("Sec-WebSocket-Key1") || !has("Sec-WebSocket-Key"));
+    if is_hixie {
+        Hixie::read(request, site).map(Welcome::Hixie)
+    } else {
+        Hybi::read(request, site).map(Welcome::Hybi)
+    }
+}
+
+/// A good request of Hixie-75 or -76.
+struct Hixie<'a> {
+    /// Of draft 76 only.
+    numbers: Option<Numbers>,
+    origin: &'a [u8],
+    host: &'a [u8],
+    target: &'a str,
+    protocol: Option<&'a [u8]>,
+}
+
+impl<'a> Hixie<'a> {
+    fn read(request: &Request<'a>, site: &Site) -> Result<Hixie<'a>, Refusal> {
+        if request.all("Sec-WebSocket-Draft").next().is_some() {
+            return Err(Refusal::Bad("hybi-01 to -03 are not spoken"));
+        }
+        let numbers = match (
+            request.only("Sec-WebSocket-Key1"),
+            request.only("Sec-WebSocket-Key2"),
+        ) {
+            (Ok(None), Ok(None)) => None,
+            (Ok(Some(key1)), Ok(Some(key2))) => match (hixie76::number(key1), hixie76::number(key2)) {
+                (Some(first), Some(second)) => Some(Numbers { first, second }),
+                _ => return Err(Refusal::Bad("Sec-WebSocket-Key1 or -Key2 hides no number")),
+            },
+            _ => {
+                return Err(Refusal::Bad(
+                    "Hixie-76 needs one Sec-WebSocket-Key1 and one -Key2",
+                ));
+            }
+        };
+        check_origin(site, request.only("Origin"))?;
+        let protocol = match numbers {
+            // The draft's one string, compared whole by its clients.
+            None => request.all("WebSocket-Protocol").next(),
+            // The same, or the list of a Flash bridge, which wants one of its elements.
+            Some(_) => request.elements("Sec-WebSocket-Protocol").next(),
+        };
+        Ok(Hixie {
+            numbers,
+            origin: request.all("Origin").next().unwrap_or(b"null"),
+            host: request.all("Host").next().unwrap_or_default(),
+            target: request.target,
+            protocol,
+        })
+    }
+
+    /// Old WebKit compares the first 85 bytes of the answer to draft 75: status text, case and order are fixed.
+    fn write(&self, letter: &mut Vec<u8>) {
+        let (name, prefix) = if self.numbers.is_some() {
+            ("WebSocket", "Sec-")
+        } else {
+            ("Web Socket", "")
+        };
+        push(
+            letter,
+            format_args!(
+                "HTTP/1.1 101 {name} Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n{prefix}WebSocket-Origin: "
+            ),
+        );
+        letter.extend_from_slice(self.origin);
+        push(letter, format_args!("\r\n{prefix}WebSocket-Location: ws://"));
+        letter.extend_from_slice(self.host);
+        letter.extend_from_slice(self.target.as_bytes());
+        if let Some(protocol) = self.protocol {
+            push(letter, format_args!("\r\n{prefix}WebSocket-Protocol: "));
+            letter.extend_from_slice(protocol);
+        }
+        letter.extend_from_slice(b"\r\n\r\n");
+    }
+}
+
+/// A good request of version 7, 8 or 13.
+struct Hybi<'a> {
+    version: Version,
+    key: &'a [u8],
+    protocol: Option<&'a str>,
+    deflate: Option<Deflate>,
+}
+
+impl<'a> Hybi<'a> {
+    fn read(request: &Request<'a>, site: &Site) -> Result<Hybi<'a>, Refusal> {
+        let version = match request.only("Sec-WebSocket-Version").ok().flatten() {
+            Some(b"13") => Version::Hybi13,
+            Some(b"8") => Version::Hybi8,
+            Some(b"7") => Version::Hybi7,
+            _ => return Err(Refusal::Version),
+        };
+        let key = match request.only("Sec-WebSocket-Key") {
+            Ok(Some(key)) if is_key(key) => key,
+            Ok(Some(_)) => return Err(Refusal::Bad("Sec-WebSocket-Key is not the base64 of 16 bytes")),
+            Ok(None) => return Err(Refusal::Bad("Sec-WebSocket-Key is missing")),
+            Err(Repeated) => return Err(Refusal::Bad("more than one Sec-WebSocket-Key")),
+        };
+        // Versions 7 and 8 have a name of their own for it (hybi-07 §5.2.2); some of their clients use the plain one.
+        let origin = match request.only("Sec-WebSocket-Origin") {
+            Ok(Some(origin)) if version != Version::Hybi13 => Ok(Some(origin)),
+            _ => request.only("Origin"),
+        };
+        check_origin(site, origin)?;
+        let protocol = first_protocol(request)?;
+        let deflate = if site.deflate {
+            deflate::negotiate(request)
+        } else {
+            None
+        };
+        Ok(Hybi {
+            version,
+            key,
+            protocol,
+            deflate,
+        })
+    }
+
+    fn write(&self, letter: &mut Vec<u8>) {
+        let mut sha1 = sha1_smol::Sha1::new();
+        sha1.update(self.key);
+        sha1.update(ACCEPT_GUID);
+        let mut accept = [0; 28];
+        BASE64
+            .encode_slice(sha1.digest().bytes(), &mut accept)
+            .expect("20 bytes are 28 characters of base64");
+        letter.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        );
+        letter.extend_from_slice(&accept);
+        if let Some(protocol) = self.protocol {
+            push(letter, format_args!("\r\nSec-WebSocket-Protocol: {protocol}"));
+        }
+        if let Some(deflate) = self.deflate {
+            push(letter, format_args!("\r\nSec-WebSocket-Extensions: {deflate}"));
+        }
+        letter.extend_from_slice(b"\r\n\r\n");
+    }
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -225,22 +366,15 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && BASE64.decode_slice(key, &mut nonce) == Ok(16)
 }
 
-/// Versions 7 and 8 call the header `Sec-WebSocket-Origin` (hybi-07 §5.2.2); some of their clients say `Origin` all the same.
-fn check_origin(request: &Request, version: Version, site: &Site) -> Result<(), Refusal> {
-    if site.origins.is_empty() {
-        return Ok(());
-    }
-    let plain = request.only("Origin");
-    let origin = match version {
-        Version::Hybi13 => plain,
-        Version::Hybi7 | Version::Hybi8 => match request.only("Sec-WebSocket-Origin") {
-            Ok(None) => plain,
-            named => named,
-        },
+fn check_origin(site: &Site, origin: Result<Option<&[u8]>, Repeated>) -> Result<(), Refusal> {
+    let is_listed = match origin {
+        Ok(Some(origin)) => site.origins.iter().any(|each| each.as_bytes() == origin),
+        _ => false,
     };
-    match origin {
-        Ok(Some(origin)) if site.origins.iter().any(|each| each.as_bytes() == origin) => Ok(()),
-        _ => Err(Refusal::Origin),
+    if site.origins.is_empty() || is_listed {
+        Ok(())
+    } else {
+        Err(Refusal::Origin)
     }
 }
 
@@ -253,24 +387,6 @@ fn first_protocol<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal>
         }
         Some(_) => Err(Refusal::Bad("Sec-WebSocket-Protocol is not a list of tokens")),
     }
-}
-
-fn write_101(letter: &mut Vec<u8>, key: &[u8], protocol: Option<&str>) {
-    let mut sha1 = sha1_smol::Sha1::new();
-    sha1.update(key);
-    sha1.update(ACCEPT_GUID);
-    let mut accept = [0; 28];
-    BASE64
-        .encode_slice(sha1.digest().bytes(), &mut accept)
-        .expect("20 bytes are 28 characters of base64");
-    letter.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
-    );
-    letter.extend_from_slice(&accept);
-    if let Some(protocol) = protocol {
-        push(letter, format_args!("\r\nSec-WebSocket-Protocol: {protocol}"));
-    }
-    letter.extend_from_slice(b"\r\n\r\n");
 }
 
 fn write_page(letter: &mut Vec<u8>) {

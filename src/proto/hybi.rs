@@ -1,6 +1,7 @@
 //! The echo itself, for hybi-07 to RFC 6455: frames in, the same frames out, in the same buffer.
 
 use super::close;
+use super::echo::Echo;
 use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask::{self, Key};
@@ -77,7 +78,7 @@ impl Hybi {
                 Ok(Step::Wait) => break None,
                 Ok(Step::Closed(news)) => break Some(news),
                 Err(fail) => {
-                    echo.push_close(&close::frame(fail.code()));
+                    echo.push_last(&close::frame(fail.code()));
                     break Some(News::Failed(fail));
                 }
             }
@@ -89,6 +90,7 @@ impl Hybi {
             reply: Reply::InPlace(echo.reply),
             news: result,
             ended,
+            again: false,
         }
     }
 
@@ -148,7 +150,7 @@ impl Hybi {
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
             Opcode::Pong => echo.at += header.size + header.len as usize,
-            Opcode::Close => return answer_close(echo, &header),
+            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(News::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
@@ -188,17 +190,17 @@ impl Hybi {
         let payload = echo.push_frame(header, first);
         if kind == Message::Text {
             let ahead = std::mem::take(&mut self.ahead) as usize;
-            let payload = &echo.buf[payload];
+            let payload = &echo.buf[payload.clone()];
             let is_text = self.utf8.feed(&payload[ahead..]).is_ok() && !(header.fin && !self.utf8.may_end());
             if !is_text {
                 echo.reply = before;
                 return Err(Fail::Utf8);
             }
-            if payload == b"quit" && header.fin && header.opcode == Opcode::Text {
-                echo.reply = before;
-                echo.push_close(&close::frame(close::NORMAL));
-                return Ok(Step::Closed(News::Quit));
-            }
+        }
+        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+            echo.reply = before;
+            echo.push_last(&close::frame(close::NORMAL));
+            return Ok(Step::Closed(News::Quit));
         }
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
@@ -308,16 +310,15 @@ impl Hybi {
     }
 }
 
-/// Code and reason come back as they were; nothing after a Close is looked at.
-fn answer_close(echo: &mut Echo, header: &FrameHeader) -> Result<Step, Fail> {
-    let before = echo.reply.clone();
-    let body = echo.push_frame(header, frame::first_byte(true, false, Opcode::Close));
-    match close::check(&echo.buf[body]) {
-        Ok(code) => Ok(Step::Closed(News::Closed(code))),
-        Err(fail) => {
-            echo.reply = before;
-            Err(fail)
-        }
+/// Whether a whole text message asks to be closed.
+///
+/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
+/// code, with or without the final bit.
+fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
+    if is_compressed {
+        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
+    } else {
+        payload == b"quit"
     }
 }
 
@@ -326,62 +327,4 @@ enum Step {
     /// What is left is the beginning of something; more bytes are needed.
     Wait,
     Closed(News),
-}
-
-/// One read's bytes and the reply that grows over them.
-///
-/// `reply.end <= at <= end`, and nothing in `at..end` has been touched.
-struct Echo<'a> {
-    buf: &'a mut [u8],
-    at: usize,
-    end: usize,
-    reply: Range<usize>,
-}
-
-impl Echo<'_> {
-    /// Consumes the whole frame at `at` and appends it, unmasked, with `first` as its first byte; where its payload is.
-    #[inline]
-    fn push_frame(&mut self, header: &FrameHeader, first: u8) -> Range<usize> {
-        let body = self.at + header.size;
-        let len = header.len as usize;
-        self.open_frame(body, first, header.len);
-        let payload = self.push_plain(body..body + len);
-        mask::unmask(&mut self.buf[payload.clone()], header.key);
-        self.at = body + len;
-        payload
-    }
-
-    /// Appends a header; the first one of a reply right in front of its payload at `body`.
-    #[inline]
-    fn open_frame(&mut self, body: usize, first: u8, len: u64) {
-        let size = frame::reply_size(len);
-        if self.reply.is_empty() {
-            self.reply = body - size..body - size;
-        }
-        frame::write_header(&mut self.buf[self.reply.end..], first, len);
-        self.reply.end += size;
-    }
-
-    /// Appends payload that lies at `from` or further right; where it lies then.
-    #[inline]
-    fn push_plain(&mut self, from: Range<usize>) -> Range<usize> {
-        if self.reply.is_empty() {
-            self.reply = from.start..from.start;
-        }
-        let to = self.reply.end..self.reply.end + from.len();
-        if to.start != from.start {
-            self.buf.copy_within(from, to.start);
-        }
-        self.reply.end = to.end;
-        to
-    }
-
-    /// Appends a Close frame of our own; whatever input is left under it no longer matters.
-    fn push_close(&mut self, close: &[u8; 4]) {
-        if self.reply.is_empty() {
-            self.reply = self.at..self.at;
-        }
-        self.buf[self.reply.end..self.reply.end + close.len()].copy_from_slice(close);
-        self.reply.end += close.len();
-    }
 }

@@ -2,7 +2,8 @@
 
 use super::Version;
 use super::fail::Fail;
-use super::handshake::{self, Head, Refusal, Site};
+use super::handshake::{Answer, Head, Opening, Refusal, Site};
+use super::hixie::Hixie;
 use super::hybi::{Hybi, WHOLE_MAX};
 use super::policy;
 use std::ops::Range;
@@ -33,6 +34,8 @@ pub struct Progress {
     pub news: Option<News>,
     /// Nothing but the reply will ever be sent: shut the write side behind it, and read until the peer is gone.
     pub ended: bool,
+    /// An age has begun: hand in at once what is left over.
+    pub again: bool,
 }
 
 /// Where the bytes to send are.
@@ -63,6 +66,8 @@ pub enum News {
     Quit,
     /// The peer broke the protocol.
     Failed(Fail),
+    /// A frame of a dialect without close codes was too long.
+    TooLong,
 }
 
 /// The state of one connection's protocol.
@@ -85,6 +90,7 @@ enum Phase {
 /// How an open connection frames its messages.
 #[derive(Debug)]
 enum Dialect {
+    Hixie(Hixie),
     Hybi(Hybi),
 }
 
@@ -111,9 +117,10 @@ impl Session {
     }
 
     pub fn age(&self) -> Age {
-        match self.phase {
+        match &self.phase {
             Phase::Policy => Age::Policy,
             Phase::Greeting(_) => Age::Greeting,
+            Phase::Open(Dialect::Hixie(hixie)) if hixie.is_greeting() => Age::Greeting,
             Phase::Open(_) => Age::Open,
             Phase::Closing => Age::Closing,
         }
@@ -122,8 +129,7 @@ impl Session {
     /// Takes the bytes `buf[input]` and says what to send.
     ///
     /// The caller leaves [`HEADROOM`] bytes before `input` and [`TAILROOM`] behind it. A reply that is not an echo is
-    /// appended to `letter`, which the caller empties. At most one age ends in a call: when input is left over behind a
-    /// handshake, hand it in again at once.
+    /// appended to `letter`, which the caller empties.
     pub fn receive(
         &mut self,
         buf: &mut [u8],
@@ -133,10 +139,11 @@ impl Session {
     ) -> Progress {
         let progress = match &mut self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
-                let (progress, version) = greet(head, &buf[input], letter, site);
-                if version.is_some() {
-                    self.phase = Phase::Open(Dialect::Hybi(Hybi::new(false)));
+                let (progress, dialect) = greet(head, &buf[input], letter, site);
+                if let Some(dialect) = dialect {
+                    self.phase = Phase::Open(dialect);
                 }
                 progress
             }
@@ -160,14 +167,21 @@ impl Session {
         }
     }
 
-    /// Ends the conversation from our side; the bytes that say so with close code `code`, where any may be sent.
-    pub fn close(&mut self, code: u16) -> Option<[u8; 4]> {
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` where there are codes, and
+    /// `None` where none may be sent.
+    pub fn close(&mut self, code: u16) -> Option<Vec<u8>> {
         let farewell = match &self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code),
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
             _ => None,
         };
         self.phase = Phase::Closing;
         farewell
+    }
+
+    /// Whether this peer can be pinged at all.
+    pub fn knows_ping(&self) -> bool {
+        matches!(self.phase, Phase::Open(Dialect::Hybi(_)))
     }
 
     /// The bytes of a Ping, where one may be sent.
@@ -190,6 +204,7 @@ impl Progress {
             reply: Reply::InPlace(0..0),
             news: None,
             ended: false,
+            again: false,
         }
     }
 
@@ -199,12 +214,13 @@ impl Progress {
             reply: Reply::Letter,
             news: Some(news),
             ended: true,
+            again: false,
         }
     }
 }
 
 /// Answers the first thing a client of the echo port says.
-fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Version>) {
+fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Dialect>) {
     if input.first() == Some(&b'<') {
         return (answer_policy(input, letter), None);
     }
@@ -213,24 +229,26 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
         return (Progress::wait(), None);
     }
     let size = head.scanned();
-    match head.answer(&input[..size], letter, site) {
-        handshake::Answer::Open(version) => {
-            let news = Some(News::Opened(version));
-            (
-                Progress {
-                    consumed: size,
-                    reply: Reply::Letter,
-                    news,
-                    ended: false,
-                },
-                Some(version),
-            )
+    let (dialect, opened) = match head.answer(&input[..size], letter, site) {
+        Answer::Page => return (Progress::last_letter(input.len(), News::Page), None),
+        Answer::Refuse(refusal) => return (Progress::last_letter(input.len(), News::Refused(refusal)), None),
+        Answer::Open(Opening::Hixie75) => (Dialect::Hixie(Hixie::hixie75()), Some(Version::Hixie75)),
+        Answer::Open(Opening::Hixie76(numbers)) => (Dialect::Hixie(Hixie::hixie76(numbers)), None),
+        Answer::Open(Opening::Hybi { version, deflate }) => {
+            (Dialect::Hybi(Hybi::new(deflate)), Some(version))
         }
-        handshake::Answer::Page => (Progress::last_letter(input.len(), News::Page), None),
-        handshake::Answer::Refuse(refusal) => {
-            (Progress::last_letter(input.len(), News::Refused(refusal)), None)
-        }
-    }
+    };
+    let news = opened.map(News::Opened);
+    (
+        Progress {
+            consumed: size,
+            reply: Reply::Letter,
+            news,
+            ended: false,
+            again: true,
+        },
+        Some(dialect),
+    )
 }
 
 fn answer_policy(input: &[u8], letter: &mut Vec<u8>) -> Progress {

@@ -178,6 +178,9 @@ impl<S: Stream> Connection<S> {
             if let Some(news) = &progress.news {
                 // Before the reply: a client that has it and hangs up at once takes its address along.
                 self.report(news);
+                if matches!(news, News::Opened(_)) {
+                    self.since = now;
+                }
             }
             match progress.reply {
                 Reply::InPlace(reply) => self.send(&bench.scratch[reply])?,
@@ -186,10 +189,9 @@ impl<S: Stream> Connection<S> {
             if progress.ended {
                 self.end(now)?;
             }
-            if !matches!(progress.news, Some(News::Opened(_))) {
+            if !progress.again {
                 break;
             }
-            self.since = now;
         }
         self.keep(bench, input);
         Ok(())
@@ -301,9 +303,8 @@ impl<S: Stream> Connection<S> {
             Age::Greeting => config.handshake_timeout,
             Age::Closing => LINGER,
             Age::Open => {
-                let ping = config
-                    .ping_interval
-                    .map(|interval| if self.pinged { 2 * interval } else { interval });
+                let ping = config.ping_interval.filter(|_| self.session.knows_ping());
+                let ping = ping.map(|interval| if self.pinged { 2 * interval } else { interval });
                 match [config.idle_timeout, ping].into_iter().flatten().min() {
                     Some(patience) => patience,
                     None => return Moment::NEVER,
@@ -352,6 +353,7 @@ impl<S: Stream> Connection<S> {
             News::NotPolicy => self.tell(Debug, format_args!("not a policy request")),
             News::Closed(code) => self.tell(Debug, format_args!("closed by the peer: {code:?}")),
             News::Quit => self.tell(Debug, format_args!("closed 1000: quit")),
+            News::TooLong => self.tell(Debug, format_args!("closed: message too big")),
             News::Failed(fail) => self.tell(Debug, format_args!("closed {}: {}", fail.code(), fail.text())),
         }
     }

@@ -98,7 +98,9 @@ impl State {
 /// A request for this server: GET, HTTP/1.1, one good Host, no body.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The target without its query, in origin form.
+    /// The target in origin form, query and all.
+    pub target: &'a str,
+    /// The target without its query.
     pub path: &'a str,
     headers: &'a [httparse::Header<'a>],
 }
@@ -121,8 +123,11 @@ impl<'a> Request<'a> {
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Refusal::Bad("not an HTTP request"));
         };
+        let target = origin_form(target);
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
         let request = Request {
-            path: path_of(target),
+            target,
+            path,
             headers: parsed.headers,
         };
         if method != "GET" {
@@ -148,7 +153,12 @@ impl<'a> Request<'a> {
     /// A body would be taken for frames, or frames for a body, by whatever stands between here and the client.
     fn check_no_body(&self) -> Result<(), Refusal> {
         let has_body = self.all("Transfer-Encoding").next().is_some()
-            || !matches!(self.only("Content-Length"), Ok(None | Some(b"0")));
+            || match self.only("Content-Length") {
+                Ok(None | Some(b"0")) => false,
+                // Some clients of Hixie-76 announce the end of their challenge.
+                Ok(Some(b"8")) => self.all("Sec-WebSocket-Key1").next().is_none(),
+                _ => true,
+            };
         if has_body {
             Err(Refusal::Bad("a request here has no body"))
         } else {
@@ -156,7 +166,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    /// The values of every line of that name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
@@ -197,15 +208,14 @@ fn refusal_for(error: httparse::Error) -> Refusal {
     }
 }
 
-/// Origin form of a target, without the query; a proxy may send the absolute form (RFC 9112 §3.2.2).
-fn path_of(target: &str) -> &str {
-    let path = match target.split_once("://") {
+/// A proxy may send the absolute form (RFC 9112 §3.2.2).
+fn origin_form(target: &str) -> &str {
+    match target.split_once("://") {
         Some((scheme, rest)) if matches!(scheme, "http" | "ws") => {
             rest.find('/').map_or("/", |at| &rest[at..])
         }
         _ => target,
-    };
-    path.split_once('?').map_or(path, |(path, _)| path)
+    }
 }
 
 /// Whether `host` is a name or address with an optional port, as far as its characters and brackets tell.
@@ -282,16 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_a_target() {
+    fn an_absolute_target_is_brought_into_origin_form() {
         for (target, path) in [
             ("/", "/"),
-            ("/echo?a=b?c", "/echo"),
-            ("http://h:1/echo", "/echo"),
+            ("/echo?a=b?c", "/echo?a=b?c"),
+            ("http://h:1/echo?a", "/echo?a"),
             ("ws://h", "/"),
             ("/a://b/c", "/a://b/c"),
             ("*", "*"),
         ] {
-            assert_eq!(path_of(target), path);
+            assert_eq!(origin_form(target), path);
         }
     }
 }
