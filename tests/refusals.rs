@@ -468,6 +468,11 @@ fn an_origin_that_is_not_on_the_list_is_403() {
             "7",
             "Sec-WebSocket-Origin: https://evil.example\r\nOrigin: https://good.example\r\n",
         ),
+        (
+            "7",
+            "Sec-WebSocket-Origin: https://evil.example\r\nSec-WebSocket-Origin: https://good.example\r\n\
+             Origin: https://good.example\r\n",
+        ),
     ] {
         is_answered(
             &server,
