@@ -80,3 +80,10 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         sleep(Duration::from_millis(5));
     }
 }
+
+/// Whether SIGSTOP has taken effect.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The state follows the command's name, which is in parentheses.
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+}
