@@ -2,6 +2,7 @@
 
 use crate::log::Level;
 use crate::proto::handshake::Paths;
+use crate::reactor::boards::Rules;
 use argh::FromArgs;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,6 +27,8 @@ pub struct Options {
     pub ping_interval: Option<Duration>,
     pub origins: Vec<String>,
     pub deflate: bool,
+    /// `None`: no boards are served.
+    pub boards: Option<Rules>,
     pub level: Level,
 }
 
@@ -67,12 +70,7 @@ struct Arguments {
     #[argh(option, arg_name = "bytes", default = "64 << 20", from_str_fn(bytes))]
     max_message: u64,
     /// drop a client that has not finished its handshake after this long (default 10)
-    #[argh(
-        option,
-        arg_name = "secs",
-        default = "Duration::from_secs(10)",
-        from_str_fn(seconds_above_zero)
-    )]
+    #[argh(option, arg_name = "secs", default = "Duration::from_secs(10)", from_str_fn(seconds_above_zero))]
     handshake_timeout: Duration,
     /// close with 1001 a client that has sent nothing for this long, 0 for never (default 0)
     #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
@@ -86,6 +84,18 @@ struct Arguments {
     /// do not agree to permessage-deflate
     #[argh(switch)]
     no_deflate: bool,
+    /// serve no boards
+    #[argh(switch)]
+    no_boards: bool,
+    /// how long a board exists, 0 for ever (default 300)
+    #[argh(option, arg_name = "secs", default = "Duration::from_secs(300)", from_str_fn(seconds))]
+    board_lifetime: Duration,
+    /// let at most this many boards exist at once (default 1000)
+    #[argh(option, arg_name = "n", default = "1000", from_str_fn(count))]
+    max_boards: usize,
+    /// let at most this many clients be on one board (default 5000)
+    #[argh(option, arg_name = "n", default = "5000", from_str_fn(count))]
+    max_board_members: usize,
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
@@ -96,10 +106,7 @@ struct Arguments {
 
 /// What each option takes, for whoever gave it something else.
 const TAKES: &[(&str, &str)] = &[
-    (
-        "--listen",
-        "an address and port such as 127.0.0.1:8087 or [::]:8087",
-    ),
+    ("--listen", "an address and port such as 127.0.0.1:8087 or [::]:8087"),
     ("--policy", "an address and port such as 0.0.0.0:843, or off"),
     ("--echo-path", "a path that begins with a slash, or *"),
     ("--max-connections", "a number from 1"),
@@ -108,6 +115,9 @@ const TAKES: &[(&str, &str)] = &[
     ("--idle-timeout", "a number of seconds, 0 for never"),
     ("--ping-interval", "a number of seconds, 0 for never"),
     ("--origin", "an Origin such as https://example.com"),
+    ("--board-lifetime", "a number of seconds, 0 for ever"),
+    ("--max-boards", "a number from 1"),
+    ("--max-board-members", "a number from 1"),
     ("--log-level", "off, error, info or debug"),
 ];
 
@@ -129,11 +139,7 @@ pub fn parse(
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    let listen = if arguments.listen.is_empty() {
-        vec![default_listen(port)?]
-    } else {
-        arguments.listen
-    };
+    let listen = if arguments.listen.is_empty() { vec![default_listen(port)?] } else { arguments.listen };
     Ok(Command::Serve(Options {
         listen,
         policy: arguments.policy.unwrap_or(Policy::IfPossible(POLICY)),
@@ -145,6 +151,11 @@ pub fn parse(
         ping_interval: above_zero(arguments.ping_interval),
         origins: arguments.origin,
         deflate: !arguments.no_deflate,
+        boards: (!arguments.no_boards).then_some(Rules {
+            lifetime: above_zero(arguments.board_lifetime),
+            max_boards: arguments.max_boards,
+            max_members: arguments.max_board_members,
+        }),
         level: arguments.log_level,
     }))
 }
@@ -153,9 +164,7 @@ pub fn parse(
 fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     for argument in arguments {
-        let word = argument
-            .into_string()
-            .map_err(|word| format!("{} is not UTF-8", word.display()))?;
+        let word = argument.into_string().map_err(|word| format!("{} is not UTF-8", word.display()))?;
         match word.split_once('=').filter(|(name, _)| name.starts_with("--")) {
             Some((name, value)) => words.extend([name.to_owned(), value.to_owned()]),
             None => words.push(word),
@@ -187,10 +196,7 @@ fn default_listen(port: Option<OsString>) -> Result<SocketAddr, String> {
     let Some(port) = port else { return Ok(LISTEN) };
     match port.to_str().and_then(|port| port.parse().ok()) {
         Some(port) => Ok(SocketAddr::new(LISTEN.ip(), port)),
-        None => Err(format!(
-            "the environment's PORT takes a port number, not '{}'",
-            port.display()
-        )),
+        None => Err(format!("the environment's PORT takes a port number, not '{}'", port.display())),
     }
 }
 
@@ -198,11 +204,7 @@ fn echo_paths(paths: Vec<String>) -> Paths {
     if paths.is_empty() {
         return Paths::These(vec!["/".to_owned(), "/echo".to_owned()]);
     }
-    if paths.iter().any(|path| path == "*") {
-        Paths::Any
-    } else {
-        Paths::These(paths)
-    }
+    if paths.iter().any(|path| path == "*") { Paths::Any } else { Paths::These(paths) }
 }
 
 fn above_zero(duration: Duration) -> Option<Duration> {
@@ -217,26 +219,15 @@ fn address(text: &str) -> Parsed<SocketAddr> {
 }
 
 fn policy(text: &str) -> Parsed<Policy> {
-    if text == "off" {
-        Ok(Policy::Off)
-    } else {
-        address(text).map(Policy::At)
-    }
+    if text == "off" { Ok(Policy::Off) } else { address(text).map(Policy::At) }
 }
 
 fn path(text: &str) -> Parsed<String> {
-    if text == "*" || text.starts_with('/') {
-        Ok(text.to_owned())
-    } else {
-        Err(String::new())
-    }
+    if text == "*" || text.starts_with('/') { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
 fn count(text: &str) -> Parsed<usize> {
-    text.parse()
-        .ok()
-        .filter(|count| *count > 0)
-        .ok_or_else(String::new)
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(String::new)
 }
 
 fn bytes(text: &str) -> Parsed<u64> {
@@ -288,18 +279,9 @@ mod tests {
     #[test]
     fn listen_beats_port_beats_the_default() {
         assert_eq!(options(&[], None).listen, [LISTEN]);
-        assert_eq!(
-            options(&[], Some("9000")).listen,
-            ["0.0.0.0:9000".parse().expect("an address")]
-        );
-        let both = [
-            "[::1]:1".parse().expect("an address"),
-            "127.0.0.1:2".parse().expect("an address"),
-        ];
-        assert_eq!(
-            options(&["--listen", "[::1]:1", "--listen=127.0.0.1:2"], Some("9000")).listen,
-            both
-        );
+        assert_eq!(options(&[], Some("9000")).listen, ["0.0.0.0:9000".parse().expect("an address")]);
+        let both = ["[::1]:1".parse().expect("an address"), "127.0.0.1:2".parse().expect("an address")];
+        assert_eq!(options(&["--listen", "[::1]:1", "--listen=127.0.0.1:2"], Some("9000")).listen, both);
     }
 
     #[test]
@@ -320,16 +302,14 @@ mod tests {
         assert!(parsed(&["--handshake-timeout", "0"]).is_err());
         for words in [&["--nope"][..], &["word"]] {
             let error = parsed(words).expect_err("unknown");
-            assert!(
-                error.contains(words[0]) && error.contains("--help") && !error.contains('\n'),
-                "{error}"
-            );
+            assert!(error.contains(words[0]) && error.contains("--help") && !error.contains('\n'), "{error}");
         }
     }
 
     #[test]
     fn seconds_may_have_decimals() {
-        for (text, milliseconds) in [("0", 0), ("10", 10_000), ("0.5", 500), ("1.25", 1250), ("2.007", 2007)] {
+        for (text, milliseconds) in [("0", 0), ("10", 10_000), ("0.5", 500), ("1.25", 1250), ("2.007", 2007)]
+        {
             assert_eq!(seconds(text), Ok(Duration::from_millis(milliseconds)));
         }
         for text in [".5", "1.", "1.0005", "1e3", "inf", "-1", "99999999999", "1 "] {
@@ -339,18 +319,13 @@ mod tests {
 
     #[test]
     fn every_option_is_in_the_help_and_says_what_it_takes() {
-        let Ok(Command::Print(help)) = parsed(&["--help"]) else {
-            panic!("no help")
-        };
-        let listed: Vec<&str> = help
-            .split_whitespace()
-            .filter(|word| word.starts_with("--"))
-            .collect();
+        let Ok(Command::Print(help)) = parsed(&["--help"]) else { panic!("no help") };
+        let listed: Vec<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
         for (name, _) in TAKES {
             assert!(listed.contains(name), "{name}");
         }
         for name in listed {
-            let is_switch = ["--no-deflate", "--version", "--help,", "--help"].contains(&name);
+            let is_switch = ["--no-deflate", "--no-boards", "--version", "--help,", "--help"].contains(&name);
             assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
         }
     }

@@ -4,6 +4,7 @@ use crate::args::{Options, Policy};
 use crate::log;
 use crate::proto::handshake::Site;
 use crate::proto::session::Limits;
+use crate::reactor::boards::Rules;
 use crate::reactor::listener::Role;
 use crate::reactor::system::{System, listen};
 use crate::reactor::{Config, Reactor};
@@ -59,23 +60,20 @@ pub fn run(options: Options) -> Result<(), Failure> {
         listeners.push(listener);
         roles.push(Role::Policy);
     }
-    let bound: Vec<_> = listeners
-        .iter()
-        .filter_map(|listener| listener.local_addr().ok())
-        .collect();
+    let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let config = Config {
         site: Site {
             echo_paths: options.echo_paths,
             origins: options.origins,
             deflate: options.deflate,
-            limits: Limits {
-                max_message: options.max_message,
-            },
+            boards: options.boards.is_some(),
+            limits: Limits { max_message: options.max_message },
         },
         max_connections,
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,
+        boards: options.boards.unwrap_or(Rules { lifetime: None, max_boards: 0, max_members: 0 }),
     };
     let system = |error: io::Error| Failure::new(Failure::SYSTEM, format!("the event loop failed: {error}"));
     let kernel = System::new(listeners).map_err(system)?;
@@ -170,9 +168,5 @@ fn reachable(bound: SocketAddr) -> String {
         IpAddr::V4(address) => address == Ipv4Addr::UNSPECIFIED,
         IpAddr::V6(address) => address.is_unspecified(),
     };
-    if is_any {
-        format!("localhost:{}", bound.port())
-    } else {
-        bound.to_string()
-    }
+    if is_any { format!("localhost:{}", bound.port()) } else { bound.to_string() }
 }

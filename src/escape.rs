@@ -12,11 +12,7 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cut = &self.0[..self.0.len().min(PEER_TEXT_MAX)];
         write!(out, "{}", cut.escape_ascii())?;
-        if cut.len() < self.0.len() {
-            out.write_str("...")
-        } else {
-            Ok(())
-        }
+        if cut.len() < self.0.len() { out.write_str("...") } else { Ok(()) }
     }
 }
 
@@ -26,10 +22,7 @@ mod tests {
 
     #[test]
     fn a_peers_text_cannot_reach_the_terminal() {
-        assert_eq!(
-            Escaped(b"/a\x1b[2J\r\n\x9b\xff").to_string(),
-            r"/a\x1b[2J\r\n\x9b\xff"
-        );
+        assert_eq!(Escaped(b"/a\x1b[2J\r\n\x9b\xff").to_string(), r"/a\x1b[2J\r\n\x9b\xff");
         let long = Escaped(&[b'a'; 300]).to_string();
         assert_eq!(long.len(), 203);
     }

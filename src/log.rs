@@ -61,10 +61,7 @@ pub fn line(level: Level, text: fmt::Arguments) {
 
 /// Writes one line whatever the level, for what must be said before or after logging; false when it could not be.
 pub fn write(text: fmt::Arguments) -> bool {
-    let mut line = Line {
-        bytes: [0; LINE_MAX],
-        len: 0,
-    };
+    let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
     // A full line is cut, not lost.
     let _ = write!(line, "wsecho: {text}");
     line.bytes[line.len] = b'\n';
@@ -72,11 +69,7 @@ pub fn write(text: fmt::Arguments) -> bool {
     let stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     let writable = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0);
-    writable
-        && stderr
-            .lock()
-            .write(bytes)
-            .is_ok_and(|written| written == bytes.len())
+    writable && stderr.lock().write(bytes).is_ok_and(|written| written == bytes.len())
 }
 
 struct Line {
@@ -91,11 +84,7 @@ impl fmt::Write for Line {
         let taken = text.floor_char_boundary(text.len().min(room));
         self.bytes[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
         self.len += taken;
-        if taken == text.len() {
-            Ok(())
-        } else {
-            Err(fmt::Error)
-        }
+        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -105,10 +94,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut() {
-        let mut line = Line {
-            bytes: [0; LINE_MAX],
-            len: 0,
-        };
+        let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
         assert!(write!(line, "{}", "\u{e9}".repeat(LINE_MAX)).is_err());
         assert_eq!(line.len, LINE_MAX - 2);
     }

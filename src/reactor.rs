@@ -9,6 +9,7 @@
 //! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
+pub mod boards;
 pub mod connection;
 pub mod deadlines;
 pub mod kernel;
@@ -20,6 +21,7 @@ pub mod token;
 use crate::log;
 use crate::proto::close;
 use crate::proto::handshake::Site;
+use boards::Boards;
 use connection::{Bench, Connection, Turn};
 use deadlines::{Deadlines, Moment};
 use kernel::{Event, Kernel};
@@ -49,6 +51,7 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
     pub ping_interval: Option<Duration>,
+    pub boards: boards::Rules,
 }
 
 /// The server's loop, over any [`Kernel`].
@@ -79,6 +82,7 @@ impl<K: Kernel> Reactor<K> {
     /// A reactor over the listeners of `kernel`, which have these roles.
     pub fn new(kernel: K, roles: &[Role], config: Config) -> Reactor<K> {
         let now = kernel.now();
+        let boards = config.boards;
         Reactor {
             kernel,
             config,
@@ -87,7 +91,7 @@ impl<K: Kernel> Reactor<K> {
             serial: 0,
             run: VecDeque::new(),
             deadlines: Deadlines::default(),
-            bench: Bench::new(),
+            bench: Bench::new(Boards::new(boards)),
             now,
             stop: Stop::No,
         }
@@ -105,12 +109,16 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..self.run.len() {
             let Some(id) = self.run.pop_front() else { break };
             self.serve(id);
+            if self.bench.boards.is_heavy() {
+                self.deliver();
+            }
         }
+        self.deliver();
         self.expire();
         self.accept();
         Ok(match self.stop {
             Stop::No => true,
-            Stop::By(last) => self.connections.len() > 0 && self.now < last,
+            Stop::By(last) => !self.connections.is_empty() && self.now < last,
             Stop::Now => false,
         })
     }
@@ -118,13 +126,7 @@ impl<K: Kernel> Reactor<K> {
     /// Waits for events and notes them.
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
-        let Reactor {
-            kernel,
-            listeners,
-            connections,
-            run,
-            ..
-        } = self;
+        let Reactor { kernel, listeners, connections, run, .. } = self;
         let mut signals = 0;
         let polled = kernel.poll(timeout, |event: Event| match event.source {
             Source::Connection(id) => {
@@ -157,6 +159,7 @@ impl<K: Kernel> Reactor<K> {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
+        next = next.min(self.bench.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
                 State::Quiet => {}
@@ -175,8 +178,33 @@ impl<K: Kernel> Reactor<K> {
             return;
         };
         connection.queued = false;
-        let turn = connection.turn(&mut self.bench, &self.config, self.now);
+        let turn = connection.turn(id, &mut self.bench, &self.config, self.now);
         self.settle(id, turn);
+    }
+
+    /// Tells the members of boards what the others said.
+    fn deliver(&mut self) {
+        let Reactor { bench, connections, now, .. } = self;
+        let mut fallen = Vec::new();
+        bench.boards.deliver(|id, bytes| {
+            let Some(connection) = find(connections, id) else { return };
+            if let Some(turn) = connection.deliver(bytes, *now) {
+                fallen.push((id, turn));
+            }
+        });
+        for (id, turn) in fallen {
+            self.settle(id, turn);
+        }
+    }
+
+    /// Closes those connections, and tells them why.
+    fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
+        for id in ids {
+            if let Some(connection) = find(&mut self.connections, id) {
+                let turn = connection.close(close::GOING_AWAY, reason, self.now);
+                self.settle(id, turn);
+            }
+        }
     }
 
     /// Does what a turn leaves to do, and sees to the connection's alarm.
@@ -200,15 +228,17 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn remove(&mut self, id: ConnId) {
-        self.connections.remove(id.key as usize);
+        let connection = self.connections.remove(id.key as usize);
+        if let Some(board) = connection.board {
+            self.bench.boards.leave(board, id);
+        }
         for listener in &mut self.listeners {
             if let State::Stalled(_) = listener.state {
                 listener.state = State::Pending;
             }
         }
         let connections = &self.connections;
-        self.deadlines
-            .tidy(connections.len(), |id| is_alive(connections, id));
+        self.deadlines.tidy(connections.len(), |id| is_alive(connections, id));
     }
 
     /// Ends the patience of connections that are overdue.
@@ -222,12 +252,12 @@ impl<K: Kernel> Reactor<K> {
             }
             connection.alarm = Moment::NEVER;
             let is_due = connection.deadline(&self.config) <= self.now;
-            let turn = if is_due {
-                connection.expire(&self.config, self.now)
-            } else {
-                Turn::Wait
-            };
+            let turn = if is_due { connection.expire(&self.config, self.now) } else { Turn::Wait };
             self.settle(id, turn);
+        }
+        while let Some(members) = self.bench.boards.end(self.now) {
+            let reason = self.bench.boards.end_reason();
+            self.close(members, &reason);
         }
     }
 
@@ -260,11 +290,7 @@ impl<K: Kernel> Reactor<K> {
         let limit = self.config.max_connections;
         if self.connections.len() >= limit {
             // Only a connection that ends makes room, so there is nothing to try again by the clock.
-            self.stall(
-                index,
-                Moment::NEVER,
-                format_args!("all {limit} connections are taken"),
-            );
+            self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
             return false;
         }
         true
@@ -282,21 +308,13 @@ impl<K: Kernel> Reactor<K> {
     fn admit(&mut self, index: usize, mut stream: K::Stream) {
         self.serial = self.serial.checked_add(1).unwrap_or(1);
         let slot = self.connections.vacant_entry();
-        let id = ConnId {
-            key: slot.key() as u32,
-            serial: self.serial,
-        };
+        let id = ConnId { key: slot.key() as u32, serial: self.serial };
         if let Err(error) = self.kernel.register(&mut stream, id) {
             // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
             log::error(format_args!("a client was turned away: {error}"));
             return;
         }
-        slot.insert(Connection::new(
-            stream,
-            self.serial,
-            self.listeners[index].role.session(),
-            self.now,
-        ));
+        slot.insert(Connection::new(stream, self.serial, self.listeners[index].role.session(), self.now));
         self.settle(id, Turn::Wait);
     }
 
@@ -312,17 +330,9 @@ impl<K: Kernel> Reactor<K> {
         let ids: Vec<ConnId> = self
             .connections
             .iter()
-            .map(|(key, each)| ConnId {
-                key: key as u32,
-                serial: each.serial,
-            })
+            .map(|(key, each)| ConnId { key: key as u32, serial: each.serial })
             .collect();
-        for id in ids {
-            if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close::GOING_AWAY, self.now);
-                self.settle(id, turn);
-            }
-        }
+        self.close(ids, "");
     }
 
     /// How many clients are held.
@@ -336,33 +346,18 @@ impl<K: Kernel> Reactor<K> {
         for (_, connection) in &self.connections {
             connection.assert_invariants();
         }
-        let queued = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.queued)
-            .count();
-        let entries = self
-            .run
-            .iter()
-            .filter(|id| is_alive(&self.connections, **id))
-            .count();
-        assert_eq!(
-            queued, entries,
-            "a connection is in the run queue exactly when it says so"
-        );
+        let queued = self.connections.iter().filter(|(_, connection)| connection.queued).count();
+        let entries = self.run.iter().filter(|id| is_alive(&self.connections, **id)).count();
+        assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections);
     }
 }
 
 /// The connection of that name, if it still lives. The only way to one: the slab is never indexed.
 fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {
-    connections
-        .get_mut(id.key as usize)
-        .filter(|connection| connection.serial == id.serial)
+    connections.get_mut(id.key as usize).filter(|connection| connection.serial == id.serial)
 }
 
 fn is_alive<S>(connections: &Slab<Connection<S>>, id: ConnId) -> bool {
-    connections
-        .get(id.key as usize)
-        .is_some_and(|connection| connection.serial == id.serial)
+    connections.get(id.key as usize).is_some_and(|connection| connection.serial == id.serial)
 }

@@ -45,14 +45,7 @@ fn is_not_found(server: &Server, target: &str) {
 #[test]
 fn the_paths_that_echo_are_those_that_were_named() {
     let default = server(&[]);
-    for target in [
-        "/",
-        "/echo",
-        "/?q",
-        "/echo?room=1&x=/y",
-        "ws://localhost/echo",
-        "http://localhost",
-    ] {
+    for target in ["/", "/echo", "/?q", "/echo?room=1&x=/y", "ws://localhost/echo", "http://localhost"] {
         is_let_in(&default, target);
     }
     let named = server(&["--echo-path", "/a", "--echo-path", "/b/c"]);
@@ -78,12 +71,7 @@ fn a_message_beyond_the_limit_is_told_by_its_header() {
         (frame(BINARY, &whole[..600]), header(CONTINUATION, 401)),
         (frame(BINARY, &whole), header(FIN, 1)),
         (
-            [
-                frame(BINARY, &whole[..999]),
-                frame(CONTINUATION, b"x"),
-                frame(FIN | PING, b"x"),
-            ]
-            .concat(),
+            [frame(BINARY, &whole[..999]), frame(CONTINUATION, b"x"), frame(FIN | PING, b"x")].concat(),
             header(FIN, 1),
         ),
     ] {
@@ -93,11 +81,7 @@ fn a_message_beyond_the_limit_is_told_by_its_header() {
         client.expect(reply(FIN | BINARY, &whole));
         client.send([good, bad].concat());
         let rest = client.rest();
-        assert!(
-            rest.ends_with(b"\x88\x02\x03\xf1"),
-            "{} does not end with 1009",
-            shown(&rest)
-        );
+        assert!(rest.ends_with(b"\x88\x02\x03\xf1"), "{} does not end with 1009", shown(&rest));
     }
     let mut client = Client::open(&server);
     client.send([frame(BINARY, &whole[..600]), frame(FIN, &whole[..400])].concat());
@@ -108,13 +92,7 @@ fn a_message_beyond_the_limit_is_told_by_its_header() {
 fn without_a_limit_any_header_is_good() {
     let server = server(&["--max-message", "0"]);
     let mut client = Client::open(&server);
-    client.send(
-        [
-            header(FIN | BINARY, u64::MAX >> 1),
-            vec![0x37 ^ b'a', 0xFA ^ b'b'],
-        ]
-        .concat(),
-    );
+    client.send([header(FIN | BINARY, u64::MAX >> 1), vec![0x37 ^ b'a', 0xFA ^ b'b']].concat());
     client.expect(b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xffab");
 }
 
@@ -128,9 +106,7 @@ fn a_handshake_that_drips_is_cut_off_in_the_middle() {
 
     // If every byte bought more time, this one would go on for as long as a test waits.
     let mut dripping = Client::connect(server.echo);
-    SockRef::from(&dripping.stream)
-        .set_read_timeout(Some(Duration::from_millis(20)))
-        .expect("not zero");
+    SockRef::from(&dripping.stream).set_read_timeout(Some(Duration::from_millis(20))).expect("not zero");
     dripping.send("GET /echo HTTP/1.1\r\nX: ");
     let start = Instant::now();
     let mut byte = [0];
@@ -161,9 +137,7 @@ fn an_idle_client_is_closed_with_1001_and_a_lively_one_is_not() {
     let mut done = false;
     while !done {
         lively.echo("here");
-        idle.stream
-            .set_read_timeout(Some(Duration::from_millis(50)))
-            .expect("not zero");
+        idle.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("not zero");
         done = idle.stream.peek(&mut [0]).is_ok();
     }
     idle.expect(b"\x88\x02\x03\xe9");
@@ -203,21 +177,11 @@ fn a_client_is_not_idle_while_its_bytes_lie_waiting() {
 #[test]
 fn the_client_beyond_the_limit_waits_and_is_served_when_one_leaves() {
     let server = server(&["--max-connections", "3"]);
-    let mut clients = vec![
-        Client::open(&server),
-        Client::open(&server),
-        Client::open(&server),
-    ];
+    let mut clients = vec![Client::open(&server), Client::open(&server), Client::open(&server)];
     let mut waiting: Vec<Client> = (0..3)
         .map(|number| {
             let mut client = Client::connect(server.echo);
-            client.send(
-                [
-                    upgrade("/echo", "").into_bytes(),
-                    frame(FIN | TEXT, &[b'0' + number]),
-                ]
-                .concat(),
-            );
+            client.send([upgrade("/echo", "").into_bytes(), frame(FIN | TEXT, &[b'0' + number])].concat());
             client
         })
         .collect();
@@ -239,11 +203,7 @@ fn the_client_beyond_the_limit_waits_and_is_served_when_one_leaves() {
     waiting[2].expect_nothing();
     clients.remove(0).reset();
     served(&mut waiting[2], 2);
-    let stalls = server
-        .lines()
-        .iter()
-        .filter(|line| line.contains("wait in the queue"))
-        .count();
+    let stalls = server.lines().iter().filter(|line| line.contains("wait in the queue")).count();
     assert_eq!(stalls, 1, "one stall, one line: {:?}", server.lines());
 }
 
@@ -282,15 +242,9 @@ impl Confined {
             .spawn()
             .expect("there is a shell");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut confined = Confined {
-            child,
-            echo: ([127, 0, 0, 1], 0).into(),
-            stderr,
-        };
+        let mut confined = Confined { child, echo: ([127, 0, 0, 1], 0).into(), stderr };
         confined.wait_for("listening on");
-        let [port] = listening_ports(confined.child.id())[..] else {
-            panic!("one port")
-        };
+        let [port] = listening_ports(confined.child.id())[..] else { panic!("one port") };
         confined.echo.set_port(port);
         confined
     }
@@ -308,9 +262,7 @@ impl Confined {
 
     fn limit(&self, limit: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("prlimit")
-            .args(["--pid", &pid, &format!("--nofile={limit}")])
-            .status();
+        let status = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}")]).status();
         assert!(status.expect("util-linux has prlimit").success());
     }
 }
@@ -388,9 +340,7 @@ fn running_out_of_descriptors_is_survived_and_needs_no_new_client_to_end() {
     late.expect_nothing();
     drop(clients);
     served(&mut late, 0);
-    wait_until("every descriptor comes back", || {
-        descriptors(pid) == used - 20 + 1
-    });
+    wait_until("every descriptor comes back", || descriptors(pid) == used - 20 + 1);
 }
 
 #[test]
@@ -411,13 +361,7 @@ fn being_stopped_and_continued_is_no_reason_to_end() {
     for round in 0..100 {
         stop(&server);
         client.send(frame(FIN | TEXT, format!("{round}").as_bytes()));
-        for signal in [
-            Signal::SIGWINCH,
-            Signal::SIGCHLD,
-            Signal::SIGURG,
-            Signal::SIGPIPE,
-            Signal::SIGCONT,
-        ] {
+        for signal in [Signal::SIGWINCH, Signal::SIGCHLD, Signal::SIGURG, Signal::SIGPIPE, Signal::SIGCONT] {
             server.signal(signal);
         }
         client.expect(reply(FIN | TEXT, format!("{round}").as_bytes()));
@@ -425,21 +369,14 @@ fn being_stopped_and_continued_is_no_reason_to_end() {
         server.signal(Signal::SIGSTOP);
         server.signal(Signal::SIGCONT);
     }
-    assert!(
-        !server.lines().iter().any(|line| line.contains("failed")),
-        "{:?}",
-        server.lines()
-    );
+    assert!(!server.lines().iter().any(|line| line.contains("failed")), "{:?}", server.lines());
 }
 
 #[test]
 fn a_crowd_that_comes_at_once_finds_room_in_the_queue() {
     const CROWD: usize = 400;
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux");
-    assert!(
-        most.trim().parse::<usize>().expect("a number") > CROWD,
-        "net.core.somaxconn is {most}"
-    );
+    assert!(most.trim().parse::<usize>().expect("a number") > CROWD, "net.core.somaxconn is {most}");
     let server = server(&[]);
     stop(&server);
     // Beyond the queue's end, the kernel drops what a client says and lets it try again in seconds.
@@ -465,18 +402,9 @@ fn accepted_sockets_have_the_options_of_their_listener() {
     let socket = SockRef::from(&stream);
     assert!(socket.tcp_nodelay().expect("a TCP socket"));
     assert!(socket.keepalive().expect("a TCP socket"));
-    assert_eq!(
-        socket.tcp_keepalive_time().expect("a TCP socket"),
-        Duration::from_secs(60)
-    );
-    assert_eq!(
-        socket.tcp_keepalive_interval().expect("a TCP socket"),
-        Duration::from_secs(10)
-    );
+    assert_eq!(socket.tcp_keepalive_time().expect("a TCP socket"), Duration::from_secs(60));
+    assert_eq!(socket.tcp_keepalive_interval().expect("a TCP socket"), Duration::from_secs(10));
     assert_eq!(socket.tcp_keepalive_retries().expect("a TCP socket"), 6);
-    assert_eq!(
-        socket.tcp_user_timeout().expect("a TCP socket"),
-        Some(Duration::from_secs(60))
-    );
+    assert_eq!(socket.tcp_user_timeout().expect("a TCP socket"), Some(Duration::from_secs(60)));
     assert_eq!(socket.tcp_notsent_lowat().expect("a TCP socket"), 64 * 1024);
 }

@@ -58,33 +58,16 @@ const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 28\r\nConnect
 /// and a FIN.
 fn is_answered(server: &Server, why: &str, request: impl AsRef<[u8]>, answer: &str) {
     let mut client = Client::connect(server.echo);
-    client.send(
-        [
-            request.as_ref(),
-            upgrade("/echo", "").as_bytes(),
-            &frame(FIN | TEXT, b"Hello"),
-        ]
-        .concat(),
-    );
+    client.send([request.as_ref(), upgrade("/echo", "").as_bytes(), &frame(FIN | TEXT, b"Hello")].concat());
     let got = client.rest();
-    assert!(
-        got == answer.as_bytes(),
-        "{why}: {} is answered with {}",
-        shown(request.as_ref()),
-        shown(&got)
-    );
+    assert!(got == answer.as_bytes(), "{why}: {} is answered with {}", shown(request.as_ref()), shown(&got));
 }
 
 /// The same for `upgrade("/echo")` with `from` replaced by `to`.
 fn changed(server: &Server, from: &str, to: &str, answer: &str) {
     let request = upgrade("/echo", "");
     assert_eq!(request.matches(from).count(), 1, "the request has {from:?} once");
-    is_answered(
-        server,
-        &format!("{from:?} -> {to:?}"),
-        request.replace(from, to),
-        answer,
-    );
+    is_answered(server, &format!("{from:?} -> {to:?}"), request.replace(from, to), answer);
 }
 
 const HOST_LINE: &str = "Host: localhost\r\n";
@@ -146,21 +129,11 @@ fn a_head_that_is_not_http_is_400() {
 fn a_host_that_is_missing_or_repeated_or_odd_is_400() {
     let server = server(&[]);
     changed(&server, HOST_LINE, "", &bad("Host is missing"));
-    changed(
-        &server,
-        HOST_LINE,
-        "Host: a\r\nHost: a\r\n",
-        &bad("more than one Host"),
-    );
-    changed(
-        &server,
-        HOST_LINE,
-        "Host: a\r\nhost: b\r\n",
-        &bad("more than one Host"),
-    );
-    for host in [
-        "", "a b", "a, b", "[::1", "[]", "a:b", ":80", "a/b", "user@a", "\u{e9}", "a:1:2", "http://a",
-    ] {
+    changed(&server, HOST_LINE, "Host: a\r\nHost: a\r\n", &bad("more than one Host"));
+    changed(&server, HOST_LINE, "Host: a\r\nhost: b\r\n", &bad("more than one Host"));
+    for host in
+        ["", "a b", "a, b", "[::1", "[]", "a:b", ":80", "a/b", "user@a", "\u{e9}", "a:1:2", "http://a"]
+    {
         changed(&server, "localhost", host, &bad(HOST));
     }
     for host in ["[::1]:8087", "127.0.0.1", "a:", "EXAMPLE.com.:80"] {
@@ -213,12 +186,7 @@ fn a_key_that_is_not_16_bytes_is_400() {
         changed(&server, KEY_VALUE, key, &bad(KEY));
     }
     changed(&server, KEY_LINE, "", &bad("Sec-WebSocket-Key is missing"));
-    changed(
-        &server,
-        KEY_LINE,
-        &KEY_LINE.repeat(2),
-        &bad("more than one Sec-WebSocket-Key"),
-    );
+    changed(&server, KEY_LINE, &KEY_LINE.repeat(2), &bad("more than one Sec-WebSocket-Key"));
     let mut client = Client::connect(server.echo);
     client.send(upgrade("/echo", "").replace(KEY_VALUE, " \tdGhlIHNhbXBsZSBub25jZQ== \t"));
     client.expect(SWITCHING);
@@ -233,10 +201,7 @@ fn a_subprotocol_list_is_answered_with_its_first_or_refused() {
         ("Sec-WebSocket-Protocol: b\r\nSec-WebSocket-Protocol: a\r\n", "b"),
         ("Sec-WebSocket-Protocol: \r\n", ""),
         ("Sec-WebSocket-Protocol: ,,,,\r\n", ""),
-        (
-            "Sec-WebSocket-Extensions: x-webkit-deflate-frame; b=\"\\c\\c\\c\r\n",
-            "",
-        ),
+        ("Sec-WebSocket-Extensions: x-webkit-deflate-frame; b=\"\\c\\c\\c\r\n", ""),
     ] {
         let mut client = Client::connect(server.echo);
         client.send(upgrade("/echo", lines));
@@ -278,38 +243,13 @@ fn another_path_is_404_and_one_line_in_the_log() {
     }
     // The path is decided before anything about WebSocket.
     let lines = server.lines().len();
-    is_answered(
-        &server,
-        "no upgrade",
-        "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n",
-        NOT_FOUND,
-    );
-    is_answered(
-        &server,
-        "no key",
-        upgrade("/nokey", "").replace(KEY_LINE, ""),
-        NOT_FOUND,
-    );
-    is_answered(
-        &server,
-        "version",
-        upgrade("/version", "").replace(": 13", ": 99"),
-        NOT_FOUND,
-    );
-    is_answered(
-        &server,
-        "long",
-        upgrade(&format!("/{}", "l".repeat(5000)), ""),
-        NOT_FOUND,
-    );
+    is_answered(&server, "no upgrade", "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n", NOT_FOUND);
+    is_answered(&server, "no key", upgrade("/nokey", "").replace(KEY_LINE, ""), NOT_FOUND);
+    is_answered(&server, "version", upgrade("/version", "").replace(": 13", ": 99"), NOT_FOUND);
+    is_answered(&server, "long", upgrade(&format!("/{}", "l".repeat(5000)), ""), NOT_FOUND);
     let long = server.wait_for("404 /lll");
     assert!(long.contains("lll... (127.0.0.1:") && long.len() < 300, "{long}");
-    assert_eq!(
-        server.lines().len(),
-        lines + 4,
-        "a line each: {:?}",
-        server.lines()
-    );
+    assert_eq!(server.lines().len(), lines + 4, "a line each: {:?}", server.lines());
     for line in &server.lines()[2..] {
         assert!(line.starts_with("wsecho: 404 ") && line.is_ascii(), "{line}");
     }
@@ -318,29 +258,17 @@ fn another_path_is_404_and_one_line_in_the_log() {
 #[test]
 fn another_method_is_405() {
     let server = server(&[]);
-    for method in [
-        "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "get", "BREW",
-    ] {
+    for method in ["POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "get", "BREW"] {
         changed(&server, "GET", method, METHOD);
     }
-    is_answered(
-        &server,
-        "a form",
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b",
-        METHOD,
-    );
+    is_answered(&server, "a form", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b", METHOD);
 }
 
 #[test]
 fn a_plain_request_for_an_echo_path_is_426() {
     let server = server(&[]);
     is_answered(&server, "plain", "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", PLAIN);
-    is_answered(
-        &server,
-        "plain, with a query",
-        "GET /echo?x HTTP/1.1\r\nHost: a\r\n\r\n",
-        PLAIN,
-    );
+    is_answered(&server, "plain, with a query", "GET /echo?x HTTP/1.1\r\nHost: a\r\n\r\n", PLAIN);
     for (from, to) in [
         ("Upgrade: websocket\r\n", ""),
         ("Upgrade: websocket\r\n", "Upgrade: h2c\r\n"),
@@ -352,10 +280,7 @@ fn a_plain_request_for_an_echo_path_is_426() {
     }
     for (from, to) in [
         ("Upgrade: websocket\r\n", "upgrade: h2c, WebSocket\r\n"),
-        (
-            "Connection: Upgrade\r\n",
-            "CONNECTION: keep-alive\r\nConnection: x, uPGRADE ,\r\n",
-        ),
+        ("Connection: Upgrade\r\n", "CONNECTION: keep-alive\r\nConnection: x, uPGRADE ,\r\n"),
     ] {
         let mut client = Client::connect(server.echo);
         client.send(upgrade("/echo", "").replace(from, to));
@@ -366,20 +291,13 @@ fn a_plain_request_for_an_echo_path_is_426() {
 #[test]
 fn another_version_is_426_with_the_list_of_ours() {
     let server = server(&[]);
-    for version in [
-        "0", "6", "9", "12", "14", "13, 8", "abc", "", "013", "13.0", "-13", "1 3",
-    ] {
+    for version in ["0", "6", "9", "12", "14", "13, 8", "abc", "", "013", "13.0", "-13", "1 3"] {
         let line = format!("Sec-WebSocket-Version: {version}\r\n");
         changed(&server, VERSION_LINE, &line, VERSION);
     }
     changed(&server, VERSION_LINE, "", VERSION);
     changed(&server, VERSION_LINE, &VERSION_LINE.repeat(2), VERSION);
-    changed(
-        &server,
-        VERSION_LINE,
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n",
-        VERSION,
-    );
+    changed(&server, VERSION_LINE, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n", VERSION);
 }
 
 #[test]
@@ -409,45 +327,23 @@ fn a_head_beyond_8192_bytes_or_64_headers_is_431() {
     let mut client = Client::connect(server.echo);
     client.send(upgrade("/echo", &"X: y\r\n".repeat(59)));
     client.expect(SWITCHING);
-    is_answered(
-        &server,
-        "65 headers",
-        upgrade("/echo", &"X: y\r\n".repeat(60)),
-        TOO_LARGE,
-    );
-    is_answered(
-        &server,
-        "1000 headers",
-        upgrade("/echo", &"X: y\r\n".repeat(1000)),
-        TOO_LARGE,
-    );
+    is_answered(&server, "65 headers", upgrade("/echo", &"X: y\r\n".repeat(60)), TOO_LARGE);
+    is_answered(&server, "1000 headers", upgrade("/echo", &"X: y\r\n".repeat(1000)), TOO_LARGE);
 }
 
 #[test]
 fn another_version_of_http_is_505_with_a_hint() {
     let server = server(&[]);
-    for version in [
-        "HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9", "http/1.1", "HTTP/11",
-    ] {
+    for version in ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9", "http/1.1", "HTTP/11"] {
         changed(&server, "HTTP/1.1", version, HTTP_VERSION);
     }
-    is_answered(
-        &server,
-        "HTTP/2",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        HTTP_VERSION,
-    );
+    is_answered(&server, "HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_VERSION);
     is_answered(&server, "no Host", "GET / HTTP/1.0\r\n\r\n", HTTP_VERSION);
 }
 
 #[test]
 fn an_origin_that_is_not_on_the_list_is_403() {
-    let server = server(&[
-        "--origin",
-        "https://good.example",
-        "--origin",
-        "http://localhost:3000",
-    ]);
+    let server = server(&["--origin", "https://good.example", "--origin", "http://localhost:3000"]);
     let request =
         |version: &str, lines: &str| upgrade("/echo", lines).replace(": 13", &format!(": {version}"));
     for (version, lines) in [
@@ -457,29 +353,18 @@ fn an_origin_that_is_not_on_the_list_is_403() {
         ("13", "Origin: https://good.example:443\r\n"),
         ("13", "Origin: https://good.example.evil.example\r\n"),
         ("13", "Origin: HTTPS://good.example\r\n"),
-        (
-            "13",
-            "Origin: https://good.example\r\nOrigin: https://good.example\r\n",
-        ),
+        ("13", "Origin: https://good.example\r\nOrigin: https://good.example\r\n"),
         ("13", "Sec-WebSocket-Origin: https://good.example\r\n"),
         ("8", ""),
         ("8", "Sec-WebSocket-Origin: https://evil.example\r\n"),
-        (
-            "7",
-            "Sec-WebSocket-Origin: https://evil.example\r\nOrigin: https://good.example\r\n",
-        ),
+        ("7", "Sec-WebSocket-Origin: https://evil.example\r\nOrigin: https://good.example\r\n"),
         (
             "7",
             "Sec-WebSocket-Origin: https://evil.example\r\nSec-WebSocket-Origin: https://good.example\r\n\
              Origin: https://good.example\r\n",
         ),
     ] {
-        is_answered(
-            &server,
-            &format!("{version} {lines}"),
-            request(version, lines),
-            FORBIDDEN,
-        );
+        is_answered(&server, &format!("{version} {lines}"), request(version, lines), FORBIDDEN);
     }
     for (version, lines) in [
         ("13", "Origin: https://good.example\r\n"),
@@ -512,10 +397,7 @@ fn a_browser_is_given_the_page() {
         client.send([request, request].concat());
         let answer = String::from_utf8(client.rest()).expect("text");
         let (head, page) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(
-            head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"),
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
         assert!(
             head.contains("\r\nConnection: close")
                 && head.contains("\r\nContent-Security-Policy: default-src 'none'")
@@ -533,10 +415,7 @@ fn a_refusal_does_not_wait_for_more_than_proves_it() {
     let server = server(&[]);
     let get = "GET /echo HTTP/1.1\r\n";
     for (said, why) in [
-        (
-            "\x16".to_owned(),
-            "this port speaks plain HTTP and ws://, not TLS",
-        ),
+        ("\x16".to_owned(), "this port speaks plain HTTP and ws://, not TLS"),
         (" ".to_owned(), NOT_HTTP),
         ("GET /echo HTTP/1.1\n".to_owned(), BARE_LF),
         (format!("{get}Host: a\n"), BARE_LF),
@@ -561,10 +440,7 @@ fn a_head_that_drips_is_answered_as_one_in_one_piece() {
         (upgrade("/echo", "Content-Length: 5\r\n"), bad(BODY)),
         (upgrade("/drip", ""), NOT_FOUND.to_owned()),
         (upgrade("/echo", "").replace(": 13", ": 14"), VERSION.to_owned()),
-        (
-            format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(8192 - 19)),
-            TOO_LARGE.to_owned(),
-        ),
+        (format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(8192 - 19)), TOO_LARGE.to_owned()),
     ];
     for (request, answer) in requests {
         let mut client = Client::connect(server.echo);

@@ -38,13 +38,8 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// UTF-8 of exactly `len` bytes, in code points of one to four.
 fn text(len: usize) -> Vec<u8> {
-    let mut text = "wsecho \u{e9}\u{20ac}\u{1f600} "
-        .repeat(len / 17 + 1)
-        .into_bytes();
-    let end = (0..=len)
-        .rev()
-        .find(|at| std::str::from_utf8(&text[..*at]).is_ok())
-        .unwrap_or_default();
+    let mut text = "wsecho \u{e9}\u{20ac}\u{1f600} ".repeat(len / 17 + 1).into_bytes();
+    let end = (0..=len).rev().find(|at| std::str::from_utf8(&text[..*at]).is_ok()).unwrap_or_default();
     text.truncate(end);
     text.resize(len, b'.');
     text
@@ -54,27 +49,10 @@ fn text(len: usize) -> Vec<u8> {
 fn messages_of_1_byte_to_16_mebibytes_come_back() {
     let server = server();
     let mut client = Client::open(&server);
-    for len in [
-        1,
-        125,
-        126,
-        127,
-        4096,
-        32767,
-        32768,
-        32769,
-        65535,
-        65536,
-        65537,
-        1 << 20,
-        16 << 20,
-    ] {
+    for len in [1, 125, 126, 127, 4096, 32767, 32768, 32769, 65535, 65536, 65537, 1 << 20, 16 << 20] {
         let binary = noise(len);
         let back = exchange(&mut client, &frame(FIN | BINARY, &binary), Client::frame);
-        assert!(
-            back == (FIN | BINARY, binary),
-            "binary of {len} bytes: one frame, the same"
-        );
+        assert!(back == (FIN | BINARY, binary), "binary of {len} bytes: one frame, the same");
         let text = text(len);
         let back = exchange(&mut client, &frame(FIN | TEXT, &text), Client::message);
         assert!(back == (TEXT, text), "text of {len} bytes: the same message");
@@ -88,45 +66,21 @@ fn empty_messages_and_fragments_come_back_as_they_were() {
     let mut client = Client::open(&server);
     // The RFC's own examples (§5.7), and a code point that is split.
     for (bytes, back) in [
-        (
-            &b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"[..],
-            &b"\x81\x05Hello"[..],
-        ),
+        (&b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"[..], &b"\x81\x05Hello"[..]),
         (b"\x81\x80\x37\xfa\x21\x3d", b"\x81\x00"),
         (b"\x82\x80\x37\xfa\x21\x3d", b"\x82\x00"),
-        (
-            b"\x01\x83\x37\xfa\x21\x3d\x7f\x9f\x4d\x80\x82\x37\xfa\x21\x3d\x5b\x95",
-            b"\x01\x03Hel\x80\x02lo",
-        ),
-        (
-            b"\x01\x82\x37\xfa\x21\x3d\xd5\x78\x80\x81\x37\xfa\x21\x3d\x9b",
-            b"\x01\x02\xe2\x82\x80\x01\xac",
-        ),
-        (
-            b"\x02\x80\0\0\0\0\x00\x80\0\0\0\0\x80\x80\0\0\0\0",
-            b"\x02\x00\x00\x00\x80\x00",
-        ),
+        (b"\x01\x83\x37\xfa\x21\x3d\x7f\x9f\x4d\x80\x82\x37\xfa\x21\x3d\x5b\x95", b"\x01\x03Hel\x80\x02lo"),
+        (b"\x01\x82\x37\xfa\x21\x3d\xd5\x78\x80\x81\x37\xfa\x21\x3d\x9b", b"\x01\x02\xe2\x82\x80\x01\xac"),
+        (b"\x02\x80\0\0\0\0\x00\x80\0\0\0\0\x80\x80\0\0\0\0", b"\x02\x00\x00\x00\x80\x00"),
         (b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", b""),
     ] {
         client.send(bytes);
         client.expect(back);
     }
-    let fragments = [
-        frame(BINARY, &noise(70_000)),
-        frame(CONTINUATION, &noise(5)),
-        frame(FIN, &noise(40_000)),
-    ]
-    .concat();
-    let back = exchange(&mut client, &fragments, |client| {
-        [client.frame(), client.frame(), client.frame()]
-    });
-    assert!(
-        back == [
-            (BINARY, noise(70_000)),
-            (CONTINUATION, noise(5)),
-            (FIN, noise(40_000))
-        ]
-    );
+    let fragments =
+        [frame(BINARY, &noise(70_000)), frame(CONTINUATION, &noise(5)), frame(FIN, &noise(40_000))].concat();
+    let back = exchange(&mut client, &fragments, |client| [client.frame(), client.frame(), client.frame()]);
+    assert!(back == [(BINARY, noise(70_000)), (CONTINUATION, noise(5)), (FIN, noise(40_000))]);
 }
 
 #[test]
@@ -147,12 +101,8 @@ fn a_client_that_writes_byte_by_byte_is_served() {
     for byte in all.concat() {
         client.send([byte]);
     }
-    let back = [
-        reply(TEXT, said),
-        reply(FIN | PONG, b"amid"),
-        reply(FIN, b""),
-        reply(FIN | BINARY, &noise(300)),
-    ];
+    let back =
+        [reply(TEXT, said), reply(FIN | PONG, b"amid"), reply(FIN, b""), reply(FIN | BINARY, &noise(300))];
     client.expect(back.concat());
 }
 
@@ -162,11 +112,7 @@ fn frames_glued_to_the_head_are_served() {
     for version in ["13", "8", "7"] {
         let head = upgrade("/echo", "").replace("Version: 13", &format!("Version: {version}"));
         let mut client = Client::connect(server.echo);
-        let frames = [
-            frame(FIN | TEXT, b"Hello"),
-            frame(FIN | PING, b"!"),
-            frame(FIN | CLOSE, b"\x03\xe8"),
-        ];
+        let frames = [frame(FIN | TEXT, b"Hello"), frame(FIN | PING, b"!"), frame(FIN | CLOSE, b"\x03\xe8")];
         client.send([head.into_bytes(), frames.concat()].concat());
         client.expect(SWITCHING);
         client.expect(b"\x81\x05Hello\x8a\x01!\x88\x02\x03\xe8");
@@ -174,11 +120,7 @@ fn frames_glued_to_the_head_are_served() {
     }
     // More than one read takes.
     let mut client = Client::connect(server.echo);
-    let bytes = [
-        upgrade("/", "").into_bytes(),
-        frame(FIN | BINARY, &noise(300_000)),
-    ]
-    .concat();
+    let bytes = [upgrade("/", "").into_bytes(), frame(FIN | BINARY, &noise(300_000))].concat();
     let (first, back) = exchange(&mut client, &bytes, |client| {
         client.expect(SWITCHING);
         client.frame()
@@ -212,29 +154,10 @@ fn quit_is_answered_with_1000() {
     for other in ["quit ", "Quit", "qui"] {
         client.echo(other);
     }
+    client.send([frame(FIN | BINARY, b"quit"), frame(TEXT, b"qu"), frame(FIN, b"it")].concat());
+    client.expect([reply(FIN | BINARY, b"quit"), reply(TEXT, b"qu"), reply(FIN, b"it")].concat());
     client.send(
-        [
-            frame(FIN | BINARY, b"quit"),
-            frame(TEXT, b"qu"),
-            frame(FIN, b"it"),
-        ]
-        .concat(),
-    );
-    client.expect(
-        [
-            reply(FIN | BINARY, b"quit"),
-            reply(TEXT, b"qu"),
-            reply(FIN, b"it"),
-        ]
-        .concat(),
-    );
-    client.send(
-        [
-            frame(FIN | TEXT, b"bye"),
-            frame(FIN | TEXT, b"quit"),
-            frame(FIN | TEXT, b"never said"),
-        ]
-        .concat(),
+        [frame(FIN | TEXT, b"bye"), frame(FIN | TEXT, b"quit"), frame(FIN | TEXT, b"never said")].concat(),
     );
     client.expect(b"\x81\x03bye\x88\x02\x03\xe8");
     client.expect_eof();
@@ -248,12 +171,7 @@ fn close_code_and_reason_come_back_and_nothing_after_them() {
     for body in [&b""[..], b"\x03\xe8", b"\x03\xe8bye", b"\x03\xf6", &reason, &long] {
         let mut client = Client::open(&server);
         client.send(
-            [
-                frame(BINARY, b"unfinished"),
-                frame(FIN | CLOSE, body),
-                frame(FIN | PING, b"too late"),
-            ]
-            .concat(),
+            [frame(BINARY, b"unfinished"), frame(FIN | CLOSE, body), frame(FIN | PING, b"too late")].concat(),
         );
         client.expect([reply(BINARY, b"unfinished"), reply(FIN | CLOSE, body)].concat());
         client.expect_eof();
@@ -268,11 +186,7 @@ fn a_fault_is_answered_with_its_close_code() {
         ("a close body of one byte", frame(FIN | CLOSE, b"\x03"), 1002u16),
         ("close code 1005", frame(FIN | CLOSE, b"\x03\xed"), 1002),
         ("close code 5000", frame(FIN | CLOSE, b"\x13\x88"), 1002),
-        (
-            "a reason that is not UTF-8",
-            frame(FIN | CLOSE, b"\x03\xe8\xff"),
-            1007,
-        ),
+        ("a reason that is not UTF-8", frame(FIN | CLOSE, b"\x03\xe8\xff"), 1007),
         ("not masked", b"\x81\x05Hello".to_vec(), 1002),
         ("RSV1", vec![0xC1], 1002),
         ("opcode 3", vec![0x83], 1002),
@@ -293,37 +207,18 @@ fn a_fault_is_answered_with_its_close_code() {
             [header(TEXT, 1000), vec![0xED ^ 0x37, 0xA0 ^ 0xFA]].concat(),
             1007,
         ),
-        (
-            "a code point that does not end",
-            frame(FIN | TEXT, b"\xe2\x82"),
-            1007,
-        ),
+        ("a code point that does not end", frame(FIN | TEXT, b"\xe2\x82"), 1007),
         ("64 KiB of garbage", garbage.to_vec(), 1002),
-        (
-            "more than the limit, told by the header",
-            header(FIN | BINARY, (64 << 20) + 1),
-            1009,
-        ),
+        ("more than the limit, told by the header", header(FIN | BINARY, (64 << 20) + 1), 1009),
         ("2^63 - 1 bytes", header(FIN | TEXT, i64::MAX as u64), 1009),
     ] {
         let mut client = Client::connect(server.echo);
-        client.send(
-            [
-                upgrade("/echo", "").as_bytes(),
-                &frame(FIN | TEXT, b"good"),
-                &bytes,
-            ]
-            .concat(),
-        );
+        client.send([upgrade("/echo", "").as_bytes(), &frame(FIN | TEXT, b"good"), &bytes].concat());
         client.expect(SWITCHING);
         client.expect(b"\x81\x04good");
         let rest = client.rest();
         let close = [b"\x88\x02".as_slice(), &code.to_be_bytes()].concat();
-        assert!(
-            rest.ends_with(&close),
-            "{why}: {} does not end with code {code}",
-            shown(&rest)
-        );
+        assert!(rest.ends_with(&close), "{why}: {} does not end with code {code}", shown(&rest));
         let before = &rest[..rest.len() - close.len()];
         assert!(
             matches!(before, b"" | b"\x81\x00\x01\x00"),
@@ -349,10 +244,7 @@ fn a_fault_in_a_large_text_is_told_after_whole_fragments() {
                 close => break assert_eq!(close, (FIN | CLOSE, vec![0x03, 0xEF])),
             }
         }
-        assert!(
-            text.starts_with(&good) && good.len() <= 100_000,
-            "bad text is never echoed"
-        );
+        assert!(text.starts_with(&good) && good.len() <= 100_000, "bad text is never echoed");
         client.expect_eof();
     });
 }
@@ -368,9 +260,7 @@ fn the_answer_to_a_close_survives_what_is_still_under_way() {
         client.expect_eof();
     });
     // The client stays, and says nothing: the server does not wait for it for ever.
-    wait_until("the server lets go of a client that stays", || {
-        descriptors(server.pid()) == before
-    });
+    wait_until("the server lets go of a client that stays", || descriptors(server.pid()) == before);
 }
 
 #[test]
@@ -385,10 +275,7 @@ fn a_half_closed_client_gets_all_its_echo_and_then_a_fin() {
                 writer.send(bytes);
                 writer.finish();
             });
-            assert!(
-                client.frame() == (FIN | BINARY, noise(len)),
-                "the echo of {len} bytes"
-            );
+            assert!(client.frame() == (FIN | BINARY, noise(len)), "the echo of {len} bytes");
             client.expect_eof();
         });
     }
@@ -397,11 +284,7 @@ fn a_half_closed_client_gets_all_its_echo_and_then_a_fin() {
 #[test]
 fn a_client_that_stops_in_the_middle_gets_a_fin() {
     let server = server();
-    for said in [
-        vec![],
-        upgrade("/echo", "").into_bytes()[..40].to_vec(),
-        b"<policy".to_vec(),
-    ] {
+    for said in [vec![], upgrade("/echo", "").into_bytes()[..40].to_vec(), b"<policy".to_vec()] {
         let mut client = Client::connect(server.echo);
         client.send(said);
         client.finish();
@@ -429,18 +312,11 @@ fn a_slow_reader_gets_everything_once_it_reads() {
     let sent = slow.stuff(&bytes, 256 << 20, &mut witness);
     let whole = sent / bytes.len();
     // What is missing of the last round, then a close.
-    let missing = if sent % bytes.len() == 0 {
-        vec![]
-    } else {
-        bytes[sent % bytes.len()..].to_vec()
-    };
+    let missing = if sent % bytes.len() == 0 { vec![] } else { bytes[sent % bytes.len()..].to_vec() };
     let rounds = whole + usize::from(!missing.is_empty());
     exchange(&mut slow, &[missing, frame(FIN | CLOSE, b"")].concat(), |slow| {
         for round in 0..rounds {
-            assert!(
-                slow.frame() == (FIN | BINARY, message.clone()),
-                "round {round} of {rounds}"
-            );
+            assert!(slow.frame() == (FIN | BINARY, message.clone()), "round {round} of {rounds}");
             assert_eq!(slow.frame(), (FIN | PONG, b"between".to_vec()));
         }
         slow.expect(b"\x88\x00");
@@ -483,9 +359,7 @@ fn clients_that_never_read_cost_little_and_only_themselves() {
 fn a_reader_with_a_small_window_gets_everything() {
     let server = server();
     let mut client = Client::open(&server);
-    SockRef::from(&client.stream)
-        .set_recv_buffer_size(2304)
-        .expect("a TCP socket");
+    SockRef::from(&client.stream).set_recv_buffer_size(2304).expect("a TCP socket");
     // More than the kernel takes unsent, so that the server has to keep some of it.
     let message = noise(100_000);
     let bytes = [frame(FIN | BINARY, &message), frame(FIN | PING, b"p")].concat();
@@ -539,9 +413,7 @@ fn a_reset_in_any_phase_leaves_nothing_behind() {
             witness.echo("still there?");
         }
     }
-    wait_until("every descriptor comes back", || {
-        descriptors(server.pid()) == before
-    });
+    wait_until("every descriptor comes back", || descriptors(server.pid()) == before);
     Client::open(&server).echo("and new clients are served");
 }
 
@@ -550,11 +422,7 @@ fn greedy_neighbours_do_not_stop_anybody_from_being_served() {
     let server = server();
     let stop = AtomicBool::new(false);
     let echoed = [AtomicUsize::new(0), AtomicUsize::new(0)];
-    let flood = [
-        frame(FIN | BINARY, &noise(16_000)).repeat(8),
-        frame(FIN | PING, b"").repeat(1000),
-    ]
-    .concat();
+    let flood = [frame(FIN | BINARY, &noise(16_000)).repeat(8), frame(FIN | PING, b"").repeat(1000)].concat();
     thread::scope(|scope| {
         for echoed in &echoed {
             let mut reader = Client::open(&server);
@@ -569,11 +437,7 @@ fn greedy_neighbours_do_not_stop_anybody_from_being_served() {
             scope.spawn(move || {
                 let mut bytes = vec![0; 65536];
                 loop {
-                    match reader
-                        .stream
-                        .read(&mut bytes)
-                        .expect("all of the flood comes back")
-                    {
+                    match reader.stream.read(&mut bytes).expect("all of the flood comes back") {
                         0 => break,
                         count => echoed.fetch_add(count, Ordering::Relaxed),
                     };
@@ -582,11 +446,7 @@ fn greedy_neighbours_do_not_stop_anybody_from_being_served() {
         }
         let mut healthy = Client::open(&server);
         let mut rounds = 0;
-        while rounds < 200
-            || echoed
-                .iter()
-                .any(|echoed| echoed.load(Ordering::Relaxed) < 8 << 20)
-        {
+        while rounds < 200 || echoed.iter().any(|echoed| echoed.load(Ordering::Relaxed) < 8 << 20) {
             healthy.echo(&format!("{rounds}"));
             if rounds % 20 == 0 {
                 Client::open(&server).echo("a new one");
@@ -600,9 +460,8 @@ fn greedy_neighbours_do_not_stop_anybody_from_being_served() {
 #[test]
 fn connections_that_share_the_servers_buffers_never_see_each_others_bytes() {
     let server = server();
-    let mut clients: Vec<(Client, Vec<u8>)> = (0..20u8)
-        .map(|number| (Client::open(&server), vec![number; 3000 + 97 * number as usize]))
-        .collect();
+    let mut clients: Vec<(Client, Vec<u8>)> =
+        (0..20u8).map(|number| (Client::open(&server), vec![number; 3000 + 97 * number as usize])).collect();
     for round in 0..20 {
         let cut = 1 + round * 150;
         for (client, payload) in &mut clients {
@@ -699,9 +558,7 @@ fn silent_clients_of_the_policy_port_are_dropped_and_hurt_nobody() {
         client.expect_eof();
     }
     drop(flash);
-    wait_until("every descriptor comes back", || {
-        descriptors(server.pid()) == before
-    });
+    wait_until("every descriptor comes back", || descriptors(server.pid()) == before);
 }
 
 fn both(server: &Server) -> [SocketAddr; 2] {

@@ -46,9 +46,7 @@ impl Running {
             ports = listening_ports(self.0.id());
             !ports.is_empty()
         });
-        let [port] = ports[..] else {
-            panic!("one port and not {ports:?}")
-        };
+        let [port] = ports[..] else { panic!("one port and not {ports:?}") };
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
@@ -69,11 +67,7 @@ impl Running {
     /// What it wrote, once it has ended.
     fn output(mut self) -> Output {
         let status = self.ended();
-        let mut output = Output {
-            status,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        };
+        let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
         if let Some(mut pipe) = self.0.stdout.take() {
             pipe.read_to_end(&mut output.stdout).expect("a pipe");
         }
@@ -115,40 +109,23 @@ fn help_and_version_go_to_stdout() {
     let help = run(&mut wsecho(&["--help"]));
     let text = String::from_utf8(help.stdout.clone()).expect("text");
     assert!(help.status.success() && help.stderr.is_empty());
-    for option in [
-        "--listen",
-        "--policy",
-        "--echo-path",
-        "--max-connections",
-        "--max-message",
-        "--handshake-timeout",
-    ] {
+    for option in
+        ["--listen", "--policy", "--echo-path", "--max-connections", "--max-message", "--handshake-timeout"]
+    {
         assert!(text.contains(option), "{option} is not in {text}");
     }
-    for option in [
-        "--idle-timeout",
-        "--ping-interval",
-        "--origin",
-        "--log-level",
-        "--version",
-        "--help",
-        "-h",
-    ] {
+    for option in
+        ["--idle-timeout", "--ping-interval", "--origin", "--log-level", "--version", "--help", "-h"]
+    {
         assert!(text.contains(option), "{option} is not in {text}");
     }
     assert_eq!(run(&mut wsecho(&["-h"])), help);
     // Whatever else is asked for, and though it could not be had.
-    assert_eq!(
-        run(wsecho(&["--listen", "127.0.0.1:0", "--help"]).env("PORT", "no port")),
-        help
-    );
+    assert_eq!(run(wsecho(&["--listen", "127.0.0.1:0", "--help"]).env("PORT", "no port")), help);
 
     let version = run(&mut wsecho(&["--version"]));
     assert!(version.status.success() && version.stderr.is_empty());
-    assert_eq!(
-        version.stdout,
-        concat!("wsecho ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()
-    );
+    assert_eq!(version.stdout, concat!("wsecho ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
 }
 
 #[test]
@@ -156,10 +133,7 @@ fn text_that_nobody_takes_is_no_failure() {
     for argument in ["--help", "-h", "--version"] {
         let (reader, writer) = pipe().expect("two descriptors");
         drop(reader);
-        let full = File::options()
-            .write(true)
-            .open("/dev/full")
-            .expect("Linux has it");
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
         for stdout in [Stdio::from(writer), Stdio::from(full)] {
             let output = run(wsecho(&[argument]).stdout(stdout));
             assert_eq!(output.status.code(), Some(0));
@@ -173,32 +147,15 @@ fn text_that_nobody_takes_is_no_failure() {
 /// `script`, with the command as `$0` and these arguments as `$1` and on.
 fn shell(script: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
-    command
-        .args(["-c", script, env!("CARGO_BIN_EXE_wsecho")])
-        .args(arguments)
-        .env_remove("PORT");
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(["-c", script, env!("CARGO_BIN_EXE_wsecho")]).args(arguments).env_remove("PORT");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 #[test]
 fn a_mistake_on_the_command_line_is_one_line_and_2() {
     for (option, wrong) in [
-        (
-            "--listen",
-            &[
-                "8087",
-                "localhost",
-                "127.0.0.1",
-                "127.0.0.1:65536",
-                "::1:8087",
-                ":8087",
-                "",
-            ][..],
-        ),
+        ("--listen", &["8087", "localhost", "127.0.0.1", "127.0.0.1:65536", "::1:8087", ":8087", ""][..]),
         ("--policy", &["on", "843", "127.0.0.1", "OFF"]),
         ("--echo-path", &["echo", "", "**", "http://a/echo"]),
         ("--max-connections", &["0", "-1", "many", "1.5", ""]),
@@ -210,60 +167,35 @@ fn a_mistake_on_the_command_line_is_one_line_and_2() {
     ] {
         for value in wrong {
             let line = refusal(&mut wsecho(&[option, value]), 2);
-            assert!(
-                line.contains(option) && line.contains(&format!("not '{value}'")),
-                "{line}"
-            );
+            assert!(line.contains(option) && line.contains(&format!("not '{value}'")), "{line}");
             assert_eq!(refusal(&mut wsecho(&[&format!("{option}={value}")]), 2), line);
         }
         let line = refusal(&mut wsecho(&[option]), 2);
         assert!(line.contains(option), "{line}");
     }
     for wrong in ["--nope", "-x", "word", "--listen-to"] {
-        let line = refusal(
-            &mut wsecho(&["--listen", "127.0.0.1:0", "--policy", "off", wrong]),
-            2,
-        );
+        let line = refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--policy", "off", wrong]), 2);
         assert!(line.contains(wrong) && line.contains("--help"), "{line}");
     }
     assert!(refusal(&mut wsecho(&["--origin"]), 2).contains("--origin"));
     assert!(refusal(wsecho(&["--policy", "off"]).env("PORT", "http"), 2).contains("PORT"));
-    let many = [
-        "--listen",
-        "127.0.0.1:0",
-        "--policy",
-        "off",
-        "--max-connections",
-        "1000000000",
-    ];
+    let many = ["--listen", "127.0.0.1:0", "--policy", "off", "--max-connections", "1000000000"];
     let line = refusal(&mut wsecho(&many), 2);
-    assert!(
-        line.contains("--max-connections 1000000000") && line.contains("descriptor limit"),
-        "{line}"
-    );
+    assert!(line.contains("--max-connections 1000000000") && line.contains("descriptor limit"), "{line}");
 }
 
 #[test]
 fn a_mistake_is_told_by_its_status_though_nobody_takes_the_line() {
-    let full = File::options()
-        .write(true)
-        .open("/dev/full")
-        .expect("Linux has it");
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
     assert_eq!(run(wsecho(&["--nope"]).stderr(full)).status.code(), Some(2));
-    assert_eq!(
-        run(&mut shell("exec \"$0\" --nope 2>&-", &[])).status.code(),
-        Some(2)
-    );
+    assert_eq!(run(&mut shell("exec \"$0\" --nope 2>&-", &[])).status.code(), Some(2));
 }
 
 #[test]
 fn a_port_in_use_is_one_line_with_the_address_and_1() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("it is bound").to_string();
-    let line = refusal(
-        &mut wsecho(&["--listen", "127.0.0.1:0", "--listen", &address, "--policy", "off"]),
-        1,
-    );
+    let line = refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--listen", &address, "--policy", "off"]), 1);
     assert!(line.contains(&address) && line.contains("in use"), "{line}");
     // An address of nobody's (RFC 5737).
     let line = refusal(&mut wsecho(&["--listen", "192.0.2.1:0", "--policy", "off"]), 1);
@@ -295,12 +227,7 @@ fn the_default_policy_port_is_done_without() {
         fs::copy(env!("CARGO_BIN_EXE_wsecho"), &copy).expect("room for a copy");
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("our own directory");
         command = Command::new(copy);
-        command
-            .uid(65534)
-            .gid(65534)
-            .env_remove("PORT")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped());
+        command.uid(65534).gid(65534).env_remove("PORT").stdin(Stdio::null()).stderr(Stdio::piped());
     }
     let mut server = Running::start(command.args(["--listen", "127.0.0.1:0"]));
     let mut client = Client::connect(server.address());
@@ -311,10 +238,7 @@ fn the_default_policy_port_is_done_without() {
     assert_eq!(server.ended().code(), Some(0));
     let stderr = String::from_utf8(server.output().stderr).expect("text");
     let _ = fs::remove_dir_all(directory);
-    let told: Vec<&str> = stderr
-        .lines()
-        .filter(|line| line.contains("0.0.0.0:843"))
-        .collect();
+    let told: Vec<&str> = stderr.lines().filter(|line| line.contains("0.0.0.0:843")).collect();
     assert!(
         matches!(told[..], [line] if line.contains("no Flash policy") && line.contains("setcap")),
         "{stderr}"
@@ -323,14 +247,7 @@ fn the_default_policy_port_is_done_without() {
 
 #[test]
 fn every_listener_is_announced_with_its_real_port_and_served() {
-    let server = Server::start(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--listen",
-        "[::1]:0",
-        "--policy",
-        "[::1]:0",
-    ]);
+    let server = Server::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--policy", "[::1]:0"]);
     let lines = server.lines();
     let mut announced = Vec::new();
     for line in &lines {
@@ -418,57 +335,27 @@ fn serves_and_ends(server: &mut Running) {
 
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
-    let arguments = [
-        "--listen",
-        "127.0.0.1:0",
-        "--policy",
-        "off",
-        "--log-level",
-        "debug",
-    ];
-    let full = File::options()
-        .write(true)
-        .open("/dev/full")
-        .expect("Linux has it");
+    let arguments = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
     serves_and_ends(&mut Running::start(wsecho(&arguments).stderr(full)));
     let (reader, writer) = pipe().expect("two descriptors");
     drop(reader);
     serves_and_ends(&mut Running::start(wsecho(&arguments).stderr(writer)));
-    serves_and_ends(&mut Running::start(&mut shell(
-        "exec \"$0\" \"$@\" >&- 2>&- <&-",
-        &arguments,
-    )));
+    serves_and_ends(&mut Running::start(&mut shell("exec \"$0\" \"$@\" >&- 2>&- <&-", &arguments)));
 }
 
 #[test]
 fn a_log_that_nobody_reads_loses_whole_lines_and_stops_nothing() {
-    let arguments = [
-        "--listen",
-        "127.0.0.1:0",
-        "--policy",
-        "off",
-        "--log-level",
-        "debug",
-    ];
+    let arguments = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
     let mut server = Running::start(&mut wsecho(&arguments));
     serves_and_ends(&mut server);
     let stderr = String::from_utf8(server.output().stderr).expect("text");
-    assert!(
-        stderr.len() > 32 * 1024 && stderr.ends_with('\n'),
-        "{} bytes",
-        stderr.len()
-    );
+    assert!(stderr.len() > 32 * 1024 && stderr.ends_with('\n'), "{} bytes", stderr.len());
     for line in stderr.lines() {
-        assert!(
-            line.starts_with("wsecho: ") && line.matches("wsecho: ").count() == 1,
-            "{line:?}"
-        );
+        assert!(line.starts_with("wsecho: ") && line.matches("wsecho: ").count() == 1, "{line:?}");
     }
     let told = stderr.matches("404 /nnn").count();
-    assert!(
-        (100..600).contains(&told),
-        "{told} lines of 600: some are lost, or this is no test"
-    );
+    assert!((100..600).contains(&told), "{told} lines of 600: some are lost, or this is no test");
 }
 
 #[test]
@@ -554,11 +441,7 @@ fn what_was_echoed_before_a_signal_arrives_before_the_close() {
 
 #[test]
 fn clients_that_do_not_leave_cannot_hold_the_server() {
-    for signals in [
-        &[Signal::SIGTERM][..],
-        &[Signal::SIGINT, Signal::SIGTERM],
-        &[Signal::SIGTERM; 3],
-    ] {
+    for signals in [&[Signal::SIGTERM][..], &[Signal::SIGINT, Signal::SIGTERM], &[Signal::SIGTERM; 3]] {
         let server = Server::start(&["--policy", "off"]);
         let (mut staying, mut stuck) = (Client::open(&server), Client::open(&server));
         stuck.stuff(&frame(FIN | BINARY, &[9; 10_000]), 256 << 20, &mut staying);

@@ -60,14 +60,10 @@ mod tests {
 
     #[test]
     fn codes_that_may_not_be_sent_are_refused() {
-        for code in [
-            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535u16,
-        ] {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535u16] {
             assert_eq!(check(&code.to_be_bytes()), Err(Fail::CloseCode), "{code}");
         }
-        for code in [
-            1000, 1001, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999u16,
-        ] {
+        for code in [1000, 1001, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999u16] {
             assert_eq!(check(&code.to_be_bytes()), Ok(Some(code)));
         }
     }

@@ -6,6 +6,9 @@ use super::mask::Key;
 /// Longest header a client sends: two bytes, a 64-bit length, the masking key.
 pub const HEADER_MAX: usize = 14;
 
+/// A server's empty Ping, whole.
+pub const PING: [u8; 2] = [0x89, 0];
+
 /// What a frame is for (§5.2, §11.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
@@ -97,14 +100,7 @@ impl FrameHeader {
         let Some(key) = input[len_end..].first_chunk() else {
             return Ok(None);
         };
-        Ok(Some(FrameHeader {
-            fin,
-            rsv1: first & 0x40 != 0,
-            opcode,
-            len,
-            key: *key,
-            size: len_end + 4,
-        }))
+        Ok(Some(FrameHeader { fin, rsv1: first & 0x40 != 0, opcode, len, key: *key, size: len_end + 4 }))
     }
 }
 
@@ -113,11 +109,7 @@ fn parse_len16(input: &[u8]) -> Result<Option<u64>, Fail> {
         return Ok(None);
     };
     let len = u16::from_be_bytes(*bytes);
-    if len < 126 {
-        Err(Fail::LengthNotMinimal)
-    } else {
-        Ok(Some(u64::from(len)))
-    }
+    if len < 126 { Err(Fail::LengthNotMinimal) } else { Ok(Some(u64::from(len))) }
 }
 
 fn parse_len64(input: &[u8]) -> Result<Option<u64>, Fail> {
@@ -172,12 +164,7 @@ mod tests {
     #[test]
     fn a_bad_header_is_refused_at_the_byte_that_proves_it() {
         for (why, bytes, at, fail) in [
-            (
-                "RSV1 without an extension",
-                &[0xC1u8, 0x80][..],
-                1,
-                Fail::ReservedBits,
-            ),
+            ("RSV1 without an extension", &[0xC1u8, 0x80][..], 1, Fail::ReservedBits),
             ("RSV2", &[0xA1, 0x80], 1, Fail::ReservedBits),
             ("RSV3", &[0x91, 0x80], 1, Fail::ReservedBits),
             ("opcode 3", &[0x83, 0x80], 1, Fail::Opcode),
@@ -188,62 +175,27 @@ mod tests {
             ("ping without FIN", &[0x09, 0x80], 1, Fail::ControlFragmented),
             ("not masked", &[0x81, 0x05], 2, Fail::Unmasked),
             ("empty and not masked", &[0x81, 0x00], 2, Fail::Unmasked),
-            (
-                "ping of 126 bytes",
-                &[0x89, 0xFE, 0, 126],
-                2,
-                Fail::ControlTooLong,
-            ),
-            (
-                "close that claims 2^40",
-                &[0x88, 0xFF, 0, 0, 1],
-                2,
-                Fail::ControlTooLong,
-            ),
-            (
-                "5 written in 16 bits",
-                &[0x82, 0xFE, 0, 5],
-                4,
-                Fail::LengthNotMinimal,
-            ),
-            (
-                "125 written in 16 bits",
-                &[0x82, 0xFE, 0, 125],
-                4,
-                Fail::LengthNotMinimal,
-            ),
+            ("ping of 126 bytes", &[0x89, 0xFE, 0, 126], 2, Fail::ControlTooLong),
+            ("close that claims 2^40", &[0x88, 0xFF, 0, 0, 1], 2, Fail::ControlTooLong),
+            ("5 written in 16 bits", &[0x82, 0xFE, 0, 5], 4, Fail::LengthNotMinimal),
+            ("125 written in 16 bits", &[0x82, 0xFE, 0, 125], 4, Fail::LengthNotMinimal),
             (
                 "65535 written in 64 bits",
                 &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
                 8,
                 Fail::LengthNotMinimal,
             ),
-            (
-                "top bit of a 64-bit length",
-                &[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1],
-                3,
-                Fail::LengthTopBit,
-            ),
+            ("top bit of a 64-bit length", &[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1], 3, Fail::LengthTopBit),
         ] {
             assert_eq!(FrameHeader::parse(&bytes[..at], false), Err(fail), "{why}");
-            assert_eq!(
-                FrameHeader::parse(bytes, false),
-                Err(fail),
-                "{why}, with what follows"
-            );
-            assert_eq!(
-                FrameHeader::parse(&bytes[..at - 1], false),
-                Ok(None),
-                "{why}, one byte less"
-            );
+            assert_eq!(FrameHeader::parse(bytes, false), Err(fail), "{why}, with what follows");
+            assert_eq!(FrameHeader::parse(&bytes[..at - 1], false), Ok(None), "{why}, one byte less");
         }
     }
 
     #[test]
     fn rsv1_means_something_only_on_the_first_frame_of_a_message() {
-        let text = FrameHeader::parse(&[0xC1, 0x80, 1, 2, 3, 4], true)
-            .expect("allowed")
-            .expect("whole");
+        let text = FrameHeader::parse(&[0xC1, 0x80, 1, 2, 3, 4], true).expect("allowed").expect("whole");
         assert!(text.rsv1);
         for first in [0xC0, 0xC8, 0xC9, 0xCA] {
             assert_eq!(FrameHeader::parse(&[first], true), Err(Fail::ReservedBits));
@@ -257,11 +209,7 @@ mod tests {
             (&[0x82, 0xFE, 0, 126, 1, 2, 3, 4], 126, 8),
             (&[0x82, 0xFE, 0xFF, 0xFF, 1, 2, 3, 4], 65535, 8),
             (&[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4], 65536, 14),
-            (
-                &[0x82, 0xFF, 0x7F, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4],
-                i64::MAX as u64,
-                14,
-            ),
+            (&[0x82, 0xFF, 0x7F, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4], i64::MAX as u64, 14),
         ] {
             for cut in 0..bytes.len() {
                 assert_eq!(FrameHeader::parse(&bytes[..cut], false), Ok(None));

@@ -20,8 +20,23 @@ const VERSIONS: &str = "13, 8, 7";
 /// What §1.3 has the server append to the key before hashing.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The test page.
-const PAGE: &str = include_str!("../pages/index.html");
+/// What a browser is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// At `/`.
+    Test,
+    /// At `/board` and `/board/<name>`.
+    Board,
+}
+
+impl Page {
+    fn html(self) -> &'static str {
+        match self {
+            Page::Test => include_str!("../pages/index.html"),
+            Page::Board => include_str!("../pages/board.html"),
+        }
+    }
+}
 
 /// What is served where, and to whom: the part of the configuration that the protocol needs.
 #[derive(Debug, Clone)]
@@ -31,6 +46,8 @@ pub struct Site {
     pub origins: Vec<String>,
     /// Whether compressed messages are agreed to.
     pub deflate: bool,
+    /// Whether `/board` and `/board/<name>` are served.
+    pub boards: bool,
     pub limits: Limits,
 }
 
@@ -53,9 +70,18 @@ impl Paths {
 /// How a request was answered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    Open(Opening),
-    Page,
+    Open(Opening, Place),
+    Page(Page),
     Refuse(Refusal),
+}
+
+/// Where an accepted connection's messages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Back.
+    Echo,
+    /// To the other members of the board of this name.
+    Board(String),
 }
 
 /// How an accepted connection goes on.
@@ -87,6 +113,8 @@ pub enum Refusal {
     Version,
     /// 431.
     HeadTooLarge,
+    /// 503: the boards, or this one, have no room.
+    BoardFull,
     /// 505.
     HttpVersion,
 }
@@ -101,6 +129,7 @@ impl Refusal {
             Refusal::Method => 405,
             Refusal::NotWebSocket | Refusal::Version => 426,
             Refusal::HeadTooLarge => 431,
+            Refusal::BoardFull => 503,
             Refusal::HttpVersion => 505,
         }
     }
@@ -116,14 +145,14 @@ impl Refusal {
                 "426 Upgrade Required\r\nUpgrade: websocket",
                 "this is a WebSocket endpoint: connect with ws://, or open / for the test page",
             ),
-            Refusal::Version => (
-                "426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket",
-                "",
-            ),
+            Refusal::Version => {
+                ("426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket", "")
+            }
             Refusal::HeadTooLarge => (
                 "431 Request Header Fields Too Large",
                 "a request head may have 8192 bytes and 64 headers here",
             ),
+            Refusal::BoardFull => ("503 Service Unavailable", "no more boards, or members on this one"),
             Refusal::HttpVersion => (
                 "505 HTTP Version Not Supported",
                 "WebSocket needs HTTP/1.1; behind nginx that is `proxy_http_version 1.1`",
@@ -131,25 +160,16 @@ impl Refusal {
         }
     }
 
-    fn write(&self, letter: &mut Vec<u8>) {
+    /// Appends the whole answer to `letter`.
+    pub fn write(&self, letter: &mut Vec<u8>) {
         let (status, text) = self.parts();
-        let body = if text.is_empty() {
-            String::new()
-        } else {
-            format!("{text}\n")
-        };
+        let body = if text.is_empty() { String::new() } else { format!("{text}\n") };
         push(
             letter,
-            format_args!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n",
-                body.len()
-            ),
+            format_args!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len()),
         );
         if !body.is_empty() {
-            push(
-                letter,
-                format_args!("Content-Type: text/plain; charset=utf-8\r\n"),
-            );
+            push(letter, format_args!("Content-Type: text/plain; charset=utf-8\r\n"));
         }
         push(letter, format_args!("\r\n{body}"));
     }
@@ -175,20 +195,17 @@ impl Head {
             Err(refusal) => Err(refusal),
         };
         match decision {
-            Ok(Welcome::Page) => {
-                write_page(letter);
-                Answer::Page
+            Ok(Welcome::Page(page)) => {
+                write_page(letter, page);
+                Answer::Page(page)
             }
-            Ok(Welcome::Hixie(hixie)) => {
+            Ok(Welcome::Hixie(hixie, place)) => {
                 hixie.write(letter);
-                Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76))
+                Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76), place)
             }
-            Ok(Welcome::Hybi(hybi)) => {
+            Ok(Welcome::Hybi(hybi, place)) => {
                 hybi.write(letter);
-                Answer::Open(Opening::Hybi {
-                    version: hybi.version,
-                    deflate: hybi.deflate.is_some(),
-                })
+                Answer::Open(Opening::Hybi { version: hybi.version, deflate: hybi.deflate.is_some() }, place)
             }
             Err(refusal) => {
                 refusal.write(letter);
@@ -199,30 +216,52 @@ impl Head {
 }
 
 enum Welcome<'a> {
-    Page,
-    Hixie(Hixie<'a>),
-    Hybi(Hybi<'a>),
+    Page(Page),
+    Hixie(Hixie<'a>, Place),
+    Hybi(Hybi<'a>, Place),
 }
 
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
 fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal> {
     let is_upgrade = request.lists("Upgrade", "websocket") && request.lists("Connection", "upgrade");
-    if !is_upgrade && request.path == "/" {
-        return Ok(Welcome::Page);
-    }
-    if !site.echo_paths.hold(request.path) {
-        return Err(Refusal::NotFound(request.path.to_owned()));
-    }
-    if !is_upgrade {
-        return Err(Refusal::NotWebSocket);
-    }
+    let place = match (place_of(request.path, site), page_of(request.path, site)) {
+        (_, Some(page)) if !is_upgrade => return Ok(Welcome::Page(page)),
+        (Some(_), _) if !is_upgrade => return Err(Refusal::NotWebSocket),
+        (Some(place), _) => place,
+        (None, _) => return Err(Refusal::NotFound(request.path.to_owned())),
+    };
     let has = |name| request.all(name).next().is_some();
-    let is_hixie = !has("Sec-WebSocket-Version") && (has("Sec-WebSocket-Key1") || !has("Sec-WebSocket-Key"));
-    if is_hixie {
-        Hixie::read(request, site).map(Welcome::Hixie)
+    if !has("Sec-WebSocket-Version") && (has("Sec-WebSocket-Key1") || !has("Sec-WebSocket-Key")) {
+        Ok(Welcome::Hixie(Hixie::read(request, site)?, place))
     } else {
-        Hybi::read(request, site).map(Welcome::Hybi)
+        // Messages of several compressors would mix on a board.
+        let deflate = site.deflate && place == Place::Echo;
+        Ok(Welcome::Hybi(Hybi::read(request, site, deflate)?, place))
     }
+}
+
+fn page_of(path: &str, site: &Site) -> Option<Page> {
+    match path {
+        "/" => Some(Page::Test),
+        "/board" if site.boards => Some(Page::Board),
+        _ if site.boards && board_name(path).is_some() => Some(Page::Board),
+        _ => None,
+    }
+}
+
+fn place_of(path: &str, site: &Site) -> Option<Place> {
+    if site.boards && (path == "/board" || path.starts_with("/board/")) {
+        return board_name(path).map(|name| Place::Board(name.to_owned()));
+    }
+    site.echo_paths.hold(path).then_some(Place::Echo)
+}
+
+/// A board's name: 1 to 64 of `A-Za-z0-9._-`.
+fn board_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/board/")?;
+    let is_good = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    is_good.then_some(name)
 }
 
 /// A good request of Hixie-75 or -76.
@@ -240,19 +279,14 @@ impl<'a> Hixie<'a> {
         if request.all("Sec-WebSocket-Draft").next().is_some() {
             return Err(Refusal::Bad("hybi-01 to -03 are not spoken"));
         }
-        let numbers = match (
-            request.only("Sec-WebSocket-Key1"),
-            request.only("Sec-WebSocket-Key2"),
-        ) {
+        let numbers = match (request.only("Sec-WebSocket-Key1"), request.only("Sec-WebSocket-Key2")) {
             (Ok(None), Ok(None)) => None,
             (Ok(Some(key1)), Ok(Some(key2))) => match (hixie76::number(key1), hixie76::number(key2)) {
                 (Some(first), Some(second)) => Some(Numbers { first, second }),
                 _ => return Err(Refusal::Bad("Sec-WebSocket-Key1 or -Key2 hides no number")),
             },
             _ => {
-                return Err(Refusal::Bad(
-                    "Hixie-76 needs one Sec-WebSocket-Key1 and one -Key2",
-                ));
+                return Err(Refusal::Bad("Hixie-76 needs one Sec-WebSocket-Key1 and one -Key2"));
             }
         };
         check_origin(site, request.only("Origin"))?;
@@ -273,11 +307,7 @@ impl<'a> Hixie<'a> {
 
     /// Old WebKit compares the first 85 bytes of the answer to draft 75: status text, case and order are fixed.
     fn write(&self, letter: &mut Vec<u8>) {
-        let (name, prefix) = if self.numbers.is_some() {
-            ("WebSocket", "Sec-")
-        } else {
-            ("Web Socket", "")
-        };
+        let (name, prefix) = if self.numbers.is_some() { ("WebSocket", "Sec-") } else { ("Web Socket", "") };
         push(
             letter,
             format_args!(
@@ -305,7 +335,7 @@ struct Hybi<'a> {
 }
 
 impl<'a> Hybi<'a> {
-    fn read(request: &Request<'a>, site: &Site) -> Result<Hybi<'a>, Refusal> {
+    fn read(request: &Request<'a>, site: &Site, deflate: bool) -> Result<Hybi<'a>, Refusal> {
         let version = match request.only("Sec-WebSocket-Version").ok().flatten() {
             Some(b"13") => Version::Hybi13,
             Some(b"8") => Version::Hybi8,
@@ -326,17 +356,8 @@ impl<'a> Hybi<'a> {
         };
         check_origin(site, origin)?;
         let protocol = first_protocol(request)?;
-        let deflate = if site.deflate {
-            deflate::negotiate(request)
-        } else {
-            None
-        };
-        Ok(Hybi {
-            version,
-            key,
-            protocol,
-            deflate,
-        })
+        let deflate = if deflate { deflate::negotiate(request) } else { None };
+        Ok(Hybi { version, key, protocol, deflate })
     }
 
     fn write(&self, letter: &mut Vec<u8>) {
@@ -372,11 +393,7 @@ fn check_origin(site: &Site, origin: Result<Option<&[u8]>, Repeated>) -> Result<
         Ok(Some(origin)) => site.origins.iter().any(|each| each.as_bytes() == origin),
         _ => false,
     };
-    if site.origins.is_empty() || is_listed {
-        Ok(())
-    } else {
-        Err(Refusal::Origin)
-    }
+    if site.origins.is_empty() || is_listed { Ok(()) } else { Err(Refusal::Origin) }
 }
 
 /// The first subprotocol that was offered (§4.1 item 10, §11.3.4): an echo speaks all of them.
@@ -390,14 +407,15 @@ fn first_protocol<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal>
     }
 }
 
-fn write_page(letter: &mut Vec<u8>) {
+fn write_page(letter: &mut Vec<u8>, page: Page) {
+    let html = page.html();
     push(
         letter,
         format_args!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
              Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
-             connect-src *\r\nConnection: close\r\n\r\n{PAGE}",
-            PAGE.len()
+             connect-src *\r\nConnection: close\r\n\r\n{html}",
+            html.len()
         ),
     );
 }

@@ -3,8 +3,6 @@
 //! A message is `00`, text, `FF`, so its echo is the same bytes, passed on as they come: no length is known in advance
 //! and nothing is kept. What is not such a message is skipped, as the drafts ask.
 
-use super::Version;
-use super::handshake::hixie76::{self, Numbers};
 use super::session::{Limits, News, Progress, Reply};
 use std::ops::Range;
 
@@ -22,15 +20,14 @@ const QUIT: &[u8] = b"\0quit\xFF";
 const LENGTH_BYTES_MAX: usize = 5;
 
 /// One connection's framing state.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Hixie {
     state: State,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 enum State {
-    /// Draft 76: the answer's head is out, the last eight bytes of the challenge are to come.
-    Challenge(Numbers),
+    #[default]
     Between,
     /// In a text frame, of which this many bytes have come.
     Text(u64),
@@ -41,23 +38,6 @@ enum State {
 }
 
 impl Hixie {
-    pub fn hixie75() -> Hixie {
-        Hixie {
-            state: State::Between,
-        }
-    }
-
-    pub fn hixie76(numbers: Numbers) -> Hixie {
-        Hixie {
-            state: State::Challenge(numbers),
-        }
-    }
-
-    /// Whether the handshake still lacks the end of its challenge.
-    pub fn is_greeting(&self) -> bool {
-        matches!(self.state, State::Challenge(_))
-    }
-
     /// The bytes that close this connection; `None` in the middle of an echo, where they would be text.
     pub fn close(&self) -> Option<[u8; 2]> {
         matches!(self.state, State::Between | State::SkipToEnd | State::Skip(_)).then_some(CLOSE)
@@ -65,7 +45,7 @@ impl Hixie {
 
     /// Echoes what has come of every text frame in `buf[input]`, in place.
     ///
-    /// Needs eight spare bytes in front of `input` (the digest is sixteen, what it answers is eight) and two behind it.
+    /// Needs two spare bytes behind `input`.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
         let mut at = input.start;
         let mut reply = 0..0;
@@ -73,20 +53,6 @@ impl Hixie {
             let rest = &buf[at..input.end];
             let Some(&first) = rest.first() else { break };
             match self.state {
-                State::Challenge(numbers) => {
-                    let Some(last) = rest.first_chunk() else { break };
-                    let digest = hixie76::digest(numbers, last);
-                    at += last.len();
-                    buf[at - digest.len()..at].copy_from_slice(&digest);
-                    self.state = State::Between;
-                    return Progress {
-                        consumed: at - input.start,
-                        reply: Reply::InPlace(at - digest.len()..at),
-                        news: Some(News::Opened(Version::Hixie76)),
-                        ended: false,
-                        again: true,
-                    };
-                }
                 State::Between if first == TEXT => {
                     let known = rest.len().min(QUIT.len());
                     if rest[..known] != QUIT[..known] {
@@ -141,11 +107,7 @@ impl Hixie {
                 State::Skip(count) => {
                     let size = (rest.len() as u64).min(count);
                     at += size as usize;
-                    self.state = if size == count {
-                        State::Between
-                    } else {
-                        State::Skip(count - size)
-                    };
+                    self.state = if size == count { State::Between } else { State::Skip(count - size) };
                 }
             }
         }
@@ -213,11 +175,7 @@ fn length(bytes: &[u8], limits: &Limits) -> Length {
             return Length::Known { value, size: at + 1 };
         }
     }
-    if bytes.len() < LENGTH_BYTES_MAX {
-        Length::Partial
-    } else {
-        Length::TooLong
-    }
+    if bytes.len() < LENGTH_BYTES_MAX { Length::Partial } else { Length::TooLong }
 }
 
 #[cfg(test)]
@@ -239,27 +197,15 @@ mod tests {
                 Length::Known { value, size } => assert_eq!((value, size), (expected, bytes.len())),
                 _ => panic!("{bytes:x?}"),
             }
-            assert!(matches!(
-                length(&bytes[..bytes.len() - 1], &limits),
-                Length::Partial
-            ));
+            assert!(matches!(length(&bytes[..bytes.len() - 1], &limits), Length::Partial));
         }
     }
 
     #[test]
     fn a_length_is_bounded_in_bytes_and_in_value() {
-        assert!(matches!(
-            length(&[0x80; 5], &Limits { max_message: 0 }),
-            Length::TooLong
-        ));
-        assert!(matches!(
-            length(&[0x80; 4], &Limits { max_message: 0 }),
-            Length::Partial
-        ));
-        assert!(matches!(
-            length(&[0x81, 0xC9], &Limits { max_message: 200 }),
-            Length::TooLong
-        ));
+        assert!(matches!(length(&[0x80; 5], &Limits { max_message: 0 }), Length::TooLong));
+        assert!(matches!(length(&[0x80; 4], &Limits { max_message: 0 }), Length::Partial));
+        assert!(matches!(length(&[0x81, 0xC9], &Limits { max_message: 200 }), Length::TooLong));
         assert!(matches!(
             length(&[0x81, 0x48], &Limits { max_message: 200 }),
             Length::Known { value: 200, .. }

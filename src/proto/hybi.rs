@@ -16,7 +16,7 @@ use std::ops::Range;
 pub const WHOLE_MAX: usize = 32 * 1024;
 
 /// One connection's framing state.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Hybi {
     /// The message whose final fragment is still to come.
     message: Option<Message>,
@@ -54,10 +54,7 @@ struct Stream {
 impl Hybi {
     /// The state of a connection that was just opened; `deflate` says whether permessage-deflate was agreed.
     pub fn new(deflate: bool) -> Hybi {
-        Hybi {
-            deflate,
-            ..Hybi::default()
-        }
+        Hybi { deflate, ..Hybi::default() }
     }
 
     /// Echoes every whole frame in `buf[input]`, in place.
@@ -66,12 +63,7 @@ impl Hybi {
     /// four bytes shorter than a client's, so a lone frame is not moved and later ones slide left. It may start up to
     /// [`frame::HEADER_MAX`] bytes before `input`, and needs four spare bytes behind it.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let mut echo = Echo {
-            buf,
-            at: input.start,
-            end: input.end,
-            reply: 0..0,
-        };
+        let mut echo = Echo { buf, at: input.start, end: input.end, reply: 0..0 };
         let result = loop {
             match self.step(&mut echo, limits) {
                 Ok(Step::Next) => {}
@@ -85,13 +77,7 @@ impl Hybi {
         };
         let ended = result.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress {
-            consumed,
-            reply: Reply::InPlace(echo.reply),
-            news: result,
-            ended,
-            again: false,
-        }
+        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended, again: false }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -126,7 +112,7 @@ impl Hybi {
 
     /// The bytes of an empty Ping; `None` where no frame may start.
     pub fn ping(&self) -> Option<[u8; 2]> {
-        self.at_frame_boundary().then_some([0x89, 0])
+        self.at_frame_boundary().then_some(frame::PING)
     }
 
     fn at_frame_boundary(&self) -> bool {
@@ -191,8 +177,7 @@ impl Hybi {
         if kind == Message::Text {
             let ahead = std::mem::take(&mut self.ahead) as usize;
             let payload = &echo.buf[payload.clone()];
-            let is_text = self.utf8.feed(&payload[ahead..]).is_ok() && !(header.fin && !self.utf8.may_end());
-            if !is_text {
+            if !self.utf8.takes(&payload[ahead..], header.fin) {
                 echo.reply = before;
                 return Err(Fail::Utf8);
             }
@@ -232,10 +217,8 @@ impl Hybi {
             if kind == Message::Text {
                 let body = echo.at + header.size;
                 let ahead = self.ahead as usize;
-                let good = self.check_ahead(
-                    &echo.buf[body + ahead..echo.end],
-                    mask::advance(header.key, ahead),
-                );
+                let good =
+                    self.check_ahead(&echo.buf[body + ahead..echo.end], mask::advance(header.key, ahead));
                 self.ahead = have as u32;
                 if !good {
                     return Err(Fail::Utf8);
@@ -244,13 +227,8 @@ impl Hybi {
             return Ok(Step::Wait);
         }
         self.ahead = 0;
-        self.stream = Some(Stream {
-            left: header.len,
-            key: header.key,
-            kind,
-            fin: header.fin,
-            opcode: header.opcode,
-        });
+        self.stream =
+            Some(Stream { left: header.len, key: header.key, kind, fin: header.fin, opcode: header.opcode });
         if kind == Message::Opaque {
             let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
             echo.open_frame(echo.at + header.size, first, header.len);
@@ -288,15 +266,10 @@ impl Hybi {
         mask::unmask(&mut echo.buf[piece.clone()], stream.key);
         if stream.kind == Message::Text {
             let fin = stream.fin && is_last;
-            let is_text = self.utf8.feed(&echo.buf[piece.clone()]).is_ok() && !(fin && !self.utf8.may_end());
-            if !is_text {
+            if !self.utf8.takes(&echo.buf[piece.clone()], fin) {
                 return Err(Fail::Utf8);
             }
-            echo.open_frame(
-                piece.start,
-                frame::first_byte(fin, false, stream.opcode),
-                have as u64,
-            );
+            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
             stream.opcode = Opcode::Continuation;
         }
         echo.push_plain(piece);

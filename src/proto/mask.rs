@@ -29,11 +29,7 @@ mod tests {
     fn the_key_repeats_every_four_bytes_wherever_the_payload_is_cut() {
         let key = [0x37, 0xFA, 0x21, 0x3D];
         let plain: Vec<u8> = (0..67).collect();
-        let masked: Vec<u8> = plain
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| byte ^ key[at % 4])
-            .collect();
+        let masked: Vec<u8> = plain.iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]).collect();
         for cut in 0..=plain.len() {
             let mut payload = masked.clone();
             let (front, back) = payload.split_at_mut(cut);

@@ -13,14 +13,14 @@ use std::ops::Range;
 pub const MESSAGE_MAX: usize = WHOLE_MAX;
 
 /// One member's framing state.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Member {
     Hixie,
     Hybi(Fragments),
 }
 
 /// The fragments of an unfinished message.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Fragments {
     /// Text or Binary, while a message is unfinished.
     opcode: Option<Opcode>,
@@ -245,7 +245,8 @@ mod tests {
         ]
         .concat();
         let binary = [&[0x82, 126, 1, 44][..], &[0; 300]].concat();
-        let expected = [b"\x81\x05clear\x81\x06k\xc3\xb6\xe2\x82\xac".as_slice(), &binary, b"\x81\x00"].concat();
+        let expected =
+            [b"\x81\x05clear\x81\x06k\xc3\xb6\xe2\x82\xac".as_slice(), &binary, b"\x81\x00"].concat();
         for size in [1, 2, 3, 7, 100, bytes.len()] {
             let (post, told) = run(Member::hybi(), &bytes, size);
             assert_eq!(post, expected, "in pieces of {size}");

@@ -34,11 +34,7 @@ pub fn parse(input: &[u8]) -> Request {
     if end.starts_with(CLOSING) {
         return Request::Whole;
     }
-    if CLOSING.starts_with(end) && input.len() < REQUEST_MAX {
-        Request::Partial
-    } else {
-        Request::Other
-    }
+    if CLOSING.starts_with(end) && input.len() < REQUEST_MAX { Request::Partial } else { Request::Other }
 }
 
 #[cfg(test)]
@@ -47,11 +43,9 @@ mod tests {
 
     #[test]
     fn a_request_is_known_at_its_last_byte_and_partial_before() {
-        for request in [
-            &b"<policy-file-request/>\0"[..],
-            b"<policy-file-request />",
-            b"<policy-file-request/>junk",
-        ] {
+        for request in
+            [&b"<policy-file-request/>\0"[..], b"<policy-file-request />", b"<policy-file-request/>junk"]
+        {
             let end = request.iter().position(|byte| *byte == b'>').expect("a bracket") + 1;
             for size in 0..end {
                 assert_eq!(parse(&request[..size]), Request::Partial, "{size} bytes");
@@ -63,12 +57,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_told_at_its_first_wrong_byte() {
-        for (input, at) in [
-            (&b"GET / HTTP/1.1"[..], 1),
-            (b"<Policy", 2),
-            (b"\0<policy", 1),
-            (b"<policy-file-request>", 21),
-        ] {
+        for (input, at) in
+            [(&b"GET / HTTP/1.1"[..], 1), (b"<Policy", 2), (b"\0<policy", 1), (b"<policy-file-request>", 21)]
+        {
             assert_eq!(parse(&input[..at]), Request::Other);
             assert_eq!(parse(&input[..at - 1]), Request::Partial);
         }

@@ -2,9 +2,12 @@
 
 use super::Version;
 use super::fail::Fail;
-use super::handshake::{Answer, Head, Opening, Refusal, Site};
+use super::frame;
+use super::handshake::hixie76::{self, Numbers};
+use super::handshake::{Answer, Head, Opening, Page, Place, Refusal, Site};
 use super::hixie::Hixie;
 use super::hybi::{Hybi, WHOLE_MAX};
+use super::member::Member;
 use super::policy;
 use std::ops::Range;
 
@@ -52,10 +55,13 @@ pub enum Reply {
 pub enum News {
     /// The handshake succeeded.
     Opened(Version),
+    /// A client is to be a member of the board of this name: seat it before the reply is sent, or
+    /// [`Session::turn_away`]. It has opened with this version, or, with none yet, will in Hixie-76.
+    Joins { name: String, opened: Option<Version> },
     /// An HTTP request was answered with something else than 101.
     Refused(Refusal),
-    /// The test page was sent.
-    Page,
+    /// A page was sent.
+    Page(Page),
     /// The Flash policy was sent.
     Policy,
     /// Something that is not a policy request came where only those are answered.
@@ -82,16 +88,20 @@ enum Phase {
     Policy,
     /// Waiting for the end of an HTTP head, or of a policy request.
     Greeting(Head),
+    /// Hixie-76: the answer's head is out, the last eight bytes of the challenge are to come.
+    Challenge(Numbers, Dialect),
     Open(Dialect),
     /// The last byte has been said; input is discarded.
     Closing,
 }
 
 /// How an open connection frames its messages.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Dialect {
     Hixie(Hixie),
     Hybi(Hybi),
+    /// On a board, in either framing.
+    Member(Member),
 }
 
 /// Which of a connection's ages it is in; decides what a passed deadline means.
@@ -106,9 +116,7 @@ pub enum Age {
 impl Session {
     /// A client of the echo port.
     pub fn greeting() -> Session {
-        Session {
-            phase: Phase::Greeting(Head::default()),
-        }
+        Session { phase: Phase::Greeting(Head::default()) }
     }
 
     /// A client of the policy port.
@@ -119,8 +127,7 @@ impl Session {
     pub fn age(&self) -> Age {
         match &self.phase {
             Phase::Policy => Age::Policy,
-            Phase::Greeting(_) => Age::Greeting,
-            Phase::Open(Dialect::Hixie(hixie)) if hixie.is_greeting() => Age::Greeting,
+            Phase::Greeting(_) | Phase::Challenge(..) => Age::Greeting,
             Phase::Open(_) => Age::Open,
             Phase::Closing => Age::Closing,
         }
@@ -129,7 +136,8 @@ impl Session {
     /// Takes the bytes `buf[input]` and says what to send.
     ///
     /// The caller leaves [`HEADROOM`] bytes before `input` and [`TAILROOM`] behind it. A reply that is not an echo is
-    /// appended to `letter`, which the caller empties.
+    /// appended to `letter`, which the caller empties; on a board, where the reply is in place, the letter is what the other
+    /// members are to get.
     pub fn receive(
         &mut self,
         buf: &mut [u8],
@@ -141,12 +149,20 @@ impl Session {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
-                let (progress, dialect) = greet(head, &buf[input], letter, site);
-                if let Some(dialect) = dialect {
-                    self.phase = Phase::Open(dialect);
+                let (progress, next) = greet(head, &buf[input], letter, site);
+                if let Some(next) = next {
+                    self.phase = next;
                 }
                 progress
             }
+            Phase::Challenge(numbers, dialect) => {
+                let progress = answer_challenge(*numbers, buf, input);
+                if progress.again {
+                    self.phase = Phase::Open(dialect.clone());
+                }
+                progress
+            }
+            Phase::Open(Dialect::Member(member)) => member.receive(buf, input, letter),
             Phase::Policy => answer_policy(&buf[input], letter),
             Phase::Closing => Progress::discard(input.len()),
         };
@@ -163,31 +179,41 @@ impl Session {
         match &mut self.phase {
             Phase::Greeting(head) if carried.first() != Some(&b'<') => head.scan(carried.len(), fresh),
             Phase::Open(Dialect::Hybi(hybi)) => hybi.wants(carried, fresh),
+            Phase::Open(Dialect::Member(member)) => member.wants(carried, fresh),
             _ => true,
         }
     }
 
-    /// Ends the conversation from our side; the bytes that say so, with close code `code` where there are codes, and
-    /// `None` where none may be sent.
-    pub fn close(&mut self, code: u16) -> Option<Vec<u8>> {
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
+    /// there are codes, and `None` where none may be sent.
+    pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
         let farewell = match &self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
+            Phase::Open(Dialect::Member(member)) => Some(member.farewell(code, reason)),
             _ => None,
         };
         self.phase = Phase::Closing;
         farewell
     }
 
+    /// There is no room on the board: a refusal takes the place of the 101 in `letter`.
+    pub fn turn_away(&mut self, letter: &mut Vec<u8>) {
+        letter.clear();
+        Refusal::BoardFull.write(letter);
+        self.phase = Phase::Closing;
+    }
+
     /// Whether this peer can be pinged at all.
     pub fn knows_ping(&self) -> bool {
-        matches!(self.phase, Phase::Open(Dialect::Hybi(_)))
+        matches!(self.phase, Phase::Open(Dialect::Hybi(_) | Dialect::Member(Member::Hybi(_))))
     }
 
     /// The bytes of a Ping, where one may be sent.
     pub fn ping(&self) -> Option<[u8; 2]> {
         match &self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.ping(),
+            Phase::Open(Dialect::Member(Member::Hybi(_))) => Some(frame::PING),
             _ => None,
         }
     }
@@ -199,28 +225,16 @@ impl Progress {
     }
 
     fn discard(consumed: usize) -> Progress {
-        Progress {
-            consumed,
-            reply: Reply::InPlace(0..0),
-            news: None,
-            ended: false,
-            again: false,
-        }
+        Progress { consumed, reply: Reply::InPlace(0..0), news: None, ended: false, again: false }
     }
 
     fn last_letter(consumed: usize, news: News) -> Progress {
-        Progress {
-            consumed,
-            reply: Reply::Letter,
-            news: Some(news),
-            ended: true,
-            again: false,
-        }
+        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true, again: false }
     }
 }
 
-/// Answers the first thing a client of the echo port says.
-fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Dialect>) {
+/// Answers the first thing a client of the echo port says; how its session goes on, if it opens.
+fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Phase>) {
     if input.first() == Some(&b'<') {
         return (answer_policy(input, letter), None);
     }
@@ -229,26 +243,38 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
         return (Progress::wait(), None);
     }
     let size = head.scanned();
-    let (dialect, opened) = match head.answer(&input[..size], letter, site) {
-        Answer::Page => return (Progress::last_letter(input.len(), News::Page), None),
+    let (opening, place) = match head.answer(&input[..size], letter, site) {
+        Answer::Page(page) => return (Progress::last_letter(input.len(), News::Page(page)), None),
         Answer::Refuse(refusal) => return (Progress::last_letter(input.len(), News::Refused(refusal)), None),
-        Answer::Open(Opening::Hixie75) => (Dialect::Hixie(Hixie::hixie75()), Some(Version::Hixie75)),
-        Answer::Open(Opening::Hixie76(numbers)) => (Dialect::Hixie(Hixie::hixie76(numbers)), None),
-        Answer::Open(Opening::Hybi { version, deflate }) => {
-            (Dialect::Hybi(Hybi::new(deflate)), Some(version))
-        }
+        Answer::Open(opening, place) => (opening, place),
     };
-    let news = opened.map(News::Opened);
-    (
-        Progress {
-            consumed: size,
-            reply: Reply::Letter,
-            news,
-            ended: false,
-            again: true,
-        },
-        Some(dialect),
-    )
+    let dialect = match (&place, opening) {
+        (Place::Echo, Opening::Hybi { deflate, .. }) => Dialect::Hybi(Hybi::new(deflate)),
+        (Place::Echo, _) => Dialect::Hixie(Hixie::default()),
+        (Place::Board(_), Opening::Hybi { .. }) => Dialect::Member(Member::hybi()),
+        (Place::Board(_), _) => Dialect::Member(Member::Hixie),
+    };
+    let (opened, next) = match opening {
+        Opening::Hixie76(numbers) => (None, Phase::Challenge(numbers, dialect)),
+        Opening::Hixie75 => (Some(Version::Hixie75), Phase::Open(dialect)),
+        Opening::Hybi { version, .. } => (Some(version), Phase::Open(dialect)),
+    };
+    let news = match place {
+        Place::Echo => opened.map(News::Opened),
+        Place::Board(name) => Some(News::Joins { name, opened }),
+    };
+    (Progress { consumed: size, reply: Reply::Letter, news, ended: false, again: true }, Some(next))
+}
+
+/// The digest is eight bytes longer than what it answers: it begins in the headroom.
+fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
+    let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
+    let digest = hixie76::digest(numbers, last);
+    let end = input.start + last.len();
+    let reply = end - digest.len()..end;
+    buf[reply.clone()].copy_from_slice(&digest);
+    let news = Some(News::Opened(Version::Hixie76));
+    Progress { consumed: end - input.start, reply: Reply::InPlace(reply), news, ended: false, again: true }
 }
 
 fn answer_policy(input: &[u8], letter: &mut Vec<u8>) -> Progress {

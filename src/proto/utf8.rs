@@ -35,6 +35,11 @@ impl Utf8 {
         }
     }
 
+    /// Checks the next piece, and, if it is the last, that no code point is left unfinished.
+    pub fn takes(&mut self, piece: &[u8], is_last: bool) -> bool {
+        self.feed(piece).is_ok() && (!is_last || self.may_end())
+    }
+
     /// True when the text may end here: no code point is unfinished.
     pub fn may_end(&self) -> bool {
         self.count == 0
@@ -64,9 +69,7 @@ mod tests {
     /// Bytes up to and including the one that proves the text bad; `None` when all of it is taken.
     fn refused_at(bytes: &[u8]) -> Option<usize> {
         let mut utf8 = Utf8::default();
-        (0..bytes.len())
-            .find(|&at| utf8.feed(&bytes[at..=at]).is_err())
-            .map(|at| at + 1)
+        (0..bytes.len()).find(|&at| utf8.feed(&bytes[at..=at]).is_err()).map(|at| at + 1)
     }
 
     #[test]

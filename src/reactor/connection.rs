@@ -1,11 +1,15 @@
 //! One client: its socket, its protocol, and what is left over between two turns.
 
 use super::Config;
+use super::boards::{BoardId, Boards, Framing, Full};
 use super::deadlines::Moment;
 use super::kernel::{Event, Stream};
 use super::outbox::Outbox;
+use super::token::ConnId;
 use crate::log;
+use crate::proto::Version;
 use crate::proto::close;
+use crate::proto::handshake::Refusal;
 use crate::proto::session::{Age, HEADROOM, News, Reply, Session, TAILROOM};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -16,6 +20,9 @@ const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes a board's member may be behind the others.
+const MEMBER_BEHIND_MAX: usize = 256 * 1024;
 
 /// A connected client.
 ///
@@ -41,6 +48,8 @@ pub struct Connection<S> {
     since: Moment,
     /// When its alarm rings.
     pub alarm: Moment,
+    /// The board it is a member of.
+    pub board: Option<BoardId>,
 }
 
 #[derive(Debug, Default)]
@@ -50,22 +59,21 @@ struct Buffers {
     outbox: Outbox,
 }
 
-/// What the turns share: one read at a time needs one buffer.
+/// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
 #[derive(Debug)]
 pub struct Bench {
     scratch: Box<[u8]>,
     letter: Vec<u8>,
+    pub boards: Boards,
 }
 
 impl Bench {
     /// Bytes that one read takes at most.
     pub const SCRATCH: usize = 64 * 1024;
 
-    pub fn new() -> Bench {
-        Bench {
-            scratch: vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into(),
-            letter: Vec::new(),
-        }
+    pub fn new(boards: Boards) -> Bench {
+        let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();
+        Bench { scratch, letter: Vec::new(), boards }
     }
 }
 
@@ -95,6 +103,7 @@ impl<S: Stream> Connection<S> {
             pinged: false,
             since: now,
             alarm: Moment::NEVER,
+            board: None,
         }
     }
 
@@ -106,8 +115,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
-    pub fn turn(&mut self, bench: &mut Bench, config: &Config, now: Moment) -> Turn {
-        match self.try_turn(bench, config, now) {
+    pub fn turn(&mut self, id: ConnId, bench: &mut Bench, config: &Config, now: Moment) -> Turn {
+        match self.try_turn(id, bench, config, now) {
             Ok(turn) => turn,
             Err(error) => {
                 self.tell(log::Level::Debug, format_args!("lost: {error}"));
@@ -116,7 +125,7 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    fn try_turn(&mut self, bench: &mut Bench, config: &Config, now: Moment) -> io::Result<Turn> {
+    fn try_turn(&mut self, id: ConnId, bench: &mut Bench, config: &Config, now: Moment) -> io::Result<Turn> {
         if self.buffers.is_some() && !self.flush(now)? {
             return Ok(Turn::Wait);
         }
@@ -141,50 +150,67 @@ impl<S: Stream> Connection<S> {
         if self.session.age() == Age::Open {
             self.since = now;
         }
-        self.digest(bench, config, carried, count, now)?;
-        Ok(if self.readable && self.outbox_is_empty() {
-            Turn::Again
-        } else {
-            Turn::Wait
-        })
+        let start = HEADROOM + carried;
+        if let Some(input) = self.gather(bench, start, count) {
+            self.digest(id, bench, config, input, now)?;
+        }
+        Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
     }
 
-    /// Runs what was read, with the carry in front of it, through the session.
+    /// Puts the carry in front of the `count` bytes at `start`; `None` when the two do not make anything to act on yet, and
+    /// were only put together in the carry.
+    fn gather(&mut self, bench: &mut Bench, start: usize, count: usize) -> Option<Range<usize>> {
+        let input = HEADROOM..start + count;
+        if start > HEADROOM {
+            let carry = &mut self.buffers.as_mut()?.carry;
+            let fresh = &bench.scratch[start..input.end];
+            if !self.session.wants(carry, fresh) {
+                carry.extend_from_slice(fresh);
+                return None;
+            }
+            bench.scratch[HEADROOM..start].copy_from_slice(carry);
+            carry.clear();
+        }
+        Some(input)
+    }
+
+    /// Runs what was read through the session.
     fn digest(
         &mut self,
+        id: ConnId,
         bench: &mut Bench,
         config: &Config,
-        carried: usize,
-        count: usize,
+        mut input: Range<usize>,
         now: Moment,
     ) -> io::Result<()> {
-        let start = HEADROOM + carried;
-        let mut input = HEADROOM..start + count;
-        if let Some(buffers) = self.buffers.as_mut().filter(|_| carried > 0) {
-            let fresh = &bench.scratch[start..input.end];
-            if !self.session.wants(&buffers.carry, fresh) {
-                buffers.carry.extend_from_slice(fresh);
-                return Ok(());
-            }
-            bench.scratch[HEADROOM..start].copy_from_slice(&buffers.carry);
-            buffers.carry.clear();
-        }
         loop {
             bench.letter.clear();
             let progress =
-                self.session
-                    .receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
+                self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
             input.start += progress.consumed;
+            if let Some(News::Joins { name, opened }) = &progress.news
+                && self.join(name, id, *opened, &mut bench.boards, now).is_err()
+            {
+                self.session.turn_away(&mut bench.letter);
+                self.report(&News::Refused(Refusal::BoardFull));
+                self.send(&bench.letter)?;
+                return self.end(now);
+            }
             if let Some(news) = &progress.news {
                 // Before the reply: a client that has it and hangs up at once takes its address along.
                 self.report(news);
-                if matches!(news, News::Opened(_)) {
+                if matches!(news, News::Opened(_) | News::Joins { opened: Some(_), .. }) {
                     self.since = now;
                 }
             }
             match progress.reply {
-                Reply::InPlace(reply) => self.send(&bench.scratch[reply])?,
                 Reply::Letter => self.send(&bench.letter)?,
+                Reply::InPlace(reply) => {
+                    self.send(&bench.scratch[reply])?;
+                    if let Some(board) = self.board.filter(|_| !bench.letter.is_empty()) {
+                        bench.boards.post(board, id, &bench.letter);
+                    }
+                }
             }
             if progress.ended {
                 self.end(now)?;
@@ -197,13 +223,41 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
+    fn join(
+        &mut self,
+        name: &str,
+        id: ConnId,
+        opened: Option<Version>,
+        boards: &mut Boards,
+        now: Moment,
+    ) -> Result<(), Full> {
+        let framing = match opened {
+            Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
+            Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
+        };
+        self.board = Some(boards.join(name, id, framing, now)?);
+        Ok(())
+    }
+
+    /// Tells a board's member what the others said; `None` when it took that, or could not be told yet.
+    ///
+    /// One that is too far behind is closed with 1008 instead: it must not slow the room, nor fill our memory.
+    pub fn deliver(&mut self, bytes: &[u8], now: Moment) -> Option<Turn> {
+        if self.session.age() != Age::Open {
+            return None;
+        }
+        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
+        if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
+            self.tell(log::Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
+            return Some(self.close(close::POLICY_VIOLATION, "too far behind", now));
+        }
+        self.send(bytes).err().map(|_| Turn::Over)
+    }
+
     /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
     fn keep(&mut self, bench: &Bench, input: Range<usize>) {
         if !input.is_empty() {
-            self.buffers
-                .get_or_insert_default()
-                .carry
-                .extend_from_slice(&bench.scratch[input]);
+            self.buffers.get_or_insert_default().carry.extend_from_slice(&bench.scratch[input]);
         } else if self.outbox_is_empty() {
             self.buffers = None;
         }
@@ -256,9 +310,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn outbox_is_empty(&self) -> bool {
-        self.buffers
-            .as_ref()
-            .is_none_or(|buffers| buffers.outbox.is_empty())
+        self.buffers.as_ref().is_none_or(|buffers| buffers.outbox.is_empty())
     }
 
     /// Our last byte has been said: a FIN behind it, then the peer has [`LINGER`] to leave.
@@ -276,18 +328,14 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Ends the conversation with a Close frame, where one can be sent.
-    pub fn close(&mut self, code: u16, now: Moment) -> Turn {
+    pub fn close(&mut self, code: u16, reason: &str, now: Moment) -> Turn {
         let was_open = self.session.age() == Age::Open;
-        let said = match self.session.close(code) {
+        let said = match self.session.close(code, reason) {
             Some(frame) => self.send(&frame),
             // In the middle of a frame, or before any: there is no way to say it.
             None if was_open => return Turn::Over,
             None => {
-                return if self.outbox_is_empty() {
-                    Turn::Over
-                } else {
-                    Turn::Wait
-                };
+                return if self.outbox_is_empty() { Turn::Over } else { Turn::Wait };
             }
         };
         match said.and_then(|()| self.end(now)) {
@@ -317,18 +365,13 @@ impl<S: Stream> Connection<S> {
     /// Its deadline has passed.
     pub fn expire(&mut self, config: &Config, now: Moment) -> Turn {
         if self.session.age() != Age::Open {
-            self.tell(
-                log::Level::Debug,
-                format_args!("timed out: {:?}", self.session.age()),
-            );
+            self.tell(log::Level::Debug, format_args!("timed out: {:?}", self.session.age()));
             return Turn::Over;
         }
-        let is_idle = config
-            .idle_timeout
-            .is_some_and(|timeout| self.since + timeout <= now);
+        let is_idle = config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now);
         if is_idle {
             self.tell(log::Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close::GOING_AWAY, now);
+            return self.close(close::GOING_AWAY, "", now);
         }
         if self.pinged {
             self.tell(log::Level::Debug, format_args!("lost: no answer to a ping"));
@@ -348,7 +391,8 @@ impl<S: Stream> Connection<S> {
         match news {
             News::Opened(version) => self.tell(Debug, format_args!("opened: {version:?}")),
             News::Refused(refusal) => self.tell(Info, format_args!("{refusal}")),
-            News::Page => self.tell(Debug, format_args!("sent the test page")),
+            News::Joins { name, .. } => self.tell(Debug, format_args!("joined board {name}")),
+            News::Page(page) => self.tell(Debug, format_args!("sent a page: {page:?}")),
             News::Policy => self.tell(Debug, format_args!("sent the Flash policy")),
             News::NotPolicy => self.tell(Debug, format_args!("not a policy request")),
             News::Closed(code) => self.tell(Debug, format_args!("closed by the peer: {code:?}")),
@@ -372,24 +416,11 @@ impl<S: Stream> Connection<S> {
     pub fn assert_invariants(&self) {
         use crate::proto::session::CARRY_MAX;
         if let Some(buffers) = &self.buffers {
-            assert!(
-                !buffers.carry.is_empty() || !buffers.outbox.is_empty(),
-                "buffers that hold nothing"
-            );
-            assert!(
-                buffers.carry.len() <= CARRY_MAX,
-                "carry of {}",
-                buffers.carry.len()
-            );
-            assert!(
-                buffers.outbox.is_empty() || !self.writable,
-                "an outbox and a socket that would take it"
-            );
+            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
+            assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
+            assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
         }
-        assert!(
-            !self.write_closed || self.session.age() == Age::Closing,
-            "FIN sent in mid-conversation"
-        );
+        assert!(!self.write_closed || self.session.age() == Age::Closing, "FIN sent in mid-conversation");
     }
 }
 

@@ -31,11 +31,7 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(role: Role) -> Listener {
-        Listener {
-            role,
-            state: State::Pending,
-            stall_was_told: false,
-        }
+        Listener { role, state: State::Pending, stall_was_told: false }
     }
 
     /// Nobody waits any more.

@@ -35,10 +35,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(Duration::from_secs(10))
-            .with_retries(6),
+        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)).with_retries(6),
     )?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
@@ -64,19 +61,11 @@ impl System {
     pub fn new(mut listeners: Vec<TcpListener>) -> io::Result<System> {
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
-            poll.registry()
-                .register(listener, Source::Listener(index).into(), Interest::READABLE)?;
+            poll.registry().register(listener, Source::Listener(index).into(), Interest::READABLE)?;
         }
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        poll.registry()
-            .register(&mut signals, Source::Signals.into(), Interest::READABLE)?;
-        Ok(System {
-            poll,
-            events: Events::with_capacity(EVENTS),
-            listeners,
-            signals,
-            start: Instant::now(),
-        })
+        poll.registry().register(&mut signals, Source::Signals.into(), Interest::READABLE)?;
+        Ok(System { poll, events: Events::with_capacity(EVENTS), listeners, signals, start: Instant::now() })
     }
 }
 
@@ -115,9 +104,7 @@ impl Kernel for System {
     fn register(&mut self, stream: &mut TcpStream, id: ConnId) -> io::Result<()> {
         // Both interests, once: the writable edge costs one event in a lifetime, a change of interest one call each.
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(stream, Source::Connection(id).into(), interest)
+        self.poll.registry().register(stream, Source::Connection(id).into(), interest)
     }
 
     fn close_listeners(&mut self) {

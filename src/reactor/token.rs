@@ -59,10 +59,7 @@ mod tests {
             Source::Listener(7),
             Source::Signals,
             Source::Connection(ConnId { key: 0, serial: 1 }),
-            Source::Connection(ConnId {
-                key: u32::MAX,
-                serial: u32::MAX,
-            }),
+            Source::Connection(ConnId { key: u32::MAX, serial: u32::MAX }),
         ] {
             assert_eq!(Source::from(Token::from(source)), source);
         }

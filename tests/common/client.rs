@@ -41,12 +41,7 @@ pub fn upgrade(target: &str, more: &str) -> String {
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, payload.len() as u64);
     let key = [0x37, 0xFA, 0x21, 0x3D];
-    bytes.extend(
-        payload
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     bytes
 }
 
@@ -95,12 +90,8 @@ impl Client {
     /// Connects, and says nothing.
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server listens");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a duration that is not zero");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a duration that is not zero");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a duration that is not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a duration that is not zero");
         stream.set_nodelay(true).expect("a TCP socket");
         Client { stream }
     }
@@ -114,9 +105,7 @@ impl Client {
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream
-            .write_all(bytes.as_ref())
-            .expect("the server takes it");
+        self.stream.write_all(bytes.as_ref()).expect("the server takes it");
     }
 
     /// Reads as many bytes as `bytes` has, which have to be those.
@@ -132,12 +121,7 @@ impl Client {
             }
         }
         got.truncate(count);
-        assert!(
-            got == bytes,
-            "the server says {} and not {}",
-            shown(&got),
-            shown(bytes)
-        );
+        assert!(got == bytes, "the server says {} and not {}", shown(&got), shown(bytes));
     }
 
     /// Reads the FIN that has to come next.
@@ -167,16 +151,12 @@ impl Client {
     /// Panics if the server says something or hangs up within a short while. Nothing to come is no matter of time, so
     /// this never fails for a server that is only slow.
     pub fn expect_nothing(&mut self) {
-        self.stream
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .expect("a duration that is not zero");
+        self.stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a duration that is not zero");
         match self.stream.read(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             other => panic!("the server does not keep still: {other:?}"),
         }
-        self.stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a duration that is not zero");
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a duration that is not zero");
     }
 
     /// Sends a text message and reads it back.
@@ -194,9 +174,7 @@ impl Client {
         let mut long = [0; 8];
         let len = match short {
             126 => {
-                self.stream
-                    .read_exact(&mut long[6..])
-                    .expect("a length of 16 bits");
+                self.stream.read_exact(&mut long[6..]).expect("a length of 16 bits");
                 u64::from_be_bytes(long)
             }
             127 => {
@@ -216,11 +194,7 @@ impl Client {
         let opcode = first & 0x0F;
         while first & FIN == 0 {
             let (next, payload) = self.frame();
-            assert_eq!(
-                next & 0x7F,
-                CONTINUATION,
-                "a continuation follows an unfinished message"
-            );
+            assert_eq!(next & 0x7F, CONTINUATION, "a continuation follows an unfinished message");
             first = next;
             message.extend(payload);
         }
@@ -234,16 +208,12 @@ impl Client {
 
     /// Another handle on the same connection.
     pub fn twin(&self) -> Client {
-        Client {
-            stream: self.stream.try_clone().expect("a descriptor more"),
-        }
+        Client { stream: self.stream.try_clone().expect("a descriptor more") }
     }
 
     /// Ends the connection with a RST.
     pub fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("a TCP socket");
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
     }
 
     /// Writes `bytes` again and again until neither the server nor the kernel takes any more, though the server had
@@ -262,10 +232,7 @@ impl Client {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => panic!("{error}, after {sent} bytes"),
                 }
-                assert!(
-                    sent < limit,
-                    "{sent} bytes were taken from a client that reads nothing"
-                );
+                assert!(sent < limit, "{sent} bytes were taken from a client that reads nothing");
             }
             witness.echo("are you there?");
             rounds_in_vain = if sent == before { rounds_in_vain + 1 } else { 0 };

@@ -32,13 +32,8 @@ impl Server {
     /// Pass `--policy off` or `--policy 127.0.0.1:0`: the default, port 843, is not a test's to take. Panics with
     /// what the server said if it does not come up.
     pub fn start(args: &[&str]) -> Server {
-        let policy = args
-            .windows(2)
-            .any(|pair| pair[0] == "--policy" && pair[1] != "off");
-        assert!(
-            args.contains(&"--policy"),
-            "a test has to say --policy off or --policy 127.0.0.1:0"
-        );
+        let policy = args.windows(2).any(|pair| pair[0] == "--policy" && pair[1] != "off");
+        assert!(args.contains(&"--policy"), "a test has to say --policy off or --policy 127.0.0.1:0");
         let mut child = Command::new(env!("CARGO_BIN_EXE_wsecho"))
             .args(["--listen", "127.0.0.1:0"])
             .args(args)
@@ -48,12 +43,7 @@ impl Server {
             .expect("cargo has built wsecho");
         let log = Log::of(child.stderr.take().expect("stderr is piped"));
         // Owned from here on, so that a panic below ends the process.
-        let mut server = Server {
-            echo: ([0, 0, 0, 0], 0).into(),
-            policy: None,
-            child,
-            log,
-        };
+        let mut server = Server { echo: ([0, 0, 0, 0], 0).into(), policy: None, child, log };
         server.echo = address(&server.wait_for("listening on "), "listening on ");
         if policy {
             server.policy = Some(address(&server.wait_for("Flash policy on "), "Flash policy on "));
@@ -68,12 +58,7 @@ impl Server {
 
     /// The lines it has written to stderr so far.
     pub fn lines(&self) -> Vec<String> {
-        self.log
-            .state
-            .lock()
-            .expect("the log's reader does not panic")
-            .lines
-            .clone()
+        self.log.state.lock().expect("the log's reader does not panic").lines.clone()
     }
 
     /// The first line on stderr that contains `text`, as soon as it is there. Panics if it does not come.
@@ -121,8 +106,7 @@ impl Drop for Server {
 fn address(line: &str, before: &str) -> SocketAddr {
     let rest = line.split_once(before).map_or("", |(_, rest)| rest);
     let text = rest.split([',', ' ']).next().unwrap_or_default();
-    text.parse()
-        .unwrap_or_else(|_| panic!("no address after {before:?} in {line:?}"))
+    text.parse().unwrap_or_else(|_| panic!("no address after {before:?} in {line:?}"))
 }
 
 /// What a server wrote to stderr, filled by a thread of its own so that the server never waits for a reader.

@@ -11,23 +11,15 @@ use crate::common::PATIENCE;
 
 /// Open descriptors.
 pub fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("the process runs")
-        .count()
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count()
 }
 
 /// Resident memory, in bytes.
 pub fn resident(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("proc(5) has VmRSS");
-    let kibibytes: usize = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .expect("a number");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("proc(5) has VmRSS");
+    let kibibytes: usize =
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
     kibibytes * 1024
 }
 
@@ -35,11 +27,7 @@ pub fn resident(pid: u32) -> usize {
 pub fn processor_time(pid: u32) -> Duration {
     let schedstat =
         fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("the kernel has CONFIG_SCHED_INFO");
-    let nanoseconds = schedstat
-        .split(' ')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .expect("a number");
+    let nanoseconds = schedstat.split(' ').next().and_then(|text| text.parse().ok()).expect("a number");
     Duration::from_nanos(nanoseconds)
 }
 
@@ -47,13 +35,7 @@ pub fn processor_time(pid: u32) -> Duration {
 pub fn listening_ports(pid: u32) -> Vec<u16> {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("the process runs")
-        .filter_map(|entry| {
-            fs::read_link(entry.ok()?.path())
-                .ok()?
-                .into_os_string()
-                .into_string()
-                .ok()
-        })
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.into_os_string().into_string().ok())
         .filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
     let mut ports = Vec::new();

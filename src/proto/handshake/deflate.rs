@@ -26,10 +26,7 @@ impl fmt::Display for Deflate {
             out.write_str("; server_no_context_takeover; client_no_context_takeover")?;
         }
         if let Some((server, client)) = self.window_bits {
-            write!(
-                out,
-                "; server_max_window_bits={server}; client_max_window_bits={client}"
-            )?;
+            write!(out, "; server_max_window_bits={server}; client_max_window_bits={client}")?;
         }
         Ok(())
     }
@@ -37,10 +34,7 @@ impl fmt::Display for Deflate {
 
 /// The first offer in the request that can be accepted (§5.1: offers stand in order of preference).
 pub fn negotiate(request: &Request) -> Option<Deflate> {
-    request
-        .all("Sec-WebSocket-Extensions")
-        .flat_map(offers)
-        .find_map(accept)
+    request.all("Sec-WebSocket-Extensions").flat_map(offers).find_map(accept)
 }
 
 /// The elements of one header line, split at commas outside of quotes.
@@ -79,11 +73,7 @@ fn accept(offer: &[u8]) -> Option<Deflate> {
         }
     }
     let [server_no_context, client_no_context, server_bits, client_bits] = seen;
-    if [server_no_context, client_no_context]
-        .into_iter()
-        .flatten()
-        .any(|value| value.is_some())
-    {
+    if [server_no_context, client_no_context].into_iter().flatten().any(|value| value.is_some()) {
         return None;
     }
     let window_bits = match (server_bits, client_bits) {
@@ -92,10 +82,7 @@ fn accept(offer: &[u8]) -> Option<Deflate> {
         // Without a value; or the client's window cannot be bounded, so neither can ours.
         _ => return None,
     };
-    Some(Deflate {
-        no_context_takeover: server_no_context.is_some(),
-        window_bits,
-    })
+    Some(Deflate { no_context_takeover: server_no_context.is_some(), window_bits })
 }
 
 /// A parameter's place in the list of the four that exist, and its value; `None` where it is none of them or ill-formed.
@@ -125,11 +112,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     if !token.iter().all(u8::is_ascii_digit) || token.first() == Some(&b'0') {
         return None;
     }
-    std::str::from_utf8(token)
-        .ok()?
-        .parse()
-        .ok()
-        .filter(|bits| (8..=15).contains(bits))
+    std::str::from_utf8(token).ok()?.parse().ok().filter(|bits| (8..=15).contains(bits))
 }
 
 #[cfg(test)]
@@ -137,9 +120,7 @@ mod tests {
     use super::*;
 
     fn answer(line: &str) -> Option<String> {
-        offers(line.as_bytes())
-            .find_map(accept)
-            .map(|deflate| deflate.to_string())
+        offers(line.as_bytes()).find_map(accept).map(|deflate| deflate.to_string())
     }
 
     #[test]
@@ -147,12 +128,8 @@ mod tests {
         let server_context = ["", "; server_no_context_takeover"];
         let client_context = ["", "; client_no_context_takeover"];
         let server_bits = ["", "; server_max_window_bits=10"];
-        let client_bits = [
-            "",
-            "; client_max_window_bits",
-            "; client_max_window_bits=9",
-            "; client_max_window_bits=12",
-        ];
+        let client_bits =
+            ["", "; client_max_window_bits", "; client_max_window_bits=9", "; client_max_window_bits=12"];
         for server in server_context {
             for client in client_context {
                 for ours in server_bits {
@@ -181,18 +158,12 @@ mod tests {
     #[test]
     fn the_first_acceptable_offer_is_taken() {
         for (line, expected) in [
-            (
-                "permessage-deflate; server_max_window_bits=10, permessage-deflate",
-                Some("permessage-deflate"),
-            ),
+            ("permessage-deflate; server_max_window_bits=10, permessage-deflate", Some("permessage-deflate")),
             (
                 "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits",
                 Some("permessage-deflate"),
             ),
-            (
-                "permessage-deflate; a=\",\", permessage-deflate",
-                Some("permessage-deflate"),
-            ),
+            ("permessage-deflate; a=\",\", permessage-deflate", Some("permessage-deflate")),
             (
                 "permessage-deflate; server_max_window_bits=\"11\"; client_max_window_bits",
                 Some("permessage-deflate; server_max_window_bits=11; client_max_window_bits=11"),
@@ -223,11 +194,7 @@ mod tests {
             "server_max_window_bits=9",
             "a=\"\\\\\\\"",
         ] {
-            assert_eq!(
-                answer(&format!("permessage-deflate; {parameters}")),
-                None,
-                "{parameters}"
-            );
+            assert_eq!(answer(&format!("permessage-deflate; {parameters}")), None, "{parameters}");
         }
     }
 }

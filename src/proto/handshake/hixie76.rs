@@ -15,9 +15,8 @@ pub fn number(key: &[u8]) -> Option<u32> {
     let spaces = key.iter().filter(|byte| **byte == b' ').count() as u64;
     let mut digits = key.iter().filter(|byte| byte.is_ascii_digit()).peekable();
     digits.peek()?;
-    let value = digits.try_fold(0u64, |value, digit| {
-        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })?;
+    let value =
+        digits.try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
     if value.checked_rem(spaces)? != 0 {
         return None;
     }
@@ -38,14 +37,7 @@ mod tests {
     use super::*;
 
     /// Keys as they were seen or published, the numbers in them, the last eight bytes, and the digest.
-    type Vector = (
-        &'static str,
-        u32,
-        &'static str,
-        u32,
-        &'static [u8; 8],
-        &'static [u8; 16],
-    );
+    type Vector = (&'static str, u32, &'static str, u32, &'static [u8; 8], &'static [u8; 16]);
 
     const VECTORS: &[Vector] = &[
         // The draft's own, in its introduction and in its example.
@@ -110,25 +102,16 @@ mod tests {
                 (Some(*first), Some(*second)),
                 "{key1}"
             );
-            let numbers = Numbers {
-                first: *first,
-                second: *second,
-            };
+            let numbers = Numbers { first: *first, second: *second };
             assert_eq!(&digest(numbers, last), *answer, "{key1}");
         }
     }
 
     #[test]
     fn keys_that_no_client_makes_are_refused() {
-        for key in [
-            "4@146546xW%0l15",
-            "1 2 3",
-            "4294967296 x",
-            "abc d",
-            "",
-            "99999999999999999999 ",
-            "        ",
-        ] {
+        for key in
+            ["4@146546xW%0l15", "1 2 3", "4294967296 x", "abc d", "", "99999999999999999999 ", "        "]
+        {
             assert_eq!(number(key.as_bytes()), None, "{key}");
         }
     }

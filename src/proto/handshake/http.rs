@@ -125,11 +125,7 @@ impl<'a> Request<'a> {
         };
         let target = origin_form(target);
         let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let request = Request {
-            target,
-            path,
-            headers: parsed.headers,
-        };
+        let request = Request { target, path, headers: parsed.headers };
         if method != "GET" {
             return Err(Refusal::Method);
         }
@@ -159,11 +155,7 @@ impl<'a> Request<'a> {
                 Ok(Some(b"8")) => self.all("Sec-WebSocket-Key1").next().is_none(),
                 _ => true,
             };
-        if has_body {
-            Err(Refusal::Bad("a request here has no body"))
-        } else {
-            Ok(())
-        }
+        if has_body { Err(Refusal::Bad("a request here has no body")) } else { Ok(()) }
     }
 
     /// The values of every line of that name.
@@ -193,8 +185,7 @@ impl<'a> Request<'a> {
 
     /// Whether the list `name` has `token` among its elements, whatever their case.
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        self.elements(name)
-            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        self.elements(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 }
 
@@ -211,9 +202,7 @@ fn refusal_for(error: httparse::Error) -> Refusal {
 /// A proxy may send the absolute form (RFC 9112 §3.2.2).
 fn origin_form(target: &str) -> &str {
     match target.split_once("://") {
-        Some((scheme, rest)) if matches!(scheme, "http" | "ws") => {
-            rest.find('/').map_or("/", |at| &rest[at..])
-        }
+        Some(("http" | "ws", rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
         _ => target,
     }
 }
@@ -227,17 +216,13 @@ fn is_host(host: &[u8]) -> bool {
         };
         let (address, behind) = (&rest[..end], &rest[end + 1..]);
         let is_address = !address.is_empty()
-            && address
-                .iter()
-                .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
+            && address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
         return is_address && (behind.is_empty() || behind.strip_prefix(b":").is_some_and(is_port));
     }
     let mut parts = host.splitn(2, |byte| *byte == b':');
     let name = parts.next().unwrap_or_default();
     let is_name = !name.is_empty()
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte));
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte));
     is_name && parts.next().is_none_or(is_port)
 }
 
@@ -273,20 +258,12 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in [
-            "a",
-            "example.com:8087",
-            "[::1]",
-            "[::1]:80",
-            "127.0.0.1:1",
-            "a_b",
-            "localhost:",
-        ] {
+        for good in ["a", "example.com:8087", "[::1]", "[::1]:80", "127.0.0.1:1", "a_b", "localhost:"] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in [
-            "", "a b", "[::1", "[]", "[::1]x", "a:b", ":80", "a/b", "a@b", "\u{e9}", "a:1:2", "[::1]:x",
-        ] {
+        for bad in
+            ["", "a b", "[::1", "[]", "[::1]x", "a:b", ":80", "a/b", "a@b", "\u{e9}", "a:1:2", "[::1]:x"]
+        {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
