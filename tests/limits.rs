@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use client::*;
 use common::{PATIENCE, Server};
 use nix::sys::signal::Signal;
-use process::{descriptors, is_stopped, listening_ports, processor_time, wait_until};
+use process::{descriptors, listening_ports, processor_time, state, wait_until};
 use socket2::SockRef;
 
 const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -24,9 +24,11 @@ fn server(options: &[&str]) -> Server {
     Server::start(&[&["--policy", "off"], options].concat())
 }
 
+/// Stops the process where it waits for events, so that SIGCONT makes epoll_wait(2) fail with EINTR.
 fn stop(server: &Server) {
+    wait_until("the server waits", || state(server.pid()) == 'S');
     server.signal(Signal::SIGSTOP);
-    wait_until("the process is stopped", || is_stopped(server.pid()));
+    wait_until("the process is stopped", || state(server.pid()) == 'T');
 }
 
 fn is_let_in(server: &Server, target: &str) {
@@ -365,9 +367,6 @@ fn being_stopped_and_continued_is_no_reason_to_end() {
             server.signal(signal);
         }
         client.expect(reply(FIN | TEXT, format!("{round}").as_bytes()));
-        // Once more while it waits in epoll_wait(2), which fails with EINTR then.
-        server.signal(Signal::SIGSTOP);
-        server.signal(Signal::SIGCONT);
     }
     assert!(!server.lines().iter().any(|line| line.contains("failed")), "{:?}", server.lines());
 }

@@ -63,9 +63,9 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether SIGSTOP has taken effect.
-pub fn is_stopped(pid: u32) -> bool {
+/// The state of the process: `S` while it waits for something, `T` once SIGSTOP has taken effect.
+pub fn state(pid: u32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     // The state follows the command's name, which is in parentheses.
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).expect("proc(5) has a state")
 }
