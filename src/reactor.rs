@@ -105,7 +105,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// One round; false when it was the last.
     pub fn tick(&mut self) -> io::Result<bool> {
-        self.collect()?;
+        let is_known = self.collect()?;
         for _ in 0..self.run.len() {
             let Some(id) = self.run.pop_front() else { break };
             self.serve(id);
@@ -114,7 +114,9 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.deliver();
-        self.expire();
+        if is_known {
+            self.expire();
+        }
         self.accept();
         Ok(match self.stop {
             Stop::No => true,
@@ -123,8 +125,8 @@ impl<K: Kernel> Reactor<K> {
         })
     }
 
-    /// Waits for events and notes them.
-    fn collect(&mut self) -> io::Result<()> {
+    /// Waits for events and notes them; false when it was interrupted, so that nobody knows who has been silent.
+    fn collect(&mut self) -> io::Result<bool> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, .. } = self;
         let mut signals = 0;
@@ -148,8 +150,8 @@ impl<K: Kernel> Reactor<K> {
         }
         match polled {
             // SIGSTOP and SIGCONT do this without any handler.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            result => result.map(|()| true),
         }
     }
 
