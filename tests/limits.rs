@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use client::*;
 use common::{PATIENCE, Server};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use process::{descriptors, listening_ports, processor_time, state, wait_until};
 use socket2::SockRef;
@@ -174,6 +175,33 @@ fn a_client_is_not_idle_while_its_bytes_lie_waiting() {
     sleep(Duration::from_millis(3500));
     server.signal(Signal::SIGCONT);
     client.expect(reply(FIN | TEXT, b"said in time"));
+}
+
+#[test]
+fn no_client_of_many_is_idle_while_its_bytes_lie_waiting() {
+    // More than one poll tells of.
+    const CROWD: usize = 1500;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit(2)");
+    assert!(hard as usize > CROWD + 100, "the hard descriptor limit is {hard}");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raising the soft limit");
+    let server = server(&["--idle-timeout", "6"]);
+    let mut crowd: Vec<Client> = (0..CROWD).map(|_| knock(server.echo)).collect();
+    for client in &mut crowd {
+        served(client, 0);
+    }
+    for client in &mut crowd {
+        client.echo("here");
+    }
+    stop(&server);
+    for client in &mut crowd {
+        client.send(frame(FIN | TEXT, b"said in time"));
+    }
+    // Nothing can go wrong by waiting longer.
+    sleep(Duration::from_millis(6500));
+    server.signal(Signal::SIGCONT);
+    for client in &mut crowd {
+        client.expect(reply(FIN | TEXT, b"said in time"));
+    }
 }
 
 #[test]
