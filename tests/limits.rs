@@ -115,7 +115,7 @@ fn a_handshake_that_drips_is_cut_off_in_the_middle() {
     let mut byte = [0];
     loop {
         use std::io::{ErrorKind, Read, Write};
-        match dripping.stream.read(&mut byte) {
+        match dripping.read(&mut byte) {
             Ok(0) => break,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

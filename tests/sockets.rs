@@ -437,7 +437,7 @@ fn greedy_neighbours_do_not_stop_anybody_from_being_served() {
             scope.spawn(move || {
                 let mut bytes = vec![0; 65536];
                 loop {
-                    match reader.stream.read(&mut bytes).expect("all of the flood comes back") {
+                    match reader.read(&mut bytes).expect("all of the flood comes back") {
                         0 => break,
                         count => echoed.fetch_add(count, Ordering::Relaxed),
                     };

@@ -114,7 +114,7 @@ impl Client {
         let mut got = vec![0; bytes.len()];
         let mut count = 0;
         while count < got.len() {
-            match self.stream.read(&mut got[count..]) {
+            match self.read(&mut got[count..]) {
                 Ok(0) => break,
                 Ok(more) => count += more,
                 Err(error) => panic!("{error}, after {}", shown(&got[..count])),
@@ -140,7 +140,7 @@ impl Client {
 
     /// Reads the end of a connection that the server drops without ceremony: a FIN or a reset.
     pub fn expect_dropped(&mut self) {
-        match self.stream.read(&mut [0]) {
+        match self.read(&mut [0]) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Ok(_) => panic!("the server still talks"),
@@ -152,7 +152,7 @@ impl Client {
     /// this never fails for a server that is only slow.
     pub fn expect_nothing(&mut self) {
         self.stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a duration that is not zero");
-        match self.stream.read(&mut [0]) {
+        match self.read(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             other => panic!("the server does not keep still: {other:?}"),
         }
@@ -243,8 +243,14 @@ impl Client {
 }
 
 impl Read for Client {
+    /// A read with a timeout fails with EINTR when the test itself is stopped and continued; that is no news.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(bytes)
+        loop {
+            match self.stream.read(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        }
     }
 }
 
