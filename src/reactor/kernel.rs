@@ -23,7 +23,7 @@ pub struct Event {
 pub trait Kernel {
     type Stream: Stream;
 
-    /// Waits for events, at most `timeout`, and hands each to `on_event`, all there are: who is not among them is silent.
+    /// Waits for events, at most `timeout`, and hands each to `on_event`.
     fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Event)) -> io::Result<()>;
 
     /// The time now, on a clock that never goes back.

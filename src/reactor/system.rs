@@ -16,10 +16,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Events taken from the system in one call.
+/// Events taken from the system at once; more stay there for the next poll.
 const EVENTS: usize = 1024;
-/// Such calls in one poll: enough for as many descriptors as a process may have (2^20).
-const BATCHES: usize = 1024;
 /// Clients that may wait to be accepted. mio's own `bind` has 128, which a burst of reconnects overflows; the system
 /// lowers this to net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
@@ -144,36 +142,28 @@ impl System {
 impl Kernel for System {
     type Stream = Client;
 
-    fn poll(&mut self, mut timeout: Option<Duration>, mut on_event: impl FnMut(Event)) -> io::Result<()> {
-        for _ in 0..BATCHES {
-            self.poll.poll(&mut self.events, timeout)?;
-            let mut count = 0;
-            for event in &self.events {
-                count += 1;
-                let is_broken = event.is_error();
-                let event = Event {
-                    source: event.token().into(),
-                    // A broken connection is told by the next call on it, whichever that is.
-                    readable: event.is_readable() || event.is_read_closed() || is_broken,
-                    writable: event.is_writable() || is_broken,
-                    read_closed: event.is_read_closed() || is_broken,
-                };
-                if event.source != Source::Stop {
-                    on_event(event);
-                    continue;
-                }
-                while let Ok(Some(signal)) = self.signals.read_signal() {
-                    match Signal::try_from(signal.ssi_signo as i32) {
-                        Ok(Signal::SIGUSR1) => on_event(Event { source: Source::Report, ..event }),
-                        Ok(Signal::SIGHUP) => {}
-                        _ => on_event(event),
-                    }
+    fn poll(&mut self, timeout: Option<Duration>, mut on_event: impl FnMut(Event)) -> io::Result<()> {
+        self.poll.poll(&mut self.events, timeout)?;
+        for event in &self.events {
+            let is_broken = event.is_error();
+            let event = Event {
+                source: event.token().into(),
+                // A broken connection is told by the next call on it, whichever that is.
+                readable: event.is_readable() || event.is_read_closed() || is_broken,
+                writable: event.is_writable() || is_broken,
+                read_closed: event.is_read_closed() || is_broken,
+            };
+            if event.source != Source::Stop {
+                on_event(event);
+                continue;
+            }
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                match Signal::try_from(signal.ssi_signo as i32) {
+                    Ok(Signal::SIGUSR1) => on_event(Event { source: Source::Report, ..event }),
+                    Ok(Signal::SIGHUP) => {}
+                    _ => on_event(event),
                 }
             }
-            if count < EVENTS {
-                break;
-            }
-            timeout = Some(Duration::ZERO);
         }
         Ok(())
     }
