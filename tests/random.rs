@@ -18,7 +18,7 @@ use fastrand::Rng;
 use reader::Reader;
 use wire::{ANSWER, REQUEST};
 use wsecho::proto::hybi::WHOLE_MAX;
-use wsecho::reactor::connection::Bench;
+use wsecho::reactor::turn::Bench;
 use wsecho::reactor::listener::Role;
 
 #[test]

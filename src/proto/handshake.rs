@@ -364,8 +364,9 @@ impl<'a> Hybi<'a> {
         };
         // Versions 7 and 8 have a name of their own for it (hybi-07 §5.2.2); some of their clients use the plain one.
         let origin = match request.only("Sec-WebSocket-Origin") {
-            Ok(Some(origin)) if version != Version::Hybi13 => Ok(Some(origin)),
-            _ => request.only("Origin"),
+            Ok(None) => request.only("Origin"),
+            _ if version == Version::Hybi13 => request.only("Origin"),
+            named => named,
         };
         check_origin(site, origin)?;
         let protocol = first_protocol(request)?;
