@@ -44,6 +44,8 @@ pub struct World {
     /// Descriptors the server may have for clients, and has.
     pub table: usize,
     pub used: usize,
+    /// When the server began to wait: what falls due while clients act is not overdue yet.
+    asked_at: u64,
     signals: usize,
     pub stopped_at: Option<u64>,
 
@@ -89,6 +91,7 @@ impl World {
             graveyard: Vec::new(),
             table: usize::MAX,
             used: 0,
+            asked_at: 0,
             signals: 0,
             stopped_at: None,
             trouble: true,
@@ -136,6 +139,7 @@ impl World {
     // What the server calls.
 
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
+        self.asked_at = self.now;
         self.end_round();
         let may_sleep = timeout != Some(Duration::ZERO);
         if may_sleep && self.is_calm() && self.chance(32) {
@@ -642,7 +646,7 @@ impl World {
                 self.fault(index, "forgotten with something to read");
             } else if wire.blocked && !wire.no_space {
                 self.fault(index, "forgotten with something to write");
-            } else if self.deadline(index).is_some_and(|at| at <= self.now) {
+            } else if self.deadline(index).is_some_and(|at| at <= self.asked_at) {
                 self.fault(index, "overdue, and still there");
             }
         }
@@ -725,6 +729,7 @@ impl World {
                 && peer.expects == Expects::Echo
                 && !peer.ends
                 && !is_idle
+                && !is_mute
             {
                 self.fault(index, "dropped because it reads slowly");
             }
