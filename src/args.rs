@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::log::Level;
+use crate::print::What;
 use crate::proto::handshake::Paths;
 use crate::reactor::boards::Rules;
 use argh::FromArgs;
@@ -99,6 +100,9 @@ struct Arguments {
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
+    /// print a unit file, the man page or completions: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish
+    #[argh(option, arg_name = "what", from_str_fn(what))]
+    print: Option<What>,
     /// print the version
     #[argh(switch)]
     version: bool,
@@ -119,6 +123,10 @@ const TAKES: &[(&str, &str)] = &[
     ("--max-boards", "a number from 1"),
     ("--max-board-members", "a number from 1"),
     ("--log-level", "off, error, info or debug"),
+    (
+        "--print",
+        "unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish",
+    ),
 ];
 
 /// Reads the arguments (without the program's name) and `$PORT`.
@@ -139,6 +147,9 @@ pub fn parse(
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
     }
+    if let Some(what) = arguments.print {
+        return Ok(Command::Print(what.text(&help())));
+    }
     let listen = if arguments.listen.is_empty() { vec![default_listen(port)?] } else { arguments.listen };
     Ok(Command::Serve(Options {
         listen,
@@ -158,6 +169,10 @@ pub fn parse(
         }),
         level: arguments.log_level,
     }))
+}
+
+fn help() -> String {
+    Arguments::from_args(&["wsecho"], &["--help"]).err().map(|early| early.output).unwrap_or_default()
 }
 
 /// The arguments as text, with `--option=value` taken apart, which argh does not do.
@@ -249,6 +264,10 @@ fn seconds(text: &str) -> Parsed<Duration> {
 
 fn seconds_above_zero(text: &str) -> Parsed<Duration> {
     seconds(text).and_then(|duration| above_zero(duration).ok_or_else(String::new))
+}
+
+fn what(text: &str) -> Parsed<What> {
+    What::named(text).ok_or_else(String::new)
 }
 
 fn level(text: &str) -> Parsed<Level> {
