@@ -3,9 +3,9 @@
 //! They are in the binary, so whoever has that has all a package needs. What is said of the options is made from the
 //! text of `--help` when it is asked for, so that it cannot differ.
 
-mod completions;
-mod man;
 mod options;
+
+use options::Opt;
 
 /// What `--print` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,27 +44,127 @@ impl What {
 
     /// The text. `help` is what `--help` prints.
     pub fn text(self, help: &str) -> String {
-        let unit = |[before, after]: [&str; 2]| [before, HARDENING, after].concat();
+        let mut text = String::new();
         match self {
-            What::Unit => unit(UNIT),
-            What::Socket => SOCKET.to_owned(),
-            What::PolicySocket => POLICY_SOCKET.to_owned(),
-            What::ActivatedUnit => unit(ACTIVATED_UNIT),
-            What::Man => man::page(help),
-            What::Bash => completions::bash(help),
-            What::Zsh => completions::zsh(help),
-            What::Fish => completions::fish(help),
+            What::Unit => add(&mut text, &[UNIT, HARDENING, INSTALL]),
+            What::ActivatedUnit => add(&mut text, &[ACTIVATED_UNIT, HARDENING]),
+            What::Socket => add(&mut text, &[SOCKET]),
+            What::PolicySocket => add(&mut text, &[POLICY_SOCKET]),
+            What::Man => fill(&mut text, &MAN, help),
+            What::Bash => fill(&mut text, &BASH, help),
+            What::Zsh => fill(&mut text, &ZSH, help),
+            What::Fish => fill(&mut text, &FISH, help),
         }
+        text
     }
 }
 
-/// What stands before and after [`HARDENING`].
-const UNIT: [&str; 2] = [include_str!("print/unit"), "\n[Install]\nWantedBy=multi-user.target\n"];
-const ACTIVATED_UNIT: [&str; 2] = [include_str!("print/activated-unit"), ""];
+const UNIT: &str = include_str!("print/unit");
+const ACTIVATED_UNIT: &str = include_str!("print/activated-unit");
 /// Lines of `[Service]` that both units have.
 const HARDENING: &str = include_str!("print/hardening");
+const INSTALL: &str = "\n[Install]\nWantedBy=multi-user.target\n";
 const SOCKET: &str = include_str!("print/socket");
 const POLICY_SOCKET: &str = include_str!("print/policy-socket");
+
+/// A text with something for every option.
+///
+/// After a `%`, `N` stands for its name, `V` for what its value is called, `W` for words that can be its value, `A` for
+/// what is said of it, and `S` for the first clause of that. A clause has nothing in it that a shell would need quoted.
+struct Template {
+    before: &'static str,
+    with_value: &'static str,
+    switch: &'static str,
+    after: &'static str,
+    /// How a dash in a name is written.
+    dash: &'static str,
+}
+
+const MAN: Template = Template {
+    before: concat!(
+        ".TH WSECHO 1 \"\" \"wsecho ",
+        env!("CARGO_PKG_VERSION"),
+        "\"\n",
+        include_str!("print/man-before")
+    ),
+    with_value: ".TP\n\\fB\\-\\-%N\\fR \\fI%V\\fR\n%A\n",
+    switch: ".TP\n\\fB\\-\\-%N\\fR\n%A\n",
+    after: include_str!("print/man-after"),
+    // A bare one is a hyphen, which nobody can paste into a shell.
+    dash: "\\-",
+};
+
+// Readline makes a word of the `=` in `--log-level=debug`.
+const BASH: Template = Template {
+    before: r#"_wsecho() {
+    local at=$COMP_CWORD names= words=-
+    local word=${COMP_WORDS[at]} before=${COMP_WORDS[at - 1]}
+    [[ $before != = ]] || before=${COMP_WORDS[at - 2]}
+    [[ $word != = ]] || word=
+"#,
+    with_value: "    names+=' --%N'; [[ $before != --%N ]] || words='%W'\n",
+    switch: "    names+=' --%N'\n",
+    after: r#"    [[ $words != - ]] || words=$names
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+}
+complete -F _wsecho wsecho
+"#,
+    dash: "-",
+};
+
+const ZSH: Template = Template {
+    before: "#compdef wsecho\n_arguments",
+    with_value: " \\\n  '*--%N=[%S]:value:(%W)'",
+    switch: " \\\n  '--%N[%S]'",
+    after: "\n",
+    dash: "-",
+};
+
+const FISH: Template = Template {
+    before: "",
+    with_value: "complete -c wsecho -l %N -d '%S' -xa '%W'\n",
+    switch: "complete -c wsecho -l %N -d '%S' -f\n",
+    after: "",
+    dash: "-",
+};
+
+fn fill(text: &mut String, template: &Template, help: &str) {
+    text.push_str(template.before);
+    for option in options::read(help) {
+        let entry = if option.value.is_empty() { template.switch } else { template.with_value };
+        for (at, part) in entry.split('%').enumerate() {
+            let (key, rest) = part.split_at(usize::from(at > 0));
+            match key {
+                "N" => option.name.split('-').enumerate().for_each(|(at, word)| {
+                    add(text, &[if at > 0 { template.dash } else { "" }, word]);
+                }),
+                "V" => text.push_str(option.value),
+                "W" => words(&option, text),
+                "A" => text.push_str(&option.about),
+                "S" => text.push_str(option.short_about()),
+                _ => {}
+            }
+            text.push_str(rest);
+        }
+    }
+    text.push_str(template.after);
+}
+
+/// Adds what to offer as the value of `option`: words with spaces between them, often none.
+fn words(option: &Opt, text: &mut String) {
+    match option.name {
+        "policy" => text.push_str("off"),
+        "log-level" => text.push_str("off error info debug"),
+        "print" => NAMES.iter().for_each(|(name, _)| add(text, &[" ", name])),
+        _ => {}
+    }
+}
+
+fn add(text: &mut String, parts: &[&str]) {
+    for part in parts {
+        text.push_str(part);
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -96,17 +196,21 @@ mod tests {
         let expected = named(&printed(&["--help"]), "--");
         assert!(expected.len() > 10, "{expected:?}");
         let page = printed(&["--print", "man"]).replace("\\-", "-");
-        let (_, page) = page.split_once(".SH OPTIONS").expect("the section");
-        let (options, after) = page.split_once(".SH").expect("a section after it");
-        let headings: Vec<&str> =
-            options.split(".TP\n").skip(1).filter_map(|each| each.lines().next()).collect();
-        assert_eq!(named(&headings.concat(), "--"), expected);
-        for name in named(after, "--") {
-            assert!(expected.contains(&name), "{name}");
-        }
-        assert_eq!(named(&printed(&["--print", "completions-bash"]), "--"), expected);
+        assert_eq!(named(&page, "\n\\fB--"), expected);
+        assert_eq!(named(&printed(&["--print", "completions-bash"]), " --"), expected);
         assert_eq!(named(&printed(&["--print", "completions-zsh"]), "--"), expected);
         assert_eq!(named(&printed(&["--print", "completions-fish"]), " -l "), expected);
+        for name in named(&page, "--") {
+            assert!(expected.contains(&name), "{name} is no option");
+        }
+    }
+
+    #[test]
+    fn a_clause_needs_no_quoting() {
+        for option in options::read(&printed(&["--help"])) {
+            let clause = option.short_about();
+            assert!(!clause.is_empty() && !clause.contains(['\'', '\\', '[', ']']), "{clause}");
+        }
     }
 
     #[test]
@@ -128,9 +232,12 @@ mod tests {
     fn what_is_offered_as_a_value_is_taken() {
         let mut offered = 0;
         for option in options::read(&printed(&["--help"])) {
-            for word in completions::words(&option).split_whitespace() {
+            let mut text = String::new();
+            words(&option, &mut text);
+            for word in text.split_whitespace() {
                 offered += 1;
-                parse([option.long(), word].map(OsString::from), None).expect("a word that was offered");
+                let name = ["--", option.name].concat();
+                parse([&name, word].map(OsString::from), None).expect("a word that was offered");
             }
         }
         assert!(offered > NAMES.len());
