@@ -129,7 +129,7 @@ const FISH: Template = Template {
 };
 
 fn fill(text: &mut String, template: &Template, help: &str) {
-    text.push_str(template.before);
+    add(text, &[template.before]);
     for option in options::read(help) {
         let entry = if option.value.is_empty() { template.switch } else { template.with_value };
         for (at, part) in entry.split('%').enumerate() {
@@ -138,28 +138,30 @@ fn fill(text: &mut String, template: &Template, help: &str) {
                 "N" => option.name.split('-').enumerate().for_each(|(at, word)| {
                     add(text, &[if at > 0 { template.dash } else { "" }, word]);
                 }),
-                "V" => text.push_str(option.value),
+                "V" => add(text, &[option.value]),
                 "W" => words(&option, text),
-                "A" => text.push_str(&option.about),
-                "S" => text.push_str(option.short_about()),
+                "A" => add(text, &[&option.about]),
+                "S" => add(text, &[option.short_about()]),
                 _ => {}
             }
-            text.push_str(rest);
+            add(text, &[rest]);
         }
     }
-    text.push_str(template.after);
+    add(text, &[template.after]);
 }
 
 /// Adds what to offer as the value of `option`: words with spaces between them, often none.
 fn words(option: &Opt, text: &mut String) {
     match option.name {
-        "policy" => text.push_str("off"),
-        "log-level" => text.push_str("off error info debug"),
+        "policy" => add(text, &["off"]),
+        "log-level" => add(text, &["off error info debug"]),
         "print" => NAMES.iter().for_each(|(name, _)| add(text, &[" ", name])),
         _ => {}
     }
 }
 
+// One copy of the code that lets a text grow, not one at every place that adds to it.
+#[inline(never)]
 fn add(text: &mut String, parts: &[&str]) {
     for part in parts {
         text.push_str(part);
