@@ -33,10 +33,12 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod activation;
 pub mod args;
 pub mod daemon;
 pub mod escape;
 pub mod log;
+pub mod notify;
 pub mod print;
 pub mod proto;
 pub mod reactor;

@@ -5,7 +5,7 @@ pub mod hixie76;
 pub mod http;
 
 use super::Version;
-use super::session::Limits;
+use super::session::{Endpoint, Limits};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use deflate::Deflate;
@@ -211,6 +211,18 @@ impl Head {
                 refusal.write(letter);
                 Answer::Refuse(refusal)
             }
+        }
+    }
+}
+
+impl Head {
+    /// Which number the whole head `bytes` asks for.
+    pub fn question(&self, bytes: &[u8]) -> Result<Endpoint, Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
+        match self.parse(bytes, &mut headers)?.path {
+            "/metrics" => Ok(Endpoint::Metrics),
+            "/healthz" => Ok(Endpoint::Health),
+            path => Err(Refusal::NotFound(path.to_owned())),
         }
     }
 }
