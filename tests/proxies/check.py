@@ -104,28 +104,28 @@ async def addresses(server):
             print(f'proxies: {name}: the log has the address of the client')
 
 
-def hixie_76(port):
-    """HAProxy keeps the eight bytes after the head until it has seen the 101 (draft-hixie-thewebsocketprotocol-76)."""
+def hixie_76(name, port):
+    """A client of draft-hixie-thewebsocketprotocol-76; nginx keeps its last eight bytes until it has seen the 101."""
     keys = '4 @1  46546xW%0l 1 5', '12998 5 Y3 1  .P00'
+    host = f'localhost:{port}'
     with socket.create_connection(('127.0.0.1', port), PATIENCE) as client:
         client.sendall(
-            'GET /echo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com\r\n'
+            f'GET /echo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: {host}\r\n'
             f'Origin: http://example.com\r\nSec-WebSocket-Key1: {keys[0]}\r\nSec-WebSocket-Key2: {keys[1]}\r\n\r\n'
             '^n:ds[4U'.encode()
         )
         stream = client.makefile('rb')
-        status = stream.readline()
-        check('Hixie-76 through HAProxy', status.split()[:2], [b'HTTP/1.1', b'101'])
-        while stream.readline() != b'\r\n':
-            pass
+        check(f'{name}: status', stream.readline().split()[:2], [b'HTTP/1.1', b'101'])
+        head = dict(line.rstrip().split(b': ') for line in iter(stream.readline, b'\r\n'))
+        check(f'{name}: location', head[b'Sec-WebSocket-Location'], f'ws://{host}/echo'.encode())
         numbers = [int(re.sub(r'\D', '', key)) // key.count(' ') for key in keys]
         challenge = struct.pack('>II', *numbers) + b'^n:ds[4U'
-        check('answer to the challenge', stream.read(16), hashlib.md5(challenge).digest())
+        check(f'{name}: answer to the challenge', stream.read(16), hashlib.md5(challenge).digest())
         client.sendall(b'\0hello\xff')
-        check('Hixie-76 echo', stream.read(7), b'\0hello\xff')
+        check(f'{name}: echo', stream.read(7), b'\0hello\xff')
         client.sendall(b'\xff\0')
-        check('Hixie-76 close', stream.read(), b'\xff\0')
-    print('proxies: HAProxy: Hixie-76')
+        check(f'{name}: close', stream.read(), b'\xff\0')
+    print(f'proxies: {name}: Hixie-76')
 
 
 PAGE = b"""<!doctype html><script>
@@ -231,7 +231,8 @@ async def main():
         waiting = asyncio.create_task(idle([1080, 9000]))
         await through_everything()
         await addresses(servers[1])
-        await asyncio.to_thread(hixie_76, 8000)
+        for name in ['nginx', 'nginx, unix', 'HAProxy, PROXY v2']:
+            await asyncio.to_thread(hixie_76, name, PLAIN[name])
         await chromium()
         await asyncio.wait_for(waiting, 100)
     print('proxies: all good')

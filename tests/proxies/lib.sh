@@ -15,6 +15,7 @@ need_proxies() {
 }
 
 # isolated COMMAND...: runs it with a network and a /run of its own, so that fixed ports and paths are nobody else's.
+# With it ends whatever it has started.
 isolated() {
-    unshare --net --mount bash -c 'ip link set lo up && mount -t tmpfs none /run && mkdir /run/wsecho && exec "$@"' - "$@"
+    unshare --net --mount --pid --fork --kill-child --mount-proc bash -c 'ip link set lo up && mount -t tmpfs none /run && mkdir /run/wsecho && exec "$@"' - "$@"
 }
