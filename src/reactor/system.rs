@@ -5,13 +5,14 @@ use super::kernel::{Event, Kernel, Notice, Stream};
 use super::token::{ConnId, Source};
 use crate::notify::Manager;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
-use nix::libc::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook_mio::v1_0::Signals;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ pub struct System {
     poll: Poll,
     events: Events,
     listeners: Vec<Option<Listener>>,
-    signals: Signals,
+    signals: SignalFd,
     manager: Manager,
     start: Instant,
 }
@@ -124,8 +125,14 @@ impl System {
             listener.register(poll.registry(), Source::Listener(index).into())?;
         }
         // SIGHUP has nothing to reload; it is caught so that it does not kill.
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
-        poll.registry().register(&mut signals, Source::Stop.into(), Interest::READABLE)?;
+        let caught = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP]);
+        caught.thread_block()?;
+        let signals = SignalFd::with_flags(&caught, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        poll.registry().register(
+            &mut SourceFd(&signals.as_raw_fd()),
+            Source::Stop.into(),
+            Interest::READABLE,
+        )?;
         let listeners = listeners.into_iter().map(Some).collect();
         let events = Events::with_capacity(EVENTS);
         Ok(System { poll, events, listeners, signals, manager, start: Instant::now() })
@@ -150,10 +157,10 @@ impl Kernel for System {
                 on_event(event);
                 continue;
             }
-            for signal in self.signals.pending() {
-                match signal {
-                    SIGUSR1 => on_event(Event { source: Source::Report, ..event }),
-                    SIGHUP => {}
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                match Signal::try_from(signal.ssi_signo as i32) {
+                    Ok(Signal::SIGUSR1) => on_event(Event { source: Source::Report, ..event }),
+                    Ok(Signal::SIGHUP) => {}
                     _ => on_event(event),
                 }
             }
