@@ -18,8 +18,8 @@ use fastrand::Rng;
 use reader::Reader;
 use wire::{ANSWER, REQUEST};
 use wsecho::proto::hybi::WHOLE_MAX;
-use wsecho::reactor::connection::Bench;
 use wsecho::reactor::listener::Role;
+use wsecho::reactor::turn::Bench;
 
 #[test]
 fn random_conversations_get_what_they_are_owed() {
