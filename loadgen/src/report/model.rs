@@ -60,6 +60,15 @@ pub struct Report {
     pub parts: Vec<Part>,
 }
 
+impl Report {
+    /// The intervals whose messages count: not those of connecting and warming up.
+    pub fn measured_intervals(&self) -> impl Iterator<Item = &Interval> {
+        self.intervals
+            .iter()
+            .filter(|i| i.phase == "run" || i.phase == "drain")
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Tool {
@@ -79,6 +88,8 @@ pub struct Run {
     pub name: Option<String>,
     /// RFC 3339, UTC: `2026-11-21T00:00:00.000Z`.
     pub started: String,
+    /// Wall clock at the start of measuring, the zero of [`Interval::start_ns`].
+    pub measured_from_unix_ns: u64,
     pub seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<String>,
