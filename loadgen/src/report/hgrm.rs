@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
+use super::stats;
+
 /// `h` (nanoseconds) in the layout of HdrHistogram_c's `hdr_percentiles_print(…, 5, …, CLASSIC)`, as wrk2 prints it:
 /// values in milliseconds, five lines to each halving of the distance to 100 %.
 pub fn render(h: &Histogram<u64>) -> String {
@@ -11,18 +13,14 @@ pub fn render(h: &Histogram<u64>) -> String {
         "{:>12} {:>12} {:>12} {:>12}\n\n",
         "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
     );
-    let mut total = 0;
-    for step in h.iter_quantiles(5) {
-        total += step.count_since_last_iteration();
-        let quantile = step.quantile_iterated_to();
+    for step in stats::steps(h) {
+        let (value, total) = (millis(step.value), step.total);
         // Rust and C agree on "inf" for the last line's 1/(1-1).
+        let inverse = 1.0 / (1.0 - step.quantile);
         let _ = writeln!(
             out,
-            "{:12.3} {:12.6} {:12} {:12.2}",
-            millis(step.value_iterated_to()),
-            quantile,
-            total,
-            1.0 / (1.0 - quantile)
+            "{value:12.3} {:12.6} {total:12} {inverse:12.2}",
+            step.quantile
         );
     }
     let _ = writeln!(
@@ -53,4 +51,17 @@ fn millis(ns: u64) -> f64 {
 /// The linear part of each bucket: enough for the precision asked, a power of two.
 fn sub_buckets(h: &Histogram<u64>) -> u64 {
     (2 * 10u64.pow(h.sigfig().into())).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    /// The golden file was printed by HdrHistogram_c (commit 18c7a32) for the same samples.
+    #[test]
+    fn the_lines_are_those_of_hdrhistogram_c_to_the_byte() {
+        let mut h = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        for i in 1..=2000u64 {
+            h.record(i * i * 1000).unwrap();
+        }
+        assert_eq!(super::render(&h), include_str!("../../tests/golden/squares.hgrm"));
+    }
 }
