@@ -49,7 +49,7 @@ pub fn render(report: &Report) -> String {
             }
         }
     }
-    let whole = report.config.duration_ns as f64 / 1e9;
+    let whole = report.measured_ns() as f64 / 1e9;
     for (tag, stat) in report.latency_ns.each() {
         if !in_intervals.contains(tag) {
             line(&mut out, tag, 0.0, whole, stat);

@@ -67,6 +67,19 @@ impl Report {
             .iter()
             .filter(|i| i.phase == "run" || i.phase == "drain")
     }
+
+    /// How long messages were sent and counted: what was asked for, or what there was of it when interrupted.
+    pub fn measured_ns(&self) -> u64 {
+        if self.run.interrupted && !self.intervals.is_empty() {
+            self.intervals
+                .iter()
+                .filter(|i| i.phase == "run")
+                .map(|i| i.len_ns)
+                .sum()
+        } else {
+            self.config.duration_ns
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -129,7 +142,7 @@ pub struct Target {
     pub local: bool,
 }
 
-/// What was asked for, enough to run it again.
+/// What was asked for, enough to run it again. Of a shard: its own share, so that shards add up.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Config {
@@ -672,4 +685,6 @@ pub struct Part {
     pub host: Option<String>,
     pub shard: Option<[u32; 2]>,
     pub status: Status,
+    /// Its [`Run::measured_from_unix_ns`].
+    pub started_unix_ns: u64,
 }
