@@ -442,13 +442,10 @@ fn conns_steps(out: &mut String, conns: &Conns) {
         }
     }
     if let (Some(rss), Some(residue)) = (conns.closed_rss_bytes, conns.residue_bytes) {
-        let sign = if residue < 0 { '-' } else { '+' };
+        let side = if residue < 0 { "under" } else { "over" };
         let residue = bytes(residue.unsigned_abs() as f64);
-        let _ = writeln!(
-            out,
-            "after close  RSS {} ({sign}{residue} of what it was at first)",
-            bytes(rss as f64)
-        );
+        let rss = bytes(rss as f64);
+        let _ = writeln!(out, "after close  RSS {rss}, {residue} {side} what it was at first");
     }
 }
 

@@ -166,6 +166,11 @@ impl Condition {
         }
     }
 
+    /// The limit in nanoseconds, when it is one on a latency.
+    pub fn latency_limit(&self) -> Option<f64> {
+        matches!(self.metric, Metric::Percentile(_) | Metric::Max | Metric::Mean).then_some(self.limit)
+    }
+
     /// `value` with the unit of this condition's metric.
     pub fn show(&self, value: f64) -> String {
         match self.metric {
