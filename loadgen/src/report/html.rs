@@ -27,17 +27,19 @@ p{margin:4px 0}
 .verdict b{color:var(--tone);letter-spacing:.04em}
 .verdict ul{margin:6px 0 0;padding-left:20px}
 .valid{--tone:var(--valid)}.suspect{--tone:var(--suspect)}.invalid{--tone:var(--invalid)}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px;margin:16px 0}
+.tiles{display:grid;grid-template-columns:repeat(var(--n),1fr);gap:10px;margin:16px 0}
 .tiles div{background:var(--card);border-radius:6px;padding:10px 12px}
 .tiles dt{font-size:12.5px;color:var(--soft)}
 .tiles dd{margin:0;font-size:19px;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
 .tiles small{display:block;font-size:12px;font-weight:400;color:var(--soft);white-space:normal}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 8px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child{text-align:left}
+th:first-child{text-align:left;padding-left:0}
 thead th{font-weight:500;color:var(--soft)}
 tbody th{font-weight:500}
-td small{display:block;color:var(--soft);font-size:11.5px}
+th small{font-weight:400}
+td.none{text-align:left}
+td small,th small{display:block;color:var(--soft);font-size:11.5px}
 figure{margin:0}
 figure svg{display:block;max-width:100%;height:auto}
 figcaption{margin:2px 0 0}
@@ -55,7 +57,9 @@ body{padding:16px 14px 32px}
 .cards tr{display:grid;grid-template-columns:repeat(4,1fr);padding:8px 0;border-bottom:1px solid var(--line)}
 .cards th{grid-column:1/-1}
 .cards th,.cards td{border:0;padding:3px 0;text-align:left}
-.cards td::before{content:attr(data-l);display:block;color:var(--soft);font-size:11.5px}
+.cards td small{white-space:normal;padding-right:6px}
+.cards td.none{grid-column:1/-1}
+.cards td[data-l]::before{content:attr(data-l);display:block;color:var(--soft);font-size:11.5px}
 .facts{grid-template-columns:1fr;gap:0}
 .facts dd{margin-bottom:8px}
 }
@@ -175,11 +179,35 @@ fn header(out: &mut String, report: &Report) {
 fn tiles(out: &mut String, report: &Report) {
     let mut tiles: Vec<(&str, String, String)> = Vec::new();
     let (m, c) = (&report.messages, &report.connections);
+    if let Some((best, find)) = report.find.as_ref().and_then(|f| Some((f.best?, f))) {
+        tiles.push((
+            "highest load",
+            short(best),
+            format!("that meets {}", find.objective),
+        ));
+    }
+    let slope = report.server.as_ref().and_then(|s| s.bytes_per_connection);
+    if let Some(slope) = slope.or(report.conns.as_ref().and_then(|c| c.slope)) {
+        tiles.push(("server memory", bytes(slope.slope), "a connection (slope)".into()));
+    }
+    if let Some(back) = report.storm.as_ref().map(|s| s.back_ns.get("99")) {
+        tiles.push((
+            "99% back",
+            back.map_or("never".into(), |t| ns(*t)),
+            "after the drop".into(),
+        ));
+    }
+    if let Some(f) = report.fanout.as_ref().filter(|f| f.expected > 0) {
+        let reach = f.received as f64 / f.expected as f64 * 100.0;
+        tiles.push((
+            "reach",
+            format!("{reach:.2}%"),
+            format!("of {} deliveries", count(f.expected)),
+        ));
+    }
     if let Some(r) = report.latency_ns.response.as_ref().filter(|r| r.count > 0) {
-        for key in ["50", "99", "99.9"] {
+        for (name, key) in [("p50", "50"), ("p99", "99"), ("p99.9", "99.9")] {
             if let Some(value) = r.p.get(key) {
-                let name =
-                    ["p50", "p99", "p99.9"][["50", "99", "99.9"].iter().position(|k| *k == key).unwrap_or(0)];
                 tiles.push((name, ns(*value), "response time".into()));
             }
         }
@@ -188,31 +216,25 @@ fn tiles(out: &mut String, report: &Report) {
     if m.sent > 0 {
         let of = m
             .target_rate
-            .map_or("closed loop".into(), |t| format!("of {}/s asked for", short(t)));
+            .map_or("closed loop".into(), |t| format!("of {}/s asked", short(t)));
         tiles.push(("achieved", format!("{}/s", short(m.achieved_rate)), of));
         tiles.push((
-            "wrong or missing",
+            "errors",
             count(m.errors()),
             format!("of {} messages", count(m.sent)),
         ));
     }
     tiles.push((
-        "connections held",
+        "held",
         count(c.held_min),
-        format!("of {} asked for", count(c.asked)),
+        format!("of {} connections", count(c.asked)),
     ));
-    let slope = report.server.as_ref().and_then(|s| s.bytes_per_connection);
-    if let Some(slope) = slope.or(report.conns.as_ref().and_then(|c| c.slope)) {
-        tiles.push(("server memory", bytes(slope.slope), "a connection (slope)".into()));
-    }
-    if let Some(best) = report.find.as_ref().and_then(|f| Some((f.best?, f))) {
-        tiles.push((
-            "highest load",
-            short(best.0),
-            format!("that meets {}", best.1.objective),
-        ));
-    }
-    out.push_str("<dl class=\"tiles\">\n");
+    let columns = if tiles.len() > 7 {
+        tiles.len().div_ceil(2)
+    } else {
+        tiles.len()
+    };
+    let _ = writeln!(out, "<dl class=\"tiles\" style=\"--n:{columns}\">");
     for (name, value, about) in tiles {
         let (value, about) = (escape(&value), escape(&about));
         let _ = writeln!(
@@ -231,38 +253,38 @@ fn latencies(out: &mut String, report: &Report) {
     out.push_str("<th>max</th><th>mean</th><th>samples</th></tr></thead>\n<tbody>\n");
     for (name, stat) in report.latency_ns.each() {
         let label = match name {
-            "response" if report.config.mode == "closed" => "round trip (closed loop)",
-            "response" => "response: scheduled to read",
-            "wire" => "wire: written to read",
-            "own_slip" => "own slip: scheduled to written",
-            "backpressure" => "backpressure: socket full",
-            "read_lag" => "read lag: woken to read",
-            "connect" => "connect",
-            "upgrade" => "upgrade: GET to 101",
+            "response" if report.config.mode == "closed" => "round trip|closed loop",
+            "response" => "response|scheduled to read",
+            "wire" => "wire|written to read",
+            "own_slip" => "own slip|scheduled to written",
+            "backpressure" => "backpressure|socket full",
+            "read_lag" => "read lag|woken to read",
+            "connect" => "connect|SYN to connected",
+            "upgrade" => "upgrade|GET to 101",
             "ping" => "ping to pong",
-            _ => "host hiccup",
+            _ => "host hiccup|1 kHz timer",
         };
         stat_row(out, label, stat);
     }
     let extra = [
         (
-            "fan-out: first receiver",
+            "fan-out|first receiver",
             report.fanout.as_ref().and_then(|f| f.first.as_ref()),
         ),
         (
-            "fan-out: median receiver",
+            "fan-out|median receiver",
             report.fanout.as_ref().and_then(|f| f.median.as_ref()),
         ),
         (
-            "fan-out: last receiver",
+            "fan-out|last receiver",
             report.fanout.as_ref().and_then(|f| f.last.as_ref()),
         ),
         (
-            "fan-out: last less first",
+            "fan-out|last less first",
             report.fanout.as_ref().and_then(|f| f.spread.as_ref()),
         ),
         (
-            "storm: handshake",
+            "storm|handshake",
             report.storm.as_ref().and_then(|s| s.handshake.as_ref()),
         ),
     ];
@@ -273,26 +295,37 @@ fn latencies(out: &mut String, report: &Report) {
     out.push_str("– where fewer than ten samples lie beyond the percentile.</p>\n");
 }
 
+/// One row; `label` is a name and, after `|`, what it spans.
 fn stat_row(out: &mut String, label: &str, stat: &Stat) {
-    let _ = write!(out, "<tr><th>{label}</th>");
+    let (name, about) = label.split_once('|').unwrap_or((label, ""));
+    let _ = write!(out, "<tr><th>{name}<small>{about}</small></th>");
+    if stat.count == 0 || (name == "backpressure" && stat.max == 0) {
+        out.push_str("<td class=\"none\" colspan=\"8\">none</td></tr>\n");
+        return;
+    }
     for (key, _) in PERCENTILES {
         let value = stat.p.get(key).map_or("–".into(), |v| ns(*v));
         let _ = write!(out, "<td data-l=\"p{key}\">{value}");
         if let Some([low, high]) = stat.ci95.get(key) {
-            let _ = write!(out, "<small>{} – {}</small>", ns(*low), ns(*high));
+            let _ = write!(out, "<small>{}</small>", range(*low, *high));
         }
         out.push_str("</td>");
     }
-    let (max, mean) = if stat.count == 0 {
-        ("–".into(), "–".into())
-    } else {
-        (ns(stat.max), time(stat.mean))
-    };
+    let (max, mean) = (ns(stat.max), time(stat.mean));
     let _ = write!(
         out,
         "<td data-l=\"max\">{max}</td><td data-l=\"mean\">{mean}</td>"
     );
     let _ = writeln!(out, "<td data-l=\"samples\">{}</td></tr>", count(stat.count));
+}
+
+/// `61.6 – 61.9 µs`: the unit once if it is the same.
+fn range(low: u64, high: u64) -> String {
+    let (low, high) = (ns(low), ns(high));
+    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
+        (Some((number, unit)), Some((_, other))) if unit == other => format!("{number} – {high}"),
+        _ => format!("{low} – {high}"),
+    }
 }
 
 fn facts(out: &mut String, report: &Report) {
@@ -306,7 +339,7 @@ fn facts(out: &mut String, report: &Report) {
     facts.push((
         "load",
         format!(
-            "{} loop, {rate}, {} of {} connections active",
+            "{}, {rate}, {} of {} connections active",
             c.mode, c.active, c.connections
         ),
     ));
@@ -347,6 +380,28 @@ fn facts(out: &mut String, report: &Report) {
                 l.inflight_sampled, l.lambda_w, l.gap_pct
             ),
         ));
+    }
+    if let Some(s) = &report.storm {
+        let back = |share: &str| s.back_ns.get(share).map_or("never".into(), |t| ns(*t));
+        let [half, most, nearly, all] = ["50", "90", "99", "100"].map(back);
+        let dropped = format!(
+            "{} dropped ({}), reconnect {}",
+            count(s.dropped),
+            s.fault,
+            s.policy
+        );
+        facts.push((
+            "storm",
+            format!("{dropped}; back: 50% {half}, 90% {most}, 99% {nearly}, 100% {all}"),
+        ));
+        for phase in &s.phases {
+            let p99 = phase
+                .echo
+                .as_ref()
+                .and_then(|e| e.p.get("99"))
+                .map_or("–".into(), |v| ns(*v));
+            facts.push(("survivors", format!("{}: p99 {p99}", phase.name)));
+        }
     }
     if let Some(s) = &report.server {
         facts.push((

@@ -245,6 +245,8 @@ pub struct Messages {
     pub corrupt: u64,
     /// Still out when the drain ended; recorded in the histograms at their age then.
     pub unanswered: u64,
+    /// Were due on connections that were gone.
+    pub not_sent: u64,
     /// Came back later than `--timeout`; they are in the histograms too.
     pub timeouts: u64,
     pub shed_deadline: u64,
@@ -260,7 +262,7 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.shed_deadline
+        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent + self.shed_deadline
     }
 }
 

@@ -19,6 +19,7 @@ pub const STYLE: &str = "
 .plot .axis{stroke:#9aa2b1;stroke-width:1;fill:none}
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .plot .faint{stroke-dasharray:2 5;opacity:.8}
+.plot .halo{stroke-width:6;opacity:.45}
 .plot .dash{stroke-dasharray:6 4;stroke-width:1.5}
 .plot .s1{stroke:#1f6feb}.plot .f1{fill:#1f6feb}
 .plot .s2{stroke:#0f8a5f}.plot .f2{fill:#0f8a5f}

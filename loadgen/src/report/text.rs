@@ -445,7 +445,10 @@ fn conns_steps(out: &mut String, conns: &Conns) {
         let side = if residue < 0 { "under" } else { "over" };
         let residue = bytes(residue.unsigned_abs() as f64);
         let rss = bytes(rss as f64);
-        let _ = writeln!(out, "after close  RSS {rss}, {residue} {side} what it was at first");
+        let _ = writeln!(
+            out,
+            "after close  RSS {rss}, {residue} {side} what it was at first"
+        );
     }
 }
 

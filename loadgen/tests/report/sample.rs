@@ -192,7 +192,7 @@ pub fn run(seed: u64) -> Report {
 
 /// A `conns` run of three steps.
 pub fn conns() -> Report {
-    let base = run(5);
+    let base = run(1);
     let echo = base.latency_ns.response.clone();
     let step = |held: u64, rss: u64| ConnsStep {
         asked: held,
@@ -243,7 +243,7 @@ pub fn conns() -> Report {
 
 /// A `find` run of six loads.
 pub fn find() -> Report {
-    let base = run(6);
+    let base = run(1);
     let step = |load: f64, median: f64| {
         let mut rng = fastrand::Rng::with_seed(load as u64);
         let mut h = histogram();
@@ -289,7 +289,7 @@ pub fn find() -> Report {
 
 /// A `storm` run.
 pub fn storm() -> Report {
-    let base = run(7);
+    let base = run(1);
     let echo = base.latency_ns.response.clone();
     let back = [("50", 610_000_000), ("90", 1_900_000_000), ("99", 4_400_000_000)];
     let storm = Storm {
@@ -324,7 +324,7 @@ pub fn storm() -> Report {
 
 /// A `fanout` run.
 pub fn fanout() -> Report {
-    let base = run(8);
+    let base = run(1);
     let fanout = Fanout {
         publishers: 1,
         receivers: 99,

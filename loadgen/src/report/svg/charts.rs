@@ -98,7 +98,7 @@ impl Plot {
         let (bottom, right) = (self.bottom, self.right());
         let mut free = f64::NEG_INFINITY;
         for (value, label) in ticks {
-            let (x, half) = (axis.at(*value), 3.4 * label.chars().count() as f64);
+            let (x, half) = (axis.at(*value), 3.8 * label.chars().count() as f64);
             let x_text = x.min(right + RIGHT - half);
             let _ = writeln!(self.body, "<path class=\"axis\" d=\"M{x:.1} {bottom:.0}v5\"/>");
             if x_text - half > free {
@@ -192,6 +192,8 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
             ("host hiccup", &l.hiccup),
         ],
     };
+    // Wire is often all of the response: a wider line shows on both sides of the other.
+    let class = |i: usize, name: &str| format!("s{i}{}", if name == "wire" { " halo" } else { "" });
     let mut series = Vec::new();
     for (i, (name, stat)) in candidates.into_iter().enumerate() {
         if let Some(h) = stat
@@ -204,7 +206,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     }
     let legend: Vec<(String, &str)> = series
         .iter()
-        .map(|(i, name, _)| (format!("s{i}"), *name))
+        .map(|(i, name, _)| (class(*i, name), *name))
         .collect();
     let legend: Vec<(&str, &str)> = legend
         .iter()
@@ -227,7 +229,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     let x = Axis::exact(0.0, longest, LEFT, plot.right());
     let low = series.iter().map(|(_, _, h)| h.value_at_quantile(0.01)).min()?;
     let high = series.iter().map(|(_, _, h)| h.max()).max()?;
-    let y = Axis::log(low as f64, high as f64, plot.bottom, plot.top);
+    let y = Axis::log(low as f64, 2.0 * high as f64, plot.bottom, plot.top);
     plot.y_axis(&y, format::time);
     let ticks: Vec<(f64, String)> = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999, 99.99999]
         .into_iter()
@@ -265,7 +267,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
             .take_while(|s| nines(s.quantile, h.len()) <= trusted(h))
             .count();
         let points: Vec<_> = steps.iter().map(point).collect();
-        plot.line(&format!("s{i}"), &points[..split]);
+        plot.line(&class(*i, name), &points[..split]);
         plot.line(&format!("s{i} faint"), &points[split.saturating_sub(1)..]);
         for q in [0.5, 0.9, 0.99, 0.999, 0.9999] {
             if let Some(e) = stats::percentile(h, q) {
@@ -353,8 +355,8 @@ fn over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
         Panel {
             label: format::short,
             series: &[
-                ("s0 dash", "target messages/s", |i| i.target_rate),
-                ("s1", "sent/s", |i| Some(i.achieved_rate)),
+                ("s0 halo", "target messages/s", |i| i.target_rate),
+                ("s1 halo", "sent/s", |i| Some(i.achieved_rate)),
                 ("s2", "received/s", |i| {
                     Some(i.received as f64 / (i.len_ns as f64 / 1e9))
                 }),
