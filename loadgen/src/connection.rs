@@ -159,6 +159,7 @@ pub struct Opening {
     /// GET -> 101.
     pub upgrade: Times,
     pub opened: u64,
+    pub failures: Failures,
     /// When the first connect began and the last upgrade ended.
     pub began: Option<u64>,
     pub ended: u64,
@@ -169,6 +170,7 @@ impl Opening {
         self.connect.add(&other.connect);
         self.upgrade.add(&other.upgrade);
         self.opened += other.opened;
+        add(&mut self.failures, &other.failures);
         self.began = self.began.into_iter().chain(other.began).min();
         self.ended = self.ended.max(other.ended);
     }
@@ -176,6 +178,13 @@ impl Opening {
 
 /// Reason -> number of connections.
 pub type Failures = BTreeMap<String, u64>;
+
+/// Adds `more` to `all`.
+pub fn add(all: &mut Failures, more: &Failures) {
+    for (reason, n) in more {
+        *all.entry(reason.clone()).or_default() += n;
+    }
+}
 
 /// An I/O error in the words of the system, without its number.
 pub fn describe(error: &std::io::Error) -> String {

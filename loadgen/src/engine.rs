@@ -11,7 +11,7 @@ use std::time::Duration;
 use mio::Waker;
 
 use crate::clock::{self, SECOND};
-use crate::connection::{Failures, Gauges, Opening, Spec};
+use crate::connection::{self, Failures, Gauges, Opening, Spec};
 use crate::fanout::Collector;
 use crate::host::{self, Cpu};
 use crate::live::Live;
@@ -319,9 +319,7 @@ impl Run<'_> {
 
     fn finished(&mut self, outcome: Outcome) {
         let all = &mut self.measured;
-        for (reason, n) in outcome.failures {
-            *all.failures.entry(reason).or_default() += n;
-        }
+        connection::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);

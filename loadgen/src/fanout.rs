@@ -5,9 +5,57 @@
 
 use std::collections::HashMap;
 
+use crate::args;
+use crate::clock;
+use crate::engine::Plan;
 use crate::message::Stamp;
+use crate::report::Report;
 use crate::report::model::Fanout;
+use crate::run::{config, plan};
+use crate::session::{Problem, Session};
 use crate::tally::Times;
+
+/// The command. One thread, since a message's deliveries are put together in one place.
+///
+/// # Errors
+/// When not all connections open, or messages are too short for a stamp.
+pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
+    let common = args::Common { threads: Some(1), ..args.common() };
+    let (connections, publishers) = (common.connections, args.publishers as usize);
+    if connections < 2 || publishers == 0 || publishers > connections {
+        return Err(Problem::Usage("fanout takes two connections or more, and a publisher or more among them".into()));
+    }
+    if common.shard.count > 1 || args.threads.is_some_and(|n| n > 1) {
+        return Err(Problem::Usage("fanout runs on one thread of one process: leave out -t and --shard".into()));
+    }
+    let mut session = Session::new(common)?;
+    let engine = session.engine(connections)?;
+    let least = if session.common.binary { 16 } else { 32 };
+    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.messages.is_stamped(least) {
+        return Err(Problem::Usage("fanout needs stamped messages: leave out --payload and --no-stamp".into()));
+    }
+    let opening = engine.open(connections, &mut session.live)?;
+    if opening.opened < connections as u64 && !session.common.allow_partial || opening.opened < 2 {
+        let reasons: Vec<String> = opening.failures.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
+        let held = opening.opened;
+        return Err(Problem::Failed(format!("{held} of {connections} connections opened: {}", reasons.join(", "))));
+    }
+    let plan = Plan {
+        rate: Some(args.rate.clone()),
+        active: publishers,
+        warmup: args.warmup,
+        duration: args.duration,
+        drain: args.drain,
+        fanout: true,
+        ..plan(&session)
+    };
+    let mut measured = engine.run(&plan, &mut session.live)?;
+    let mut report = session.report(config("fanout", connections, &plan), &engine);
+    session.fill(&mut report, connections, &opening, &measured);
+    report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, clock::now()));
+    engine.close()?;
+    Ok((session, report))
+}
 
 /// Gathers the deliveries of every message.
 pub struct Collector {

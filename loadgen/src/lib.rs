@@ -9,18 +9,26 @@
 //! - when: [`clock`], [`timer`], [`schedule`]
 //! - found out: [`tally`], [`watch`], [`host`], [`verdict`], [`signature`], [`live`], [`report`]; beforehand [`doctor`]
 
+pub mod args;
+pub mod argv;
+pub mod calibrate;
 pub mod clock;
 pub mod connection;
+pub mod conns;
 pub mod engine;
 pub mod fanout;
+pub mod find;
 pub mod frame;
 pub mod host;
 pub mod live;
 pub mod message;
 mod opening;
+pub mod output;
 pub mod pending;
 pub mod report;
+pub mod run;
 pub mod schedule;
+pub mod session;
 pub mod signature;
 pub mod size;
 pub mod sources;

@@ -44,7 +44,8 @@ impl Worker {
         }
         if self.owes_opened && self.conns.len() >= self.upto && self.under_way == 0 {
             self.owes_opened = false;
-            let opening = Box::new(std::mem::take(&mut self.opening));
+            let mut opening = Box::new(std::mem::take(&mut self.opening));
+            opening.failures = std::mem::take(&mut self.failures);
             self.tell(Event::Opened(opening));
         }
         now

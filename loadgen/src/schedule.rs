@@ -19,6 +19,19 @@ pub enum Rate {
     Steps(Vec<f64>, Duration),
 }
 
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Rate::Constant(r) => write!(f, "{r}"),
+            Rate::Ramp(a, b) => write!(f, "{a}:{b}"),
+            Rate::Steps(steps, each) => {
+                let steps: Vec<String> = steps.iter().map(f64::to_string).collect();
+                write!(f, "{}@{}s", steps.join(","), each.as_secs_f64())
+            }
+        }
+    }
+}
+
 impl Rate {
     /// Reads `50k`, `1k:50k` or `1k,2k,4k@10s`.
     ///

@@ -119,6 +119,15 @@ pub fn response(input: &[u8], nonce: u128) -> Result<Option<usize>, String> {
     }
 }
 
+/// A server's answer to a request with `key`.
+pub fn acceptance(key: &str) -> String {
+    let accept = accept_for(key);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
 fn key(nonce: u128) -> String {
     STANDARD.encode(nonce.to_be_bytes())
 }
