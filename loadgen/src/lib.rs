@@ -15,6 +15,7 @@ pub mod calibrate;
 pub mod clock;
 pub mod connection;
 pub mod conns;
+pub mod doctor;
 pub mod engine;
 pub mod fanout;
 pub mod find;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use loadgen::args::{Args, Command};
 use loadgen::report::{self, Format, compare, merge};
 use loadgen::session::Problem;
-use loadgen::{argv, calibrate, conns, fanout, find, output, run, storm};
+use loadgen::{argv, calibrate, conns, doctor, fanout, find, output, run, storm};
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
@@ -69,7 +69,12 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             output::print(&Format::Text.render(&merged, false).map_err(Problem::Failed)?)?;
             return Ok(output::exit::OK);
         }
-        Command::Doctor(_) => unreachable!(),
+        Command::Doctor(args) => {
+            let examined = doctor::examine(args.connections, args.url.as_deref(), args.source.as_deref());
+            let (findings, fine) = examined.map_err(Problem::Usage)?;
+            output::print(&findings)?;
+            return Ok(if fine { output::exit::OK } else { output::exit::FAILED });
+        }
     };
     output::finish(session, report)
 }
