@@ -351,13 +351,25 @@ impl Plan<'_> {
              iptables -t raw -A PREROUTING -p tcp -j NOTRACK"
                 .to_owned(),
         ];
-        Some(fail(text, remedies))
+        // Connection tracking may be loaded without a rule that makes it track.
+        Some(if used == 0 {
+            warn(format!("{text}; it tracks nothing now"), remedies)
+        } else {
+            fail(text, remedies)
+        })
     }
 
     fn time_wait(&self, limits: &Limits) -> Option<Finding> {
-        (limits.time_wait as usize > limits.ports / 2).then(|| {
+        let sources = Sources::plan(
+            self.sources,
+            &self.target,
+            self.connections as usize,
+            limits.ports,
+        )
+        .ok()?;
+        (limits.time_wait + self.connections > (limits.ports * sources.count()) as u64).then(|| {
             let text = format!(
-                "{} sockets of earlier runs in TIME_WAIT keep their ports",
+                "{} sockets of earlier runs are in TIME_WAIT and may keep ports",
                 count(limits.time_wait)
             );
             warn(text, vec!["wait a minute".to_owned()])
@@ -480,7 +492,7 @@ mod tests {
     #[test]
     fn each_limit_is_found_with_its_remedy() {
         type Spoil = fn(&mut Limits);
-        let rows: [(&str, Spoil, Level, &str); 11] = [
+        let rows: [(&str, Spoil, Level, &str); 13] = [
             (
                 "127.0.0.1:80",
                 |l| l.nofile_hard = 20_000,
@@ -529,6 +541,18 @@ mod tests {
                 |l| l.conntrack = Some((9, 65_536)),
                 Level::Fail,
                 "sysctl -w net.netfilter.nf_conntrack_max=200018",
+            ),
+            (
+                "127.0.0.1:80",
+                |l| l.conntrack = Some((0, 65_536)),
+                Level::Warn,
+                "NOTRACK",
+            ),
+            (
+                "127.0.0.1:80",
+                |l| l.time_wait = 100_000,
+                Level::Warn,
+                "wait a minute",
             ),
             ("127.0.0.1:80", |l| l.cpus = 2, Level::Warn, "taskset"),
             (
