@@ -169,7 +169,7 @@ impl Engine {
                 }
                 None => Load::Closed(plan.pipeline),
             };
-            let active = self.spec.share(me, plan.active);
+            let active = self.spec.share(me, plan.active.min(self.held() as usize));
             let collector = plan.fanout.then(|| Box::new(Collector::new(self.held(), from)));
             thread.tell(Command::Run(Box::new(Traffic { load, active, from, to, until, tick, begin, collector })))?;
         }
@@ -305,6 +305,10 @@ impl Run<'_> {
         }
         let shown = if number < 0 { &warmup } else { &measured };
         self.rows.add(number, shown, self.engine.held());
+        if number < 0 {
+            // Measuring began before the last tick of the warm-up was handed over.
+            self.rows.row(0).0.add(&measured);
+        }
         self.live.tick(self.engine, self.plan, (self.from, self.to), number, shown);
         if let Some(row) = self.rows.fresh() {
             self.live.row(row);
@@ -411,14 +415,18 @@ impl Rows {
 
     fn add(&mut self, tick: i64, tally: &Tally, held: u64) {
         let number = tick.div_euclid(self.per_row as i64);
-        let row = self.open.entry(number).or_insert_with(|| (Tally::default(), 0, 0));
+        let row = self.row(number);
         row.0.add(tally);
         row.1 += 1;
         row.2 = held;
-        if row.1 == self.per_row * self.threads {
+        if self.open[&number].1 == self.per_row * self.threads {
             let (tally, _, held) = self.open.remove(&number).expect("just filled");
             self.emit(number, &tally, held, self.interval);
         }
+    }
+
+    fn row(&mut self, number: i64) -> &mut (Tally, u64, u64) {
+        self.open.entry(number).or_default()
     }
 
     /// Ends the rows that are not full.

@@ -9,6 +9,9 @@ use crate::schedule::Rate;
 use crate::session::{Problem, Session};
 use crate::units::short_rate;
 
+/// How often a load is tried again when the numbers are not the server's.
+const RETRIES: usize = 2;
+
 /// Loads tried at most.
 const STEPS_MAX: usize = 40;
 
@@ -53,7 +56,14 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
             duration: args.duration,
             ..plan(&session)
         };
-        let (report, _) = measure(&mut session, "find", connections, &plan)?;
+        let (mut report, _) = measure(&mut session, "find", connections, &plan)?;
+        for _ in 0..RETRIES {
+            if report.run.interrupted || report.verdict.status < Status::Invalid {
+                break;
+            }
+            // A hiccup of the host is not the server's limit; one that stays is a limit all the same.
+            (report, _) = measure(&mut session, "find", connections, &plan)?;
+        }
         if report.run.interrupted {
             found.stopped = "interrupted".into();
             fallback.get_or_insert(report);
@@ -72,6 +82,10 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
     }
     if found.stopped.is_empty() {
         found.stopped = search.why();
+        let limit = found.steps.iter().filter(|step| !step.ok).min_by(|a, b| a.load.total_cmp(&b.load));
+        if limit.is_some_and(|step| step.verdict.status == Status::Invalid) {
+            found.stopped += "; at the load above, this host cannot tell (INVALID)";
+        }
     }
     found.best = search.good;
     found.next_failed = search.bad;

@@ -17,7 +17,7 @@ pub fn plan(session: &Session) -> Plan {
         rate: None,
         pipeline: 1,
         arrival: Arrival::Even,
-        active: usize::MAX,
+        active: common.connections,
         warmup: Duration::ZERO,
         duration: Duration::from_secs(1),
         drain: Duration::from_secs(2),

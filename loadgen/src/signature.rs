@@ -88,19 +88,23 @@ fn stalls(peaks: &[u32]) -> Option<(u64, u64, f64)> {
             _ => {}
         }
     }
+    // What the host does in between is shallower.
+    let deepest = jumps.iter().map(|(_, depth)| *depth).max()?;
+    jumps.retain(|(_, depth)| *depth > deepest / 2);
     if jumps.len() < 4 {
         return None;
     }
-    let gaps: Vec<f64> = jumps.windows(2).map(|w| (w[1].0 - w[0].0) as f64).collect();
-    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    let deviation = (gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
-    if deviation > 0.15 * mean {
+    let mut gaps: Vec<usize> = jumps.windows(2).map(|w| w[1].0 - w[0].0).collect();
+    gaps.sort_unstable();
+    let usual = gaps[gaps.len() / 2] as f64;
+    let even = gaps.iter().filter(|gap| (**gap as f64 - usual).abs() <= 0.15 * usual).count();
+    if even * 4 < gaps.len() * 3 {
         return None;
     }
     let mut depths: Vec<u32> = jumps.iter().map(|(_, depth)| *depth).collect();
     depths.sort_unstable();
     let depth = u64::from(depths[depths.len() / 2]) * 1000;
-    let period = (mean * 10.0 * MS as f64) as u64;
+    let period = (usual * 10.0 * MS as f64) as u64;
     Some((period, depth, depth as f64 / period as f64))
 }
 
