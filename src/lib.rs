@@ -1,1 +1,42 @@
+//! A WebSocket echo server: one thread, one poll, no buffers for whoever is idle.
+//!
+//! # Bird's-eye view
+//!
+//! [`reactor::Reactor`] polls the listeners and all clients. An event only notes that a client is ready; its turn is one
+//! read into a buffer that all clients share, one rewrite of those bytes into the reply, in place, and one write. The rewrite
+//! is [`proto::session::Session`], which knows nothing of sockets or time. What a turn cannot finish stays with the
+//! [`reactor::connection::Connection`]: the beginning of a frame (the carry), or bytes that the kernel would not take (the outbox).
+//!
+//! # Code map
+//!
+//! - [`args`]: the command line, turned into [`args::Options`]; [`daemon`] binds, announces and runs what they ask for.
+//! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client and
+//!   its turn; `listener` sorts the errors of accept; `deadlines` is when patience ends; `token` names things; `outbox` holds
+//!   unsent bytes.
+//! - [`proto`]: bytes in, bytes out. `session` leads from the first byte to the last; `handshake` (with `http`) answers the
+//!   opening request; `hybi` echoes frames, with `frame`, `mask` and `utf8`; `close` and `fail` name endings; `policy` is Flash's.
+//! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
+//! - `src/pages`: what a browser is shown, embedded.
+//!
+//! # Invariants
+//!
+//! - `proto` names no socket, no poll, no clock, no thread.
+//! - A reply never outruns the bytes it answers, so an echo allocates nothing.
+//! - Nothing is read from a peer that does not take its answers.
+//! - No memory is reserved on a peer's word, and everything a peer can make us keep has a named bound.
+//!
+//! # What is not here
+//!
+//! TLS (terminate it in front), a configuration file, threads, `unsafe`.
 
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod activation;
+pub mod args;
+pub mod daemon;
+pub mod escape;
+pub mod log;
+pub mod notify;
+pub mod proto;
+pub mod reactor;

@@ -1,1 +1,30 @@
-fn main() {}
+//! The `wsecho` command: reads its arguments, serves, and turns what went wrong into one line and an exit status.
+
+use std::io::Write;
+use std::process::ExitCode;
+use wsecho::args::{self, Command};
+use wsecho::daemon::{self, Failure};
+use wsecho::log::{self, Level};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            log::write(Level::Error, format_args!("{}", failure.text));
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let command = args::parse(std::env::args_os().skip(1), std::env::var_os("PORT"))
+        .map_err(|text| Failure { text, status: Failure::USAGE })?;
+    match command {
+        Command::Serve(options) => daemon::run(*options),
+        // Whoever closed stdout does not want the text.
+        Command::Print(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+    }
+}

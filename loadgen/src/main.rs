@@ -70,10 +70,10 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             return Ok(output::exit::OK);
         }
         Command::Doctor(args) => {
-            let examined = doctor::examine(args.connections, args.url.as_deref(), args.source.as_deref());
-            let (findings, fine) = examined.map_err(Problem::Usage)?;
-            output::print(&findings)?;
-            return Ok(if fine { output::exit::OK } else { output::exit::FAILED });
+            let (text, works) = doctor::examine(args.connections, args.url.as_deref(), args.source.as_deref())
+                .map_err(Problem::Usage)?;
+            output::print(&text)?;
+            return Ok(if works { output::exit::OK } else { output::exit::FAILED });
         }
     };
     output::finish(session, report)

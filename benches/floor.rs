@@ -1,0 +1,211 @@
+//! wsecho's CPU time a message, beside the least that any echo server can spend.
+//!
+//! `cargo bench --bench floor` starts two servers, each in a process of its own: a plain TCP echo that does one recv
+//! and one send a wake-up, and wsecho. The same closed-loop client drives them by turns over loopback. What is compared
+//! is the server's own CPU time (`/proc/PID/schedstat`), round by round, so that a slow moment of the machine meets
+//! both; the quartiles of the ratio say how far to trust its median. With two CPUs or more, the client has the first
+//! and the servers the second. Nothing is asserted: the aim stands beside the figure.
+
+#[path = "floor/client.rs"]
+mod client;
+#[path = "common/frame.rs"]
+#[expect(dead_code, reason = "text is for the other bench")]
+mod frame;
+#[path = "floor/plain_echo.rs"]
+mod plain_echo;
+#[path = "floor/server.rs"]
+mod server;
+
+use std::io::{self, Write};
+use std::process::Command;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use argh::FromArgs;
+use client::{Client, Script};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+use server::{Server, pin};
+
+/// wsecho's CPU time a message beside that of a plain TCP echo, measured by turns.
+///
+/// Rows: small, pipelined, 16k, 1m, connect, memory.
+#[derive(FromArgs)]
+struct Args {
+    /// rows to run; all of them without any
+    #[argh(positional)]
+    rows: Vec<String>,
+
+    /// how long each server is driven in a round (0.7)
+    #[argh(option, default = "0.7")]
+    seconds: f64,
+
+    /// rounds of each row (9)
+    #[argh(option, default = "9")]
+    rounds: usize,
+
+    /// what cargo says to every bench
+    #[argh(switch, hidden_help)]
+    #[expect(dead_code, reason = "a bench is all this program can run")]
+    bench: bool,
+
+    /// be the plain TCP echo
+    #[argh(switch, hidden_help)]
+    plain_echo: bool,
+}
+
+struct Row {
+    name: &'static str,
+    title: &'static str,
+    connections: usize,
+    size: usize,
+    in_flight: usize,
+    work: Work,
+    aim: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Work {
+    /// Open connections exchange messages.
+    Messages,
+    /// Connections open, have one message echoed, and close.
+    Connect,
+    /// Connections do nothing.
+    Memory,
+}
+
+#[rustfmt::skip]
+const ROWS: [Row; 6] = [
+    Row { name: "small", title: "100 connections, 20 B, 1 in flight", connections: 100, size: 20, in_flight: 1,
+          work: Work::Messages, aim: "1.05" },
+    Row { name: "pipelined", title: "100 connections, 20 B, 16 in flight", connections: 100, size: 20, in_flight: 16,
+          work: Work::Messages, aim: "1.10" },
+    Row { name: "16k", title: "20 connections, 16 KiB, 1 in flight", connections: 20, size: 16 << 10, in_flight: 1,
+          work: Work::Messages, aim: "1.05" },
+    Row { name: "1m", title: "4 connections, 1 MiB, 1 in flight", connections: 4, size: 1 << 20, in_flight: 1,
+          work: Work::Messages, aim: "1.10" },
+    Row { name: "connect", title: "15,000 connections: open, one echo, close", connections: 15_000, size: 20, in_flight: 1,
+          work: Work::Connect, aim: "1.80" },
+    Row { name: "memory", title: "15,000 idle connections: memory of one", connections: 15_000, size: 20, in_flight: 1,
+          work: Work::Memory, aim: "160 B" },
+];
+
+fn main() -> io::Result<()> {
+    let args: Args = argh::from_env();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    if args.plain_echo {
+        return plain_echo::run();
+    }
+    if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
+        return Err(io::Error::other(format!(
+            "no row {unknown}: small, pipelined, 16k, 1m, connect, memory"
+        )));
+    }
+    let cpus = available_parallelism()?.get();
+    if cpus > 1 {
+        pin(Pid::from_raw(0), 0)?;
+    }
+    println!(
+        "{:42}{:>12}{:>12}{:>8}  {:13}{:>6}",
+        "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim"
+    );
+    for row in ROWS.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name))
+    {
+        print!("{:42}", row.title);
+        io::stdout().flush()?;
+        match row.work {
+            Work::Messages => {
+                let time = Duration::from_secs_f64(args.seconds);
+                compare(row, cpus, args.rounds, |client| client.run(time))?
+            }
+            Work::Connect => compare(row, cpus, args.rounds, |client| client.come_and_go(row.connections))?,
+            Work::Memory => memory(row, cpus)?,
+        }
+    }
+    Ok(())
+}
+
+/// A server, and the client that knows its language.
+struct Side {
+    server: Server,
+    client: Client,
+}
+
+impl Side {
+    fn plain(row: &Row, cpus: usize) -> io::Result<Side> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--plain-echo");
+        Side::start(command, Script::plain(row.size, row.in_flight), cpus)
+    }
+
+    fn wsecho(row: &Row, cpus: usize) -> io::Result<Side> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wsecho"));
+        command.args(["--listen", "127.0.0.1:0", "--policy", "off"]);
+        Side::start(command, Script::web_socket(row.size, row.in_flight), cpus)
+    }
+
+    fn start(command: Command, script: Script, cpus: usize) -> io::Result<Side> {
+        let server = Server::start(command)?;
+        if cpus > 1 {
+            server.pin(1)?;
+        }
+        let client = Client::new(server.address, script)?;
+        Ok(Side { server, client })
+    }
+
+    /// The server's CPU time for one unit of what `work` counts, in nanoseconds.
+    fn cost(&mut self, work: impl Fn(&mut Client) -> io::Result<u64>) -> io::Result<f64> {
+        let before = self.server.cpu()?;
+        let units = work(&mut self.client)?;
+        Ok((self.server.cpu()? - before) as f64 / units as f64)
+    }
+}
+
+/// Both servers by turns, after a turn each that does not count; prints the rest of the row's line.
+fn compare(
+    row: &Row,
+    cpus: usize,
+    rounds: usize,
+    work: impl Fn(&mut Client) -> io::Result<u64>,
+) -> io::Result<()> {
+    let mut sides = [Side::plain(row, cpus)?, Side::wsecho(row, cpus)?];
+    if let Work::Messages = row.work {
+        for side in &mut sides {
+            side.client.open(row.connections)?;
+        }
+    }
+    let (mut plain, mut wsecho, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let [floor, ours] = &mut sides;
+        let (floor, ours) = (floor.cost(&work)?, ours.cost(&work)?);
+        if round > 0 {
+            plain.push(floor);
+            wsecho.push(ours);
+            ratio.push(ours / floor);
+        }
+    }
+    let (plain, wsecho) = (quantile(&mut plain, 0.5), quantile(&mut wsecho, 0.5));
+    let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
+    println!("{plain:>9.0} ns{wsecho:>9.0} ns{:>8.2}  {spread:13}{:>6}", quantile(&mut ratio, 0.5), row.aim);
+    Ok(())
+}
+
+/// Growth of each server's resident memory, from one connection that has had its echo to all of them.
+fn memory(row: &Row, cpus: usize) -> io::Result<()> {
+    for mut side in [Side::plain(row, cpus)?, Side::wsecho(row, cpus)?] {
+        side.client.open(1)?;
+        let before = side.server.resident()?;
+        side.client.open(1 + row.connections)?;
+        let growth = side.server.resident()? as f64 - before as f64;
+        print!("{:>10.0} B", growth / row.connections as f64);
+    }
+    println!("{:23}{:>6}", "", row.aim);
+    Ok(())
+}
+
+/// The value below which `part` of the values lie (nearest rank).
+fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part).round() as usize]
+}

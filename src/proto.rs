@@ -1,0 +1,32 @@
+//! The protocols, sans-IO: bytes in, bytes out.
+//!
+//! Nothing in here knows a socket, a poll, a clock or a thread; whoever owns those hands over bytes that were read and
+//! sends the bytes that come back. One [`session::Session`] is one connection's worth of protocol, from its first byte
+//! (policy request, HTTP head) to its last (Close frame), and everything it keeps between calls fits in a few dozen bytes.
+
+pub mod close;
+pub mod echo;
+pub mod fail;
+pub mod frame;
+pub mod handshake;
+pub mod hixie;
+pub mod hybi;
+pub mod mask;
+pub mod member;
+pub mod policy;
+pub mod proxy;
+pub mod session;
+pub mod utf8;
+
+/// Which wire format a connection agreed on.
+///
+/// Hixie-75 and Hixie-76 share their framing, and so do hybi drafts 07 (version 7), 08 to 12 (version 8) and RFC 6455
+/// (version 13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    Hixie75,
+    Hixie76,
+    Hybi7,
+    Hybi8,
+    Hybi13,
+}

@@ -1,0 +1,459 @@
+//! The reactor: one poll, one slab, one run queue, one thread.
+//!
+//! A tick takes the events, gives every ready connection one turn, ends the patience of those that are overdue, and lets new
+//! clients in. The rules that keep it honest, all of them about edge-triggered readiness:
+//!
+//! - An event only sets bits. Whether a connection is over is told by a read or a write, never by a hint.
+//! - Who stops half-way (a full read) gets no further event, so it joins the back of the run queue, and the next poll does
+//!   not wait. A tick serves only those that stood in the queue when it began: one greedy client costs the others one turn a round.
+//! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
+//! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
+
+pub mod boards;
+pub mod connection;
+pub mod deadlines;
+pub mod kernel;
+pub mod listener;
+pub mod outbox;
+pub mod stats;
+pub mod system;
+pub mod token;
+pub mod turn;
+
+use crate::log::{self, Class, Level};
+use crate::proto::close;
+use crate::proto::handshake::Site;
+use boards::Boards;
+use connection::Connection;
+use deadlines::{Deadlines, Moment};
+use kernel::{Event, Kernel, Notice};
+use listener::{Accept, Listener, Role, State};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+use token::{ConnId, Source};
+use turn::{Bench, Context, End, Turn};
+
+/// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
+const ACCEPTS_PER_TICK: usize = 64;
+/// How soon a stalled listener tries again by itself.
+const STALL: Duration = Duration::from_millis(100);
+/// How often clients are told to go while that is spread over time.
+const SPREAD_STEP: Duration = Duration::from_millis(10);
+
+/// What the reactor goes by.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub site: Site,
+    /// Clients held at once; further ones wait in the listeners' queues.
+    pub max_connections: usize,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// A connection that sends no byte for this long is closed with 1001.
+    pub idle_timeout: Option<Duration>,
+    /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
+    pub ping_interval: Option<Duration>,
+    pub boards: boards::Rules,
+    /// Over how long the Close frames are spread when the server stops.
+    pub drain_spread: Duration,
+    /// How long after the stop the last client is dropped.
+    pub drain_timeout: Duration,
+    /// How often the service manager wants to hear that the loop goes round.
+    pub watchdog: Option<Duration>,
+}
+
+/// The server's loop, over any [`Kernel`].
+pub struct Reactor<K: Kernel> {
+    kernel: K,
+    config: Config,
+    listeners: Vec<Listener>,
+    connections: Slab<Connection<K::Stream>>,
+    /// Of the connection accepted last; 0 is never given.
+    serial: u32,
+    run: VecDeque<ConnId>,
+    deadlines: Deadlines,
+    bench: Bench,
+    now: Moment,
+    stop: Stop,
+    /// When the service manager is to hear from the loop again.
+    next_notice: Moment,
+}
+
+/// Whether, and how, the server is ending.
+#[derive(Debug)]
+enum Stop {
+    No,
+    Draining(Drain),
+    Now,
+}
+
+/// The way out.
+#[derive(Debug)]
+struct Drain {
+    since: Moment,
+    /// Clients that are still to be told, from the back.
+    untold: Vec<ConnId>,
+    /// How many there were.
+    total: usize,
+}
+
+impl Drain {
+    /// How many clients should not have been told yet: fewer and fewer, evenly over `spread`.
+    fn untold_at(&self, now: Moment, spread: Duration) -> usize {
+        let passed = now.after(self.since);
+        if passed >= spread {
+            return 0;
+        }
+        let left = (spread - passed).as_micros() * self.total as u128 / spread.as_micros();
+        left as usize
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// A reactor over the listeners of `kernel`, which have these roles.
+    pub fn new(kernel: K, roles: &[Role], config: Config) -> Reactor<K> {
+        let now = kernel.now();
+        let boards = config.boards;
+        Reactor {
+            kernel,
+            config,
+            listeners: roles.iter().map(|role| Listener::new(*role)).collect(),
+            connections: Slab::new(),
+            serial: 0,
+            run: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            bench: Bench::new(Boards::new(boards)),
+            now,
+            stop: Stop::No,
+            next_notice: now,
+        }
+    }
+
+    /// Serves until a signal ends it.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.tick()? {}
+        Ok(())
+    }
+
+    /// One round; false when it was the last.
+    pub fn tick(&mut self) -> io::Result<bool> {
+        self.collect()?;
+        for _ in 0..self.run.len() {
+            let Some(id) = self.run.pop_front() else { break };
+            self.serve(id);
+            if self.bench.boards.is_heavy() {
+                self.deliver();
+            }
+        }
+        self.expire();
+        self.deliver();
+        self.end_boards();
+        self.accept();
+        self.drain();
+        self.notify();
+        let end = self.kernel.now();
+        self.bench.stats.tick(self.now, end);
+        Ok(match &self.stop {
+            Stop::No => true,
+            Stop::Draining(drain) => {
+                !self.connections.is_empty() && self.now < drain.since + self.config.drain_timeout
+            }
+            Stop::Now => false,
+        })
+    }
+
+    /// Waits for events and notes them.
+    fn collect(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        let Reactor { kernel, listeners, connections, run, .. } = self;
+        let (mut stops, mut reports) = (0, 0);
+        let polled = kernel.poll(timeout, |event: Event| match event.source {
+            Source::Connection(id) => {
+                let Some(connection) = find(connections, id) else { return };
+                connection.note(&event);
+                if !connection.queued {
+                    connection.queued = true;
+                    run.push_back(id);
+                }
+            }
+            Source::Listener(index) => listeners[index].note(),
+            Source::Stop => stops += 1,
+            Source::Report => reports += 1,
+        });
+        self.now = self.kernel.now();
+        if reports > 0 {
+            log::info(format_args!("{}", self.bench.stats.summary()));
+        }
+        for _ in 0..stops {
+            self.stop();
+        }
+        match polled {
+            // SIGSTOP and SIGCONT do this without any handler.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            result => result,
+        }
+    }
+
+    /// How long the next poll may wait.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.run.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
+        next = next.min(self.bench.boards.next_end().unwrap_or(Moment::NEVER));
+        for listener in &self.listeners {
+            match listener.state {
+                State::Quiet | State::Closed => {}
+                State::Pending => return Some(Duration::ZERO),
+                State::Stalled(until) => next = next.min(until),
+            }
+        }
+        if let Stop::Draining(drain) = &self.stop {
+            next = next.min(drain.since + self.config.drain_timeout);
+            if !drain.untold.is_empty() {
+                next = next.min(self.now + SPREAD_STEP);
+            }
+        }
+        if self.config.watchdog.is_some() {
+            next = next.min(self.next_notice);
+        }
+        (next < Moment::NEVER).then(|| next.after(self.now))
+    }
+
+    fn serve(&mut self, id: ConnId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.queued = false;
+        let context = Context { id, config: &self.config, now: self.now };
+        let turn = connection.turn(&mut self.bench, &context);
+        self.settle(id, turn);
+    }
+
+    /// Tells the members of boards what the others said.
+    fn deliver(&mut self) {
+        let Reactor { bench: Bench { boards, stats, .. }, connections, now, .. } = self;
+        let mut fallen = Vec::new();
+        boards.deliver(|id, bytes, messages| {
+            let Some(connection) = find(connections, id) else { return };
+            if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
+                fallen.push((id, turn));
+            }
+        });
+        for (id, turn) in fallen {
+            self.settle(id, turn);
+        }
+    }
+
+    /// Closes those connections, and tells them why.
+    fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
+        for id in ids {
+            if let Some(connection) = find(&mut self.connections, id) {
+                let turn = connection.close(close::GOING_AWAY, reason, &mut self.bench.stats, self.now);
+                self.settle(id, turn);
+            }
+        }
+    }
+
+    /// Does what a turn leaves to do, and sees to the connection's alarm.
+    fn settle(&mut self, id: ConnId, turn: Turn) {
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
+        match turn {
+            Turn::Over(end) => return self.remove(id, end),
+            Turn::Again if !connection.queued => {
+                connection.queued = true;
+                self.run.push_back(id);
+            }
+            Turn::Again | Turn::Wait => {}
+        }
+        let deadline = connection.deadline(&self.config);
+        if deadline < connection.alarm {
+            connection.alarm = deadline;
+            self.deadlines.set(deadline, id);
+        }
+    }
+
+    fn remove(&mut self, id: ConnId, end: End) {
+        let mut connection = self.connections.remove(id.key as usize);
+        connection.finish(end, &mut self.bench.stats);
+        if let Some(board) = connection.board {
+            self.bench.boards.leave(board, id);
+        }
+        for listener in &mut self.listeners {
+            if let State::Stalled(_) = listener.state {
+                listener.state = State::Pending;
+            }
+        }
+        let connections = &self.connections;
+        self.deadlines.tidy(connections.len(), |id| is_alive(connections, id));
+    }
+
+    /// Ends the patience of connections that are overdue.
+    fn expire(&mut self) {
+        while let Some((at, id)) = self.deadlines.ring(self.now) {
+            let Some(connection) = find(&mut self.connections, id) else {
+                continue;
+            };
+            if connection.alarm != at {
+                continue;
+            }
+            connection.alarm = Moment::NEVER;
+            let is_due = connection.deadline(&self.config) <= self.now;
+            let turn = if is_due {
+                let context = Context { id, config: &self.config, now: self.now };
+                connection.expire(&mut self.bench, &context)
+            } else {
+                Turn::Wait
+            };
+            self.settle(id, turn);
+        }
+    }
+
+    /// Closes the boards whose lifetime is over, and everybody on them.
+    fn end_boards(&mut self) {
+        while let Some(members) = self.bench.boards.end(self.now) {
+            let reason = self.bench.boards.end_reason();
+            self.close(members, &reason);
+        }
+    }
+
+    fn accept(&mut self) {
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TICK {
+                if !self.may_accept(index) {
+                    break;
+                }
+                match self.kernel.accept(index) {
+                    Ok(stream) => self.admit(index, stream),
+                    Err(error) => match Accept::after(&error) {
+                        Accept::Drained => self.listeners[index].drained(),
+                        Accept::Retry => self.bench.stats.accept_errors += 1,
+                        Accept::Stall => {
+                            self.bench.stats.accept_errors += 1;
+                            self.stall(index, self.now + STALL, format_args!("{error}"));
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    /// Whether a listener with clients waiting may let one in now.
+    fn may_accept(&mut self, index: usize) -> bool {
+        match self.listeners[index].state {
+            State::Quiet | State::Closed => return false,
+            State::Pending => {}
+            State::Stalled(until) if until > self.now => return false,
+            State::Stalled(_) => self.listeners[index].state = State::Pending,
+        }
+        let limit = self.config.max_connections;
+        if self.connections.len() >= limit {
+            // Only a connection that ends makes room, so there is nothing to try again by the clock.
+            self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
+            return false;
+        }
+        true
+    }
+
+    fn stall(&mut self, index: usize, until: Moment, why: std::fmt::Arguments) {
+        let listener = &mut self.listeners[index];
+        listener.state = State::Stalled(until);
+        if !listener.stall_was_told {
+            listener.stall_was_told = true;
+            log::limited(Class::Accept, Level::Error, format_args!("new clients wait in the queue: {why}"));
+        }
+    }
+
+    fn admit(&mut self, index: usize, mut stream: K::Stream) {
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        let slot = self.connections.vacant_entry();
+        let id = ConnId { key: slot.key() as u32, serial: self.serial };
+        if let Err(error) = self.kernel.register(&mut stream, id) {
+            // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
+            log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
+            return;
+        }
+        let role = self.listeners[index].role;
+        slot.insert(Connection::new(stream, self.serial, role, self.now));
+        self.bench.stats.accepted(role.kind());
+        self.settle(id, Turn::Wait);
+    }
+
+    /// A signal: the first has everyone told to go, the second does not wait for it.
+    ///
+    /// Clients in the listeners' queues have connected as far as they know: they are let in first, and told like the others.
+    fn stop(&mut self) {
+        if !matches!(self.stop, Stop::No) {
+            self.stop = Stop::Now;
+            return;
+        }
+        self.kernel.notify(Notice::Stopping);
+        self.bench.stats.draining = true;
+        for index in 0..self.listeners.len() {
+            // Whoever asks for the health of this server is still answered.
+            if self.listeners[index].role == Role::Stats {
+                continue;
+            }
+            while self.connections.len() < self.config.max_connections {
+                match self.kernel.accept(index) {
+                    Ok(stream) => self.admit(index, stream),
+                    Err(error) if Accept::after(&error) == Accept::Retry => {}
+                    Err(_) => break,
+                }
+            }
+            self.kernel.close_listener(index);
+            self.listeners[index].state = State::Closed;
+        }
+        let untold: Vec<ConnId> = self
+            .connections
+            .iter()
+            .map(|(key, connection)| ConnId { key: key as u32, serial: connection.serial })
+            .collect();
+        log::info(format_args!("stopping: {} clients are told to go", untold.len()));
+        self.stop = Stop::Draining(Drain { since: self.now, total: untold.len(), untold });
+    }
+
+    /// Tells those to go whose time for that has come.
+    fn drain(&mut self) {
+        let Stop::Draining(drain) = &mut self.stop else { return };
+        let left = drain.untold_at(self.now, self.config.drain_spread).min(drain.untold.len());
+        let due = drain.untold.split_off(left);
+        self.close(due, "");
+    }
+
+    /// Tells the service manager that the loop goes round, as often as it asked for.
+    fn notify(&mut self) {
+        let Some(interval) = self.config.watchdog else { return };
+        if self.now >= self.next_notice {
+            self.next_notice = self.now + interval;
+            self.kernel.notify(Notice::Alive);
+        }
+    }
+
+    /// How many clients are held.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Panics unless what the fields promise each other holds; for the simulation, after every tick.
+    #[doc(hidden)]
+    pub fn assert_invariants(&self) {
+        for (_, connection) in &self.connections {
+            connection.assert_invariants();
+        }
+        let queued = self.connections.iter().filter(|(_, connection)| connection.queued).count();
+        let entries = self.run.iter().filter(|id| is_alive(&self.connections, **id)).count();
+        assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
+        assert!(self.connections.len() <= self.config.max_connections);
+    }
+}
+
+/// The connection of that name, if it still lives. The only way to one: the slab is never indexed.
+fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {
+    connections.get_mut(id.key as usize).filter(|connection| connection.serial == id.serial)
+}
+
+fn is_alive<S>(connections: &Slab<Connection<S>>, id: ConnId) -> bool {
+    connections.get(id.key as usize).is_some_and(|connection| connection.serial == id.serial)
+}

@@ -1,0 +1,347 @@
+//! Boards: what one member sends, all the others receive.
+//!
+//! Who is on which board, and what was said there since the last delivery. Sockets are the reactor's business: it delivers once
+//! a tick, so that a burst costs one write per member, and nobody's turn waits for a room full of others.
+
+use super::deadlines::Moment;
+use super::token::ConnId;
+use crate::proto::member::translate_to_hixie;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+/// Undelivered bytes beyond which a delivery does not wait for the end of the tick.
+const HEAVY: usize = 256 * 1024;
+
+/// What boards are allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// How long a board exists; `None` for ever.
+    pub lifetime: Option<Duration>,
+    pub max_boards: usize,
+    pub max_members: usize,
+}
+
+/// Names one board for as long as it lives, as [`ConnId`] does a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoardId {
+    key: u32,
+    serial: u32,
+}
+
+/// How a member's messages are framed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Hixie,
+    Hybi,
+}
+
+/// Why nobody else gets in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+#[derive(Debug)]
+struct Board {
+    serial: u32,
+    name: Box<str>,
+    members: Vec<(ConnId, Framing)>,
+    log: Log,
+}
+
+/// What was said since the last delivery, in both framings.
+#[derive(Debug, Default)]
+struct Log {
+    hybi: Vec<u8>,
+    hixie: Vec<u8>,
+    posts: Vec<Post>,
+}
+
+#[derive(Debug)]
+struct Post {
+    sender: ConnId,
+    messages: u32,
+    hybi: Range<usize>,
+    hixie: Range<usize>,
+}
+
+/// All boards.
+#[derive(Debug)]
+pub struct Boards {
+    rules: Rules,
+    boards: slab::Slab<Board>,
+    names: HashMap<Box<str>, u32>,
+    serial: u32,
+    /// When each board ends, in that order: they all live equally long.
+    ends: VecDeque<(Moment, BoardId)>,
+    /// Boards on which something was said since the last delivery.
+    busy: Vec<BoardId>,
+    undelivered: usize,
+}
+
+impl Boards {
+    pub fn new(rules: Rules) -> Boards {
+        Boards {
+            rules,
+            boards: slab::Slab::new(),
+            names: HashMap::new(),
+            serial: 0,
+            ends: VecDeque::new(),
+            busy: Vec::new(),
+            undelivered: 0,
+        }
+    }
+
+    /// Seats a member, on a new board if there is none of that name.
+    pub fn join(
+        &mut self,
+        name: &str,
+        member: ConnId,
+        framing: Framing,
+        now: Moment,
+    ) -> Result<BoardId, Full> {
+        let key = match self.names.get(name) {
+            Some(key) => *key,
+            None if self.boards.len() >= self.rules.max_boards => return Err(Full),
+            None => self.open(name, now),
+        };
+        let board = &mut self.boards[key as usize];
+        if board.members.len() >= self.rules.max_members {
+            return Err(Full);
+        }
+        board.members.push((member, framing));
+        Ok(BoardId { key, serial: board.serial })
+    }
+
+    fn open(&mut self, name: &str, now: Moment) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        let board =
+            Board { serial: self.serial, name: name.into(), members: Vec::new(), log: Log::default() };
+        let key = self.boards.insert(board) as u32;
+        self.names.insert(name.into(), key);
+        if let Some(lifetime) = self.rules.lifetime {
+            // Boards that emptied early leave their ends behind; a pile of those is cleared away.
+            if self.ends.len() > 2 * self.boards.len() + 1024 {
+                let boards = &self.boards;
+                self.ends.retain(|(_, id)| is_alive(boards, *id));
+            }
+            self.ends.push_back((now + lifetime, BoardId { key, serial: self.serial }));
+        }
+        key
+    }
+
+    /// A member is gone; the last one takes the board with it.
+    pub fn leave(&mut self, id: BoardId, member: ConnId) {
+        let Some(board) = self.find(id) else { return };
+        if let Some(at) = board.members.iter().position(|(each, _)| *each == member) {
+            board.members.swap_remove(at);
+        }
+        if board.members.is_empty() {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: BoardId) {
+        let board = self.boards.remove(id.key as usize);
+        self.names.remove(&board.name);
+        self.undelivered -= board.log.len();
+    }
+
+    /// Notes what a member says to the others: `messages` whole frames of a server, as `proto::member` writes them.
+    pub fn post(&mut self, id: BoardId, sender: ConnId, frames: &[u8], messages: u32) {
+        let Some(board) = self.find(id) else { return };
+        let was_quiet = board.log.posts.is_empty();
+        let before = board.log.len();
+        let has_hixie = board.members.iter().any(|(_, framing)| *framing == Framing::Hixie);
+        board.log.push(sender, frames, messages, has_hixie);
+        let added = board.log.len() - before;
+        self.undelivered += added;
+        if was_quiet {
+            self.busy.push(id);
+        }
+    }
+
+    /// Whether so much waits that it should be delivered before more is read.
+    pub fn is_heavy(&self) -> bool {
+        self.undelivered > HEAVY
+    }
+
+    /// Hands everything said since the last delivery, and how many messages that is, to `deliver`, once per member who is to
+    /// hear any of it.
+    pub fn deliver(&mut self, mut deliver: impl FnMut(ConnId, &[u8], u32)) {
+        let mut others = Vec::new();
+        while let Some(id) = self.busy.pop() {
+            let Some(board) = self.find(id) else { continue };
+            let log = std::mem::take(&mut board.log);
+            for (member, framing) in &board.members {
+                let (bytes, messages) = log.for_member(*member, *framing, &mut others);
+                if !bytes.is_empty() {
+                    deliver(*member, bytes, messages);
+                }
+            }
+            self.undelivered -= log.len();
+        }
+    }
+
+    /// When the next board ends.
+    pub fn next_end(&self) -> Option<Moment> {
+        self.ends.front().map(|(at, _)| *at)
+    }
+
+    /// The members of a board whose time has come; it is gone then.
+    pub fn end(&mut self, now: Moment) -> Option<Vec<ConnId>> {
+        while self.next_end()? <= now {
+            let (_, id) = self.ends.pop_front()?;
+            let Some(board) = self.find(id) else { continue };
+            let members = std::mem::take(&mut board.members).into_iter().map(|(member, _)| member).collect();
+            self.remove(id);
+            return Some(members);
+        }
+        None
+    }
+
+    /// What the members of a board that ended are told, with the time as it is set.
+    pub fn end_reason(&self) -> String {
+        let seconds = self.rules.lifetime.map_or(0, |lifetime| lifetime.as_secs());
+        match seconds {
+            0 => "Board can't exist for so long".to_owned(),
+            _ if seconds.is_multiple_of(60) => format!("Board can't exist for more than {}mn", seconds / 60),
+            _ => format!("Board can't exist for more than {seconds}s"),
+        }
+    }
+
+    fn find(&mut self, id: BoardId) -> Option<&mut Board> {
+        self.boards.get_mut(id.key as usize).filter(|board| board.serial == id.serial)
+    }
+}
+
+fn is_alive(boards: &slab::Slab<Board>, id: BoardId) -> bool {
+    boards.get(id.key as usize).is_some_and(|board| board.serial == id.serial)
+}
+
+impl Log {
+    fn len(&self) -> usize {
+        self.hybi.len() + self.hixie.len()
+    }
+
+    fn push(&mut self, sender: ConnId, frames: &[u8], messages: u32, has_hixie: bool) {
+        let (hybi, hixie) = (self.hybi.len(), self.hixie.len());
+        self.hybi.extend_from_slice(frames);
+        if has_hixie {
+            translate_to_hixie(frames, &mut self.hixie);
+        }
+        self.posts.push(Post {
+            sender,
+            messages,
+            hybi: hybi..self.hybi.len(),
+            hixie: hixie..self.hixie.len(),
+        });
+    }
+
+    /// Everything but the member's own words, and how many messages that is; `others` is where it is put together if they
+    /// are among them.
+    fn for_member<'a>(
+        &'a self,
+        member: ConnId,
+        framing: Framing,
+        others: &'a mut Vec<u8>,
+    ) -> (&'a [u8], u32) {
+        let all = match framing {
+            Framing::Hixie => &self.hixie,
+            Framing::Hybi => &self.hybi,
+        };
+        let heard = || self.posts.iter().filter(|post| post.sender != member);
+        let messages = heard().map(|post| post.messages).sum();
+        if heard().count() == self.posts.len() {
+            return (all, messages);
+        }
+        others.clear();
+        for post in heard() {
+            others.extend_from_slice(match framing {
+                Framing::Hixie => &all[post.hixie.clone()],
+                Framing::Hybi => &all[post.hybi.clone()],
+            });
+        }
+        (others, messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules { lifetime: Some(Duration::from_secs(300)), max_boards: 2, max_members: 3 };
+
+    fn member(key: u32) -> ConnId {
+        ConnId { key, serial: 1 }
+    }
+
+    fn delivered(boards: &mut Boards) -> Vec<(u32, Vec<u8>)> {
+        let mut all = Vec::new();
+        boards.deliver(|member, bytes, _| all.push((member.key, bytes.to_vec())));
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn everybody_hears_the_others_in_one_delivery_and_nobody_himself() {
+        let mut boards = Boards::new(RULES);
+        let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
+        boards.join("a", member(2), Framing::Hybi, Moment(0)).expect("room");
+        boards.join("a", member(3), Framing::Hixie, Moment(0)).expect("room");
+        boards.join("b", member(4), Framing::Hybi, Moment(0)).expect("room");
+        boards.post(board, member(1), b"\x81\x01x\x82\x01y", 1);
+        boards.post(board, member(2), b"\x81\x01z", 1);
+        boards.post(board, member(1), b"\x81\x01w", 1);
+        let expected = [
+            (1, b"\x81\x01z".to_vec()),
+            (2, b"\x81\x01x\x82\x01y\x81\x01w".to_vec()),
+            (3, b"\0x\xff\0z\xff\0w\xff".to_vec()),
+        ];
+        assert_eq!(delivered(&mut boards), expected);
+        assert_eq!(delivered(&mut boards), []);
+        assert_eq!(boards.undelivered, 0);
+    }
+
+    #[test]
+    fn limits_hold_and_an_empty_board_is_gone() {
+        let mut boards = Boards::new(RULES);
+        let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
+        boards.join("b", member(2), Framing::Hybi, Moment(0)).expect("room");
+        assert_eq!(boards.join("c", member(3), Framing::Hybi, Moment(0)), Err(Full));
+        boards.post(board, member(1), b"\x81\x00", 1);
+        boards.leave(board, member(1));
+        assert_eq!(boards.undelivered, 0);
+        for key in 3..6 {
+            boards.join("c", member(key), Framing::Hybi, Moment(0)).expect("room on the new board");
+        }
+        assert_eq!(boards.join("c", member(6), Framing::Hybi, Moment(0)), Err(Full));
+        // The slot has a new board; the old name of it reaches nobody.
+        boards.post(board, member(1), b"\x81\x00", 1);
+        boards.leave(board, member(3));
+        assert_eq!(delivered(&mut boards), []);
+    }
+
+    #[test]
+    fn a_board_ends_after_its_lifetime_with_everybody_on_it() {
+        let mut boards = Boards::new(RULES);
+        let early = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
+        boards.leave(early, member(1));
+        boards.join("b", member(2), Framing::Hybi, Moment(1_000_000)).expect("room");
+        boards.join("b", member(3), Framing::Hybi, Moment(2_000_000)).expect("room");
+        assert_eq!(boards.end(Moment(300_999_999)), None);
+        assert_eq!(boards.end(Moment(301_000_000)), Some(vec![member(2), member(3)]));
+        assert_eq!(boards.end(Moment(301_000_000)), None);
+        assert_eq!((boards.boards.len(), boards.names.len()), (0, 0));
+        assert_eq!(boards.end_reason(), "Board can't exist for more than 5mn");
+    }
+
+    #[test]
+    fn boards_that_come_and_go_leave_nothing() {
+        let mut boards = Boards::new(RULES);
+        for _ in 0..100_000 {
+            let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
+            boards.leave(board, member(1));
+        }
+        assert!(boards.ends.len() <= 2048, "{}", boards.ends.len());
+    }
+}

@@ -1,0 +1,547 @@
+//! One client: its socket, its protocol, and what is left over between two turns.
+
+use super::Config;
+use super::boards::{BoardId, Boards, Framing, Full};
+use super::deadlines::Moment;
+use super::kernel::{Event, Stream};
+use super::listener::Role;
+use super::outbox::Outbox;
+use super::stats::{Kind, Side, Stats};
+use super::turn::{Bench, Context, End, Turn};
+use crate::log::{self, Level};
+use crate::proto::Version;
+use crate::proto::close;
+use crate::proto::handshake::Refusal;
+use crate::proto::session::{Age, HEADROOM, News, Reply, Session, TAILROOM};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+/// How long a Flash player has for its request, as the policy servers of the day had it.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
+/// unread would send a RST, and that can eat the answer on its way.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a client has to finish its handshake, and be told to go, once the server stops.
+const LATE_GREETING: Duration = Duration::from_millis(500);
+/// Most bytes a board's member may be behind the others.
+const MEMBER_BEHIND_MAX: usize = 256 * 1024;
+
+/// A connected client.
+///
+/// Both buffers are unallocated while it is idle: fifteen thousand idle clients are fifteen thousand of these structs.
+#[derive(Debug)]
+pub struct Connection<S> {
+    socket: S,
+    /// The half of its id that tells it from earlier users of its slot.
+    pub serial: u32,
+    session: Session,
+    buffers: Option<Box<Buffers>>,
+    readable: bool,
+    writable: bool,
+    /// The peer's FIN was announced: a short read no longer means that nothing is left.
+    read_closed: bool,
+    /// Our FIN was sent.
+    write_closed: bool,
+    /// Stands in the run queue.
+    pub queued: bool,
+    /// What became of the Ping for its silence.
+    ping: Ping,
+    /// The server stops: it is told to go as soon as it has opened.
+    leaving: bool,
+    pub kind: Kind,
+    /// What it speaks, once that is agreed.
+    pub version: Option<Version>,
+    /// When its age began; of an open connection, when its last byte came.
+    since: Moment,
+    /// When its alarm rings.
+    pub alarm: Moment,
+    /// The board it is a member of.
+    pub board: Option<BoardId>,
+    /// Who a proxy says it is.
+    client: Option<Box<SocketAddr>>,
+}
+
+/// How far a silent peer has been asked whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    No,
+    /// There was no room for one behind the answers that the peer has not taken.
+    Owed,
+    Sent,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
+    carry: Vec<u8>,
+    outbox: Outbox,
+}
+
+impl<S: Stream> Connection<S> {
+    pub fn new(socket: S, serial: u32, role: Role, now: Moment) -> Connection<S> {
+        Connection {
+            socket,
+            serial,
+            session: role.session(),
+            buffers: None,
+            readable: false,
+            writable: true,
+            read_closed: false,
+            write_closed: false,
+            queued: false,
+            ping: Ping::No,
+            leaving: false,
+            kind: role.kind(),
+            version: None,
+            since: now,
+            alarm: Moment::NEVER,
+            board: None,
+            client: None,
+        }
+    }
+
+    /// Notes what an event says; acts on nothing.
+    pub fn note(&mut self, event: &Event) {
+        self.readable |= event.readable;
+        self.writable |= event.writable;
+        self.read_closed |= event.read_closed;
+    }
+
+    /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
+    pub fn turn(&mut self, bench: &mut Bench, context: &Context) -> Turn {
+        let before = self.held();
+        let turn = self.try_turn(bench, context).unwrap_or_else(|error| self.lost(&error));
+        self.account(before, &mut bench.stats);
+        turn
+    }
+
+    fn try_turn(&mut self, bench: &mut Bench, context: &Context) -> io::Result<Turn> {
+        if self.buffers.is_some() && !self.flush(&mut bench.stats, context.now)? {
+            return Ok(Turn::Wait);
+        }
+        if !self.readable {
+            return Ok(Turn::Wait);
+        }
+        let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
+        let end = bench.scratch.len() - TAILROOM;
+        let count = match retry(|| self.socket.read(&mut bench.scratch[start..end])) {
+            Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                return Ok(Turn::Wait);
+            }
+            Err(error) => return Err(error),
+        };
+        bench.stats.bytes_received += count as u64;
+        // A short read has emptied the socket, unless a FIN follows that no further event will announce.
+        self.readable = start + count == end || self.read_closed;
+        self.ping = Ping::No;
+        if self.session.age() == Age::Open {
+            self.since = context.now;
+        }
+        if let Some(input) = self.gather(bench, start, count) {
+            self.digest(bench, context, input)?;
+        }
+        if self.leaving && self.session.age() == Age::Open {
+            return Ok(self.close(close::GOING_AWAY, "", &mut bench.stats, context.now));
+        }
+        Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
+    }
+
+    /// Puts the carry in front of the `count` bytes at `start`; `None` when the two do not make anything to act on yet, and
+    /// were only put together in the carry.
+    fn gather(&mut self, bench: &mut Bench, start: usize, count: usize) -> Option<Range<usize>> {
+        let input = HEADROOM..start + count;
+        if start > HEADROOM {
+            let carry = &mut self.buffers.as_mut()?.carry;
+            let fresh = &bench.scratch[start..input.end];
+            if !self.session.wants(carry, fresh) {
+                carry.extend_from_slice(fresh);
+                return None;
+            }
+            bench.scratch[HEADROOM..start].copy_from_slice(carry);
+            carry.clear();
+        }
+        Some(input)
+    }
+
+    /// Runs what was read through the session, and sends what it answers.
+    fn digest(&mut self, bench: &mut Bench, context: &Context, mut input: Range<usize>) -> io::Result<()> {
+        loop {
+            bench.letter.clear();
+            let site = &context.config.site;
+            let progress = self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, site);
+            input.start += progress.consumed;
+            bench.stats.messages_received += u64::from(progress.messages);
+            if let Some(news) = progress.news {
+                self.heed(news, bench, context);
+            }
+            let Bench { scratch, letter, boards, stats } = bench;
+            match progress.reply {
+                Reply::Letter => self.send(letter, stats)?,
+                Reply::InPlace(reply) => {
+                    self.send(&scratch[reply], stats)?;
+                    match self.board {
+                        None => stats.messages_sent += u64::from(progress.messages),
+                        Some(board) if !letter.is_empty() => {
+                            boards.post(board, context.id, letter, progress.messages);
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+            if self.session.age() == Age::Closing && !self.write_closed {
+                self.since = context.now;
+                self.close_write()?;
+            }
+            if !progress.again {
+                break;
+            }
+        }
+        self.keep(bench, input);
+        Ok(())
+    }
+
+    /// Counts and logs what happened, and does what it takes before the answer is sent.
+    #[inline(never)]
+    fn heed(&mut self, news: News, bench: &mut Bench, context: &Context) {
+        let stats = &mut bench.stats;
+        match news {
+            News::Proxied(client) => {
+                self.client = client.map(Box::new);
+                self.tell(Level::Debug, format_args!("came through a proxy"));
+            }
+            News::NotProxied => self.tell(Level::Info, format_args!("no PROXY header where one was to come")),
+            News::Opened(version) => self.open(version, stats, context.now),
+            News::Joins { name, opened } => match self.join(&name, opened, &mut bench.boards, context) {
+                Ok(()) => {
+                    self.tell(Level::Debug, format_args!("joins board {name}"));
+                    if let Some(version) = opened {
+                        self.open(version, stats, context.now);
+                    }
+                }
+                Err(Full) => {
+                    self.session.turn_away(&mut bench.letter);
+                    stats.refused(&Refusal::BoardFull);
+                    self.tell(Level::Info, format_args!("{}", Refusal::BoardFull));
+                }
+            },
+            News::Refused(refusal) => {
+                stats.refused(&refusal);
+                self.tell(Level::Info, format_args!("{refusal}"));
+            }
+            News::Page(page) => {
+                stats.pages += 1;
+                self.tell(Level::Debug, format_args!("sent a page: {page:?}"));
+            }
+            News::Asked(endpoint) => stats.answer(endpoint, &mut bench.letter),
+            News::Policy => {
+                stats.policies += 1;
+                self.tell(Level::Debug, format_args!("sent the Flash policy"));
+            }
+            News::NotPolicy => self.tell(Level::Debug, format_args!("not a policy request")),
+            News::Closed(code) => {
+                stats.closed(Side::Peer, code);
+                match code {
+                    Some(code) => self.tell(Level::Debug, format_args!("closed by the peer: {code}")),
+                    None => self.tell(Level::Debug, format_args!("closed by the peer")),
+                }
+            }
+            News::Quit => {
+                stats.closed(Side::Server, Some(close::NORMAL));
+                self.tell(Level::Debug, format_args!("closed 1000: quit"));
+            }
+            News::TooLong => {
+                stats.closed(Side::Server, None);
+                self.tell(Level::Debug, format_args!("closed: message too big"));
+            }
+            News::Failed(fail) => {
+                stats.closed(Side::Server, Some(fail.code()));
+                self.tell(Level::Debug, format_args!("closed {}: {}", fail.code(), fail.text()));
+            }
+        }
+    }
+
+    fn open(&mut self, version: Version, stats: &mut Stats, now: Moment) {
+        let was = self.kind;
+        if self.board.is_some() {
+            self.kind = Kind::Board;
+        }
+        self.version = Some(version);
+        self.since = now;
+        stats.opened(was, self.kind, version);
+        self.tell(Level::Debug, format_args!("opened: {version:?}"));
+    }
+
+    fn join(
+        &mut self,
+        name: &str,
+        opened: Option<Version>,
+        boards: &mut Boards,
+        context: &Context,
+    ) -> Result<(), Full> {
+        let framing = match opened {
+            Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
+            Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
+        };
+        self.board = Some(boards.join(name, context.id, framing, context.now)?);
+        Ok(())
+    }
+
+    /// Tells a board's member what the others said, `messages` in all; what is left to do if it was not simply told.
+    ///
+    /// One that is too far behind is closed with 1008 instead: it must not slow the room, nor fill our memory.
+    pub fn deliver(&mut self, bytes: &[u8], messages: u32, stats: &mut Stats, now: Moment) -> Option<Turn> {
+        if self.session.age() != Age::Open {
+            return None;
+        }
+        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
+        if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
+            self.tell(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
+            return Some(self.close(close::POLICY_VIOLATION, "too far behind", stats, now));
+        }
+        let before = self.held();
+        let sent = self.send(bytes, stats);
+        self.account(before, stats);
+        stats.messages_sent += u64::from(messages);
+        sent.err().map(|error| self.lost(&error))
+    }
+
+    /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
+    fn keep(&mut self, bench: &Bench, input: Range<usize>) {
+        if !input.is_empty() {
+            self.buffers.get_or_insert_default().carry.extend_from_slice(&bench.scratch[input]);
+        } else if self.outbox_is_empty() {
+            self.buffers = None;
+        }
+    }
+
+    /// Writes what waits; true when nothing is left.
+    fn flush(&mut self, stats: &mut Stats, now: Moment) -> io::Result<bool> {
+        let Some(buffers) = &mut self.buffers else { return Ok(true) };
+        if buffers.outbox.is_empty() {
+            return Ok(true);
+        }
+        if !self.writable {
+            return Ok(false);
+        }
+        let count = write_some(&mut self.socket, buffers.outbox.pending())?;
+        stats.bytes_sent += count as u64;
+        buffers.outbox.sent(count);
+        if count > 0 && self.ping == Ping::Owed {
+            // Who takes its answers is there, however slowly.
+            self.ping = Ping::No;
+        }
+        if !buffers.outbox.is_empty() {
+            self.writable = false;
+        } else if buffers.carry.is_empty() {
+            self.buffers = None;
+        } else {
+            buffers.outbox = Outbox::default();
+        }
+        if self.session.age() == Age::Closing {
+            if count > 0 {
+                self.since = now;
+            }
+            self.close_write()?;
+        }
+        Ok(self.writable)
+    }
+
+    /// Writes `bytes` behind everything said so far; what the kernel does not take goes to the outbox.
+    fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut count = 0;
+        // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
+        if self.outbox_is_empty() {
+            count = write_some(&mut self.socket, bytes)?;
+            stats.bytes_sent += count as u64;
+            self.writable = count == bytes.len();
+        }
+        if count < bytes.len() {
+            self.buffers.get_or_insert_default().outbox.push(&bytes[count..]);
+        }
+        Ok(())
+    }
+
+    fn outbox_is_empty(&self) -> bool {
+        self.buffers.as_ref().is_none_or(|buffers| buffers.outbox.is_empty())
+    }
+
+    /// Sends a FIN behind our last byte, once that is out; the peer then has [`LINGER`] to leave.
+    fn close_write(&mut self) -> io::Result<()> {
+        if self.outbox_is_empty() && !self.write_closed {
+            self.write_closed = true;
+            self.socket.shutdown_write()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the conversation with a Close frame, where one can be sent.
+    #[inline(never)]
+    pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
+        match self.session.age() {
+            Age::Open => {}
+            // It is leaving already, and has its time for that.
+            Age::Closing => return Turn::Wait,
+            Age::Greeting => {
+                self.leaving = true;
+                self.since = now;
+                return Turn::Wait;
+            }
+            Age::Policy => return Turn::Over(End::Shutdown),
+        }
+        let Some(frame) = self.session.close(code, reason) else {
+            // In the middle of a frame there is no way to say it.
+            return Turn::Over(End::Shutdown);
+        };
+        stats.closed(Side::Server, Some(code));
+        self.since = now;
+        let before = self.held();
+        let said = self.send(&frame, stats).and_then(|()| self.close_write());
+        self.account(before, stats);
+        said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+    }
+
+    /// When its patience ends.
+    pub fn deadline(&self, config: &Config) -> Moment {
+        let patience = match self.session.age() {
+            Age::Policy => POLICY_TIMEOUT,
+            Age::Greeting if self.leaving => LATE_GREETING,
+            Age::Greeting => config.handshake_timeout,
+            Age::Closing => LINGER,
+            Age::Open => {
+                let ping = config.ping_interval.filter(|_| self.session.knows_ping());
+                let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
+                match [config.idle_timeout, ping].into_iter().flatten().min() {
+                    Some(patience) => patience,
+                    None => return Moment::NEVER,
+                }
+            }
+        };
+        self.since + patience
+    }
+
+    /// Its deadline has passed: a last look at the socket, then the verdict.
+    ///
+    /// One poll tells of so many clients and no more, so the bytes of this one may lie waiting behind others' events.
+    pub fn expire(&mut self, bench: &mut Bench, context: &Context) -> Turn {
+        let Context { config, now, .. } = *context;
+        (self.readable, self.writable) = (true, true);
+        let turn = self.turn(bench, context);
+        if matches!(turn, Turn::Over(_)) || self.deadline(config) > now {
+            return turn;
+        }
+        let stats = &mut bench.stats;
+        match self.session.age() {
+            Age::Open => {}
+            Age::Closing => return Turn::Over(End::LingerTimeout),
+            Age::Greeting | Age::Policy => {
+                self.tell(Level::Debug, format_args!("timed out"));
+                return Turn::Over(End::HandshakeTimeout);
+            }
+        }
+        if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
+            self.tell(Level::Debug, format_args!("closed 1001: idle"));
+            return self.close(close::GOING_AWAY, "", stats, now);
+        }
+        if self.ping != Ping::No {
+            self.tell(Level::Debug, format_args!("lost: no answer to a ping"));
+            return Turn::Over(End::PingTimeout);
+        }
+        self.ping = if self.outbox_is_empty() { Ping::Sent } else { Ping::Owed };
+        if let Some(interval) = config.ping_interval {
+            // After a pause of the whole process the Ping is late; its answer still has a whole interval.
+            self.since = self.since.max(now - interval);
+        }
+        // A peer that does not take its answers gets no ping on top; it has until the next interval all the same.
+        let Some(ping) = self.session.ping().filter(|_| self.outbox_is_empty()) else { return Turn::Wait };
+        let before = self.held();
+        let sent = self.send(&ping, stats);
+        self.account(before, stats);
+        sent.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+    }
+
+    /// Bytes that are kept for it, and whether it is blocked.
+    fn held(&self) -> (u64, bool) {
+        let Some(buffers) = &self.buffers else { return (0, false) };
+        let pending = buffers.outbox.pending().len();
+        ((buffers.carry.len() + pending) as u64, pending > 0)
+    }
+
+    /// Brings the gauges up to date with what it holds now instead of `before`.
+    fn account(&self, before: (u64, bool), stats: &mut Stats) {
+        let after = self.held();
+        stats.buffered = stats.buffered + after.0 - before.0;
+        stats.blocked = stats.blocked + u64::from(after.1) - u64::from(before.1);
+    }
+
+    /// It is gone: what it held is no longer held, and it is no longer open.
+    pub fn finish(&mut self, end: End, stats: &mut Stats) {
+        let before = self.held();
+        self.buffers = None;
+        self.account(before, stats);
+        stats.ended(self.kind, self.version, end);
+    }
+
+    #[cold]
+    fn lost(&self, error: &io::Error) -> Turn {
+        self.tell(Level::Debug, format_args!("lost: {error}"));
+        Turn::Over(End::Error)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell(&self, level: Level, text: std::fmt::Arguments) {
+        if !log::enabled(level) {
+            return;
+        }
+        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
+        let say = |text: std::fmt::Arguments| match level {
+            // Whoever asks for every line gets every line.
+            Level::Debug => log::line(level, text),
+            _ => log::limited(log::Class::Refused, level, text),
+        };
+        match client {
+            Some(client) => say(format_args!("{text} ({client})")),
+            None => say(text),
+        }
+    }
+
+    /// Panics unless what the fields promise each other holds.
+    #[doc(hidden)]
+    pub fn assert_invariants(&self) {
+        use crate::proto::session::CARRY_MAX;
+        if let Some(buffers) = &self.buffers {
+            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
+            assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
+            assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
+        }
+        assert!(!self.write_closed || self.session.age() == Age::Closing, "FIN sent in mid-conversation");
+    }
+}
+
+/// Writes what the kernel takes in one call; 0 when it takes nothing now.
+#[inline]
+fn write_some(socket: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
+    match retry(|| socket.write(bytes)) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
+/// A signal in the middle of a call is no reason to give up.
+#[inline]
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What the reactor asks of the operating system: the seam where a simulation takes its place.
+
+use super::deadlines::Moment;
+use super::token::{ConnId, Source};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// News about readiness. A hint, and possibly a spurious one: only the result of an I/O call is a fact.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    pub source: Source,
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer sends no more: read on to the end, a short read no longer means that nothing is left.
+    pub read_closed: bool,
+}
+
+/// A kernel: `mio` and the system's sockets in production, a script in the simulation.
+///
+/// Readiness is edge-triggered: an event comes when something becomes possible, and not again until a call has said
+/// `WouldBlock` (or has moved fewer bytes than it was offered, which says the same).
+pub trait Kernel {
+    type Stream: Stream;
+
+    /// Waits for events, at most `timeout`, and hands each to `on_event`.
+    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Event)) -> io::Result<()>;
+
+    /// The time now, on a clock that never goes back.
+    fn now(&self) -> Moment;
+
+    /// Takes one connection out of the queue of a listener.
+    fn accept(&mut self, listener: usize) -> io::Result<Self::Stream>;
+
+    /// Asks for events about `stream`, under the name `id`, until it is dropped.
+    fn register(&mut self, stream: &mut Self::Stream, id: ConnId) -> io::Result<()>;
+
+    /// Stops listening there; clients still in the queue are turned away.
+    fn close_listener(&mut self, listener: usize);
+
+    /// Tells the service manager, if there is one.
+    fn notify(&mut self, notice: Notice);
+}
+
+/// What a service manager wants to know (sd_notify(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The loop goes round.
+    Alive,
+    Stopping,
+}
+
+/// A connected socket; dropping it closes it.
+pub trait Stream: io::Read + io::Write {
+    /// Says that nothing more will be written: a FIN behind what was.
+    fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Who is at the other end, if the system still knows.
+    fn peer(&self) -> Option<SocketAddr>;
+}

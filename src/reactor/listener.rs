@@ -1,0 +1,116 @@
+//! Where clients come in.
+
+use super::deadlines::Moment;
+use super::stats::Kind;
+use crate::proto::session::Session;
+use std::io::{self, ErrorKind};
+
+/// What the clients of a listener want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Echo,
+    /// The same, behind a proxy that says who the client is.
+    ProxiedEcho,
+    Policy,
+    Stats,
+}
+
+impl Role {
+    pub fn session(self) -> Session {
+        match self {
+            Role::Echo => Session::greeting(),
+            Role::ProxiedEcho => Session::behind_proxy(),
+            Role::Policy => Session::policy(),
+            Role::Stats => Session::stats(),
+        }
+    }
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Role::Echo | Role::ProxiedEcho => Kind::Echo,
+            Role::Policy => Kind::Policy,
+            Role::Stats => Kind::Stats,
+        }
+    }
+}
+
+/// One listening socket, as the reactor sees it.
+#[derive(Debug)]
+pub struct Listener {
+    pub role: Role,
+    pub state: State,
+    /// A stall is logged once, until everybody who waited was let in.
+    pub stall_was_told: bool,
+}
+
+impl Listener {
+    pub fn new(role: Role) -> Listener {
+        Listener { role, state: State::Pending, stall_was_told: false }
+    }
+
+    /// Notes that clients may wait.
+    pub fn note(&mut self) {
+        if self.state != State::Closed {
+            self.state = State::Pending;
+        }
+    }
+
+    /// Nobody waits any more.
+    pub fn drained(&mut self) {
+        self.state = State::Quiet;
+        self.stall_was_told = false;
+    }
+}
+
+/// Whether clients can be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nobody waits, as far as is known.
+    Quiet,
+    /// Somebody may wait.
+    Pending,
+    /// It listens no more.
+    Closed,
+    /// There is no room. The edge that announced the clients in the queue is spent and will not come again, so the
+    /// reactor itself tries again: when any connection ends, and at this moment.
+    Stalled(Moment),
+}
+
+/// What a failed accept means for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// Nobody waits.
+    Drained,
+    /// That client is gone, or the call was interrupted; the next may be fine.
+    Retry,
+    /// The system has run out of something that only time or a closed connection brings back.
+    Stall,
+}
+
+impl Accept {
+    /// Sorts the errors of accept(2).
+    pub fn after(error: &io::Error) -> Accept {
+        use nix::errno::Errno;
+        match error.kind() {
+            ErrorKind::WouldBlock => return Accept::Drained,
+            ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return Accept::Retry,
+            _ => {}
+        }
+        // accept(2): Linux passes pending network errors of the new socket on, to be treated like EAGAIN.
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(
+                Errno::ENETDOWN
+                | Errno::EPROTO
+                | Errno::ENOPROTOOPT
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::EHOSTUNREACH
+                | Errno::EOPNOTSUPP
+                | Errno::ENETUNREACH
+                | Errno::EPERM
+                | Errno::ECONNRESET,
+            ) => Accept::Retry,
+            _ => Accept::Stall,
+        }
+    }
+}

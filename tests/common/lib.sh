@@ -1,0 +1,56 @@
+# Sourced by the test scripts. Leaves the caller in the repository's root, with $tools for what tests install.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tools=$PWD/tests/.tools
+wsecho=$(realpath -m "${CARGO_TARGET_DIR:-target}")/release/wsecho
+mkdir -p "$tools/out"
+
+# need PACKAGE...: installs the Debian packages that are missing.
+need() {
+    local package missing=()
+    for package; do
+        [[ $(dpkg-query -Wf '${Status}' "$package" 2>/dev/null) == *' installed' ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    echo "installing ${missing[*]}" >&2
+    # The lists are updated only if they do not do: a fresh machine has none, an old one has stale ones.
+    local install=(apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}")
+    DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null 2>&1 ||
+        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null; }
+}
+
+# build: the release build of the server, at $wsecho.
+build() { cargo build --quiet --release --bin wsecho; }
+
+# serve ARGUMENT...: starts $wsecho on a free port of 127.0.0.1. Sets $server to its process id and $address to where
+# it listens; its stderr is in $log. `stop` ends it, and so does the end of the script.
+serve() {
+    log=$tools/out/wsecho.log
+    : >"$log"
+    "${tracer[@]}" "$wsecho" --listen 127.0.0.1:0 "$@" 2>"$log" &
+    server=$!
+    trap 'kill -KILL "$server" 2>/dev/null || true' EXIT
+    for _ in {1..100}; do
+        address=$(sed -n 's/^wsecho: listening on \([^,]*\), .*/\1/p' "$log")
+        [ -z "$address" ] || return 0
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.1
+    done
+    echo "wsecho did not say where it listens, but: $(<"$log")" >&2
+    return 1
+}
+tracer=() # a command that is to run the server
+
+# stop: ends the server with SIGTERM, and fails unless it exits with 0 within ten seconds.
+stop() {
+    local status=0
+    kill -TERM "$server" || { echo "wsecho had died: $(tail -n 5 "$log")" >&2; return 1; }
+    for _ in {1..100}; do
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$server" 2>/dev/null && echo 'wsecho took no notice of SIGTERM' >&2
+    wait "$server" || status=$?
+    ((status == 0)) || echo "wsecho exited with $status: $(tail -n 5 "$log")" >&2
+    return "$status"
+}

@@ -1,0 +1,56 @@
+// What every client from npm sends and wants back, and how it says so.
+'use strict';
+
+const assert = require('node:assert/strict');
+
+const lengths = [1, 125, 126, 127, 65535, 65536, 1 << 20];
+const texts = ['', 'hello', 'κόσμε ✓ 😀', 'quit!', ...lengths.map((n) => 'é'.repeat(n >> 1) + 'x'.repeat(n & 1))];
+const binaries = [Buffer.alloc(0), Buffer.from('quit'), ...lengths.map((n) => Buffer.from(Array.from({ length: n }, (_, i) => i * 31)))];
+
+let checks = 0;
+
+/** Fails unless `got` and `want` are the same; both may be long. */
+function check(what, got, want) {
+  checks += 1;
+  const same = Buffer.isBuffer(want) ? Buffer.isBuffer(got) && want.equals(got) : Object.is(got, want);
+  if (same) return;
+  const show = (value) => (value?.length > 100 ? `${value.slice(0, 100).toString()}... (${value.length})` : String(value));
+  assert.fail(`${what}: got ${show(got)}, expected ${show(want)}`);
+}
+
+/** What an emitter emits, in order: `await next()` is the next event, as an array that begins with its name. */
+function events(emitter, names) {
+  const queue = [];
+  let wake = () => {};
+  for (const name of names) {
+    emitter.on(name, (...values) => {
+      queue.push([name, ...values]);
+      wake();
+    });
+  }
+  return async () => {
+    while (queue.length === 0) {
+      await new Promise((resolve, reject) => {
+        wake = resolve;
+        setTimeout(() => reject(new Error(`none of ${names} within 30 s`)), 30_000).unref();
+      });
+    }
+    return queue.shift();
+  };
+}
+
+/** Runs `main`, says how many checks it made, and makes a failure the exit code. */
+function run(client, main) {
+  main().then(
+    () => {
+      console.log(`${client}: ${checks} checks`);
+      process.exit(0);
+    },
+    (error) => {
+      console.error(`${client}: ${error.stack}`);
+      process.exit(1);
+    },
+  );
+}
+
+module.exports = { texts, binaries, check, events, run };
