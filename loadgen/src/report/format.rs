@@ -53,11 +53,7 @@ pub fn bytes(n: f64) -> String {
 /// A change as a fraction, signed: `+13.2%`.
 pub fn change(fraction: f64) -> String {
     let percent = (fraction * 1000.0).round() / 10.0;
-    if percent == 0.0 {
-        "0.0%".into()
-    } else {
-        format!("{percent:+.1}%")
-    }
+    if percent == 0.0 { "0.0%".into() } else { format!("{percent:+.1}%") }
 }
 
 /// Three significant digits below a thousand, whole numbers in full, no trailing zeros where the number is whole.

@@ -11,19 +11,10 @@ use super::model::{Report, Stat};
 pub fn render(report: &Report) -> String {
     let start = report.run.measured_from_unix_ns as f64 / 1e9;
     let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "#[loadgen {} {}]",
-        report.tool.version,
-        report.target.urls.join(" ")
-    );
+    let _ = writeln!(out, "#[loadgen {} {}]", report.tool.version, report.target.urls.join(" "));
     let _ = writeln!(out, "#[Histogram log format version 1.3]");
     let _ = writeln!(out, "#[BaseTime: {start:.3} (seconds since epoch)]");
-    let _ = writeln!(
-        out,
-        "#[StartTime: {start:.3} (seconds since epoch), {}]",
-        report.run.started
-    );
+    let _ = writeln!(out, "#[StartTime: {start:.3} (seconds since epoch), {}]", report.run.started);
     let _ = writeln!(
         out,
         "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\""
@@ -31,21 +22,12 @@ pub fn render(report: &Report) -> String {
 
     let mut in_intervals = BTreeSet::new();
     for interval in report.measured_intervals() {
-        let tagged = [
-            ("response", &interval.response),
-            ("wire", &interval.wire),
-            ("own_slip", &interval.own_slip),
-        ];
+        let tagged =
+            [("response", &interval.response), ("wire", &interval.wire), ("own_slip", &interval.own_slip)];
         for (tag, stat) in tagged {
             if let Some(stat) = stat.as_ref().filter(|stat| stat.hdr.is_some()) {
                 in_intervals.insert(tag);
-                line(
-                    &mut out,
-                    tag,
-                    interval.start_ns as f64 / 1e9,
-                    interval.len_ns as f64 / 1e9,
-                    stat,
-                );
+                line(&mut out, tag, interval.start_ns as f64 / 1e9, interval.len_ns as f64 / 1e9, stat);
             }
         }
     }

@@ -69,15 +69,9 @@ body{padding:16px 14px 32px}
 pub fn render(report: &Report) -> String {
     let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let title = escape(&svg::headline(report));
-    let _ = writeln!(
-        out,
-        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-    );
+    let _ = writeln!(out, "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">");
     // An empty icon, so that no browser asks a server for one.
-    let _ = writeln!(
-        out,
-        "<link rel=\"icon\" href=\"data:,\">\n<title>{title} – loadgen</title>"
-    );
+    let _ = writeln!(out, "<link rel=\"icon\" href=\"data:,\">\n<title>{title} – loadgen</title>");
     let _ = writeln!(out, "<style>{STYLE}{}</style>\n</head>\n<body>", svg::STYLE);
     header(&mut out, report);
     tiles(&mut out, report);
@@ -85,10 +79,7 @@ pub fn render(report: &Report) -> String {
         latencies(&mut out, report);
     }
     // Drawn twice, since a plot scaled to half its width has letters of half their size.
-    for (wide, narrow) in svg::charts(report, 900.0)
-        .into_iter()
-        .zip(svg::charts(report, 372.0))
-    {
+    for (wide, narrow) in svg::charts(report, 900.0).into_iter().zip(svg::charts(report, 372.0)) {
         let _ = writeln!(out, "<h2>{}</h2>\n<figure>", escape(&wide.title));
         for (class, chart) in [("wide", &wide), ("narrow", &narrow)] {
             let _ = writeln!(
@@ -101,42 +92,25 @@ pub fn render(report: &Report) -> String {
                 label = escape(&chart.title),
             );
         }
-        let _ = writeln!(
-            out,
-            "<figcaption>{}</figcaption>\n</figure>",
-            escape(wide.caption)
-        );
+        let _ = writeln!(out, "<figcaption>{}</figcaption>\n</figure>", escape(wide.caption));
     }
     facts(&mut out, report);
     let json = serde_json::to_string(report).expect("a report is plain data");
     // `</script>` in a name would end the element early; in JSON, \u003c is the same character.
-    let _ = writeln!(
-        out,
-        "{JSON_OPEN}{}</script>\n</body>\n</html>",
-        json.replace('<', "\\u003c")
-    );
+    let _ = writeln!(out, "{JSON_OPEN}{}</script>\n</body>\n</html>", json.replace('<', "\\u003c"));
     out
 }
 
 /// The JSON report inside a page made by [`render`], if `text` is one.
 pub fn json_inside(text: &str) -> Option<&str> {
-    text.split_once(JSON_OPEN)?
-        .1
-        .split_once("</script>")
-        .map(|(json, _)| json)
+    text.split_once(JSON_OPEN)?.1.split_once("</script>").map(|(json, _)| json)
 }
 
 fn header(out: &mut String, report: &Report) {
-    let name = report
-        .run
-        .name
-        .clone()
-        .unwrap_or_else(|| report.target.urls.join(" "));
+    let name = report.run.name.clone().unwrap_or_else(|| report.target.urls.join(" "));
     let _ = writeln!(out, "<h1>{}</h1>", escape(&name));
-    let mut line = vec![
-        report.target.urls.join(" "),
-        report.run.started.replace('T', " ").replace(".000Z", " UTC"),
-    ];
+    let mut line =
+        vec![report.target.urls.join(" "), report.run.started.replace('T', " ").replace('Z', " UTC")];
     line.push(format!("run {}", report.run.id));
     if !report.parts.is_empty() {
         line.push(format!("merged from {} reports", report.parts.len()));
@@ -151,26 +125,15 @@ fn header(out: &mut String, report: &Report) {
         Status::Invalid => "The numbers are not the server’s.",
     };
     let word = status_word(status);
-    let _ = write!(
-        out,
-        "<div class=\"verdict {}\"><p><b>{word}</b> {meaning}</p>",
-        word.to_lowercase()
-    );
-    let mut findings: Vec<&str> = report
-        .verdict
-        .reasons
-        .iter()
-        .chain(&report.verdict.notes)
-        .map(|r| sentence(r))
-        .collect();
+    let _ = write!(out, "<div class=\"verdict {}\"><p><b>{word}</b> {meaning}</p>", word.to_lowercase());
+    let mut findings: Vec<&str> =
+        report.verdict.reasons.iter().chain(&report.verdict.notes).map(|r| sentence(r)).collect();
     if report.run.interrupted {
         findings.push("Interrupted: the numbers cover what ran.");
     }
     if !findings.is_empty() {
         out.push_str("<ul>");
-        findings
-            .iter()
-            .for_each(|f| out.push_str(&format!("<li>{}</li>", escape(f))));
+        findings.iter().for_each(|f| out.push_str(&format!("<li>{}</li>", escape(f))));
         out.push_str("</ul>");
     }
     out.push_str("</div>\n");
@@ -180,30 +143,18 @@ fn tiles(out: &mut String, report: &Report) {
     let mut tiles: Vec<(&str, String, String)> = Vec::new();
     let (m, c) = (&report.messages, &report.connections);
     if let Some((best, find)) = report.find.as_ref().and_then(|f| Some((f.best?, f))) {
-        tiles.push((
-            "highest load",
-            short(best),
-            format!("that meets {}", find.objective),
-        ));
+        tiles.push(("highest load", short(best), format!("that meets {}", find.objective)));
     }
     let slope = report.server.as_ref().and_then(|s| s.bytes_per_connection);
     if let Some(slope) = slope.or(report.conns.as_ref().and_then(|c| c.slope)) {
         tiles.push(("server memory", bytes(slope.slope), "a connection (slope)".into()));
     }
     if let Some(back) = report.storm.as_ref().map(|s| s.back_ns.get("99")) {
-        tiles.push((
-            "99% back",
-            back.map_or("never".into(), |t| ns(*t)),
-            "after the drop".into(),
-        ));
+        tiles.push(("99% back", back.map_or("never".into(), |t| ns(*t)), "after the drop".into()));
     }
     if let Some(f) = report.fanout.as_ref().filter(|f| f.expected > 0) {
         let reach = f.received as f64 / f.expected as f64 * 100.0;
-        tiles.push((
-            "reach",
-            format!("{reach:.2}%"),
-            format!("of {} deliveries", count(f.expected)),
-        ));
+        tiles.push(("reach", format!("{reach:.2}%"), format!("of {} deliveries", count(f.expected))));
     }
     if let Some(r) = report.latency_ns.response.as_ref().filter(|r| r.count > 0) {
         for (name, key) in [("p50", "50"), ("p99", "99"), ("p99.9", "99.9")] {
@@ -214,33 +165,16 @@ fn tiles(out: &mut String, report: &Report) {
         tiles.push(("max", ns(r.max), "response time".into()));
     }
     if m.sent > 0 {
-        let of = m
-            .target_rate
-            .map_or("closed loop".into(), |t| format!("of {}/s asked", short(t)));
+        let of = m.target_rate.map_or("closed loop".into(), |t| format!("of {}/s asked", short(t)));
         tiles.push(("achieved", format!("{}/s", short(m.achieved_rate)), of));
-        tiles.push((
-            "errors",
-            count(m.errors()),
-            format!("of {} messages", count(m.sent)),
-        ));
+        tiles.push(("errors", count(m.errors()), format!("of {} messages", count(m.sent))));
     }
-    tiles.push((
-        "held",
-        count(c.held_min),
-        format!("of {} connections", count(c.asked)),
-    ));
-    let columns = if tiles.len() > 7 {
-        tiles.len().div_ceil(2)
-    } else {
-        tiles.len()
-    };
+    tiles.push(("held", count(c.held_min), format!("of {} connections", count(c.asked))));
+    let columns = if tiles.len() > 7 { tiles.len().div_ceil(2) } else { tiles.len() };
     let _ = writeln!(out, "<dl class=\"tiles\" style=\"--n:{columns}\">");
     for (name, value, about) in tiles {
         let (value, about) = (escape(&value), escape(&about));
-        let _ = writeln!(
-            out,
-            "<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>"
-        );
+        let _ = writeln!(out, "<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>");
     }
     out.push_str("</dl>\n");
 }
@@ -251,9 +185,10 @@ fn latencies(out: &mut String, report: &Report) {
         let _ = write!(out, "<th>p{key}</th>");
     }
     out.push_str("<th>max</th><th>mean</th><th>samples</th></tr></thead>\n<tbody>\n");
-    for (name, stat) in report.latency_ns.each() {
+    let closed = report.config.mode == "closed"; // there, wire is the same as the round trip
+    for (name, stat) in report.latency_ns.each().filter(|(name, _)| !closed || *name != "wire") {
         let label = match name {
-            "response" if report.config.mode == "closed" => "round trip|closed loop",
+            "response" if closed => "round trip|closed loop",
             "response" => "response|scheduled to read",
             "wire" => "wire|written to read",
             "own_slip" => "own slip|scheduled to written",
@@ -267,26 +202,11 @@ fn latencies(out: &mut String, report: &Report) {
         stat_row(out, label, stat);
     }
     let extra = [
-        (
-            "fan-out|first receiver",
-            report.fanout.as_ref().and_then(|f| f.first.as_ref()),
-        ),
-        (
-            "fan-out|median receiver",
-            report.fanout.as_ref().and_then(|f| f.median.as_ref()),
-        ),
-        (
-            "fan-out|last receiver",
-            report.fanout.as_ref().and_then(|f| f.last.as_ref()),
-        ),
-        (
-            "fan-out|last less first",
-            report.fanout.as_ref().and_then(|f| f.spread.as_ref()),
-        ),
-        (
-            "storm|handshake",
-            report.storm.as_ref().and_then(|s| s.handshake.as_ref()),
-        ),
+        ("fan-out|first receiver", report.fanout.as_ref().and_then(|f| f.first.as_ref())),
+        ("fan-out|median receiver", report.fanout.as_ref().and_then(|f| f.median.as_ref())),
+        ("fan-out|last receiver", report.fanout.as_ref().and_then(|f| f.last.as_ref())),
+        ("fan-out|last less first", report.fanout.as_ref().and_then(|f| f.spread.as_ref())),
+        ("storm|handshake", report.storm.as_ref().and_then(|s| s.handshake.as_ref())),
     ];
     for (label, stat) in extra {
         stat.into_iter().for_each(|stat| stat_row(out, label, stat));
@@ -312,10 +232,7 @@ fn stat_row(out: &mut String, label: &str, stat: &Stat) {
         out.push_str("</td>");
     }
     let (max, mean) = (ns(stat.max), time(stat.mean));
-    let _ = write!(
-        out,
-        "<td data-l=\"max\">{max}</td><td data-l=\"mean\">{mean}</td>"
-    );
+    let _ = write!(out, "<td data-l=\"max\">{max}</td><td data-l=\"mean\">{mean}</td>");
     let _ = writeln!(out, "<td data-l=\"samples\">{}</td></tr>", count(stat.count));
 }
 
@@ -336,37 +253,21 @@ fn facts(out: &mut String, report: &Report) {
         (None, Some(rate)) => format!("{} messages/s, {}", count(rate.round() as u64), c.arrival),
         (None, None) => format!("{} in flight a connection", c.pipeline.unwrap_or(1)),
     };
-    facts.push((
-        "load",
-        format!(
-            "{}, {rate}, {} of {} connections active",
-            c.mode, c.active, c.connections
-        ),
-    ));
+    facts.push(("load", format!("{}, {rate}, {} of {} connections active", c.mode, c.active, c.connections)));
     facts.push((
         "time",
-        format!(
-            "{} warm-up, {} measured, {} drain",
-            ns(c.warmup_ns),
-            ns(c.duration_ns),
-            ns(c.drain_ns)
-        ),
+        format!("{} warm-up, {} measured, {} drain", ns(c.warmup_ns), ns(c.duration_ns), ns(c.drain_ns)),
     ));
     let size = c.size.spec.clone().unwrap_or(format!("{} B", c.size.bytes));
     facts.push((
         "messages",
-        format!(
-            "{size} {}, sent {}, received {}",
-            c.opcode,
-            count(m.sent),
-            count(m.received)
-        ),
+        format!("{size} {}, sent {}, received {}", c.opcode, count(m.sent), count(m.received)),
     ));
     facts.push((
         "checked",
         format!(
-            "lost {}, duplicated {}, reordered {}, corrupt {}, unanswered {}",
-            m.lost, m.duplicated, m.reordered, m.corrupt, m.unanswered
+            "lost {}, duplicated {}, reordered {}, corrupt {}, unanswered {}, not sent {}",
+            m.lost, m.duplicated, m.reordered, m.corrupt, m.unanswered, m.not_sent
         ),
     ));
     for (why, n) in &report.connections.failed {
@@ -384,22 +285,10 @@ fn facts(out: &mut String, report: &Report) {
     if let Some(s) = &report.storm {
         let back = |share: &str| s.back_ns.get(share).map_or("never".into(), |t| ns(*t));
         let [half, most, nearly, all] = ["50", "90", "99", "100"].map(back);
-        let dropped = format!(
-            "{} dropped ({}), reconnect {}",
-            count(s.dropped),
-            s.fault,
-            s.policy
-        );
-        facts.push((
-            "storm",
-            format!("{dropped}; back: 50% {half}, 90% {most}, 99% {nearly}, 100% {all}"),
-        ));
+        let dropped = format!("{} dropped ({}), reconnect {}", count(s.dropped), s.fault, s.policy);
+        facts.push(("storm", format!("{dropped}; back: 50% {half}, 90% {most}, 99% {nearly}, 100% {all}")));
         for phase in &s.phases {
-            let p99 = phase
-                .echo
-                .as_ref()
-                .and_then(|e| e.p.get("99"))
-                .map_or("–".into(), |v| ns(*v));
+            let p99 = phase.echo.as_ref().and_then(|e| e.p.get("99")).map_or("–".into(), |v| ns(*v));
             facts.push(("survivors", format!("{}: p99 {p99}", phase.name)));
         }
     }
@@ -428,10 +317,7 @@ fn facts(out: &mut String, report: &Report) {
             report.run.seed
         ),
     ));
-    let governor = h
-        .governor
-        .as_ref()
-        .map_or(String::new(), |g| format!(", governor {g}"));
+    let governor = h.governor.as_ref().map_or(String::new(), |g| format!(", governor {g}"));
     facts.push((
         "host",
         format!(
@@ -441,10 +327,7 @@ fn facts(out: &mut String, report: &Report) {
     ));
     for s in &report.signatures {
         let text = s.text.as_deref().unwrap_or(&s.kind);
-        facts.push((
-            "signature",
-            format!("{text} ({:.1}% of samples)", s.share * 100.0),
-        ));
+        facts.push(("signature", format!("{text} ({:.1}% of samples)", s.share * 100.0)));
     }
     out.push_str("<h2>How it was measured</h2>\n<dl class=\"facts\">\n");
     for (name, value) in facts {
@@ -458,10 +341,8 @@ fn facts(out: &mut String, report: &Report) {
         };
         let (class, word) = if t.ok { ("", "ok") } else { ("bad", "FAIL") };
         let (expr, found) = (escape(&t.expr), escape(&found));
-        let _ = writeln!(
-            out,
-            "<dt>fail if {expr}</dt><dd><span class=\"{class}\">{word}</span> ({found})</dd>"
-        );
+        let _ =
+            writeln!(out, "<dt>fail if {expr}</dt><dd><span class=\"{class}\">{word}</span> ({found})</dd>");
     }
     out.push_str("</dl>\n");
 }

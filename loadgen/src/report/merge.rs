@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Interval, Latencies, Part, Report, Server, Signature, Slope, Stat, Status, Verdict,
+    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Slope, Stat, Status, Verdict,
 };
 
 /// Adds reports up: counts and rates are summed, histograms are added bucket by bucket, so that percentiles are those
@@ -24,16 +24,10 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
             return Err(format!("report {} is given twice", part.run.id));
         }
         if part.find.is_some() || part.fanout.is_some() || part.storm.is_some() {
-            return Err(format!(
-                "report {}: a {} cannot be merged",
-                part.run.id, part.config.mode
-            ));
+            return Err(format!("report {}: a {} cannot be merged", part.run.id, part.config.mode));
         }
         if let Some(what) = difference(first, part) {
-            return Err(format!(
-                "reports {} and {} differ in {what}",
-                first.run.id, part.run.id
-            ));
+            return Err(format!("reports {} and {} differ in {what}", first.run.id, part.run.id));
         }
     }
 
@@ -44,26 +38,17 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     whole.run.shard = None;
     if !rest.is_empty() {
         whole.run.id = format!("{}+{}", first.run.id, rest.len());
-        whole.host.name = first
-            .host
-            .name
-            .clone()
-            .filter(|n| rest.iter().all(|r| r.host.name.as_ref() == Some(n)));
+        whole.host.name =
+            first.host.name.clone().filter(|n| rest.iter().all(|r| r.host.name.as_ref() == Some(n)));
     }
     for part in rest {
         add(&mut whole, part).map_err(|e| format!("report {}: {e}", part.run.id))?;
     }
-    whole
-        .slowest
-        .sort_by_key(|slow| std::cmp::Reverse(slow.response_ns));
+    whole.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.response_ns));
     whole.slowest.truncate(first.slowest.len().max(100));
     if let Some(conns) = &mut whole.conns {
         let points = |y: fn(&ConnsStep) -> Option<u64>| -> Vec<(f64, f64)> {
-            conns
-                .steps
-                .iter()
-                .filter_map(|s| Some((s.held as f64, y(s)? as f64)))
-                .collect()
+            conns.steps.iter().filter_map(|s| Some((s.held as f64, y(s)? as f64))).collect()
         };
         let (user, kernel) = (points(|s| s.server_rss_bytes), points(|s| s.kernel_bytes));
         conns.slope = Slope::fit(&user);
@@ -77,14 +62,8 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
     let steps = |r: &Report| r.conns.as_ref().map(|c| c.steps.len());
     [
         ("mode", x.mode != y.mode),
-        (
-            "duration",
-            x.duration_ns != y.duration_ns || x.warmup_ns != y.warmup_ns,
-        ),
-        (
-            "message size",
-            x.size != y.size || x.opcode != y.opcode || x.fragment != y.fragment,
-        ),
+        ("duration", x.duration_ns != y.duration_ns || x.warmup_ns != y.warmup_ns),
+        ("message size", x.size != y.size || x.opcode != y.opcode || x.fragment != y.fragment),
         ("arrival", x.arrival != y.arrival),
         ("pipeline", x.pipeline != y.pipeline),
         ("steps", steps(a) != steps(b)),
@@ -117,7 +96,9 @@ fn verdict(reports: &[Report]) -> Verdict {
         };
         verdict.reasons.extend(report.verdict.reasons.iter().map(named));
         for note in &report.verdict.notes {
-            if !verdict.notes.contains(note) {
+            // Every part on one host notes the same, in other numbers: once is enough.
+            let code = |n: &str| n.split_once(": ").map_or(n.to_owned(), |(code, _)| code.to_owned());
+            if !verdict.notes.iter().any(|n| code(n) == code(note)) {
                 verdict.notes.push(note.clone());
             }
         }
@@ -128,9 +109,9 @@ fn verdict(reports: &[Report]) -> Verdict {
         if present.len() as u32 != of || parts.len() as u32 != of {
             verdict.status = Status::Invalid;
             verdict.reasons.push(format!(
-                "shards: {} reports with {} different shards of {of}: this is not the load that was asked for",
-                parts.len(),
-                present.len()
+                "shards: {} of {of} shards in {} reports: this is not the load that was asked for",
+                present.len(),
+                parts.len()
             ));
         }
     }
@@ -151,10 +132,7 @@ fn verdict(reports: &[Report]) -> Verdict {
 }
 
 fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
-    whole.run.measured_from_unix_ns = whole
-        .run
-        .measured_from_unix_ns
-        .min(part.run.measured_from_unix_ns);
+    whole.run.measured_from_unix_ns = whole.run.measured_from_unix_ns.min(part.run.measured_from_unix_ns);
     whole.run.interrupted |= part.run.interrupted;
     for url in &part.target.urls {
         if !whole.target.urls.contains(url) {
@@ -182,26 +160,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         *c.failed.entry(why.clone()).or_default() += n;
     }
 
-    let (m, p) = (&mut whole.messages, &part.messages);
-    m.target_rate = sum(m.target_rate, p.target_rate);
-    m.achieved_rate += p.achieved_rate;
-    m.sent += p.sent;
-    m.received += p.received;
-    m.lost += p.lost;
-    m.duplicated += p.duplicated;
-    m.reordered += p.reordered;
-    m.corrupt += p.corrupt;
-    m.unanswered += p.unanswered;
-    m.timeouts += p.timeouts;
-    m.shed_deadline += p.shed_deadline;
-    m.capped_inflight += p.capped_inflight;
-    m.bytes_sent += p.bytes_sent;
-    m.bytes_received += p.bytes_received;
-    m.pings_sent += p.pings_sent;
-    m.pings_answered += p.pings_answered;
-    m.pongs_received += p.pongs_received;
-    m.closes_received += p.closes_received;
-
+    add_messages(&mut whole.messages, &part.messages);
     add_signatures(whole, part);
     add_latencies(&mut whole.latency_ns, &part.latency_ns)?;
 
@@ -210,11 +169,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         a.inflight_sampled += b.inflight_sampled;
         a.lambda_w += b.lambda_w;
         let larger = a.inflight_sampled.max(a.lambda_w);
-        a.gap_pct = if larger > 0.0 {
-            (a.inflight_sampled - a.lambda_w).abs() / larger * 100.0
-        } else {
-            0.0
-        };
+        a.gap_pct = if larger > 0.0 { (a.inflight_sampled - a.lambda_w).abs() / larger * 100.0 } else { 0.0 };
     } else {
         whole.checks.littles_law = None;
     }
@@ -244,6 +199,50 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     Ok(())
 }
 
+fn add_messages(m: &mut Messages, part: &Messages) {
+    // Field by field without `..`, so that a new one cannot be forgotten here.
+    let &Messages {
+        target_rate,
+        achieved_rate,
+        sent,
+        received,
+        lost,
+        duplicated,
+        reordered,
+        corrupt,
+        unanswered,
+        not_sent,
+        timeouts,
+        shed_deadline,
+        capped_inflight,
+        bytes_sent,
+        bytes_received,
+        pings_sent,
+        pings_answered,
+        pongs_received,
+        closes_received,
+    } = part;
+    m.target_rate = sum(m.target_rate, target_rate);
+    m.achieved_rate += achieved_rate;
+    m.sent += sent;
+    m.received += received;
+    m.lost += lost;
+    m.duplicated += duplicated;
+    m.reordered += reordered;
+    m.corrupt += corrupt;
+    m.unanswered += unanswered;
+    m.not_sent += not_sent;
+    m.timeouts += timeouts;
+    m.shed_deadline += shed_deadline;
+    m.capped_inflight += capped_inflight;
+    m.bytes_sent += bytes_sent;
+    m.bytes_received += bytes_received;
+    m.pings_sent += pings_sent;
+    m.pings_answered += pings_answered;
+    m.pongs_received += pongs_received;
+    m.closes_received += closes_received;
+}
+
 /// Shares become shares of all the samples, so this must see both counts before they are added.
 fn add_signatures(whole: &mut Report, part: &Report) {
     let samples = |r: &Report| r.latency_ns.wire.as_ref().map_or(0.0, |s| s.count as f64);
@@ -258,24 +257,22 @@ fn add_signatures(whole: &mut Report, part: &Report) {
         let share = signature.share * b / (a + b);
         match whole.signatures.iter_mut().find(|s| s.kind == signature.kind) {
             Some(same) => same.share += share,
-            None => whole.signatures.push(Signature {
-                share,
-                ..signature.clone()
-            }),
+            None => whole.signatures.push(Signature { share, ..signature.clone() }),
         }
     }
 }
 
-fn add_latencies(a: &mut Latencies, b: &Latencies) -> Result<(), String> {
-    add_stat(&mut a.response, &b.response)?;
-    add_stat(&mut a.wire, &b.wire)?;
-    add_stat(&mut a.own_slip, &b.own_slip)?;
-    add_stat(&mut a.backpressure, &b.backpressure)?;
-    add_stat(&mut a.read_lag, &b.read_lag)?;
-    add_stat(&mut a.connect, &b.connect)?;
-    add_stat(&mut a.upgrade, &b.upgrade)?;
-    add_stat(&mut a.ping, &b.ping)?;
-    add_stat(&mut a.hiccup, &b.hiccup)
+fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
+    let Latencies { response, wire, own_slip, backpressure, read_lag, connect, upgrade, ping, hiccup } = part;
+    add_stat(&mut a.response, response)?;
+    add_stat(&mut a.wire, wire)?;
+    add_stat(&mut a.own_slip, own_slip)?;
+    add_stat(&mut a.backpressure, backpressure)?;
+    add_stat(&mut a.read_lag, read_lag)?;
+    add_stat(&mut a.connect, connect)?;
+    add_stat(&mut a.upgrade, upgrade)?;
+    add_stat(&mut a.ping, ping)?;
+    add_stat(&mut a.hiccup, hiccup)
 }
 
 /// Adds `b`'s histogram to `a`'s.
@@ -287,8 +284,7 @@ fn add_stat(a: &mut Option<Stat>, b: &Option<Stat>) -> Result<(), String> {
     };
     let mut h = sum.histogram()?;
     h.auto(true); // the other may reach further
-    h.add(b.histogram()?)
-        .map_err(|e| format!("histograms do not add: {e}"))?;
+    h.add(b.histogram()?).map_err(|e| format!("histograms do not add: {e}"))?;
     *a = Some(Stat::new(&h, sum.saturated + b.saturated));
     Ok(())
 }
@@ -312,10 +308,7 @@ fn add_intervals(whole: &mut Vec<Interval>, part: &[Interval]) -> Result<(), Str
         interval.loop_busy_pct = interval.loop_busy_pct.max(other.loop_busy_pct);
         interval.server = interval.server.or(other.server);
         add_stat(&mut interval.response, &other.response)?;
-        for (a, b) in [
-            (&mut interval.wire, &other.wire),
-            (&mut interval.own_slip, &other.own_slip),
-        ] {
+        for (a, b) in [(&mut interval.wire, &other.wire), (&mut interval.own_slip, &other.own_slip)] {
             // A mere summary cannot be added; better no number than a made-up one.
             if add_stat(a, b).is_err() {
                 *a = None;
@@ -414,7 +407,7 @@ mod tests {
     fn a_missing_shard_makes_the_whole_invalid() {
         let merged = reports(&[shard(1), shard(3)]).unwrap();
         assert_eq!(merged.verdict.status, Status::Invalid);
-        assert!(merged.verdict.reasons[0].contains("2 different shards of 3"));
+        assert!(merged.verdict.reasons[0].contains("2 of 3 shards in 2 reports"));
     }
 
     #[test]
@@ -433,11 +426,7 @@ mod tests {
         late.run.measured_from_unix_ns += 1_000_000_000;
         let merged = reports(&[shard(1), shard(2), late]).unwrap();
         assert_eq!(merged.verdict.status, Status::Suspect);
-        assert!(
-            merged.verdict.reasons[0].contains("1 s apart"),
-            "{:?}",
-            merged.verdict.reasons
-        );
+        assert!(merged.verdict.reasons[0].contains("1 s apart"), "{:?}", merged.verdict.reasons);
     }
 
     #[test]

@@ -63,19 +63,13 @@ pub struct Report {
 impl Report {
     /// The intervals whose messages count: not those of connecting and warming up.
     pub fn measured_intervals(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals
-            .iter()
-            .filter(|i| i.phase == "run" || i.phase == "drain")
+        self.intervals.iter().filter(|i| i.phase == "run" || i.phase == "drain")
     }
 
     /// How long messages were sent and counted: what was asked for, or what there was of it when interrupted.
     pub fn measured_ns(&self) -> u64 {
         if self.run.interrupted && !self.intervals.is_empty() {
-            self.intervals
-                .iter()
-                .filter(|i| i.phase == "run")
-                .map(|i| i.len_ns)
-                .sum()
+            self.intervals.iter().filter(|i| i.phase == "run").map(|i| i.len_ns).sum()
         } else {
             self.config.duration_ns
         }
@@ -262,7 +256,13 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent + self.shed_deadline
+        self.lost
+            + self.duplicated
+            + self.reordered
+            + self.corrupt
+            + self.unanswered
+            + self.not_sent
+            + self.shed_deadline
     }
 }
 
@@ -340,23 +340,15 @@ pub struct Stat {
 }
 
 /// The percentiles every report carries, as keys of [`Stat::p`] and as quantiles.
-pub const PERCENTILES: [(&str, f64); 5] = [
-    ("50", 0.5),
-    ("90", 0.9),
-    ("99", 0.99),
-    ("99.9", 0.999),
-    ("99.99", 0.9999),
-];
+pub const PERCENTILES: [(&str, f64); 5] =
+    [("50", 0.5), ("90", 0.9), ("99", 0.99), ("99.9", 0.999), ("99.99", 0.9999)];
 
 impl Stat {
     /// Summary and histogram of `h`, nanoseconds. `saturated` is how many samples were beyond its range.
     ///
     /// Compressing the histogram takes about a millisecond: not for the thread that sends.
     pub fn new(h: &Histogram<u64>, saturated: u64) -> Stat {
-        Stat {
-            hdr: Some(encode(h)),
-            ..Stat::brief(h, saturated)
-        }
+        Stat { hdr: Some(encode(h)), ..Stat::brief(h, saturated) }
     }
 
     /// The summary alone, for the rows of a time series.
@@ -387,29 +379,19 @@ impl Stat {
     /// # Errors
     /// When none is embedded or the blob is not a V2 histogram.
     pub fn histogram(&self) -> Result<Histogram<u64>, String> {
-        decode(
-            self.hdr
-                .as_deref()
-                .ok_or("the report holds no histogram, only its summary")?,
-        )
+        decode(self.hdr.as_deref().ok_or("the report holds no histogram, only its summary")?)
     }
 }
 
 fn encode(h: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(h, &mut bytes)
-        .expect("writing to memory cannot fail");
+    V2DeflateSerializer::new().serialize(h, &mut bytes).expect("writing to memory cannot fail");
     STANDARD.encode(bytes)
 }
 
 fn decode(blob: &str) -> Result<Histogram<u64>, String> {
-    let bytes = STANDARD
-        .decode(blob)
-        .map_err(|e| format!("histogram blob: {e}"))?;
-    Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|e| format!("histogram blob: {e}"))
+    let bytes = STANDARD.decode(blob).map_err(|e| format!("histogram blob: {e}"))?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("histogram blob: {e}"))
 }
 
 /// Consistency checks behind the verdict.

@@ -27,16 +27,9 @@ pub fn percentile(h: &Histogram<u64>, q: f64) -> Option<Estimate> {
     let rank = |r: f64| (r.clamp(1.0, n)) as u64;
     let [low, value, high] = values_at_ranks(
         h,
-        [
-            rank((n * q - half).floor()),
-            rank((n * q - 1e-6).ceil()),
-            rank((n * q + half).ceil()),
-        ],
+        [rank((n * q - half).floor()), rank((n * q - 1e-6).ceil()), rank((n * q + half).ceil())],
     );
-    Some(Estimate {
-        value,
-        ci95: [low, high],
-    })
+    Some(Estimate { value, ci95: [low, high] })
 }
 
 /// The values of the samples of the given ranks (1 is the smallest); the ranks must ascend.
@@ -80,19 +73,11 @@ pub fn steps(h: &Histogram<u64>) -> Vec<Step> {
         total += bucket.count_since_last_iteration();
         let value = bucket.value_iterated_to();
         while level <= 100.0 * total as f64 / h.len() as f64 {
-            steps.push(Step {
-                quantile: level / 100.0,
-                value,
-                total,
-            });
+            steps.push(Step { quantile: level / 100.0, value, total });
             let halvings = (100.0 / (100.0 - level)).log2() as i32 + 1;
             level += 100.0 / (5.0 * 2f64.powi(halvings));
             if total == h.len() {
-                steps.push(Step {
-                    quantile: 1.0,
-                    value,
-                    total,
-                });
+                steps.push(Step { quantile: 1.0, value, total });
                 break;
             }
         }
@@ -113,28 +98,16 @@ impl Slope {
         if sxx == 0.0 {
             return None;
         }
-        let slope = points
-            .iter()
-            .map(|p| (p.0 - mean_x) * (p.1 - mean_y))
-            .sum::<f64>()
-            / sxx;
-        let residual: f64 = points
-            .iter()
-            .map(|p| (p.1 - mean_y - slope * (p.0 - mean_x)).powi(2))
-            .sum();
+        let slope = points.iter().map(|p| (p.0 - mean_x) * (p.1 - mean_y)).sum::<f64>() / sxx;
+        let residual: f64 = points.iter().map(|p| (p.1 - mean_y - slope * (p.0 - mean_x)).powi(2)).sum();
         let half = student_t(points.len() - 2) * (residual / (n - 2.0) / sxx).sqrt();
-        Some(Slope {
-            slope,
-            ci95: [slope - half, slope + half],
-        })
+        Some(Slope { slope, ci95: [slope - half, slope + half] })
     }
 }
 
 /// The two-sided 95 % quantile of Student's t.
 fn student_t(degrees: usize) -> f64 {
-    const TABLE: [f64; 10] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    ];
+    const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     match degrees {
         0 => f64::INFINITY,
         1..=10 => TABLE[degrees - 1],
@@ -168,20 +141,8 @@ mod tests {
     #[test]
     fn intervals_are_the_values_at_the_binomial_ranks() {
         let h = histogram(1..=1000);
-        assert_eq!(
-            percentile(&h, 0.5).unwrap(),
-            Estimate {
-                value: 500,
-                ci95: [469, 531]
-            }
-        );
-        assert_eq!(
-            percentile(&h, 0.99).unwrap(),
-            Estimate {
-                value: 990,
-                ci95: [983, 997]
-            }
-        );
+        assert_eq!(percentile(&h, 0.5).unwrap(), Estimate { value: 500, ci95: [469, 531] });
+        assert_eq!(percentile(&h, 0.99).unwrap(), Estimate { value: 990, ci95: [983, 997] });
     }
 
     /// The promise itself: of 400 seeded experiments, about 95 % enclose the true quantile of the distribution.

@@ -19,7 +19,7 @@ pub const STYLE: &str = "
 .plot .axis{stroke:#9aa2b1;stroke-width:1;fill:none}
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .plot .faint{stroke-dasharray:2 5;opacity:.8}
-.plot .halo{stroke-width:6;opacity:.45}
+.plot .halo{stroke-width:5;opacity:.5}
 .plot .dash{stroke-dasharray:6 4;stroke-width:1.5}
 .plot .s1{stroke:#1f6feb}.plot .f1{fill:#1f6feb}
 .plot .s2{stroke:#0f8a5f}.plot .f2{fill:#0f8a5f}
@@ -55,11 +55,7 @@ pub fn render(report: &Report) -> String {
          <text class=\"strong\" x=\"16\" y=\"28\" style=\"font-size:16px\">{title}</text>\n",
         title = escape(&headline(report)),
     );
-    let _ = writeln!(
-        out,
-        "<text x=\"16\" y=\"50\">{}</text>",
-        escape(&subtitle(report, WIDTH))
-    );
+    let _ = writeln!(out, "<text x=\"16\" y=\"50\">{}</text>", escape(&subtitle(report, WIDTH)));
     let mut y = 76.0;
     for chart in &charts {
         let _ = writeln!(
@@ -68,12 +64,7 @@ pub fn render(report: &Report) -> String {
             y + 14.0,
             escape(&chart.title)
         );
-        let _ = writeln!(
-            out,
-            "<g transform=\"translate(0 {:.0})\">\n{}</g>",
-            y + 22.0,
-            chart.body
-        );
+        let _ = writeln!(out, "<g transform=\"translate(0 {:.0})\">\n{}</g>", y + 22.0, chart.body);
         y += chart.height + GAP;
     }
     out.push_str("</svg>\n");
@@ -82,11 +73,7 @@ pub fn render(report: &Report) -> String {
 
 /// The run in a few words.
 pub fn headline(report: &Report) -> String {
-    let what = report
-        .run
-        .name
-        .clone()
-        .unwrap_or_else(|| report.target.urls.join(" "));
+    let what = report.run.name.clone().unwrap_or_else(|| report.target.urls.join(" "));
     format!("{} · {what}", status_word(report.verdict.status))
 }
 
@@ -95,18 +82,11 @@ fn subtitle(report: &Report, width: f64) -> String {
         Some(reason) => sentence(reason).to_owned(),
         None => {
             let rate = format::short(report.messages.achieved_rate);
-            format!(
-                "{} connections, {rate} messages/s",
-                format::count(report.connections.held_min)
-            )
+            format!("{} connections, {rate} messages/s", format::count(report.connections.held_min))
         }
     };
     let room = (width / 6.5) as usize;
-    if text.chars().count() <= room {
-        text
-    } else {
-        text.chars().take(room - 1).chain(['…']).collect()
-    }
+    if text.chars().count() <= room { text } else { text.chars().take(room - 1).chain(['…']).collect() }
 }
 
 /// `text` with the characters that mean something in XML written as references.
@@ -139,37 +119,19 @@ impl Axis {
     /// Linear from 0 to a round number at or above `high`.
     pub fn from_zero(high: f64, from: f64, to: f64) -> Axis {
         let step = round_step(high.max(1e-9) / 4.0);
-        Axis {
-            low: 0.0,
-            high: (high.max(1e-9) / step).ceil() * step,
-            log: false,
-            from,
-            to,
-        }
+        Axis { low: 0.0, high: (high.max(1e-9) / step).ceil() * step, log: false, from, to }
     }
 
     /// Linear, exactly from `low` to `high`.
     pub fn exact(low: f64, high: f64, from: f64, to: f64) -> Axis {
-        Axis {
-            low,
-            high: if high > low { high } else { low + 1.0 },
-            log: false,
-            from,
-            to,
-        }
+        Axis { low, high: if high > low { high } else { low + 1.0 }, log: false, from, to }
     }
 
     /// Logarithmic over at least the given values, at most six decades.
     pub fn log(low: f64, high: f64, from: f64, to: f64) -> Axis {
         let high = high.max(10.0);
         let low = low.clamp(high / 1e6, high / 3.0);
-        Axis {
-            low: round_down(low),
-            high: high * 1.15,
-            log: true,
-            from,
-            to,
-        }
+        Axis { low: round_down(low), high: high * 1.15, log: true, from, to }
     }
 
     /// The pixel of `value`; values beyond the ends stay at the end.
@@ -199,15 +161,10 @@ impl Axis {
             let all = decades
                 .clone()
                 .flat_map(|d| marks.iter().map(move |m| m * 10f64.powi(d)).collect::<Vec<_>>());
-            all.filter(|v| (self.low * 0.999..=self.high).contains(v))
-                .collect()
+            all.filter(|v| (self.low * 0.999..=self.high).contains(v)).collect()
         };
         let fine = within(&[1.0, 2.0, 5.0]);
-        if fine.len() as f64 <= most {
-            fine
-        } else {
-            within(&[1.0])
-        }
+        if fine.len() as f64 <= most { fine } else { within(&[1.0]) }
     }
 }
 
@@ -224,11 +181,7 @@ fn round_step(step: f64) -> f64 {
 /// 1, 2 or 5 times a power of ten, at or below `value`.
 fn round_down(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
-    [5.0, 2.0, 1.0]
-        .into_iter()
-        .map(|m| m * decade)
-        .find(|s| *s <= value * 1.001)
-        .unwrap_or(decade)
+    [5.0, 2.0, 1.0].into_iter().map(|m| m * decade).find(|s| *s <= value * 1.001).unwrap_or(decade)
 }
 
 #[cfg(test)]
@@ -255,9 +208,6 @@ mod tests {
 
     #[test]
     fn text_from_outside_cannot_become_markup() {
-        assert_eq!(
-            escape("<b a=\"1\">&\u{1}"),
-            "&lt;b a=&quot;1&quot;&gt;&amp;\u{fffd}"
-        );
+        assert_eq!(escape("<b a=\"1\">&\u{1}"), "&lt;b a=&quot;1&quot;&gt;&amp;\u{fffd}");
     }
 }

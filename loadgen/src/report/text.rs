@@ -37,11 +37,7 @@ pub fn render(report: &Report, color: bool) -> String {
     server(&mut out, report);
     for signature in &report.signatures {
         let text = signature.text.as_deref().unwrap_or(&signature.kind);
-        let _ = writeln!(
-            out,
-            "signature    {text} ({:.1}% of samples)",
-            signature.share * 100.0
-        );
+        let _ = writeln!(out, "signature    {text} ({:.1}% of samples)", signature.share * 100.0);
     }
     thresholds(&mut out, &report.thresholds, color);
     out
@@ -49,11 +45,8 @@ pub fn render(report: &Report, color: bool) -> String {
 
 fn title(out: &mut String, report: &Report) {
     let urls = report.target.urls.join(" ");
-    let _ = write!(
-        out,
-        "loadgen {}   {urls}   {} {}",
-        report.tool.version, report.config.mode, report.run.id
-    );
+    let _ =
+        write!(out, "loadgen {}   {urls}   {} {}", report.tool.version, report.config.mode, report.run.id);
     let _ = write!(out, "  seed {}", report.run.seed);
     if let Some(name) = &report.run.name {
         let _ = write!(out, "  {name}");
@@ -66,19 +59,11 @@ fn title(out: &mut String, report: &Report) {
 
 fn verdict(out: &mut String, report: &Report, color: bool) {
     let status = status_word(report.verdict.status);
-    let status = if color {
-        painted(report.verdict.status, status)
-    } else {
-        status.into()
-    };
+    let status = if color { painted(report.verdict.status, status) } else { status.into() };
     let _ = write!(out, "VERDICT  {status}");
     let m = &report.messages;
     if let Some(target) = m.target_rate {
-        let share = if target > 0.0 {
-            m.achieved_rate / target * 100.0
-        } else {
-            0.0
-        };
+        let share = if target > 0.0 { m.achieved_rate / target * 100.0 } else { 0.0 };
         let _ = write!(
             out,
             "    target {}/s achieved {}/s ({share:.1}%)",
@@ -95,11 +80,7 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
     }
     if let Some(little) = &report.checks.littles_law {
-        let _ = write!(
-            out,
-            "  Little {:.2} vs {:.2}",
-            little.inflight_sampled, little.lambda_w
-        );
+        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight_sampled, little.lambda_w);
     }
     if let Some(used) = report.checks.ceiling_used_pct {
         let _ = write!(out, "  {used:.0}% of this host's ceiling");
@@ -138,9 +119,7 @@ fn painted(status: Status, word: &str) -> String {
 pub fn sentence(finding: &str) -> &str {
     match finding.split_once(": ") {
         Some((code, text))
-            if code
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') =>
+            if code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') =>
         {
             text
         }
@@ -150,12 +129,7 @@ pub fn sentence(finding: &str) -> &str {
 
 fn counts(out: &mut String, report: &Report) {
     let c = &report.connections;
-    let _ = write!(
-        out,
-        "connections  held {} of {}",
-        count(c.held_min),
-        count(c.asked)
-    );
+    let _ = write!(out, "connections  held {} of {}", count(c.held_min), count(c.asked));
     if c.opened != c.held_min {
         let _ = write!(out, " (opened {})", count(c.opened));
     }
@@ -163,13 +137,10 @@ fn counts(out: &mut String, report: &Report) {
         let per_second = c.opened as f64 / (c.open_ns as f64 / 1e9);
         let _ = write!(out, "   opened in {} at {}/s", ns(c.open_ns), short(per_second));
     }
-    if c.sources > 1 {
+    if c.sources > report.parts.len().max(1) as u64 {
         let _ = write!(out, "   {} source addresses", c.sources);
     }
-    for (what, n) in [
-        ("SYN retransmits", c.syn_retransmits),
-        ("listen overflows", c.listen_overflows),
-    ] {
+    for (what, n) in [("SYN retransmits", c.syn_retransmits), ("listen overflows", c.listen_overflows)] {
         if n > 0 {
             let _ = write!(out, "   {what} {}", count(n));
         }
@@ -183,22 +154,13 @@ fn counts(out: &mut String, report: &Report) {
     if m.sent == 0 {
         return;
     }
-    let _ = write!(
-        out,
-        "messages     sent {}   received {}",
-        count(m.sent),
-        count(m.received)
-    );
+    let _ = write!(out, "messages     sent {}   received {}", count(m.sent), count(m.received));
     let _ = write!(out, "   lost {}  dup {}", count(m.lost), count(m.duplicated));
-    let _ = write!(
-        out,
-        "  reordered {}  corrupt {}",
-        count(m.reordered),
-        count(m.corrupt)
-    );
+    let _ = write!(out, "  reordered {}  corrupt {}", count(m.reordered), count(m.corrupt));
     let _ = writeln!(out, "  unanswered {}", count(m.unanswered));
     for (what, n) in [
         ("later than --timeout", m.timeouts),
+        ("never sent: their connections were gone", m.not_sent),
         ("never sent: past --deadline", m.shed_deadline),
         ("never sent: --max-inflight reached", m.capped_inflight),
     ] {
@@ -207,12 +169,7 @@ fn counts(out: &mut String, report: &Report) {
         }
     }
     let seconds = report.measured_ns() as f64 / 1e9;
-    let size = report
-        .config
-        .size
-        .spec
-        .clone()
-        .unwrap_or(format!("{} B", report.config.size.bytes));
+    let size = report.config.size.spec.clone().unwrap_or(format!("{} B", report.config.size.bytes));
     let _ = write!(out, "bytes        {size} {}", report.config.opcode);
     if seconds > 0.0 {
         let _ = write!(out, "   out {}/s", bytes(m.bytes_sent as f64 / seconds));
@@ -237,11 +194,8 @@ const COLUMN: usize = 10;
 fn latencies(out: &mut String, report: &Report) {
     let closed = report.config.mode == "closed";
     let _ = write!(out, "{:LABEL$}", "");
-    for head in PERCENTILES
-        .map(|(key, _)| format!("p{key}"))
-        .iter()
-        .map(String::as_str)
-        .chain(["max", "mean"])
+    for head in
+        PERCENTILES.map(|(key, _)| format!("p{key}")).iter().map(String::as_str).chain(["max", "mean"])
     {
         let _ = write!(out, "{head:>COLUMN$}");
     }
@@ -258,6 +212,9 @@ fn latencies(out: &mut String, report: &Report) {
             "hiccup" => "host hiccup",
             other => other,
         };
+        if name == "wire" && closed {
+            continue; // the same as the round trip
+        }
         if name == "backpressure" && stat.max == 0 {
             let _ = writeln!(out, "{:LABEL$}{:>COLUMN$}", label, "none");
             continue;
@@ -270,12 +227,6 @@ fn latencies(out: &mut String, report: &Report) {
             let _ = writeln!(out, "  {} beyond the histogram's range", count(stat.saturated));
         }
     }
-    if closed {
-        out.push_str(
-            "closed loop: each connection waits for its reply, so a stall hides the messages it held up;\n",
-        );
-        out.push_str("this shows the ceiling, not what users at a given rate would see.\n");
-    }
 }
 
 fn stat_row(out: &mut String, label: &str, stat: &Stat) {
@@ -283,11 +234,8 @@ fn stat_row(out: &mut String, label: &str, stat: &Stat) {
     for (key, _) in PERCENTILES {
         let _ = write!(out, "{:>COLUMN$}", at(stat, key));
     }
-    let (max, mean) = if stat.count == 0 {
-        ("-".into(), "-".into())
-    } else {
-        (ns(stat.max), time(stat.mean))
-    };
+    let (max, mean) =
+        if stat.count == 0 { ("-".into(), "-".into()) } else { (ns(stat.max), time(stat.mean)) };
     let _ = writeln!(out, "{max:>COLUMN$}{mean:>COLUMN$}{:>13}", count(stat.count));
 }
 
@@ -300,10 +248,7 @@ fn intervals(out: &mut String, stat: &Stat) {
     for (key, _) in PERCENTILES {
         let half = match (stat.p.get(key), stat.ci95.get(key)) {
             (Some(value), Some([low, high])) => {
-                format!(
-                    "±{}",
-                    ns(value.saturating_sub(*low).max(high.saturating_sub(*value)))
-                )
+                format!("±{}", ns(value.saturating_sub(*low).max(high.saturating_sub(*value))))
             }
             _ => "-".into(),
         };
@@ -322,12 +267,7 @@ fn maybe_at(stat: &Option<Stat>, key: &str) -> String {
 }
 
 fn slope(s: &Slope) -> String {
-    format!(
-        "{} (95% CI {} to {})",
-        bytes(s.slope),
-        bytes(s.ci95[0]),
-        bytes(s.ci95[1])
-    )
+    format!("{} (95% CI {} to {})", bytes(s.slope), bytes(s.ci95[0]), bytes(s.ci95[1]))
 }
 
 fn server(out: &mut String, report: &Report) {
@@ -346,37 +286,19 @@ fn server(out: &mut String, report: &Report) {
         out.push('\n');
     }
     let c = &report.client;
-    let _ = write!(
-        out,
-        "loadgen      cpu {:.0}%  rss {}",
-        c.cpu_pct,
-        bytes(c.rss_bytes as f64)
-    );
-    let _ = write!(
-        out,
-        "  threads {}  involuntary switches {}",
-        report.config.threads,
-        count(c.ctx_involuntary)
-    );
+    let _ = write!(out, "loadgen      cpu {:.0}%  rss {}", c.cpu_pct, bytes(c.rss_bytes as f64));
+    let _ =
+        write!(out, "  threads {}  involuntary switches {}", report.config.threads, count(c.ctx_involuntary));
     let h = &report.host;
     let _ = write!(out, "\nhost         ");
     if let Some(name) = &h.name {
         let _ = write!(out, "{name}  ");
     }
-    let _ = write!(
-        out,
-        "Linux {}  {} CPUs  clock {}",
-        h.kernel, h.cpus, h.clocksource
-    );
+    let _ = write!(out, "Linux {}  {} CPUs  clock {}", h.kernel, h.cpus, h.clocksource);
     if let Some(governor) = &h.governor {
         let _ = write!(out, "  governor {governor}");
     }
-    let _ = writeln!(
-        out,
-        "  steal {:.1}%  throttled {}",
-        h.steal_pct,
-        count(h.throttled)
-    );
+    let _ = writeln!(out, "  steal {:.1}%  throttled {}", h.steal_pct, count(h.throttled));
 }
 
 fn thresholds(out: &mut String, results: &[ThresholdResult], color: bool) {
@@ -390,10 +312,7 @@ fn thresholds(out: &mut String, results: &[ThresholdResult], color: bool) {
         let _ = write!(out, "fail if      {}   {word}", result.expr);
         match (result.value, &result.note) {
             (Some(value), _) => {
-                let shown = result
-                    .expr
-                    .parse::<Condition>()
-                    .map_or(value.to_string(), |c| c.show(value));
+                let shown = result.expr.parse::<Condition>().map_or(value.to_string(), |c| c.show(value));
                 let _ = write!(out, " ({shown})");
             }
             (None, Some(note)) => {
@@ -406,16 +325,8 @@ fn thresholds(out: &mut String, results: &[ThresholdResult], color: bool) {
 }
 
 fn conns_steps(out: &mut String, conns: &Conns) {
-    let heads = [
-        "held",
-        "open/s",
-        "connect p99",
-        "upgrade p99",
-        "SYN-rtx",
-        "server RSS",
-        "kernel TCP",
-        "echo p99",
-    ];
+    let heads =
+        ["held", "open/s", "connect p99", "upgrade p99", "SYN-rtx", "server RSS", "kernel TCP", "echo p99"];
     row(out, &heads);
     for step in &conns.steps {
         let memory = |n: Option<u64>| n.map_or("-".into(), |n| bytes(n as f64));
@@ -433,10 +344,7 @@ fn conns_steps(out: &mut String, conns: &Conns) {
             ],
         );
     }
-    for (what, fit) in [
-        ("server memory", &conns.slope),
-        ("kernel memory", &conns.kernel_slope),
-    ] {
+    for (what, fit) in [("server memory", &conns.slope), ("kernel memory", &conns.kernel_slope)] {
         if let Some(fit) = fit {
             let _ = writeln!(out, "{what} per connection {}", slope(fit));
         }
@@ -445,27 +353,13 @@ fn conns_steps(out: &mut String, conns: &Conns) {
         let side = if residue < 0 { "under" } else { "over" };
         let residue = bytes(residue.unsigned_abs() as f64);
         let rss = bytes(rss as f64);
-        let _ = writeln!(
-            out,
-            "after close  RSS {rss}, {residue} {side} what it was at first"
-        );
+        let _ = writeln!(out, "after close  RSS {rss}, {residue} {side} what it was at first");
     }
 }
 
 fn find_steps(out: &mut String, find: &Find) {
     let unit = if find.axis == "rate" { "/s" } else { " connections" };
-    row(
-        out,
-        &[
-            &find.axis,
-            "achieved",
-            "p50",
-            "p99",
-            "p99.9",
-            "verdict",
-            &find.objective,
-        ],
-    );
+    row(out, &[&find.axis, "achieved", "p50", "p99", "p99.9", "verdict", &find.objective]);
     for step in &find.steps {
         row(
             out,
@@ -482,18 +376,9 @@ fn find_steps(out: &mut String, find: &Find) {
     }
     let _ = match (find.best, find.next_failed) {
         (Some(best), Some(failed)) => {
-            writeln!(
-                out,
-                "best         {}{unit}   {}{unit} did not meet it",
-                short(best),
-                short(failed)
-            )
+            writeln!(out, "best         {}{unit}   {}{unit} did not meet it", short(best), short(failed))
         }
-        (Some(best), None) => writeln!(
-            out,
-            "best         {}{unit}   nothing tried did worse",
-            short(best)
-        ),
+        (Some(best), None) => writeln!(out, "best         {}{unit}   nothing tried did worse", short(best)),
         (None, _) => writeln!(out, "best         none of the loads tried met {}", find.objective),
     };
     let _ = writeln!(out, "stopped      {}", find.stopped);
@@ -507,11 +392,7 @@ fn row(out: &mut String, cells: &[&str]) {
 }
 
 fn fanout_lines(out: &mut String, f: &Fanout) {
-    let reach = if f.expected == 0 {
-        0.0
-    } else {
-        f.received as f64 / f.expected as f64 * 100.0
-    };
+    let reach = if f.expected == 0 { 0.0 } else { f.received as f64 / f.expected as f64 * 100.0 };
     let _ = writeln!(
         out,
         "fan-out      {} published by {} to {} receivers   reach {reach:.3}% ({} of {})   dup {}  reordered {}",
@@ -537,13 +418,7 @@ fn fanout_lines(out: &mut String, f: &Fanout) {
 }
 
 fn storm_lines(out: &mut String, s: &Storm) {
-    let _ = write!(
-        out,
-        "storm        dropped {} ({}) at {}",
-        count(s.dropped),
-        s.fault,
-        ns(s.dropped_at_ns)
-    );
+    let _ = write!(out, "storm        dropped {} ({}) at {}", count(s.dropped), s.fault, ns(s.dropped_at_ns));
     let _ = write!(out, "   back {}", count(s.back));
     for share in ["50", "90", "99", "100"] {
         let back = s.back_ns.get(share).map_or("never".into(), |t| ns(*t));

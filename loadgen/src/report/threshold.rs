@@ -68,12 +68,7 @@ impl FromStr for Condition {
             _ => (Op::Below, &rest[1..]),
         };
         let (metric, limit) = metric_and_limit(name.trim(), limit.trim())?;
-        Ok(Condition {
-            expr: expr.to_owned(),
-            metric,
-            op,
-            limit,
-        })
+        Ok(Condition { expr: expr.to_owned(), metric, op, limit })
     }
 }
 
@@ -87,14 +82,8 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
     const TIMES: [(&str, f64); 5] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9)];
     const COUNTS: [(&str, f64); 4] = [("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6)];
     const SHARE: [(&str, f64); 1] = [("%", 0.01)];
-    const SIZES: [(&str, f64); 6] = [
-        ("", 1.0),
-        ("B", 1.0),
-        ("KiB", 1024.0),
-        ("MiB", 1048576.0),
-        ("k", 1e3),
-        ("M", 1e6),
-    ];
+    const SIZES: [(&str, f64); 6] =
+        [("", 1.0), ("B", 1.0), ("KiB", 1024.0), ("MiB", 1048576.0), ("k", 1e3), ("M", 1e6)];
     let time = || quantity(limit, &TIMES).ok_or_else(|| format!("`{limit}` is not a time such as 5ms"));
     let count_or_share = |count: Metric, share: Metric| {
         let counted = quantity(limit, &COUNTS).map(|n| (count, n));
@@ -113,9 +102,9 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
             .ok_or_else(|| format!("`{limit}` is not a size such as 2KiB")),
         _ => match name.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()) {
             Some(p) if p > 0.0 && p < 100.0 => Ok((Metric::Percentile(p / 100.0), time()?)),
-            _ => Err(format!(
-                "`{name}` is none of p50…p99.99, max, mean, rate, errors, held and rss_per_conn"
-            )),
+            _ => {
+                Err(format!("`{name}` is none of p50…p99.99, max, mean, rate, errors, held and rss_per_conn"))
+            }
         },
     }
 }
@@ -123,9 +112,7 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
 /// A non-negative number with one of the `units` (a table of suffix and factor) behind it.
 fn quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let text = text.replace('µ', "u");
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     let factor = units.iter().find(|(suffix, _)| *suffix == text[end..].trim())?.1;
     Some(number * factor)
@@ -151,18 +138,8 @@ impl Condition {
     pub fn judge(&self, report: &Report) -> ThresholdResult {
         let expr = self.expr.clone();
         match self.holds(report) {
-            Ok((holds, value)) => ThresholdResult {
-                expr,
-                value: Some(value),
-                ok: !holds,
-                note: None,
-            },
-            Err(why) => ThresholdResult {
-                expr,
-                value: None,
-                ok: false,
-                note: Some(why),
-            },
+            Ok((holds, value)) => ThresholdResult { expr, value: Some(value), ok: !holds, note: None },
+            Err(why) => ThresholdResult { expr, value: None, ok: false, note: Some(why) },
         }
     }
 
@@ -183,19 +160,9 @@ impl Condition {
     }
 
     fn value(&self, report: &Report) -> Result<f64, String> {
-        let response = || {
-            report
-                .latency_ns
-                .response
-                .as_ref()
-                .ok_or("no response times were measured")
-        };
+        let response = || report.latency_ns.response.as_ref().ok_or("no response times were measured");
         let share_of = |part: u64, whole: u64, what: &str| {
-            if whole == 0 {
-                Err(format!("no {what}"))
-            } else {
-                Ok(part as f64 / whole as f64)
-            }
+            if whole == 0 { Err(format!("no {what}")) } else { Ok(part as f64 / whole as f64) }
         };
         Ok(match self.metric {
             Metric::Percentile(q) => {
@@ -218,17 +185,13 @@ impl Condition {
                 share_of(report.messages.errors(), report.messages.sent, "message was sent")?
             }
             Metric::Held => report.connections.held_min as f64,
-            Metric::HeldShare => share_of(
-                report.connections.held_min,
-                report.connections.asked,
-                "connection was asked for",
-            )?,
+            Metric::HeldShare => {
+                share_of(report.connections.held_min, report.connections.asked, "connection was asked for")?
+            }
             Metric::RssPerConn => {
                 let server = report.server.as_ref().and_then(|s| s.bytes_per_connection);
                 let slope = server.or(report.conns.as_ref().and_then(|c| c.slope));
-                slope
-                    .ok_or("memory per connection was not measured (it takes --server-pid)")?
-                    .slope
+                slope.ok_or("memory per connection was not measured (it takes --server-pid)")?.slope
             }
         })
     }

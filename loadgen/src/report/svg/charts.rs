@@ -24,8 +24,12 @@ pub fn charts(report: &Report, width: f64) -> Vec<Chart> {
     charts.extend(report.find.as_ref().and_then(|find| load_curve(find, width)));
     charts.extend(report.conns.as_ref().and_then(|conns| memory(conns, width)));
     charts.extend(percentiles(report, width));
-    charts.extend(latency_over_time(&report.intervals, width));
-    charts.extend(over_time(&report.intervals, width));
+    // A sliver, such as a drain of a few milliseconds, has no rate worth drawing.
+    let longest = report.intervals.iter().map(|i| i.len_ns).max().unwrap_or(0);
+    let worthwhile = |i: &&Interval| i.len_ns >= longest / 4;
+    let intervals: Vec<Interval> = report.intervals.iter().filter(worthwhile).cloned().collect();
+    charts.extend(latency_over_time(&intervals, width));
+    charts.extend(over_time(&intervals, width));
     charts
 }
 
@@ -44,12 +48,7 @@ struct Plot {
 impl Plot {
     /// Room for `inner` pixels of plot under a legend of class, dash and name.
     fn new(width: f64, inner: f64, legend: &[(&str, &str)]) -> Plot {
-        let mut plot = Plot {
-            width,
-            top: 0.0,
-            bottom: 0.0,
-            body: String::new(),
-        };
+        let mut plot = Plot { width, top: 0.0, bottom: 0.0, body: String::new() };
         let (mut x, mut y) = (LEFT, 12.0);
         for (class, name) in legend {
             let wide = 26.0 + 6.6 * name.chars().count() as f64 + 16.0;
@@ -64,12 +63,8 @@ impl Plot {
             } else {
                 format!("<path class=\"line {class}\" d=\"M{x:.0} {:.0}h18\"/>", y - 4.0)
             };
-            let _ = writeln!(
-                plot.body,
-                "{key}<text x=\"{:.0}\" y=\"{y:.0}\">{}</text>",
-                x + 25.0,
-                escape(name)
-            );
+            let _ =
+                writeln!(plot.body, "{key}<text x=\"{:.0}\" y=\"{y:.0}\">{}</text>", x + 25.0, escape(name));
             x += wide;
         }
         plot.top = y + 14.0;
@@ -85,10 +80,7 @@ impl Plot {
     fn y_axis(&mut self, axis: &Axis, label: impl Fn(f64) -> String) {
         for value in axis.ticks(28.0) {
             let (y, right) = (axis.at(value), self.right());
-            let _ = writeln!(
-                self.body,
-                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right:.0}\"/>"
-            );
+            let _ = writeln!(self.body, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right:.0}\"/>");
             self.text(LEFT - 8.0, y + 4.0, "end", "", &label(value));
         }
     }
@@ -106,10 +98,7 @@ impl Plot {
                 free = x_text + half + 8.0;
             }
         }
-        let _ = writeln!(
-            self.body,
-            "<path class=\"axis\" d=\"M{LEFT} {bottom:.0}H{right:.0}\"/>"
-        );
+        let _ = writeln!(self.body, "<path class=\"axis\" d=\"M{LEFT} {bottom:.0}H{right:.0}\"/>");
         if !title.is_empty() {
             self.text((LEFT + right) / 2.0, bottom + 35.0, "middle", "", title);
         }
@@ -148,13 +137,7 @@ impl Plot {
 
     fn finish(self, title: impl Into<String>, caption: &'static str) -> Chart {
         let height = self.bottom + BOTTOM;
-        Chart {
-            title: title.into(),
-            caption,
-            width: self.width,
-            height,
-            body: self.body,
-        }
+        Chart { title: title.into(), caption, width: self.width, height, body: self.body }
     }
 }
 
@@ -174,16 +157,9 @@ fn inner_height(width: f64) -> f64 {
 fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     let l = &report.latency_ns;
     let candidates: Vec<(&str, &Option<Stat>)> = match &report.fanout {
-        Some(f) => vec![
-            ("last receiver", &f.last),
-            ("median", &f.median),
-            ("first", &f.first),
-        ],
+        Some(f) => vec![("last receiver", &f.last), ("median", &f.median), ("first", &f.first)],
         None if report.config.mode == "closed" => {
-            vec![
-                ("round trip (closed loop)", &l.response),
-                ("host hiccup", &l.hiccup),
-            ]
+            vec![("round trip (closed loop)", &l.response), ("host hiccup", &l.hiccup)]
         }
         None => vec![
             ("response", &l.response),
@@ -196,36 +172,19 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     let class = |i: usize, name: &str| format!("s{i}{}", if name == "wire" { " halo" } else { "" });
     let mut series = Vec::new();
     for (i, (name, stat)) in candidates.into_iter().enumerate() {
-        if let Some(h) = stat
-            .as_ref()
-            .and_then(|s| s.histogram().ok())
-            .filter(|h| h.len() >= 20)
-        {
+        if let Some(h) = stat.as_ref().and_then(|s| s.histogram().ok()).filter(|h| h.len() >= 20) {
             series.push((i + 1, name, h));
         }
     }
-    let legend: Vec<(String, &str)> = series
-        .iter()
-        .map(|(i, name, _)| (class(*i, name), *name))
-        .collect();
-    let legend: Vec<(&str, &str)> = legend
-        .iter()
-        .map(|(class, name)| (class.as_str(), *name))
-        .collect();
+    let legend: Vec<(String, &str)> = series.iter().map(|(i, name, _)| (class(*i, name), *name)).collect();
+    let legend: Vec<(&str, &str)> = legend.iter().map(|(class, name)| (class.as_str(), *name)).collect();
     let headline = &series.first()?.2;
 
     let mut plot = Plot::new(width, inner_height(width), &legend);
     let nines = |q: f64, n: u64| {
-        if q >= 1.0 {
-            (n as f64).log10()
-        } else {
-            -(1.0 - q).log10()
-        }
+        if q >= 1.0 { (n as f64).log10() } else { -(1.0 - q).log10() }
     };
-    let longest = series
-        .iter()
-        .map(|(_, _, h)| nines(1.0, h.len()))
-        .fold(0.0, f64::max);
+    let longest = series.iter().map(|(_, _, h)| nines(1.0, h.len())).fold(0.0, f64::max);
     let x = Axis::exact(0.0, longest, LEFT, plot.right());
     let low = series.iter().map(|(_, _, h)| h.value_at_quantile(0.01)).min()?;
     let high = series.iter().map(|(_, _, h)| h.max()).max()?;
@@ -241,31 +200,14 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     let trusted = |h: &hdrhistogram::Histogram<u64>| nines(1.0, h.len()) - 1.0; // ten samples beyond
     let band: Vec<(f64, [u64; 2])> = stats::steps(headline)
         .iter()
-        .filter_map(|s| {
-            Some((
-                x.at(nines(s.quantile, 0)),
-                stats::percentile(headline, s.quantile)?.ci95,
-            ))
-        })
+        .filter_map(|s| Some((x.at(nines(s.quantile, 0)), stats::percentile(headline, s.quantile)?.ci95)))
         .collect();
-    let edge = |side: usize| {
-        band.iter()
-            .map(|(x, ci)| (*x, y.at(ci[side] as f64)))
-            .collect::<Vec<_>>()
-    };
+    let edge = |side: usize| band.iter().map(|(x, ci)| (*x, y.at(ci[side] as f64))).collect::<Vec<_>>();
     plot.area("area f1", &edge(1), &edge(0));
     for (i, name, h) in series.iter().rev() {
         let steps = stats::steps(h);
-        let point = |s: &stats::Step| {
-            (
-                x.at(nines(s.quantile, h.len()).min(longest)),
-                y.at(s.value as f64),
-            )
-        };
-        let split = steps
-            .iter()
-            .take_while(|s| nines(s.quantile, h.len()) <= trusted(h))
-            .count();
+        let point = |s: &stats::Step| (x.at(nines(s.quantile, h.len()).min(longest)), y.at(s.value as f64));
+        let split = steps.iter().take_while(|s| nines(s.quantile, h.len()) <= trusted(h)).count();
         let points: Vec<_> = steps.iter().map(point).collect();
         plot.line(&class(*i, name), &points[..split]);
         plot.line(&format!("s{i} faint"), &points[split.saturating_sub(1)..]);
@@ -291,10 +233,8 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
 
 /// p50, p90, p99 and max of each interval, as bands.
 fn latency_over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
-    let rows: Vec<(&Interval, &Stat)> = intervals
-        .iter()
-        .filter_map(|i| Some((i, i.response.as_ref().filter(|s| s.count > 0)?)))
-        .collect();
+    let rows: Vec<(&Interval, &Stat)> =
+        intervals.iter().filter_map(|i| Some((i, i.response.as_ref().filter(|s| s.count > 0)?))).collect();
     if rows.len() < 2 {
         return None;
     }
@@ -304,10 +244,7 @@ fn latency_over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
     let level =
         |s: &Stat, keys: &[&str]| keys.iter().find_map(|k| s.p.get(*k)).copied().unwrap_or(s.max) as f64;
     let levels: [&[&str]; 4] = [&["50", "90", "99"], &["90", "99"], &["99"], &[]];
-    let low = rows
-        .iter()
-        .map(|(_, s)| level(s, levels[0]))
-        .fold(f64::INFINITY, f64::min);
+    let low = rows.iter().map(|(_, s)| level(s, levels[0])).fold(f64::INFINITY, f64::min);
     let high = rows.iter().map(|(_, s)| s.max).max()? as f64;
     let x = time_axis(intervals, &plot);
     let y = Axis::log(low * 0.8, high, plot.bottom, plot.top);
@@ -326,15 +263,13 @@ fn latency_over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
             plot.area(class, &edge(levels[band + 1]), &edge(levels[band]));
         }
     }
-    let caption = "Response time of the messages scheduled in each interval. A white gap is an interval in which \
-                   nothing came back.";
+    let caption = "Response times of the replies read in each interval; a gap where none came back.";
     Some(plot.finish("Latency over time", caption))
 }
 
 /// Stretches of rows that touch.
 fn runs<'a>(rows: &'a [(&'a Interval, &'a Stat)]) -> Vec<&'a [(&'a Interval, &'a Stat)]> {
-    rows.chunk_by(|a, b| start(b.0) - end(a.0) < 0.5 * b.0.len_ns as f64 / 1e9)
-        .collect()
+    rows.chunk_by(|a, b| start(b.0) - end(a.0) < 0.5 * b.0.len_ns as f64 / 1e9).collect()
 }
 
 /// What a panel's line shows of an interval.
@@ -353,19 +288,14 @@ fn over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
     }
     let panels = [
         Panel {
-            label: format::short,
+            label: load,
             series: &[
                 ("s0 halo", "target messages/s", |i| i.target_rate),
                 ("s1 halo", "sent/s", |i| Some(i.achieved_rate)),
-                ("s2", "received/s", |i| {
-                    Some(i.received as f64 / (i.len_ns as f64 / 1e9))
-                }),
+                ("s2", "received/s", |i| Some(i.received as f64 / (i.len_ns as f64 / 1e9))),
             ],
         },
-        Panel {
-            label: format::short,
-            series: &[("s1", "connections held", |i| Some(i.held as f64))],
-        },
+        Panel { label: load, series: &[("s1", "connections held", |i| Some(i.held as f64))] },
         Panel {
             label: |v| format!("{v:.0}%"),
             series: &[
@@ -377,10 +307,8 @@ fn over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
     let mut whole = String::new();
     let mut y_offset = 0.0;
     for (k, Panel { label, series }) in panels.iter().enumerate() {
-        let present: Vec<_> = series
-            .iter()
-            .filter(|(_, _, v)| intervals.iter().any(|i| v(i).is_some()))
-            .collect();
+        let present: Vec<_> =
+            series.iter().filter(|(_, _, v)| intervals.iter().any(|i| v(i).is_some())).collect();
         let legend: Vec<_> = present.iter().map(|(class, name, _)| (*class, *name)).collect();
         let mut plot = Plot::new(width, 96.0, &legend);
         let most = |v: &Value| intervals.iter().filter_map(v).fold(0.0, f64::max);
@@ -396,16 +324,11 @@ fn over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
         plot.x_axis(&x, &seconds(&x), if last { "seconds" } else { "" });
         for (class, _, v) in &present {
             let steps = intervals.iter().filter_map(|i| Some((i, v(i)?)));
-            let points: Vec<_> = steps
-                .flat_map(|(i, v)| [(x.at(start(i)), y.at(v)), (x.at(end(i)), y.at(v))])
-                .collect();
+            let points: Vec<_> =
+                steps.flat_map(|(i, v)| [(x.at(start(i)), y.at(v)), (x.at(end(i)), y.at(v))]).collect();
             plot.line(class, &points);
         }
-        let _ = writeln!(
-            whole,
-            "<g transform=\"translate(0 {y_offset:.0})\">\n{}</g>",
-            plot.body
-        );
+        let _ = writeln!(whole, "<g transform=\"translate(0 {y_offset:.0})\">\n{}</g>", plot.body);
         y_offset += plot.bottom + if last { BOTTOM } else { 34.0 };
     }
     let caption =
@@ -417,6 +340,15 @@ fn over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
         height: y_offset,
         body: whole,
     })
+}
+
+/// A round load on an axis: `1.5k`, where a table would say `1.50k`.
+fn load(value: f64) -> String {
+    let text = format::short(value);
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let round =
+        if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    format!("{round}{}", &text[digits.len()..])
 }
 
 fn start(i: &Interval) -> f64 {
@@ -434,10 +366,7 @@ fn time_axis(intervals: &[Interval], plot: &Plot) -> Axis {
 }
 
 fn seconds(x: &Axis) -> Vec<(f64, String)> {
-    x.ticks(60.0)
-        .into_iter()
-        .map(|v| (v, format!("{}", (v * 1e6).round() / 1e6)))
-        .collect()
+    x.ticks(60.0).into_iter().map(|v| (v, format!("{}", (v * 1e6).round() / 1e6))).collect()
 }
 
 /// Shades the time that does not count.
@@ -456,87 +385,44 @@ fn phases(plot: &mut Plot, intervals: &[Interval], x: &Axis) {
 
 /// `find`: latency over load, and the objective.
 fn load_curve(find: &Find, width: f64) -> Option<Chart> {
-    let mut steps: Vec<_> = find
-        .steps
-        .iter()
-        .filter_map(|s| Some((s, s.response.as_ref()?)))
-        .collect();
+    let mut steps: Vec<_> = find.steps.iter().filter_map(|s| Some((s, s.response.as_ref()?))).collect();
     steps.sort_by(|a, b| a.0.load.total_cmp(&b.0.load));
-    let legend = [
-        ("s2", "p50"),
-        ("s1", "p99"),
-        ("s3", "p99.9"),
-        ("s0 dash", "objective"),
-    ];
+    let legend = [("s2", "p50"), ("s1", "p99"), ("s3", "p99.9"), ("s0 dash", "objective")];
     let mut plot = Plot::new(width, inner_height(width), &legend);
-    let limit = find
-        .objective
-        .parse::<Condition>()
-        .ok()
-        .and_then(|c| c.latency_limit());
-    let all = steps
-        .iter()
-        .flat_map(|(_, r)| r.p.iter().filter(|(k, _)| *k != "99.99").map(|(_, v)| *v as f64));
-    let (low, high) = all
-        .chain(limit)
-        .fold((f64::INFINITY, 0.0), |(low, high), v| (v.min(low), v.max(high)));
+    let limit = find.objective.parse::<Condition>().ok().and_then(|c| c.latency_limit());
+    let all =
+        steps.iter().flat_map(|(_, r)| r.p.iter().filter(|(k, _)| *k != "99.99").map(|(_, v)| *v as f64));
+    let (low, high) = all.chain(limit).fold((f64::INFINITY, 0.0), |(low, high), v| (v.min(low), v.max(high)));
     let most = steps.last()?.0.load;
     let x = Axis::from_zero(most, LEFT, plot.right());
     let y = Axis::log(low * 0.8, high, plot.bottom, plot.top);
     plot.y_axis(&y, format::time);
-    let ticks: Vec<_> = x.ticks(70.0).into_iter().map(|v| (v, format::short(v))).collect();
-    plot.x_axis(
-        &x,
-        &ticks,
-        if find.axis == "rate" {
-            "messages/s"
-        } else {
-            "connections"
-        },
-    );
+    let ticks: Vec<_> = x.ticks(70.0).into_iter().map(|v| (v, load(v))).collect();
+    plot.x_axis(&x, &ticks, if find.axis == "rate" { "messages/s" } else { "connections" });
     if let Some(limit) = limit {
         plot.line("s0 dash", &[(LEFT, y.at(limit)), (plot.right(), y.at(limit))]);
     }
     for (class, key) in [("3", "99.9"), ("1", "99"), ("2", "50")] {
-        let points: Vec<_> = steps
-            .iter()
-            .filter_map(|(s, r)| Some((*s, *r.p.get(key)?)))
-            .collect();
+        let points: Vec<_> = steps.iter().filter_map(|(s, r)| Some((*s, *r.p.get(key)?))).collect();
         let at = |(s, v): &(&crate::report::model::FindStep, u64)| (x.at(s.load), y.at(*v as f64));
         plot.line(&format!("s{class}"), &points.iter().map(at).collect::<Vec<_>>());
         for p in &points {
             let met = if p.0.ok { "meets" } else { "misses" };
-            let tip = format!(
-                "{}: p{key} {}, {met} {}",
-                format::short(p.0.load),
-                format::ns(p.1),
-                find.objective
-            );
+            let tip =
+                format!("{}: p{key} {}, {met} {}", format::short(p.0.load), format::ns(p.1), find.objective);
             plot.dot(&format!("f{class}"), at(p), &tip);
         }
     }
-    Some(plot.finish(
-        format!("Latency over load ({})", find.objective),
-        "One dot for each load tried.",
-    ))
+    Some(plot.finish(format!("Latency over load ({})", find.objective), "One dot for each load tried."))
 }
 
 /// `conns`: memory over connections, with the fitted line.
 fn memory(conns: &Conns, width: f64) -> Option<Chart> {
-    let user: Vec<(f64, f64)> = conns
-        .steps
-        .iter()
-        .filter_map(|s| Some((s.held as f64, s.server_rss_bytes? as f64)))
-        .collect();
-    let kernel: Vec<(f64, f64)> = conns
-        .steps
-        .iter()
-        .filter_map(|s| Some((s.held as f64, s.kernel_bytes? as f64)))
-        .collect();
-    let most = user
-        .iter()
-        .chain(&kernel)
-        .fold((0.0f64, 0.0f64), |m, p| (m.0.max(p.0), m.1.max(p.1)));
+    let user: Vec<(f64, f64)> =
+        conns.steps.iter().filter_map(|s| Some((s.held as f64, s.server_rss_bytes? as f64))).collect();
+    let kernel: Vec<(f64, f64)> =
+        conns.steps.iter().filter_map(|s| Some((s.held as f64, s.kernel_bytes? as f64))).collect();
+    let most = user.iter().chain(&kernel).fold((0.0f64, 0.0f64), |m, p| (m.0.max(p.0), m.1.max(p.1)));
     if most.0 == 0.0 {
         return None;
     }
@@ -545,28 +431,19 @@ fn memory(conns: &Conns, width: f64) -> Option<Chart> {
     let x = Axis::from_zero(most.0, LEFT, plot.right());
     let y = Axis::from_zero(most.1 / 1048576.0, plot.bottom, plot.top);
     plot.y_axis(&y, |mib| format!("{mib} MiB"));
-    let ticks: Vec<_> = x.ticks(70.0).into_iter().map(|v| (v, format::short(v))).collect();
+    let ticks: Vec<_> = x.ticks(70.0).into_iter().map(|v| (v, load(v))).collect();
     plot.x_axis(&x, &ticks, "connections held");
     for (class, points, fit) in [("3", &kernel, conns.kernel_slope), ("1", &user, conns.slope)] {
         if let Some(fit) = fit {
             let n = points.len() as f64;
-            let mean = points
-                .iter()
-                .fold((0.0, 0.0), |m, p| (m.0 + p.0 / n, m.1 + p.1 / n));
+            let mean = points.iter().fold((0.0, 0.0), |m, p| (m.0 + p.0 / n, m.1 + p.1 / n));
             let on_line = |at: f64| (x.at(at), y.at((mean.1 + fit.slope * (at - mean.0)) / 1048576.0));
             plot.line(&format!("s{class}"), &[on_line(0.0), on_line(most.0)]);
         }
         for p in points {
-            let tip = format!(
-                "{} connections: {}",
-                format::count(p.0 as u64),
-                format::bytes(p.1)
-            );
+            let tip = format!("{} connections: {}", format::count(p.0 as u64), format::bytes(p.1));
             plot.dot(&format!("f{class}"), (x.at(p.0), y.at(p.1 / 1048576.0)), &tip);
         }
     }
-    Some(plot.finish(
-        "Memory over connections",
-        "The slope of each line is the memory a connection costs.",
-    ))
+    Some(plot.finish("Memory over connections", "The slope of each line is the memory a connection costs."))
 }
