@@ -33,12 +33,7 @@ pub fn examine(connections: u64, url: Option<&str>, sources: Option<&str>) -> Re
         Some(url) => Target::resolve(url)?.address,
         None => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80),
     };
-    let plan = Plan {
-        connections,
-        target,
-        local: is_local(target.ip()),
-        sources,
-    };
+    let plan = Plan { connections, target, local: is_local(target.ip()), sources };
     let findings = plan.findings(&Limits::read());
     let mut out = String::new();
     let mut sysctl = false;
@@ -111,16 +106,9 @@ impl Limits {
         let field = |path: &str, line: &str, key: &str| {
             let text = text(path)?;
             let line = text.lines().find(|l| l.starts_with(line))?.to_owned();
-            line.split_whitespace()
-                .skip_while(|w| *w != key)
-                .nth(1)?
-                .parse::<u64>()
-                .ok()
+            line.split_whitespace().skip_while(|w| *w != key).nth(1)?.parse::<u64>().ok()
         };
-        let cgroup = match (
-            number("/sys/fs/cgroup/memory.max"),
-            number("/sys/fs/cgroup/memory.current"),
-        ) {
+        let cgroup = match (number("/sys/fs/cgroup/memory.max"), number("/sys/fs/cgroup/memory.current")) {
             (Some(most), Some(now)) => Some(most.saturating_sub(now)),
             _ => None,
         };
@@ -177,22 +165,13 @@ impl Plan<'_> {
 
     fn ports(&self, limits: &Limits) -> Finding {
         let each = count(limits.ports as u64);
-        match Sources::plan(
-            self.sources,
-            &self.target,
-            self.connections as usize,
-            limits.ports,
-        ) {
+        match Sources::plan(self.sources, &self.target, self.connections as usize, limits.ports) {
             Ok(sources) => {
                 let from = match sources.count() {
                     1 => format!("one source address, {each} ports"),
                     n => format!("{n} source addresses, {each} ports each"),
                 };
-                ok(format!(
-                    "{} connections to {} from {from}",
-                    count(self.connections),
-                    self.target
-                ))
+                ok(format!("{} connections to {} from {from}", count(self.connections), self.target))
             }
             Err(_) => {
                 let wide = 65_535 - 1024 + 1;
@@ -222,19 +201,13 @@ impl Plan<'_> {
         let needed = self.connections + OTHER_DESCRIPTORS;
         let hard = limits.nofile_hard;
         if hard >= needed {
-            return ok(format!(
-                "descriptors: {} needed, hard limit {}",
-                count(needed),
-                count(hard)
-            ));
+            return ok(format!("descriptors: {} needed, hard limit {}", count(needed), count(hard)));
         }
         let mut remedies = Vec::new();
         if limits.nr_open.is_some_and(|most| most < needed) {
             remedies.push(format!("sysctl -w fs.nr_open={needed}"));
         }
-        remedies.push(format!(
-            "ulimit -Hn {needed}    as root, in the shell that starts loadgen"
-        ));
+        remedies.push(format!("ulimit -Hn {needed}    as root, in the shell that starts loadgen"));
         remedies.push(format!("LimitNOFILE={needed}    in a systemd unit"));
         if self.local {
             remedies.push("and the same for the server".to_owned());
@@ -245,24 +218,13 @@ impl Plan<'_> {
                 "or {processes} processes: --shard 1/{processes} to {processes}/{processes}, then merge"
             ));
         }
-        fail(
-            format!(
-                "descriptors: {} needed, hard limit {}",
-                count(needed),
-                count(hard)
-            ),
-            remedies,
-        )
+        fail(format!("descriptors: {} needed, hard limit {}", count(needed), count(hard)), remedies)
     }
 
     fn open_files(&self, limits: &Limits) -> Option<Finding> {
         let needed = self.ends() + 4096;
         let most = limits.file_max.filter(|most| *most < needed)?;
-        let text = format!(
-            "open files of the host: {} needed, at most {}",
-            count(needed),
-            count(most)
-        );
+        let text = format!("open files of the host: {} needed, at most {}", count(needed), count(most));
         Some(fail(text, vec![format!("sysctl -w fs.file-max={}", needed * 2)]))
     }
 
@@ -280,10 +242,7 @@ impl Plan<'_> {
             )));
         }
         let mut remedies = Vec::new();
-        for (name, value) in [
-            ("net.core.somaxconn", accept),
-            ("net.ipv4.tcp_max_syn_backlog", syn),
-        ] {
+        for (name, value) in [("net.core.somaxconn", accept), ("net.ipv4.tcp_max_syn_backlog", syn)] {
             if value < at_once {
                 remedies.push(format!("sysctl -w {name}=4096"));
             }
@@ -325,23 +284,14 @@ impl Plan<'_> {
         if pages <= pressure {
             return Some(ok(text));
         }
-        let remedy = format!(
-            "sysctl -w net.ipv4.tcp_mem='{} {} {}'",
-            pages,
-            pages * 2,
-            pages * 3
-        );
+        let remedy = format!("sysctl -w net.ipv4.tcp_mem='{} {} {}'", pages, pages * 2, pages * 3);
         Some(warn(text, vec![remedy]))
     }
 
     fn conntrack(&self, limits: &Limits) -> Option<Finding> {
         let (used, most) = limits.conntrack?;
         let needed = used + self.connections;
-        let text = format!(
-            "conntrack: {} entries needed, at most {}",
-            count(needed),
-            count(most)
-        );
+        let text = format!("conntrack: {} entries needed, at most {}", count(needed), count(most));
         if needed <= most {
             return Some(ok(text));
         }
@@ -360,13 +310,8 @@ impl Plan<'_> {
     }
 
     fn time_wait(&self, limits: &Limits) -> Option<Finding> {
-        let sources = Sources::plan(
-            self.sources,
-            &self.target,
-            self.connections as usize,
-            limits.ports,
-        )
-        .ok()?;
+        let sources =
+            Sources::plan(self.sources, &self.target, self.connections as usize, limits.ports).ok()?;
         (limits.time_wait + self.connections > (limits.ports * sources.count()) as u64).then(|| {
             let text = format!(
                 "{} sockets of earlier runs are in TIME_WAIT and may keep ports",
@@ -409,36 +354,20 @@ impl Plan<'_> {
         if governor == Some("powersave") {
             remedies.push("cpupower frequency-set -g performance".to_owned());
         }
-        Some(if remedies.is_empty() {
-            ok(text)
-        } else {
-            warn(text, remedies)
-        })
+        Some(if remedies.is_empty() { ok(text) } else { warn(text, remedies) })
     }
 }
 
 fn ok(text: String) -> Finding {
-    Finding {
-        level: Level::Ok,
-        text,
-        remedies: Vec::new(),
-    }
+    Finding { level: Level::Ok, text, remedies: Vec::new() }
 }
 
 fn warn(text: String, remedies: Vec<String>) -> Finding {
-    Finding {
-        level: Level::Warn,
-        text,
-        remedies,
-    }
+    Finding { level: Level::Warn, text, remedies }
 }
 
 fn fail(text: String, remedies: Vec<String>) -> Finding {
-    Finding {
-        level: Level::Fail,
-        text,
-        remedies,
-    }
+    Finding { level: Level::Fail, text, remedies }
 }
 
 #[cfg(test)]
@@ -467,12 +396,7 @@ mod tests {
 
     fn plan(connections: u64, target: &str) -> Plan<'static> {
         let target: SocketAddr = target.parse().unwrap();
-        Plan {
-            connections,
-            target,
-            local: target.ip().is_loopback(),
-            sources: None,
-        }
+        Plan { connections, target, local: target.ip().is_loopback(), sources: None }
     }
 
     #[test]
@@ -481,9 +405,7 @@ mod tests {
         assert!(findings.iter().all(|f| f.level == Level::Ok), "{findings:?}");
         assert!(findings[0].text.contains("source addresses"), "{findings:?}");
         assert!(
-            findings
-                .iter()
-                .any(|f| f.text.contains("about 7.44 GiB to 8.49 GiB for both ends")),
+            findings.iter().any(|f| f.text.contains("about 7.44 GiB to 8.49 GiB for both ends")),
             "{findings:?}"
         );
     }
@@ -493,43 +415,18 @@ mod tests {
     fn each_limit_is_found_with_its_remedy() {
         type Spoil = fn(&mut Limits);
         let rows: [(&str, Spoil, Level, &str); 13] = [
-            (
-                "127.0.0.1:80",
-                |l| l.nofile_hard = 20_000,
-                Level::Fail,
-                "ulimit -Hn 100064",
-            ),
+            ("127.0.0.1:80", |l| l.nofile_hard = 20_000, Level::Fail, "ulimit -Hn 100064"),
             (
                 "127.0.0.1:80",
                 |l| (l.nofile_hard, l.nr_open) = (20_000, Some(65_536)),
                 Level::Fail,
                 "sysctl -w fs.nr_open=100064",
             ),
-            (
-                "127.0.0.1:80",
-                |l| l.file_max = Some(150_000),
-                Level::Fail,
-                "sysctl -w fs.file-max=408192",
-            ),
+            ("127.0.0.1:80", |l| l.file_max = Some(150_000), Level::Fail, "sysctl -w fs.file-max=408192"),
             ("192.0.2.1:80", |_| (), Level::Fail, "--source with 2 addresses"),
-            (
-                "192.0.2.1:80",
-                |l| l.ports = 28_232,
-                Level::Fail,
-                "ip_local_port_range='1024 65535'",
-            ),
-            (
-                "127.0.0.1:80",
-                |l| l.somaxconn = Some(128),
-                Level::Warn,
-                "sysctl -w net.core.somaxconn=4096",
-            ),
-            (
-                "127.0.0.1:80",
-                |l| l.memory_available = Some(1 << 29),
-                Level::Fail,
-                "fewer connections",
-            ),
+            ("192.0.2.1:80", |l| l.ports = 28_232, Level::Fail, "ip_local_port_range='1024 65535'"),
+            ("127.0.0.1:80", |l| l.somaxconn = Some(128), Level::Warn, "sysctl -w net.core.somaxconn=4096"),
+            ("127.0.0.1:80", |l| l.memory_available = Some(1 << 29), Level::Fail, "fewer connections"),
             (
                 "127.0.0.1:80",
                 |l| l.tcp_mem_pressure = Some(190_000),
@@ -542,25 +439,10 @@ mod tests {
                 Level::Fail,
                 "sysctl -w net.netfilter.nf_conntrack_max=200018",
             ),
-            (
-                "127.0.0.1:80",
-                |l| l.conntrack = Some((0, 65_536)),
-                Level::Warn,
-                "NOTRACK",
-            ),
-            (
-                "127.0.0.1:80",
-                |l| l.time_wait = 100_000,
-                Level::Warn,
-                "wait a minute",
-            ),
+            ("127.0.0.1:80", |l| l.conntrack = Some((0, 65_536)), Level::Warn, "NOTRACK"),
+            ("127.0.0.1:80", |l| l.time_wait = 100_000, Level::Warn, "wait a minute"),
             ("127.0.0.1:80", |l| l.cpus = 2, Level::Warn, "taskset"),
-            (
-                "127.0.0.1:80",
-                |l| l.clocksource = Some("hpet".into()),
-                Level::Warn,
-                "echo tsc",
-            ),
+            ("127.0.0.1:80", |l| l.clocksource = Some("hpet".into()), Level::Warn, "echo tsc"),
         ];
         for (target, spoil, level, remedy) in rows {
             let mut limits = generous();
@@ -569,10 +451,7 @@ mod tests {
             let bad: Vec<_> = findings.iter().filter(|f| f.level != Level::Ok).collect();
             assert_eq!(bad.len(), 1, "{remedy}: {findings:?}");
             assert_eq!(bad[0].level, level, "{bad:?}");
-            assert!(
-                bad[0].remedies.iter().any(|r| r.contains(remedy)),
-                "{remedy}: {bad:?}"
-            );
+            assert!(bad[0].remedies.iter().any(|r| r.contains(remedy)), "{remedy}: {bad:?}");
         }
     }
 

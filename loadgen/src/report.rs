@@ -56,9 +56,7 @@ impl FromStr for Format {
             "svg" => Format::Svg,
             "html" => Format::Html,
             _ => {
-                return Err(format!(
-                    "`{name}` is none of text, json, csv, hgrm, hlog, svg and html"
-                ));
+                return Err(format!("`{name}` is none of text, json, csv, hgrm, hlog, svg and html"));
             }
         })
     }
@@ -80,11 +78,7 @@ impl Format {
             Format::Csv => csv::render(report),
             Format::Hgrm => {
                 let response = report.latency_ns.response.as_ref();
-                hgrm::render(
-                    &response
-                        .ok_or("the report has no response times for .hgrm")?
-                        .histogram()?,
-                )
+                hgrm::render(&response.ok_or("the report has no response times for .hgrm")?.histogram()?)
             }
             Format::Hlog => hlog::render(report),
             Format::Svg => svg::render(report),
@@ -115,18 +109,14 @@ pub fn load(path: &Path) -> Result<Report, String> {
 /// A sentence naming the file.
 pub fn save(report: &Report, format: Format, path: &Path) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("{}: {e}", path.display());
-    let text = format
-        .render(report, false)
-        .map_err(|e| format!("{}: {e}", path.display()))?;
+    let text = format.render(report, false).map_err(|e| format!("{}: {e}", path.display()))?;
     // A pipe or a device cannot be renamed over: /dev/stdout stays what it is.
     if path.exists() && !path.is_file() {
         return fs::write(path, text).map_err(failed);
     }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
-    fs::write(&partial, text)
-        .and_then(|()| fs::rename(&partial, path))
-        .map_err(failed)
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(failed)
 }
 
 /// Judges the `--fail-if` conditions, filling [`Report::thresholds`]; `true` when none failed. An interrupted run is

@@ -49,16 +49,10 @@ fn foreign_software_reads_every_report_back() {
         }
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readback.sh");
-    let out = Command::new(script)
-        .args([env!("CARGO_TARGET_TMPDIR").as_ref(), dir.as_os_str()])
-        .output()
-        .unwrap();
+    let out =
+        Command::new(script).args([env!("CARGO_TARGET_TMPDIR").as_ref(), dir.as_os_str()]).output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
-    assert!(
-        out.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
     assert!(said.starts_with("read back: 5 reports"), "{said}");
 }
 
@@ -93,16 +87,9 @@ fn a_reader_ignores_fields_it_does_not_know_and_refuses_another_schema() {
     let newer = json.replacen('{', "{\"moon\": {\"phase\": 3},", 1);
     assert_eq!(load(newer).unwrap().messages.sent, 100_000);
     let other = load(json.replace("loadgen.report/1", "loadgen.report/2")).unwrap_err();
-    assert!(
-        other.contains("schema `loadgen.report/2` is not loadgen.report/1"),
-        "{other}"
-    );
+    assert!(other.contains("schema `loadgen.report/2` is not loadgen.report/1"), "{other}");
     assert!(load("{".into()).unwrap_err().contains("not a loadgen report"));
-    assert!(
-        report::load(&dir.join("absent.json"))
-            .unwrap_err()
-            .contains("absent.json")
-    );
+    assert!(report::load(&dir.join("absent.json")).unwrap_err().contains("absent.json"));
 }
 
 #[test]
@@ -110,10 +97,7 @@ fn the_text_begins_with_the_verdict_and_keeps_to_the_terminal() {
     for (name, report) in samples() {
         let text = Format::Text.render(&report, false).unwrap();
         let mut lines = text.lines();
-        assert!(
-            lines.next().unwrap().contains("ws://127.0.0.1:9001/echo"),
-            "{name}"
-        );
+        assert!(lines.next().unwrap().contains("ws://127.0.0.1:9001/echo"), "{name}");
         assert!(lines.next().unwrap().starts_with("VERDICT  SUSPECT"), "{name}");
         assert_eq!(
             lines.next().unwrap(),
@@ -123,13 +107,7 @@ fn the_text_begins_with_the_verdict_and_keeps_to_the_terminal() {
             assert!(line.chars().count() <= 125, "{name}: {line}");
         }
         assert!(!text.contains('\x1b'), "{name}");
-        assert!(
-            Format::Text
-                .render(&report, true)
-                .unwrap()
-                .contains("\x1b[1;33mSUSPECT\x1b[0m"),
-            "{name}"
-        );
+        assert!(Format::Text.render(&report, true).unwrap().contains("\x1b[1;33mSUSPECT\x1b[0m"), "{name}");
     }
 }
 
@@ -150,13 +128,7 @@ fn what_the_samples_do_not_carry_is_not_shown() {
 /// Every row has as many cells as the header, whatever the mode.
 #[test]
 fn csv_rows_are_as_long_as_their_header() {
-    let rows = [
-        ("run", 25),
-        ("conns", 3),
-        ("find", 6),
-        ("storm", 25),
-        ("fanout", 25),
-    ];
+    let rows = [("run", 25), ("conns", 3), ("find", 6), ("storm", 25), ("fanout", 25)];
     for ((name, report), (same, expected)) in samples().into_iter().zip(rows) {
         assert_eq!(name, same);
         let csv = Format::Csv.render(&report, false).unwrap();
@@ -185,11 +157,7 @@ fn pictures_and_pages_stand_alone() {
         }
         let depth = svg.matches("<g ").count();
         assert_eq!(depth, svg.matches("</g>").count(), "{name}");
-        assert_eq!(
-            svg.matches("<text").count(),
-            svg.matches("</text>").count(),
-            "{name}"
-        );
+        assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count(), "{name}");
     }
 }
 

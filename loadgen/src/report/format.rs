@@ -4,6 +4,7 @@
 pub fn time(ns: impl Into<f64>) -> String {
     let ns = ns.into();
     match ns.abs() {
+        0.0 => "0 s".into(),
         // The bounds are where rounding to three digits would show 1000 of the smaller unit.
         a if a < 999.5 => format!("{} ns", ns.round()),
         a if a < 999.5e3 => format!("{} µs", digits(ns / 1e3)),
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn times_keep_three_digits_and_change_unit_where_rounding_would_overflow() {
         let rows = [
-            (0, "0 ns"),
+            (0, "0 s"),
             (999, "999 ns"),
             (1000, "1 µs"),
             (1310, "1.31 µs"),

@@ -256,7 +256,12 @@ fn facts(out: &mut String, report: &Report) {
     facts.push(("load", format!("{}, {rate}, {} of {} connections active", c.mode, c.active, c.connections)));
     facts.push((
         "time",
-        format!("{} warm-up, {} measured, {} drain", ns(c.warmup_ns), ns(c.duration_ns), ns(c.drain_ns)),
+        format!(
+            "{} measured after {} of warm-up, then up to {} for the last replies",
+            ns(c.duration_ns),
+            ns(c.warmup_ns),
+            ns(c.drain_ns)
+        ),
     ));
     let size = c.size.spec.clone().unwrap_or(format!("{} B", c.size.bytes));
     facts.push((

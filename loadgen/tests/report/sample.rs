@@ -13,11 +13,7 @@ fn histogram() -> Histogram<u64> {
 /// A latency with a long tail around `median` ns.
 fn draw(rng: &mut fastrand::Rng, median: f64) -> u64 {
     let normal: f64 = (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
-    let tail = if rng.f64() < 0.01 {
-        1.0 / (1.0 - rng.f64()).sqrt()
-    } else {
-        1.0
-    };
+    let tail = if rng.f64() < 0.01 { 1.0 / (1.0 - rng.f64()).sqrt() } else { 1.0 };
     (median * (0.35 * normal).exp() * tail).min(5e9) as u64
 }
 
@@ -35,11 +31,7 @@ pub fn run(seed: u64) -> Report {
         let n = if phase == "drain" { 0 } else { 5000 };
         let [mut r, mut w, mut o] = std::array::from_fn(|_| histogram());
         for k in 0..n {
-            let stall = if s == 11 && k < 1000 {
-                200_000_000 - k * 200_000
-            } else {
-                0
-            };
+            let stall = if s == 11 && k < 1000 { 200_000_000 - k * 200_000 } else { 0 };
             let (late, there) = (draw(&mut rng, 3_000.0), draw(&mut rng, 58_000.0) + stall);
             o.record(late).unwrap();
             w.record(there).unwrap();
@@ -64,10 +56,7 @@ pub fn run(seed: u64) -> Report {
             wire: (n > 0).then(|| Stat::new(&w, 0)),
             own_slip: (n > 0).then(|| Stat::brief(&o, 0)),
             loop_busy_pct: 20.0 + 5.0 * rng.f64(),
-            server: Some(ServerSample {
-                cpu_pct: 30.0 + 4.0 * rng.f64(),
-                rss_bytes: 3_000_000,
-            }),
+            server: Some(ServerSample { cpu_pct: 30.0 + 4.0 * rng.f64(), rss_bytes: 3_000_000 }),
             ..Interval::default()
         });
     }
@@ -80,11 +69,7 @@ pub fn run(seed: u64) -> Report {
     let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
     Report {
         schema: SCHEMA.into(),
-        tool: Tool {
-            name: "loadgen".into(),
-            version: "0.1.0".into(),
-            commit: None,
-        },
+        tool: Tool { name: "loadgen".into(), version: "0.1.0".into(), commit: None },
         run: Run {
             id: format!("{seed:06x}"),
             started: "2026-11-21T00:00:00.000Z".into(),
@@ -97,10 +82,7 @@ pub fn run(seed: u64) -> Report {
             reasons: vec!["hiccup: the host's longest hiccup is 21% of the longest response".into()],
             notes: vec!["target_is_local: client and server share 2 CPUs (server 32%, loadgen 24%)".into()],
         },
-        target: Target {
-            urls: vec!["ws://127.0.0.1:9001/echo".into()],
-            local: true,
-        },
+        target: Target { urls: vec!["ws://127.0.0.1:9001/echo".into()], local: true },
         config: Config {
             mode: "open".into(),
             connections: 100,
@@ -111,11 +93,7 @@ pub fn run(seed: u64) -> Report {
             warmup_ns: 3 * SECOND,
             duration_ns: 20 * SECOND,
             drain_ns: 2 * SECOND,
-            size: Size {
-                kind: "fixed".into(),
-                bytes: 128,
-                spec: None,
-            },
+            size: Size { kind: "fixed".into(), bytes: 128, spec: None },
             opcode: "text".into(),
             idle: "sleep".into(),
             ..Config::default()
@@ -156,11 +134,7 @@ pub fn run(seed: u64) -> Report {
             ..Latencies::default()
         },
         checks: Checks {
-            littles_law: Some(LittlesLaw {
-                inflight_sampled: 0.31,
-                lambda_w: 0.305,
-                gap_pct: 1.6,
-            }),
+            littles_law: Some(LittlesLaw { inflight_sampled: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
             loop_busy_pct: 22.4,
             ceiling_used_pct: None,
         },
@@ -173,11 +147,7 @@ pub fn run(seed: u64) -> Report {
             fds: 107,
             ..Server::default()
         }),
-        client: Client {
-            cpu_pct: 24.0,
-            rss_bytes: 4_900_000,
-            ctx_involuntary: 12,
-        },
+        client: Client { cpu_pct: 24.0, rss_bytes: 4_900_000, ctx_involuntary: 12 },
         slowest: vec![Slow {
             t_ns: 11 * SECOND,
             conn: 0,
@@ -205,40 +175,15 @@ pub fn conns() -> Report {
         echo: echo.clone(),
         ..ConnsStep::default()
     };
-    let steps = vec![
-        step(1000, 3_250_000),
-        step(5000, 11_120_000),
-        step(10_000, 21_100_000),
-    ];
+    let steps = vec![step(1000, 3_250_000), step(5000, 11_120_000), step(10_000, 21_100_000)];
     let fit = |y: fn(&ConnsStep) -> u64| {
-        Slope::fit(
-            &steps
-                .iter()
-                .map(|s| (s.held as f64, y(s) as f64))
-                .collect::<Vec<_>>(),
-        )
+        Slope::fit(&steps.iter().map(|s| (s.held as f64, y(s) as f64)).collect::<Vec<_>>())
     };
-    let (slope, kernel_slope) = (
-        fit(|s| s.server_rss_bytes.unwrap()),
-        fit(|s| s.kernel_bytes.unwrap()),
-    );
-    let conns = Conns {
-        slope,
-        kernel_slope,
-        closed_rss_bytes: Some(3_400_000),
-        residue_bytes: Some(300_000),
-        steps,
-    };
-    let config = Config {
-        mode: "conns".into(),
-        ..base.config.clone()
-    };
-    Report {
-        config,
-        conns: Some(conns),
-        intervals: Vec::new(),
-        ..base
-    }
+    let (slope, kernel_slope) = (fit(|s| s.server_rss_bytes.unwrap()), fit(|s| s.kernel_bytes.unwrap()));
+    let conns =
+        Conns { slope, kernel_slope, closed_rss_bytes: Some(3_400_000), residue_bytes: Some(300_000), steps };
+    let config = Config { mode: "conns".into(), ..base.config.clone() };
+    Report { config, conns: Some(conns), intervals: Vec::new(), ..base }
 }
 
 /// A `find` run of six loads.
@@ -275,16 +220,8 @@ pub fn find() -> Report {
         next_failed: Some(135_000.0),
         stopped: "the two are within 10%".into(),
     };
-    let config = Config {
-        mode: "find".into(),
-        ..base.config.clone()
-    };
-    Report {
-        config,
-        find: Some(find),
-        intervals: Vec::new(),
-        ..base
-    }
+    let config = Config { mode: "find".into(), ..base.config.clone() };
+    Report { config, find: Some(find), intervals: Vec::new(), ..base }
 }
 
 /// A `storm` run.
@@ -305,21 +242,11 @@ pub fn storm() -> Report {
         handshake: base.latency_ns.connect.clone(),
         survivors: 5,
         phases: ["before", "during", "after"]
-            .map(|name| StormPhase {
-                name: name.into(),
-                echo: echo.clone(),
-            })
+            .map(|name| StormPhase { name: name.into(), echo: echo.clone() })
             .into(),
     };
-    let config = Config {
-        mode: "storm".into(),
-        ..base.config.clone()
-    };
-    Report {
-        config,
-        storm: Some(storm),
-        ..base
-    }
+    let config = Config { mode: "storm".into(), ..base.config.clone() };
+    Report { config, storm: Some(storm), ..base }
 }
 
 /// A `fanout` run.
@@ -337,19 +264,7 @@ pub fn fanout() -> Report {
         spread: base.latency_ns.wire.clone(),
         ..Fanout::default()
     };
-    let config = Config {
-        mode: "fanout".into(),
-        ..base.config.clone()
-    };
-    let latency_ns = Latencies {
-        response: None,
-        wire: None,
-        ..base.latency_ns.clone()
-    };
-    Report {
-        config,
-        fanout: Some(fanout),
-        latency_ns,
-        ..base
-    }
+    let config = Config { mode: "fanout".into(), ..base.config.clone() };
+    let latency_ns = Latencies { response: None, wire: None, ..base.latency_ns.clone() };
+    Report { config, fanout: Some(fanout), latency_ns, ..base }
 }

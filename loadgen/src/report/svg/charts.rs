@@ -218,7 +218,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
             }
         }
     }
-    let top = (x.at(longest), y.at(headline.max() as f64) - 8.0);
+    let top = (x.at(nines(1.0, headline.len())), y.at(headline.max() as f64) - 8.0);
     plot.text(
         top.0,
         top.1.max(plot.top - 2.0),
@@ -240,11 +240,16 @@ fn latency_over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
     }
     let legend = [("b1", "p50 to p90"), ("b2", "p90 to p99"), ("b3", "p99 to max")];
     let mut plot = Plot::new(width, inner_height(width), &legend);
-    // A percentile the samples do not carry is drawn at the next one that is known; the max always is.
-    let level =
-        |s: &Stat, keys: &[&str]| keys.iter().find_map(|k| s.p.get(*k)).copied().unwrap_or(s.max) as f64;
-    let levels: [&[&str]; 4] = [&["50", "90", "99"], &["90", "99"], &["99"], &[]];
-    let low = rows.iter().map(|(_, s)| level(s, levels[0])).fold(f64::INFINITY, f64::min);
+    // Where the samples do not carry a percentile, the band above begins at the next lower one they do carry.
+    let known =
+        |s: &Stat, keys: &[&str]| keys.iter().find_map(|k| s.p.get(*k)).copied().unwrap_or(s.min) as f64;
+    let level = |s: &Stat, band: usize| match band {
+        0 => known(s, &["50"]),
+        1 => known(s, &["90", "50"]),
+        2 => known(s, &["99", "90", "50"]),
+        _ => s.max as f64,
+    };
+    let low = rows.iter().map(|(_, s)| level(s, 0)).fold(f64::INFINITY, f64::min);
     let high = rows.iter().map(|(_, s)| s.max).max()? as f64;
     let x = time_axis(intervals, &plot);
     let y = Axis::log(low * 0.8, high, plot.bottom, plot.top);
@@ -252,18 +257,19 @@ fn latency_over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
     plot.y_axis(&y, format::time);
     plot.x_axis(&x, &seconds(&x), "seconds");
     for run in runs(&rows) {
-        let edge = |keys: &[&str]| -> Vec<(f64, f64)> {
+        let edge = |band: usize| -> Vec<(f64, f64)> {
             let step = |(i, s): &(&Interval, &Stat)| {
-                let y = y.at(level(s, keys));
+                let y = y.at(level(s, band));
                 [(x.at(start(i)), y), (x.at(end(i)), y)]
             };
             run.iter().flat_map(step).collect()
         };
         for (band, class) in ["b1", "b2", "b3"].iter().enumerate() {
-            plot.area(class, &edge(levels[band + 1]), &edge(levels[band]));
+            plot.area(class, &edge(band + 1), &edge(band));
         }
     }
-    let caption = "Response times of the replies read in each interval; a gap where none came back.";
+    let caption = "Response times of the replies read in each interval; a gap where none came back. A percentile that \
+                   too few samples carry is left out.";
     Some(plot.finish("Latency over time", caption))
 }
 
