@@ -536,7 +536,8 @@ fn default_backoff() -> Backoff {
 }
 
 fn steps(text: &str) -> Result<Steps, String> {
-    let steps = text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;
+    let steps =
+        text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;
     match steps.is_sorted_by(|a, b| a < b) && steps[0] > 0 {
         true => Ok(Steps(steps)),
         false => Err(format!("`{text}` is not ascending")),
@@ -567,7 +568,10 @@ fn positive(text: &str) -> Result<u32, String> {
 }
 
 fn fragment(text: &str) -> Result<usize, String> {
-    units::bytes(text)?.checked_sub(1).map(|n| n + 1).ok_or_else(|| "a fragment has at least 1 byte".to_owned())
+    units::bytes(text)?
+        .checked_sub(1)
+        .map(|n| n + 1)
+        .ok_or_else(|| "a fragment has at least 1 byte".to_owned())
 }
 
 /// A time above zero.
@@ -591,7 +595,8 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn header(text: &str) -> Result<String, String> {
-    let whole = text.split_once(':').is_some_and(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace));
+    let whole =
+        text.split_once(':').is_some_and(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace));
     match whole && !text.contains(['\r', '\n']) {
         true => Ok(text.to_owned()),
         false => Err(format!("`{text}` is not a header line such as 'Cookie: a=b'")),
@@ -649,7 +654,8 @@ mod tests {
 
     #[test]
     fn options_take_units() {
-        let run = run("-c10k -R50k -d1m --warmup=250ms --active 5% --size 90%:64,10%:1k ws://h/ --fail-if p99>5ms");
+        let run =
+            run("-c10k -R50k -d1m --warmup=250ms --active 5% --size 90%:64,10%:1k ws://h/ --fail-if p99>5ms");
         assert_eq!(run.connections, 10_000);
         assert_eq!(run.rate, Some(Rate::Constant(50_000.0)));
         assert_eq!(run.duration, Duration::from_secs(60));

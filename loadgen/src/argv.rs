@@ -51,7 +51,10 @@ mod tests {
     #[test]
     fn lines_of_other_tools_are_understood() {
         assert_eq!(normal("-c10k -R50k -d60s ws://h/?a=b"), "run -c 10k -R 50k -d 60s ws://h/?a=b");
-        assert_eq!(normal("--rate=5k --origin=http://a/?b=c ws://h"), "run --rate 5k --origin http://a/?b=c ws://h");
+        assert_eq!(
+            normal("--rate=5k --origin=http://a/?b=c ws://h"),
+            "run --rate 5k --origin http://a/?b=c ws://h"
+        );
         assert_eq!(normal("ws://h -c=7"), "run ws://h -c 7");
         assert_eq!(normal("find --slo p99<5ms ws://h -t2"), "find --slo p99<5ms ws://h -t 2");
         assert_eq!(normal("run -q ws://h"), "run -q ws://h");

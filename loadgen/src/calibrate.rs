@@ -42,7 +42,10 @@ struct Entry {
 pub fn command(args: &Calibrate) -> Result<u8, Problem> {
     let address = null_peer()?;
     let mut entries = Vec::new();
-    output::print(&format!("{:>12}  {:>10}  {:>10}  {:>10}\n", "connections", "ceiling/s", "floor p50", "floor p99"))?;
+    output::print(&format!(
+        "{:>12}  {:>10}  {:>10}  {:>10}\n",
+        "connections", "ceiling/s", "floor p50", "floor p99"
+    ))?;
     for connections in SIZES {
         let url = format!("ws://{address}/");
         let line = ["run", "-c", &connections.to_string(), "-t", "1", &url].map(str::to_owned);
@@ -60,7 +63,8 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
         if session.signals.flag.load(Ordering::Relaxed) {
             return Ok(session.signals.exit_code().unwrap_or(output::exit::FAILED));
         }
-        let at = |key: &str| floor.latency_ns.response.as_ref().and_then(|s| s.p.get(key)).copied().unwrap_or(0);
+        let at =
+            |key: &str| floor.latency_ns.response.as_ref().and_then(|s| s.p.get(key)).copied().unwrap_or(0);
         let entry = Entry {
             connections: connections as u64,
             ceiling: ceiling.messages.achieved_rate,
@@ -77,7 +81,8 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
     }
     let path = cache().ok_or_else(|| Problem::Failed("neither XDG_CACHE_HOME nor HOME is set".into()))?;
     let json = serde_json::to_string_pretty(&entries).expect("numbers become JSON");
-    let kept = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, json));
+    let kept =
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, json));
     kept.map_err(|e| Problem::Failed(format!("{}: {e}", path.display())))?;
     output::print(&format!("kept in {}\n", path.display()))?;
     Ok(output::exit::OK)
@@ -97,8 +102,11 @@ fn cache() -> Option<PathBuf> {
     Some(base.join("loadgen").join("calibration.json"))
 }
 
-/// Starts the null peer on a thread that lives as long as the program.
-fn null_peer() -> std::io::Result<SocketAddr> {
+/// Starts the null peer on a thread that lives as long as the program, and says where it listens.
+///
+/// # Errors
+/// The system's.
+pub fn null_peer() -> std::io::Result<SocketAddr> {
     let mut listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"))?;
     let address = listener.local_addr()?;
     let mut poll = Poll::new()?;
@@ -112,7 +120,11 @@ fn null_peer() -> std::io::Result<SocketAddr> {
                 if event.token() == Token(0) {
                     while let Ok((mut stream, _)) = listener.accept() {
                         let _ = stream.set_nodelay(true);
-                        if poll.registry().register(&mut stream, Token(streams.len()), Interest::READABLE).is_ok() {
+                        if poll
+                            .registry()
+                            .register(&mut stream, Token(streams.len()), Interest::READABLE)
+                            .is_ok()
+                        {
                             streams.push(Some((stream, false)));
                         }
                     }

@@ -104,7 +104,8 @@ pub struct Conn {
     pub rest: Option<Box<Rest>>,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 80, "the promise is 256 bytes, and the kernel's structures are not small");
+const _: () =
+    assert!(size_of::<Conn>() <= 80, "the promise is 256 bytes, and the kernel's structures are not small");
 
 pub struct Outbox {
     pub bytes: Vec<u8>,

@@ -162,20 +162,36 @@ impl Engine {
         let tick = interval / per_row;
         let curve = plan.rate.as_ref().map(|rate| Arc::new(Curve::new(rate, plan.warmup, length)));
         for (me, thread) in self.threads.iter().enumerate() {
-            let (number, all) = ((plan.shard.0 * self.threads.len() + me) as u64, self.threads.len() * plan.shard.1);
+            let (number, all) =
+                ((plan.shard.0 * self.threads.len() + me) as u64, self.threads.len() * plan.shard.1);
             let load = match &curve {
-                Some(curve) => {
-                    Load::Open(Cursor::new(curve.clone(), begin, number, all as u64, plan.arrival, self.spec.seed))
-                }
+                Some(curve) => Load::Open(Cursor::new(
+                    curve.clone(),
+                    begin,
+                    number,
+                    all as u64,
+                    plan.arrival,
+                    self.spec.seed,
+                )),
                 None => Load::Closed(plan.pipeline),
             };
             let active = self.spec.share(me, plan.active.min(self.held() as usize));
             let collector = plan.fanout.then(|| Box::new(Collector::new(self.held(), from)));
-            thread.tell(Command::Run(Box::new(Traffic { load, active, from, to, until, tick, begin, collector })))?;
+            thread.tell(Command::Run(Box::new(Traffic {
+                load,
+                active,
+                from,
+                to,
+                until,
+                tick,
+                begin,
+                collector,
+            })))?;
         }
         let watch = Watch::start(self.gauges.clone(), from, to, self.spec.seed);
         let rows = Rows::new(plan, curve.clone(), from, to, interval, per_row, self.threads.len());
-        let mut run = Run { engine: self, plan, live, rows, measured: Measured::default(), idle: Vec::new(), from, to };
+        let mut run =
+            Run { engine: self, plan, live, rows, measured: Measured::default(), idle: Vec::new(), from, to };
         run.idle.resize(self.threads.len(), 0);
         run.go()?;
         let mut measured = run.measured;
@@ -267,7 +283,9 @@ impl Run<'_> {
             if now >= self.to && after.is_none() {
                 after = Some((now, usage(me), self.plan.server_pid.map(usage)));
             }
-            if let Some((at, reset, policy)) = storm.take_if(|(at, ..)| now >= self.from + at.as_nanos() as u64) {
+            if let Some((at, reset, policy)) =
+                storm.take_if(|(at, ..)| now >= self.from + at.as_nanos() as u64)
+            {
                 let _ = at;
                 for thread in &self.engine.threads {
                     thread.tell(Command::Storm(Box::new(Recovery::new(policy.clone(), reset))))?;
@@ -435,7 +453,8 @@ impl Rows {
             // The last tick of a run ends with the last reply, so that its length is what is left until now.
             let full = self.interval / self.per_row * ticks.div_ceil(self.threads);
             let start = self.from.saturating_add_signed(number * self.interval as i64);
-            let len = if number < 0 { full } else { clock::now().saturating_sub(start).min(self.interval).max(1) };
+            let len =
+                if number < 0 { full } else { clock::now().saturating_sub(start).min(self.interval).max(1) };
             if tally.counts.sent + tally.counts.received + tally.counts.errors() > 0 {
                 self.emit(number, &tally, held, len);
             }

@@ -23,22 +23,33 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
     let common = args::Common { threads: Some(1), ..args.common() };
     let (connections, publishers) = (common.connections, args.publishers as usize);
     if connections < 2 || publishers == 0 || publishers > connections {
-        return Err(Problem::Usage("fanout takes two connections or more, and a publisher or more among them".into()));
+        return Err(Problem::Usage(
+            "fanout takes two connections or more, and a publisher or more among them".into(),
+        ));
     }
     if common.shard.count > 1 || args.threads.is_some_and(|n| n > 1) {
-        return Err(Problem::Usage("fanout runs on one thread of one process: leave out -t and --shard".into()));
+        return Err(Problem::Usage(
+            "fanout runs on one thread of one process: leave out -t and --shard".into(),
+        ));
     }
     let mut session = Session::new(common)?;
     let engine = session.engine(connections)?;
     let least = if session.common.binary { 16 } else { 32 };
-    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.messages.is_stamped(least) {
-        return Err(Problem::Usage("fanout needs stamped messages: leave out --payload and --no-stamp".into()));
+    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.messages.is_stamped(least)
+    {
+        return Err(Problem::Usage(
+            "fanout needs stamped messages: leave out --payload and --no-stamp".into(),
+        ));
     }
     let opening = engine.open(connections, &mut session.live)?;
     if opening.opened < connections as u64 && !session.common.allow_partial || opening.opened < 2 {
-        let reasons: Vec<String> = opening.failures.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
+        let reasons: Vec<String> =
+            opening.failures.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
         let held = opening.opened;
-        return Err(Problem::Failed(format!("{held} of {connections} connections opened: {}", reasons.join(", "))));
+        return Err(Problem::Failed(format!(
+            "{held} of {connections} connections opened: {}",
+            reasons.join(", ")
+        )));
     }
     let plan = Plan {
         rate: Some(args.rate.clone()),

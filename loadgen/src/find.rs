@@ -101,8 +101,9 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
 /// make, or whose numbers are not the server's, does not count as met.
 fn judge(slo: &Condition, load: f64, report: &Report) -> (bool, FindStep) {
     let judged = slo.holds(report);
-    let sustained = report.messages.target_rate.is_none_or(|target| report.messages.achieved_rate > 0.99 * target)
-        && report.messages.received as f64 > 0.99 * report.messages.sent as f64;
+    let sustained =
+        report.messages.target_rate.is_none_or(|target| report.messages.achieved_rate > 0.99 * target)
+            && report.messages.received as f64 > 0.99 * report.messages.sent as f64;
     let ok = matches!(judged, Ok((true, _))) && sustained && report.verdict.status < Status::Invalid;
     let step = FindStep {
         load,
@@ -166,7 +167,7 @@ mod tests {
         let mut search = Search::new(1e3, 1e6, 0.05);
         let mut steps = 0;
         while let Some(load) = search.next() {
-            assert!(load >= 1e3 && load <= 1e6);
+            assert!((1e3..=1e6).contains(&load));
             search.tell(load, load <= limit);
             steps += 1;
         }
@@ -178,7 +179,10 @@ mod tests {
         for limit in [1_000.0, 1_500.0, 77_777.0, 999_000.0] {
             let (search, steps) = search(limit);
             let good = search.good.unwrap();
-            assert!(good <= limit && good * 1.05 * 1.001 > limit.min(search.bad.unwrap_or(limit)), "{limit}: {good}");
+            assert!(
+                good <= limit && good * 1.05 * 1.001 > limit.min(search.bad.unwrap_or(limit)),
+                "{limit}: {good}"
+            );
             assert!(steps <= 18, "{limit}: {steps} steps");
         }
         assert!(search(2e6).0.why().contains("greatest"));

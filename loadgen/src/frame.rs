@@ -196,12 +196,12 @@ mod tests {
     #[test]
     fn what_a_server_must_not_send_is_refused() {
         for bytes in [
-            &[0x81, 0x85][..],             // masked
-            &[0xC1, 0x00],                 // RSV1 without an extension
-            &[0x83, 0x00],                 // reserved opcode
-            &[0x09, 0x00],                 // fragmented ping
-            &[0x89, 126, 0, 126],          // ping of 126 bytes
-            &[0x82, 126, 0, 5],            // 5 written in 16 bits
+            &[0x81, 0x85][..],    // masked
+            &[0xC1, 0x00],        // RSV1 without an extension
+            &[0x83, 0x00],        // reserved opcode
+            &[0x09, 0x00],        // fragmented ping
+            &[0x89, 126, 0, 126], // ping of 126 bytes
+            &[0x82, 126, 0, 5],   // 5 written in 16 bits
             &[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 5],
             &[0x82, 127, 0, 0, 0, 0, 0x7F, 0, 0, 0], // beyond the limit
         ] {

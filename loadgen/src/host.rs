@@ -27,7 +27,10 @@ impl Cpu {
 
     /// What was used since `earlier`.
     pub fn since(self, earlier: Cpu) -> Cpu {
-        Cpu { user: self.user.saturating_sub(earlier.user), system: self.system.saturating_sub(earlier.system) }
+        Cpu {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
     }
 }
 
@@ -91,8 +94,14 @@ impl Counters {
         let net = netstat();
         let get = |name: &str| net.get(name).copied().unwrap_or(0);
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let cpu: Vec<u64> =
-            stat.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+        let cpu: Vec<u64> = stat
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|n| n.parse().ok())
+            .collect();
         let throttled = fs::read_to_string("/sys/fs/cgroup/cpu.stat")
             .ok()
             .and_then(|t| t.lines().find_map(|l| l.strip_prefix("nr_throttled ")?.parse().ok()));
@@ -137,7 +146,8 @@ pub fn describe(counted: &Counters) -> Host {
         name: first_line("/proc/sys/kernel/hostname"),
         kernel: first_line("/proc/sys/kernel/osrelease").unwrap_or_default(),
         cpus: cpus() as u64,
-        clocksource: first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource").unwrap_or_default(),
+        clocksource: first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+            .unwrap_or_default(),
         governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         nofile: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
         port_range: port_range().1,

@@ -34,7 +34,8 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     if let Some(path) = &common.baseline
         && !report.run.interrupted
     {
-        let comparison = compare::reports(&report::load(path).map_err(Problem::Failed)?, &report, common.noise_threshold);
+        let comparison =
+            compare::reports(&report::load(path).map_err(Problem::Failed)?, &report, common.noise_threshold);
         print(&comparison.text())?;
         worse = !comparison.comparable || comparison.regressions().next().is_some();
     }
@@ -68,5 +69,7 @@ pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> 
 /// The system's.
 pub fn print(text: &str) -> Result<(), Problem> {
     let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Problem::Failed(format!("stdout: {e}")))
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Problem::Failed(format!("stdout: {e}")))
 }

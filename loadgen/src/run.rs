@@ -58,7 +58,12 @@ pub fn config(mode: &str, connections: usize, plan: &Plan) -> Config {
 ///
 /// # Errors
 /// When not all connections opened and that was not allowed, or the engine could not go on.
-pub fn measure(session: &mut Session, mode: &str, connections: usize, plan: &Plan) -> Result<(Report, Measured), Problem> {
+pub fn measure(
+    session: &mut Session,
+    mode: &str,
+    connections: usize,
+    plan: &Plan,
+) -> Result<(Report, Measured), Problem> {
     let engine = session.engine(connections)?;
     let asked = session.share(connections);
     let opening = engine.open(asked, &mut session.live)?;

@@ -41,7 +41,11 @@ impl Rate {
         if let Some((steps, each)) = text.split_once('@') {
             let steps = steps.split(',').map(units::rate).collect::<Result<_, _>>()?;
             let each = units::duration(each)?;
-            return if each.is_zero() { Err("steps need a time above zero".into()) } else { Ok(Rate::Steps(steps, each)) };
+            return if each.is_zero() {
+                Err("steps need a time above zero".into())
+            } else {
+                Ok(Rate::Steps(steps, each))
+            };
         }
         if let Some((from, to)) = text.split_once(':') {
             return Ok(Rate::Ramp(units::rate(from)?, units::rate(to)?));

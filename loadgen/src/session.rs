@@ -16,7 +16,8 @@ use crate::host::{self, Counters};
 use crate::live::Live;
 use crate::message::Messages;
 use crate::report::model::{
-    Checks, Client, Config, Connections, Latencies, Messages as Counted, Report, Run, SCHEMA, Server, Size, Target as Aim, Tool,
+    Checks, Client, Config, Connections, Latencies, Messages as Counted, Report, Run, SCHEMA, Server, Size,
+    Target as Aim, Tool,
 };
 use crate::signature;
 use crate::sources::{self, Sources};
@@ -92,7 +93,10 @@ impl Session {
             return Err(Problem::Usage("-c takes a number of connections above zero".into()));
         }
         if common.connections < common.shard.count {
-            return Err(Problem::Usage(format!("{} connections are too few for --shard", common.connections)));
+            return Err(Problem::Usage(format!(
+                "{} connections are too few for --shard",
+                common.connections
+            )));
         }
         let targets = common.urls.iter().map(|url| Target::resolve(url)).collect::<Result<_, _>>();
         Ok(Session {

@@ -28,7 +28,10 @@ pub fn find(measured: &Measured, opening: &Opening) -> Vec<Signature> {
     }
     let least = wire.histogram.min();
     if !wire.histogram.is_empty() && least >= MS && delayed_ack.is_none_or(|share| share < 0.5) {
-        let text = format!("no reply took less than {}: a fixed delay, the network's or the server's", short_time(least));
+        let text = format!(
+            "no reply took less than {}: a fixed delay, the network's or the server's",
+            short_time(least)
+        );
         found.push(signature("fixed_delay", 1.0, text));
     }
     if let Some((period, depth, share)) = stalls(&measured.peaks) {
@@ -44,13 +47,18 @@ pub fn find(measured: &Measured, opening: &Opening) -> Vec<Signature> {
         .map(|ms| opening.connect.histogram.count_between(ms.start * MS, ms.end * MS))
         .sum();
     if again > 0 {
-        let text = "connects take 1, 3 or 7 s: SYNs are sent again because the listener's backlog is full".into();
+        let text =
+            "connects take 1, 3 or 7 s: SYNs are sent again because the listener's backlog is full".into();
         found.push(signature("syn_retransmit", again as f64 / opening.connect.histogram.len() as f64, text));
     }
     let pings = &measured.total.counts;
     if pings.pings_sent > 0 && pings.pongs_received * 2 < pings.pings_sent {
         let share = 1.0 - pings.pongs_received as f64 / pings.pings_sent as f64;
-        found.push(signature("no_pong", share, "the server does not answer pings (RFC 6455 section 5.5.2)".into()));
+        found.push(signature(
+            "no_pong",
+            share,
+            "the server does not answer pings (RFC 6455 section 5.5.2)".into(),
+        ));
     }
     found
 }

@@ -32,7 +32,11 @@ impl Sizes {
         }
         if let Some((low, high)) = text.split_once("..") {
             let (low, high) = (units::bytes(low)?, units::bytes(high)?);
-            return if low <= high { Ok(Sizes::Range(low, high)) } else { Err(format!("`{text}` runs backwards")) };
+            return if low <= high {
+                Ok(Sizes::Range(low, high))
+            } else {
+                Err(format!("`{text}` runs backwards"))
+            };
         }
         if text.contains('%') {
             let mut mix = Vec::new();
@@ -46,7 +50,11 @@ impl Sizes {
                 sum += share;
                 mix.push((sum / 100.0, size));
             }
-            return if (sum - 100.0).abs() < 0.01 { Ok(Sizes::Mix(mix)) } else { Err(format!("shares add up to {sum}%")) };
+            return if (sum - 100.0).abs() < 0.01 {
+                Ok(Sizes::Mix(mix))
+            } else {
+                Err(format!("shares add up to {sum}%"))
+            };
         }
         units::bytes(text).map(Sizes::Fixed)
     }
@@ -64,7 +72,8 @@ impl Sizes {
             }
             Sizes::Lognormal { p50, p99 } => {
                 // Box and Muller's transform; 2.3263 is the normal distribution's 99th percentile.
-                let (a, b) = (1.0 - unit(random), unit(random.wrapping_mul(0xD134_2543_DE82_EF95).rotate_left(32)));
+                let (a, b) =
+                    (1.0 - unit(random), unit(random.wrapping_mul(0xD134_2543_DE82_EF95).rotate_left(32)));
                 let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
                 let size = (p50.ln() + normal * (p99 / p50).ln() / 2.326_347_9).exp();
                 (size.round() as usize).min(self.max())
@@ -91,7 +100,9 @@ impl Sizes {
             Sizes::Range(low, high) => (low + high) as f64 / 2.0,
             Sizes::Mix(mix) => {
                 let mut before = 0.0;
-                mix.iter().map(|(upto, size)| (upto - std::mem::replace(&mut before, *upto)) * *size as f64).sum()
+                mix.iter()
+                    .map(|(upto, size)| (upto - std::mem::replace(&mut before, *upto)) * *size as f64)
+                    .sum()
             }
             Sizes::Lognormal { p50, p99 } => p50 * (((p99 / p50).ln() / 2.326_347_9).powi(2) / 2.0).exp(),
         }

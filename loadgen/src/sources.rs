@@ -25,7 +25,12 @@ impl Sources {
     ///
     /// # Errors
     /// What is wrong with `spec`, or that its addresses cannot carry so many connections.
-    pub fn plan(spec: Option<&str>, target: &SocketAddr, connections: usize, range: usize) -> Result<Sources, String> {
+    pub fn plan(
+        spec: Option<&str>,
+        target: &SocketAddr,
+        connections: usize,
+        range: usize,
+    ) -> Result<Sources, String> {
         // A quarter stays free: ports rest in TIME_WAIT after earlier runs.
         let each = (range * 3 / 4).max(1);
         let addresses = match spec {
@@ -74,7 +79,8 @@ fn parse(spec: &str) -> Result<Vec<IpAddr>, String> {
         let (first, last) = if let Some((a, b)) = part.split_once('-') {
             (v4(a)?, v4(b)?)
         } else if let Some((a, len)) = part.split_once('/') {
-            let len = len.parse::<u32>().ok().filter(|len| (8..=32).contains(len)).ok_or_else(|| wrong(part))?;
+            let len =
+                len.parse::<u32>().ok().filter(|len| (8..=32).contains(len)).ok_or_else(|| wrong(part))?;
             let hosts = u32::MAX.checked_shr(len).unwrap_or(0);
             let network = v4(a)? & !hosts;
             // The first and last address of a network are not hosts.
@@ -108,7 +114,8 @@ pub fn port_range() -> (usize, [u16; 2]) {
 /// # Errors
 /// The system's, EADDRNOTAVAIL when the source's ports are used up.
 pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(target), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
@@ -154,7 +161,8 @@ mod tests {
 
     #[test]
     fn ranges_and_networks_are_spelled_out() {
-        let names = |spec| parse(spec).map(|l| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        let names =
+            |spec| parse(spec).map(|l| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
         assert_eq!(names("10.0.0.1-10.0.0.3,::1").unwrap(), "10.0.0.1 10.0.0.2 10.0.0.3 ::1");
         assert_eq!(names("10.0.0.9/30").unwrap(), "10.0.0.9 10.0.0.10");
         assert_eq!(names("10.0.0.9/32").unwrap(), "10.0.0.9");

@@ -58,11 +58,8 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
     // Rows that the storm's edges cut count as during.
     const ROW: u64 = clock::SECOND / 4;
     let (first, last) = (at / ROW * ROW, back.map_or(u64::MAX / 2, |t| (at + t).div_ceil(ROW) * ROW));
-    let phases = vec![
-        phase("before", 0, first),
-        phase("during", first, last),
-        phase("after", last, u64::MAX / 2),
-    ];
+    let phases =
+        vec![phase("before", 0, first), phase("during", first, last), phase("after", last, u64::MAX / 2)];
     report.storm = Some(Storm {
         fault: if reset { "rst" } else { "close" }.into(),
         policy: args.backoff.to_string(),
@@ -90,7 +87,10 @@ pub enum Backoff {
     None,
     Fixed(Duration),
     /// Anywhere up to a limit that doubles with every failure ("full jitter").
-    Jitter { base: Duration, max: Duration },
+    Jitter {
+        base: Duration,
+        max: Duration,
+    },
 }
 
 impl std::fmt::Display for Backoff {

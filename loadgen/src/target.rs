@@ -39,7 +39,8 @@ impl Target {
         let resource = resource.split('#').next().unwrap_or_default();
         let resource = if resource.starts_with('?') { format!("/{resource}") } else { resource.to_owned() };
         // A colon after the bracket of an IPv6 address is the port's.
-        let named_port = authority.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
+        let named_port =
+            authority.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
         let (host, port) = match named_port {
             Some((host, port)) => {
                 (host, port.parse::<u16>().map_err(|_| format!("`{url}`: `{port}` is not a port"))?)
@@ -166,7 +167,14 @@ mod tests {
             assert_eq!(target.address.to_string(), address, "{url}");
             assert_eq!((&*target.authority, &*target.resource), (authority, resource), "{url}");
         }
-        for bad in ["http://127.0.0.1/", "wss://127.0.0.1/", "ws://", "ws://:80/", "ws://127.0.0.1:http/", "127.0.0.1"] {
+        for bad in [
+            "http://127.0.0.1/",
+            "wss://127.0.0.1/",
+            "ws://",
+            "ws://:80/",
+            "ws://127.0.0.1:http/",
+            "127.0.0.1",
+        ] {
             assert!(Target::resolve(bad).is_err(), "{bad}");
         }
     }

@@ -166,7 +166,9 @@ impl Worker {
             tally.counts.capped += 1;
             return;
         }
-        tally.own_slip.record(now - due);
+        if let Load::Open(_) = running.traffic.load {
+            tally.own_slip.record(now - due);
+        }
         let name = Name { conn: self.spec.number(self.me, i) as u32, index: conn.next_index };
         conn.next_index += 1;
         let size = self.spec.messages.size(name);
@@ -336,7 +338,8 @@ impl Worker {
     /// Hands over the tallies of the ticks that are over, and ends the run when nothing more can come.
     pub fn tick(&mut self, now: u64) {
         let Some(running) = &self.running else { return };
-        let over = now >= running.traffic.until || now >= running.traffic.to && running.out <= running.abandoned;
+        let over =
+            now >= running.traffic.until || now >= running.traffic.to && running.out <= running.abandoned;
         if over {
             return self.finish(now);
         }

@@ -28,7 +28,11 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
 
     let held = measured.held_min.min(opening.opened);
     if held < facts.asked {
-        verdict.doubt(Status::Invalid, "held", format!("held {} of {} connections", commas(held), commas(facts.asked)));
+        verdict.doubt(
+            Status::Invalid,
+            "held",
+            format!("held {} of {} connections", commas(held), commas(facts.asked)),
+        );
     }
     if !facts.closed {
         let slip = total.own_slip.at(0.99);
@@ -41,7 +45,8 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     }
     let busy = measured.busy_pct;
     if busy > 95.0 {
-        let text = format!("loadgen was busy {busy:.0}% of the time: try more threads (-t) or a lower rate (-R)");
+        let text =
+            format!("loadgen was busy {busy:.0}% of the time: try more threads (-t) or a lower rate (-R)");
         verdict.doubt(Status::Invalid, "loop_busy", text);
     } else if busy > 70.0 {
         verdict.doubt(Status::Suspect, "loop_busy", format!("loadgen was busy {busy:.0}% of the time"));
@@ -63,10 +68,18 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
         verdict.doubt(Status::Invalid, "littles_law", text);
     }
     if facts.throttled > 0 {
-        verdict.doubt(Status::Suspect, "throttled", format!("the cgroup was throttled {} times", facts.throttled));
+        verdict.doubt(
+            Status::Suspect,
+            "throttled",
+            format!("the cgroup was throttled {} times", facts.throttled),
+        );
     }
     if facts.steal_pct > 2.0 {
-        verdict.doubt(Status::Suspect, "steal", format!("the hypervisor took {:.1}% of the time", facts.steal_pct));
+        verdict.doubt(
+            Status::Suspect,
+            "steal",
+            format!("the hypervisor took {:.1}% of the time", facts.steal_pct),
+        );
     }
     let (hiccup, tail) = (measured.seen.hiccup.at(0.999), total.response.at(0.999));
     if hiccup > 1_000_000 && hiccup > tail / 5 {
@@ -104,13 +117,19 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
     if facts.local {
         let server = measured.server.map_or(String::new(), |s| format!(", server {:.0}%", s.cpu_pct()));
-        note("local", format!("client and server share this host (me {:.0}%{server} of a CPU)", measured.own.cpu_pct()));
+        note(
+            "local",
+            format!("client and server share this host (me {:.0}%{server} of a CPU)", measured.own.cpu_pct()),
+        );
     }
     let received_rate = counts.received as f64 * 1e9 / (measured.to - measured.from) as f64;
     if !facts.closed && (counts.received as f64) < 0.995 * measured.scheduled {
         let target = measured.scheduled * 1e9 / (measured.to - measured.from) as f64;
         let queue = target - received_rate;
-        note("overload", format!("the rate was not sustained: {} messages/s were not answered in time", short_rate(queue)));
+        note(
+            "overload",
+            format!("the rate was not sustained: {} messages/s were not answered in time", short_rate(queue)),
+        );
     }
     for (code, n, text) in [
         ("lost", counts.lost, "messages never came back though later ones did"),

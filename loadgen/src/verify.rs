@@ -54,7 +54,9 @@ pub fn identify(
     } else {
         match pending.take(&mut conn.pending, REACH, fits) {
             Some(entry) => Some(entry),
-            None if conn.seen > 0 && messages.has_body(payload, name(conn.seen - 1)) => return Reply::Duplicate,
+            None if conn.seen > 0 && messages.has_body(payload, name(conn.seen - 1)) => {
+                return Reply::Duplicate;
+            }
             None => None,
         }
     };
@@ -107,7 +109,12 @@ mod tests {
             let opcode = self.messages.opcode();
             match identify(&self.messages, &mut self.pending, &mut self.conn, 5, opcode, payload) {
                 Reply::Answer { entry, corrupt, reordered } => {
-                    format!("{}{}{}", entry.index, ["", " corrupt"][corrupt as usize], ["", " late"][reordered as usize])
+                    format!(
+                        "{}{}{}",
+                        entry.index,
+                        ["", " corrupt"][corrupt as usize],
+                        ["", " late"][reordered as usize]
+                    )
                 }
                 Reply::Duplicate => "duplicate".into(),
                 Reply::Stray => "stray".into(),
@@ -118,7 +125,9 @@ mod tests {
     #[test]
     fn every_fault_is_told_from_the_others() {
         // Text and binary with a stamp, and too short for one.
-        for (opcode, size) in [(Opcode::Text, 64), (Opcode::Binary, 16), (Opcode::Binary, 12), (Opcode::Text, 12)] {
+        for (opcode, size) in
+            [(Opcode::Text, 64), (Opcode::Binary, 16), (Opcode::Binary, 12), (Opcode::Text, 12)]
+        {
             let mut bench = Bench::new(opcode, size, 8);
             let payloads: Vec<_> = (0..8).map(|i| bench.payload(i)).collect();
             assert_eq!(bench.reply(&payloads[0]), "0");
@@ -149,8 +158,7 @@ mod tests {
         bench.messages.write(&mut other, Name { conn: 6, index: 0 }, 32, 9);
         assert_eq!(bench.reply(&other), "stray");
         let payload = bench.payload(0);
-        let reply =
-            identify(&bench.messages, &mut bench.pending, &mut bench.conn, 5, Opcode::Text, &payload);
+        let reply = identify(&bench.messages, &mut bench.pending, &mut bench.conn, 5, Opcode::Text, &payload);
         assert!(matches!(reply, Reply::Answer { corrupt: true, .. }), "{reply:?}");
     }
 }

@@ -201,7 +201,9 @@ impl Worker {
             now = self.send_due(now);
             self.send_pings(now);
             self.tick(now);
-            if self.closing_until > 0 && (self.conns.iter().all(|c| c.stream.is_none()) || now >= self.closing_until) {
+            if self.closing_until > 0
+                && (self.conns.iter().all(|c| c.stream.is_none()) || now >= self.closing_until)
+            {
                 return Ok(());
             }
 

@@ -129,7 +129,11 @@ fn our_own_wsecho() {
     let line = lines.next().unwrap().unwrap();
     // The pipe stays open, and is read, for as long as the server writes to it.
     thread::spawn(move || lines.for_each(drop));
-    let url = line.split_whitespace().find(|word| word.starts_with("ws://")).expect("it says where it echoes").to_owned();
+    let url = line
+        .split_whitespace()
+        .find(|word| word.starts_with("ws://"))
+        .expect("it says where it echoes")
+        .to_owned();
     let server = Process { child, url };
     exercise(&server.url);
     let pid = server.child.id();

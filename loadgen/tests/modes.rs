@@ -38,7 +38,8 @@ fn find_meets_the_knee_of_a_slow_server() {
         server.url()
     ));
     let find = report.find.as_ref().unwrap();
-    let (best, failed) = (find.best.expect("50 a second are possible"), find.next_failed.expect("5000 are not"));
+    let (best, failed) =
+        (find.best.expect("50 a second are possible"), find.next_failed.expect("5000 are not"));
     assert!(best >= 50.0 && best < 600.0, "{best}");
     assert!(failed <= best * 1.2 + 0.1, "{best} {failed}");
     // At rate R for two seconds the last tenth of the messages waits longer than 1.8 s · (R/500 − 1).
@@ -60,7 +61,8 @@ fn find_says_when_nothing_will_do() {
 
 #[test]
 fn fanout_counts_every_receiver() {
-    let server = Server::start(Faults { broadcast: true, delay: Duration::from_millis(5), ..Faults::default() });
+    let server =
+        Server::start(Faults { broadcast: true, delay: Duration::from_millis(5), ..Faults::default() });
     let (report, _) = measure(&format!("fanout -c11 --publishers 2 -R50 -d1s --warmup 0s {}", server.url()));
     let fanout = report.fanout.as_ref().unwrap();
     assert_eq!((fanout.published, fanout.expected, fanout.received), (50, 500, 500), "{fanout:?}");
@@ -87,7 +89,11 @@ fn a_storm_is_survived() {
         assert_eq!(storm.handshake.as_ref().unwrap().count, 50);
         let phases: Vec<&str> = storm.phases.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(phases, ["before", "during", "after"]);
-        assert!(storm.phases.iter().all(|p| p.echo.as_ref().is_some_and(|e| e.count > 0)), "{:?}", storm.phases);
+        assert!(
+            storm.phases.iter().all(|p| p.echo.as_ref().is_some_and(|e| e.count > 0)),
+            "{:?}",
+            storm.phases
+        );
         // The survivors lost nothing.
         assert_eq!((report.messages.sent, report.messages.errors()), (600, 0), "{:?}", report.messages);
     }
@@ -98,7 +104,8 @@ fn shards_add_up_to_the_whole() {
     let server = Server::start(Faults::default());
     let _alone = alone();
     let paths = [scratch("1.json"), scratch("2.json")];
-    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64() + 1.5;
+    let start =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64() + 1.5;
     let children: Vec<_> = (1..=2)
         .map(|i| {
             loadgen(&format!(
@@ -131,7 +138,11 @@ fn ctrl_c_writes_what_there_is() {
     let server = Server::start(Faults::default());
     let _alone = alone();
     let path = scratch("partial.json");
-    let line = format!("-c5 -R100 -d60s --warmup 0s -q --fail-if p50>1ns --json {} {}", path.display(), server.url());
+    let line = format!(
+        "-c5 -R100 -d60s --warmup 0s -q --fail-if p50>1ns --json {} {}",
+        path.display(),
+        server.url()
+    );
     let mut child = loadgen(&line).stdout(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGINT).unwrap();
@@ -209,13 +220,19 @@ fn strict_turns_an_invalid_verdict_into_exit_4() {
 #[test]
 fn two_threads_keep_one_schedule() {
     let server = Server::start(Faults::default());
-    let (report, _) = measure(&format!("-t2 -c21 -R300:500 -d2s --warmup 500ms --arrival even --interval 500ms {}", server.url()));
+    let (report, _) = measure(&format!(
+        "-t2 -c21 -R300:500 -d2s --warmup 500ms --arrival even --interval 500ms {}",
+        server.url()
+    ));
     let m = &report.messages;
     assert_eq!((m.sent, m.received, m.errors()), (800, 800, 0), "{m:?}");
     let rows: Vec<(&str, u64)> = report.intervals.iter().map(|i| (i.phase.as_str(), i.sent)).collect();
     let run: Vec<u64> = rows.iter().filter(|(phase, _)| *phase == "run").map(|(_, n)| *n).collect();
     // 25 messages a second more in each half second: 162.5, 187.5, 212.5, 237.5.
-    assert_eq!(run.iter().sum::<u64>() + rows.iter().filter(|(p, _)| *p == "drain").map(|(_, n)| n).sum::<u64>(), 800);
+    assert_eq!(
+        run.iter().sum::<u64>() + rows.iter().filter(|(p, _)| *p == "drain").map(|(_, n)| n).sum::<u64>(),
+        800
+    );
     assert!(run.is_sorted() && run.len() == 4, "{rows:?}");
     assert_eq!(rows[0], ("warmup", 150), "{rows:?}");
 }

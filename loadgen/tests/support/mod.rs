@@ -66,13 +66,16 @@ pub struct Server {
     pub pongs: Arc<AtomicU64>,
 }
 
+/// The bytes of a reply, and when to write them.
+type Reply = (Instant, Vec<u8>);
+
 struct State {
     faults: Faults,
     began: Instant,
     replies: AtomicU64,
     pongs: Arc<AtomicU64>,
     busy_until: Mutex<Instant>,
-    members: Mutex<Vec<(u64, mpsc::Sender<(Instant, Vec<u8>)>)>>,
+    members: Mutex<Vec<(u64, mpsc::Sender<Reply>)>>,
 }
 
 impl Server {
@@ -219,7 +222,11 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-fn write_replies(stream: &mut TcpStream, queue: &Receiver<(Instant, Vec<u8>)>, dribble: bool) -> io::Result<()> {
+fn write_replies(
+    stream: &mut TcpStream,
+    queue: &Receiver<Reply>,
+    dribble: bool,
+) -> io::Result<()> {
     for (when, bytes) in queue {
         thread::sleep(when.saturating_duration_since(Instant::now()));
         if dribble {
