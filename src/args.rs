@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::log::{self, Format, Level};
+use crate::print::What;
 use crate::proto::handshake::Paths;
 use crate::reactor::boards::Rules;
 use argh::FromArgs;
@@ -36,7 +37,7 @@ pub struct Options {
     pub proxy_protocol: bool,
     pub reuse_port: bool,
     pub user: Option<String>,
-    pub stats: Option<Address>,
+    pub stats: Option<Stats>,
     pub drain_spread: Duration,
     pub drain_timeout: Duration,
     pub level: Level,
@@ -57,6 +58,14 @@ impl fmt::Display for Address {
             Address::Unix(path) => write!(out, "unix:{}", path.display()),
         }
     }
+}
+
+/// Where the numbers are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stats {
+    /// On the echo port, and shown on the test page.
+    Page,
+    At(Address),
 }
 
 /// The Flash policy listener.
@@ -132,9 +141,9 @@ struct Arguments {
     /// become this user once every port is bound
     #[argh(option, arg_name = "name")]
     user: Option<String>,
-    /// serve /metrics and /healthz at ADDR:PORT or unix:/PATH
-    #[argh(option, arg_name = "addr:port", from_str_fn(address))]
-    stats: Option<Address>,
+    /// serve /metrics and /healthz at ADDR:PORT or unix:/PATH, or with `page` beside the test page, which then shows them
+    #[argh(option, arg_name = "addr:port", from_str_fn(stats))]
+    stats: Option<Stats>,
     /// when stopping, spread the closes over this long (default 0)
     #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
     drain_spread: Duration,
@@ -147,6 +156,9 @@ struct Arguments {
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
+    /// print a unit file, the man page or completions: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish
+    #[argh(option, arg_name = "what", from_str_fn(what))]
+    print: Option<What>,
     /// print the version
     #[argh(switch)]
     version: bool,
@@ -167,11 +179,15 @@ const TAKES: &[(&str, &str)] = &[
     ("--max-boards", "a number from 1"),
     ("--max-board-members", "a number from 1"),
     ("--user", "the name of a user"),
-    ("--stats", "an address and port such as 127.0.0.1:9087, or unix:/path"),
+    ("--stats", "an address and port such as 127.0.0.1:9087, unix:/path, or page"),
     ("--drain-spread", "a number of seconds"),
     ("--drain-timeout", "a number of seconds"),
     ("--log-format", "text or json"),
     ("--log-level", "off, error, info or debug"),
+    (
+        "--print",
+        "unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish",
+    ),
 ];
 
 /// Reads the arguments (without the program's name) and `$PORT`.
@@ -191,6 +207,9 @@ pub fn parse(
     };
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    if let Some(what) = arguments.print {
+        return Ok(Command::Print(what.text(&help())));
     }
     let format = match arguments.log_format {
         Some(Format::Text) | None if log::is_journal() => Format::Journal,
@@ -222,6 +241,10 @@ pub fn parse(
         level: arguments.log_level,
         format,
     })))
+}
+
+fn help() -> String {
+    Arguments::from_args(&["wsecho"], &["--help"]).err().map(|early| early.output).unwrap_or_default()
 }
 
 /// The arguments as text, with `--option=value` taken apart, which argh does not do.
@@ -286,6 +309,10 @@ fn address(text: &str) -> Parsed<Address> {
     }
 }
 
+fn stats(text: &str) -> Parsed<Stats> {
+    if text == "page" { Ok(Stats::Page) } else { address(text).map(Stats::At) }
+}
+
 fn port(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| String::new())
 }
@@ -329,6 +356,10 @@ fn seconds(text: &str) -> Parsed<Duration> {
 
 fn seconds_above_zero(text: &str) -> Parsed<Duration> {
     seconds(text).and_then(|duration| above_zero(duration).ok_or_else(String::new))
+}
+
+fn what(text: &str) -> Parsed<What> {
+    What::named(text).ok_or_else(String::new)
 }
 
 fn level(text: &str) -> Parsed<Level> {

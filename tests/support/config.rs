@@ -14,6 +14,7 @@ pub fn config() -> Config {
             origins: Vec::new(),
             deflate: true,
             boards: true,
+            stats: false,
             limits: Limits { max_message: 1 << 20 },
         },
         max_connections: 10_000,
