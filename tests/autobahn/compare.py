@@ -1,7 +1,8 @@
 """What wstest is asked to run, and whether what it found is what expected.json says.
 
-usage: compare.py spec URL OUTDIR [SECTION]...     prints wstest's specification
-       compare.py report INDEX.JSON [SECTION]...   prints one line, and each difference on stderr; exit 1 if there is one
+usage: compare.py spec URL OUTDIR PART PARTS [SECTION]...   prints wstest's specification of that part (from 0) of the run
+       compare.py report OUTDIR [SECTION]...                prints one line for all parts, whose directories are in OUTDIR,
+                                                            and each difference on stderr; exit 1 if there is one
 
 expected.json: `cases` counts the cases of each group ("6.4": 4 stands for 6.4.1 to 6.4.4; the section is the number
 before the first dot), `informational` names those that any correct server gets INFORMATIONAL for, all others are OK.
@@ -22,14 +23,17 @@ def groups(sections):
     return [group for group in expected["cases"] if not sections or group.split(".")[0] in sections]
 
 
-def spec(url, outdir, *sections):
-    cases = [f"{group}.*" for group in groups(sections)]
+def spec(url, outdir, part, parts, *sections):
+    cases = [f"{group}.*" for group in groups(sections)[int(part) :: int(parts)]]
     servers = [{"agent": "wsecho", "url": url}]
     print(json.dumps({"outdir": outdir, "servers": servers, "cases": cases, "exclude-cases": []}))
 
 
-def report(index, *sections):
-    found = json.loads(pathlib.Path(index).read_text()).get("wsecho", {})
+def report(outdir, *sections):
+    reports = [json.loads(index.read_text()) for index in pathlib.Path(outdir).glob("*/index.json")]
+    if not reports:
+        sys.exit("autobahn: wstest left no report")
+    found = {case: result for report in reports for case, result in report.get("wsecho", {}).items()}
     cases = [f"{group}.{n + 1}" for group in groups(sections) for n in range(expected["cases"][group])]
     wrong = [f"{case}: not expected, and run" for case in found if case not in cases]
     for case in cases:
