@@ -24,7 +24,9 @@ def groups(sections):
 
 
 def spec(url, outdir, part, parts, *sections):
-    cases = [f"{group}.*" for group in groups(sections)[int(part) :: int(parts)]]
+    # Asked for no cases, wstest waits for ever: with more parts than groups, some run the first one again.
+    mine = groups(sections)[int(part) :: int(parts)] or groups(sections)[:1]
+    cases = [f"{group}.*" for group in mine]
     servers = [{"agent": "wsecho", "url": url}]
     print(json.dumps({"outdir": outdir, "servers": servers, "cases": cases, "exclude-cases": []}))
 
