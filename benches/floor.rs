@@ -8,6 +8,9 @@
 
 #[path = "floor/client.rs"]
 mod client;
+#[path = "common/frame.rs"]
+#[expect(dead_code, reason = "text is for the other bench")]
+mod frame;
 #[path = "floor/plain_echo.rs"]
 mod plain_echo;
 #[path = "floor/server.rs"]

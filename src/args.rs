@@ -1,11 +1,13 @@
 //! The command line.
 
-use crate::log::Level;
+use crate::log::{self, Format, Level};
 use crate::proto::handshake::Paths;
 use crate::reactor::boards::Rules;
 use argh::FromArgs;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where echo is served unless told otherwise.
@@ -16,7 +18,9 @@ const POLICY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 84
 /// What the server is asked to do.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub listen: Vec<SocketAddr>,
+    /// Where the user asked for it; empty for the default.
+    pub listen: Vec<Address>,
+    pub default_listen: SocketAddr,
     pub policy: Policy,
     pub echo_paths: Paths,
     /// `None`: as many as there are descriptors for.
@@ -29,7 +33,30 @@ pub struct Options {
     pub deflate: bool,
     /// `None`: no boards are served.
     pub boards: Option<Rules>,
+    pub proxy_protocol: bool,
+    pub reuse_port: bool,
+    pub user: Option<String>,
+    pub stats: Option<Address>,
+    pub drain_spread: Duration,
+    pub drain_timeout: Duration,
     pub level: Level,
+    pub format: Format,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(out),
+            Address::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The Flash policy listener.
@@ -45,7 +72,7 @@ pub enum Policy {
 /// What the command line comes to.
 #[derive(Debug)]
 pub enum Command {
-    Serve(Options),
+    Serve(Box<Options>),
     /// Text for stdout, and a good end.
     Print(String),
 }
@@ -54,9 +81,9 @@ pub enum Command {
 #[derive(FromArgs)]
 #[argh(help_triggers("-h", "--help"))]
 struct Arguments {
-    /// listen for clients at ADDR:PORT, IPv6 in brackets, port 0 for any free one; may be repeated (default 0.0.0.0:8087, or port $PORT)
+    /// listen for clients at ADDR:PORT (IPv6 in brackets, port 0 for any free one) or unix:/PATH; may be repeated (default 0.0.0.0:8087, or port $PORT)
     #[argh(option, arg_name = "addr:port", from_str_fn(address))]
-    listen: Vec<SocketAddr>,
+    listen: Vec<Address>,
     /// serve the Flash socket policy at ADDR:PORT, or `off` (default 0.0.0.0:843, if that can be bound)
     #[argh(option, arg_name = "addr:port", from_str_fn(policy))]
     policy: Option<Policy>,
@@ -96,6 +123,27 @@ struct Arguments {
     /// let at most this many clients be on one board (default 5000)
     #[argh(option, arg_name = "n", default = "5000", from_str_fn(count))]
     max_board_members: usize,
+    /// expect a PROXY protocol header, version 1 or 2, in front of every echo connection
+    #[argh(switch)]
+    proxy_protocol: bool,
+    /// let other processes listen on the same ports
+    #[argh(switch)]
+    reuse_port: bool,
+    /// become this user once every port is bound
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+    /// serve /metrics and /healthz at ADDR:PORT or unix:/PATH
+    #[argh(option, arg_name = "addr:port", from_str_fn(address))]
+    stats: Option<Address>,
+    /// when stopping, spread the closes over this long (default 0)
+    #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
+    drain_spread: Duration,
+    /// when stopping, drop the last client after this long (default 5)
+    #[argh(option, arg_name = "secs", default = "Duration::from_secs(5)", from_str_fn(seconds))]
+    drain_timeout: Duration,
+    /// log as text or json (default text, with priorities under the journal)
+    #[argh(option, arg_name = "format", from_str_fn(format))]
+    log_format: Option<Format>,
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
@@ -106,7 +154,7 @@ struct Arguments {
 
 /// What each option takes, for whoever gave it something else.
 const TAKES: &[(&str, &str)] = &[
-    ("--listen", "an address and port such as 127.0.0.1:8087 or [::]:8087"),
+    ("--listen", "an address and port such as 127.0.0.1:8087 or [::]:8087, or unix:/path"),
     ("--policy", "an address and port such as 0.0.0.0:843, or off"),
     ("--echo-path", "a path that begins with a slash, or *"),
     ("--max-connections", "a number from 1"),
@@ -118,6 +166,11 @@ const TAKES: &[(&str, &str)] = &[
     ("--board-lifetime", "a number of seconds, 0 for ever"),
     ("--max-boards", "a number from 1"),
     ("--max-board-members", "a number from 1"),
+    ("--user", "the name of a user"),
+    ("--stats", "an address and port such as 127.0.0.1:9087, or unix:/path"),
+    ("--drain-spread", "a number of seconds"),
+    ("--drain-timeout", "a number of seconds"),
+    ("--log-format", "text or json"),
     ("--log-level", "off, error, info or debug"),
 ];
 
@@ -139,9 +192,13 @@ pub fn parse(
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    let listen = if arguments.listen.is_empty() { vec![default_listen(port)?] } else { arguments.listen };
-    Ok(Command::Serve(Options {
-        listen,
+    let format = match arguments.log_format {
+        Some(Format::Text) | None if log::is_journal() => Format::Journal,
+        asked => asked.unwrap_or(Format::Text),
+    };
+    Ok(Command::Serve(Box::new(Options {
+        listen: arguments.listen,
+        default_listen: default_listen(port)?,
         policy: arguments.policy.unwrap_or(Policy::IfPossible(POLICY)),
         echo_paths: echo_paths(arguments.echo_path),
         max_connections: arguments.max_connections,
@@ -156,8 +213,15 @@ pub fn parse(
             max_boards: arguments.max_boards,
             max_members: arguments.max_board_members,
         }),
+        proxy_protocol: arguments.proxy_protocol,
+        reuse_port: arguments.reuse_port,
+        user: arguments.user,
+        stats: arguments.stats,
+        drain_spread: arguments.drain_spread,
+        drain_timeout: arguments.drain_timeout,
         level: arguments.log_level,
-    }))
+        format,
+    })))
 }
 
 /// The arguments as text, with `--option=value` taken apart, which argh does not do.
@@ -214,12 +278,28 @@ fn above_zero(duration: Duration) -> Option<Duration> {
 /// The text of these errors is never shown: [`explain`] says what the option takes.
 type Parsed<T> = Result<T, String>;
 
-fn address(text: &str) -> Parsed<SocketAddr> {
+fn address(text: &str) -> Parsed<Address> {
+    match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') => Ok(Address::Unix(path.into())),
+        Some(_) => Err(String::new()),
+        None => port(text).map(Address::Tcp),
+    }
+}
+
+fn port(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| String::new())
 }
 
+fn format(text: &str) -> Parsed<Format> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err(String::new()),
+    }
+}
+
 fn policy(text: &str) -> Parsed<Policy> {
-    if text == "off" { Ok(Policy::Off) } else { address(text).map(Policy::At) }
+    if text == "off" { Ok(Policy::Off) } else { port(text).map(Policy::At) }
 }
 
 fn path(text: &str) -> Parsed<String> {
@@ -271,17 +351,19 @@ mod tests {
 
     fn options(words: &[&str], port: Option<&str>) -> Options {
         match parse(words.iter().map(OsString::from), port.map(OsString::from)) {
-            Ok(Command::Serve(options)) => options,
+            Ok(Command::Serve(options)) => *options,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn listen_beats_port_beats_the_default() {
-        assert_eq!(options(&[], None).listen, [LISTEN]);
-        assert_eq!(options(&[], Some("9000")).listen, ["0.0.0.0:9000".parse().expect("an address")]);
-        let both = ["[::1]:1".parse().expect("an address"), "127.0.0.1:2".parse().expect("an address")];
-        assert_eq!(options(&["--listen", "[::1]:1", "--listen=127.0.0.1:2"], Some("9000")).listen, both);
+        assert_eq!(options(&[], None).default_listen, LISTEN);
+        assert_eq!(options(&[], Some("9000")).default_listen.to_string(), "0.0.0.0:9000");
+        let words = ["--listen", "[::1]:1", "--listen=127.0.0.1:2", "--listen", "unix:/run/w"];
+        let listen: Vec<String> =
+            options(&words, Some("9000")).listen.iter().map(Address::to_string).collect();
+        assert_eq!(listen, ["[::1]:1", "127.0.0.1:2", "unix:/run/w"]);
     }
 
     #[test]
@@ -289,7 +371,7 @@ mod tests {
         for (name, takes) in TAKES {
             let error = parsed(&[name]).expect_err("an option without its value");
             assert_eq!(error, format!("{name} takes {takes}"));
-            if *name != "--origin" {
+            if !["--origin", "--user"].contains(name) {
                 for value in ["nonsense", "-1", ""] {
                     let error = parsed(&[name, value]).expect_err("a wrong value");
                     assert_eq!(error, format!("{name} takes {takes}, not '{value}'"));
@@ -325,7 +407,16 @@ mod tests {
             assert!(listed.contains(name), "{name}");
         }
         for name in listed {
-            let is_switch = ["--no-deflate", "--no-boards", "--version", "--help,", "--help"].contains(&name);
+            let is_switch = [
+                "--no-deflate",
+                "--proxy-protocol",
+                "--reuse-port",
+                "--no-boards",
+                "--version",
+                "--help,",
+                "--help",
+            ]
+            .contains(&name);
             assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
         }
     }

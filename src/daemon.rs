@@ -1,22 +1,30 @@
 //! From options to a running server.
 
-use crate::args::{Options, Policy};
+use crate::activation;
+use crate::args::{Address, Options, Policy};
 use crate::log;
+use crate::notify::{self, Manager};
 use crate::proto::handshake::Site;
 use crate::proto::session::Limits;
 use crate::reactor::boards::Rules;
 use crate::reactor::listener::Role;
-use crate::reactor::system::{System, listen};
+use crate::reactor::system::{BACKLOG, Listener, System, listen, listen_unix};
 use crate::reactor::{Config, Reactor};
-use mio::net::TcpListener;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{User, initgroups, setgid, setuid};
+use std::ffi::CString;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 /// Descriptors that are not clients: standard streams, epoll, the signal pipe, and room to spare.
 const OTHER_DESCRIPTORS: usize = 16;
 /// A hard limit above this (2^30 is seen) is more than anyone means.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
+/// A Unix socket is for its owner and the group of a proxy.
+const SOCKET_MODE: u32 = 0o660;
 
 /// Why the server did not start, or stopped: one line, and the exit status.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +44,10 @@ impl Failure {
     fn new(status: u8, text: String) -> Failure {
         Failure { text, status }
     }
+
+    fn system(text: String) -> Failure {
+        Failure::new(Failure::SYSTEM, text)
+    }
 }
 
 /// Serves until a signal ends it.
@@ -44,27 +56,35 @@ impl Failure {
 /// A [`Failure`] when the server cannot start as asked; nothing is left listening then.
 pub fn run(options: Options) -> Result<(), Failure> {
     log::set_level(options.level);
-    let max_connections = max_connections(&options)?;
-    let mut listeners = Vec::new();
-    let mut roles = Vec::new();
-    for address in &options.listen {
-        let listener = listen(*address).map_err(|error| {
-            let why = reason(&error);
-            let text = format!("cannot listen on {address}: {why}; choose another with --listen ADDR:PORT");
-            Failure::new(Failure::SYSTEM, text)
-        })?;
-        listeners.push(listener);
-        roles.push(Role::Echo);
+    log::set_format(options.format);
+    let mut doors = Doors::open(&options)?;
+    let descriptors = descriptor_limit();
+    let max_connections = max_connections(&options, descriptors, doors.listeners.len())?;
+    if let Some(user) = &options.user {
+        become_user(user)?;
     }
-    if let Some(listener) = bind_policy(options.policy)? {
-        listeners.push(listener);
-        roles.push(Role::Policy);
+    let config = config(&options, max_connections);
+    let manager = Manager::from_environment();
+    let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
+    let announcements = doors.announcements();
+    let kernel =
+        System::new(std::mem::take(&mut doors.listeners), Manager::from_environment()).map_err(lost)?;
+    for announcement in &announcements {
+        log::info(format_args!("{announcement}"));
     }
-    let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let config = Config {
+    log::info(format_args!(
+        "up to {max_connections} clients ({descriptors} descriptors), backlog {BACKLOG} (net.core.somaxconn {})",
+        somaxconn()
+    ));
+    manager.tell(&format!("READY=1\nSTATUS={}", announcements.first().map_or("Serving", String::as_str)));
+    Reactor::new(kernel, &doors.roles, config).run().map_err(lost)
+}
+
+fn config(options: &Options, max_connections: usize) -> Config {
+    Config {
         site: Site {
-            echo_paths: options.echo_paths,
-            origins: options.origins,
+            echo_paths: options.echo_paths.clone(),
+            origins: options.origins.clone(),
             deflate: options.deflate,
             boards: options.boards.is_some(),
             limits: Limits { max_message: options.max_message },
@@ -74,68 +94,207 @@ pub fn run(options: Options) -> Result<(), Failure> {
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,
         boards: options.boards.unwrap_or(Rules { lifetime: None, max_boards: 0, max_members: 0 }),
-    };
-    let system = |error: io::Error| Failure::new(Failure::SYSTEM, format!("the event loop failed: {error}"));
-    let kernel = System::new(listeners).map_err(system)?;
-    announce(&bound, &roles);
-    Reactor::new(kernel, &roles, config).run().map_err(system)
+        drain_spread: options.drain_spread,
+        drain_timeout: options.drain_timeout,
+        watchdog: notify::watchdog(),
+    }
 }
 
-/// Raises the descriptor limit as far as it goes, and says how many clients that allows.
-fn max_connections(options: &Options) -> Result<usize, Failure> {
-    let limit = descriptor_limit();
-    let others = OTHER_DESCRIPTORS + options.listen.len() + 1;
-    let possible = limit.saturating_sub(others);
+/// The listeners, what they are for, and the files they leave behind.
+#[derive(Debug, Default)]
+struct Doors {
+    listeners: Vec<Listener>,
+    roles: Vec<Role>,
+    names: Vec<String>,
+    files: SocketFiles,
+}
+
+impl Doors {
+    fn open(options: &Options) -> Result<Doors, Failure> {
+        let mut doors = Doors::default();
+        let echo = if options.proxy_protocol { Role::ProxiedEcho } else { Role::Echo };
+        let passed = activation::listeners().map_err(|text| Failure::new(Failure::USAGE, text))?;
+        let is_activated = !passed.is_empty();
+        for (role, listener) in passed {
+            let role = if role == Role::Echo { echo } else { role };
+            let name = listener.address().map_or("a passed socket".to_owned(), |address| address.to_string());
+            doors.add(role, listener, name);
+        }
+        for address in &options.listen {
+            doors.bind(echo, address, "--listen", options.reuse_port)?;
+        }
+        if !is_activated && options.listen.is_empty() {
+            doors.bind(echo, &Address::Tcp(options.default_listen), "--listen", options.reuse_port)?;
+        }
+        if let Some(address) = &options.stats {
+            doors.bind(Role::Stats, address, "--stats", options.reuse_port)?;
+        }
+        match options.policy {
+            Policy::Off => {}
+            // Who passes sockets decides which there are.
+            Policy::IfPossible(_) if is_activated => {}
+            Policy::IfPossible(address) => match listen(address, options.reuse_port) {
+                Ok(listener) => doors.add(Role::Policy, listener, address.to_string()),
+                Err(error) => tell_no_policy(address, &error),
+            },
+            Policy::At(address) => {
+                let listener = listen(address, options.reuse_port).map_err(|error| {
+                    let why = reason(&error);
+                    let text = format!(
+                        "cannot serve the Flash policy on {address}: {why}; choose another address or --policy off"
+                    );
+                    Failure::new(Failure::POLICY, text)
+                })?;
+                doors.add(Role::Policy, listener, address.to_string());
+            }
+        }
+        Ok(doors)
+    }
+
+    fn bind(&mut self, role: Role, address: &Address, option: &str, reuse_port: bool) -> Result<(), Failure> {
+        let bound = match address {
+            Address::Tcp(address) => listen(*address, reuse_port),
+            Address::Unix(path) => self.files.bind(path),
+        };
+        let listener = bound.map_err(|error| {
+            let why = reason(&error);
+            Failure::system(format!("cannot listen on {address}: {why}; choose another with {option}"))
+        })?;
+        self.add(role, listener, address.to_string());
+        Ok(())
+    }
+
+    fn add(&mut self, role: Role, listener: Listener, name: String) {
+        // The port that was really bound.
+        self.names.push(listener.address().map_or(name, |address| address.to_string()));
+        self.roles.push(role);
+        self.listeners.push(listener);
+    }
+
+    /// What to tell the user, a line each.
+    fn announcements(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for ((role, listener), name) in self.roles.iter().zip(&self.listeners).zip(&self.names) {
+            match (role, listener.address()) {
+                (Role::Echo | Role::ProxiedEcho, Some(bound)) => {
+                    let host = reachable(bound);
+                    lines.push(format!("listening on {name}, echo at ws://{host}/echo"));
+                    lines.push(format!("test page at http://{host}/"));
+                }
+                (Role::Echo | Role::ProxiedEcho, None) => lines.push(format!("listening on {name}")),
+                (Role::Policy, _) => lines.push(format!("Flash policy on {name}")),
+                (Role::Stats, Some(bound)) => {
+                    lines.push(format!("numbers at http://{}/metrics", reachable(bound)))
+                }
+                (Role::Stats, None) => lines.push(format!("numbers at /metrics on {name}")),
+            }
+        }
+        lines
+    }
+}
+
+/// The files of Unix sockets that were bound here: they go when the server does.
+#[derive(Debug, Default)]
+struct SocketFiles(Vec<PathBuf>);
+
+impl SocketFiles {
+    fn bind(&mut self, path: &Path) -> io::Result<Listener> {
+        remove_stale(path)?;
+        let listener = listen_unix(path)?;
+        self.0.push(path.to_owned());
+        std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))?;
+        Ok(listener)
+    }
+}
+
+impl Drop for SocketFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // It may be gone, or out of reach since privileges were dropped.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes the socket that a server which is no more left at `path`; one that answers is in use.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// How many clients can be held; fewer than the user asked for is an error, fewer by default is said at the start.
+fn max_connections(options: &Options, descriptors: usize, listeners: usize) -> Result<usize, Failure> {
+    let others = OTHER_DESCRIPTORS + listeners;
+    let possible = descriptors.saturating_sub(others);
     match options.max_connections {
         Some(asked) if asked > possible => {
             let text = format!(
-                "--max-connections {asked} needs a descriptor limit of {}, and this process may have {limit}: \
+                "--max-connections {asked} needs a descriptor limit of {}, and this process may have {descriptors}: \
                  raise it (ulimit -Hn, LimitNOFILE=) or ask for at most {possible}",
                 asked.saturating_add(others)
             );
             Err(Failure::new(Failure::USAGE, text))
         }
         Some(asked) => Ok(asked),
-        None if possible == 0 => {
-            let text =
-                format!("the descriptor limit of {limit} leaves none for clients: raise it (ulimit -n)");
-            Err(Failure::new(Failure::SYSTEM, text))
-        }
+        None if possible == 0 => Err(Failure::system(format!(
+            "the descriptor limit of {descriptors} leaves none for clients: raise it (ulimit -n)"
+        ))),
         None => Ok(possible),
     }
 }
 
+/// Raises the descriptor limit as far as it goes, and says how far that is.
 fn descriptor_limit() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return 1024;
-    };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
     let wanted = hard.min(DESCRIPTORS_MAX);
     let raised = soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok();
     let limit = if raised { wanted } else { soft.min(DESCRIPTORS_MAX) };
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-fn bind_policy(policy: Policy) -> Result<Option<TcpListener>, Failure> {
-    match policy {
-        Policy::Off => Ok(None),
-        Policy::At(address) => listen(address).map(Some).map_err(|error| {
-            let why = reason(&error);
-            let text = format!("cannot serve the Flash policy on {address}: {why}; choose another address or --policy off");
-            Failure::new(Failure::POLICY, text)
-        }),
-        Policy::IfPossible(address) => Ok(listen(address)
-            .inspect_err(|error| {
-                let why = reason(error);
-                let remedy = match error.kind() {
-                    io::ErrorKind::PermissionDenied => "`setcap cap_net_bind_service=+ep` on the binary allows it",
-                    _ => "--policy ADDR:PORT moves it",
-                };
-                log::info(format_args!(
-                    "no Flash policy on {address} ({why}; {remedy}): policy requests are answered on the echo port only"
-                ));
-            })
-            .ok()),
-    }
+/// What the system lowers a backlog to, as far as it tells.
+fn somaxconn() -> String {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    limit.map_or_else(|_| "unknown".to_owned(), |limit| limit.trim().to_owned())
+}
+
+/// Goes on as `name`, with its groups and nothing else, once every port is bound.
+fn become_user(name: &str) -> Result<(), Failure> {
+    let user = match User::from_name(name) {
+        Ok(Some(user)) => user,
+        _ => {
+            return Err(Failure::new(
+                Failure::USAGE,
+                format!("--user takes the name of a user, not '{name}'"),
+            ));
+        }
+    };
+    let become_it = || {
+        let name = CString::new(user.name.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
+        initgroups(&name, user.gid)?;
+        setgid(user.gid)?;
+        setuid(user.uid)
+    };
+    become_it().map_err(|error| {
+        Failure::system(format!("cannot become user {name} ({}): --user needs root", error.desc()))
+    })
+}
+
+fn tell_no_policy(address: SocketAddr, error: &io::Error) {
+    let why = reason(error);
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "`setcap cap_net_bind_service=+ep` on the binary allows it",
+        _ => "--policy ADDR:PORT moves it",
+    };
+    log::info(format_args!(
+        "no Flash policy on {address} ({why}; {remedy}): policy requests are answered on the echo port only"
+    ));
 }
 
 /// What the system said, in words.
@@ -143,30 +302,12 @@ fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        io::ErrorKind::PermissionDenied => "this needs a privilege".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-/// Says where everything is, with the ports that were really bound.
-fn announce(bound: &[SocketAddr], roles: &[Role]) {
-    for (bound, role) in bound.iter().zip(roles) {
-        match role {
-            Role::Echo => {
-                let host = reachable(*bound);
-                log::info(format_args!("listening on {bound}, echo at ws://{host}/echo"));
-                log::info(format_args!("test page at http://{host}/"));
-            }
-            Role::Policy => log::info(format_args!("Flash policy on {bound}")),
-        }
     }
 }
 
 /// The address as one would type it into a browser on this host.
 fn reachable(bound: SocketAddr) -> String {
-    let is_any = match bound.ip() {
-        IpAddr::V4(address) => address == Ipv4Addr::UNSPECIFIED,
-        IpAddr::V6(address) => address.is_unspecified(),
-    };
-    if is_any { format!("localhost:{}", bound.port()) } else { bound.to_string() }
+    if bound.ip().is_unspecified() { format!("localhost:{}", bound.port()) } else { bound.to_string() }
 }

@@ -32,9 +32,11 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod activation;
 pub mod args;
 pub mod daemon;
 pub mod escape;
 pub mod log;
+pub mod notify;
 pub mod proto;
 pub mod reactor;

@@ -1,13 +1,15 @@
 //! Lines to stderr that neither block nor panic.
 //!
 //! The loop must not stop because nobody reads a pipe, nor end because a disk is full: a line that cannot be written at
-//! once is dropped and counted.
+//! once is dropped and counted. Nor must peers fill a disk: lines that they cause are limited to a few a second.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::os::linux::fs::MetadataExt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,25 +21,71 @@ pub enum Level {
     Debug,
 }
 
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Format {
+    /// `wsecho: what happened`
+    Text,
+    /// `<6>what happened`, as the journal reads priorities (sd-daemon(3)).
+    Journal,
+    /// `{"time":1790000000.123,"level":"info","message":"what happened"}`
+    Json,
+}
+
+/// Lines of one cause, limited together.
+#[derive(Debug, Clone, Copy)]
+pub enum Class {
+    /// What clients are refused for.
+    Refused,
+    /// Clients that could not be let in.
+    Accept,
+}
+
+impl Class {
+    const COUNT: usize = 2;
+    /// Lines of a class in one second; further ones are counted.
+    const PER_SECOND: u64 = 10;
+}
+
 /// Off until `main` says otherwise, so that tests of the library are silent.
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Off as u8);
+static FORMAT: AtomicU8 = AtomicU8::new(Format::Text as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+static RATES: [Rate; Class::COUNT] = [const { Rate::new() }; Class::COUNT];
 
 /// Longest line. A pipe that polls writable takes 4096 bytes (PIPE_BUF) at once.
 const LINE_MAX: usize = 1024;
 
 pub fn set_level(level: Level) {
-    LEVEL.store(level as u8, Ordering::Relaxed);
+    LEVEL.store(level as u8, Relaxed);
+}
+
+pub fn set_format(format: Format) {
+    FORMAT.store(format as u8, Relaxed);
+}
+
+/// Whether stderr is the journal: `$JOURNAL_STREAM` names the file that it must be (systemd.exec(5)).
+pub fn is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let stderr = std::fs::metadata("/proc/self/fd/2");
+    stderr.is_ok_and(|file| stream == *format!("{}:{}", file.st_dev(), file.st_ino()))
 }
 
 /// Whether lines of this level are written: ask before preparing an expensive one.
 pub fn enabled(level: Level) -> bool {
-    LEVEL.load(Ordering::Relaxed) >= level as u8
+    LEVEL.load(Relaxed) >= level as u8
 }
 
 /// Lines that could not be written.
 pub fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
+    DROPPED.load(Relaxed)
+}
+
+/// Lines that were too many.
+pub fn suppressed() -> u64 {
+    SUPPRESSED.load(Relaxed)
 }
 
 pub fn error(text: fmt::Arguments) {
@@ -48,28 +96,74 @@ pub fn info(text: fmt::Arguments) {
     line(Level::Info, text);
 }
 
-pub fn debug(text: fmt::Arguments) {
-    line(Level::Debug, text);
-}
-
 /// Writes one line of this level.
 pub fn line(level: Level, text: fmt::Arguments) {
-    if enabled(level) && !write(text) {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
+    if enabled(level) && !write(level, text) {
+        DROPPED.fetch_add(1, Relaxed);
+    }
+}
+
+/// Writes one of the lines that peers can cause at will, unless there were too many of its class in this second.
+pub fn limited(class: Class, level: Level, text: fmt::Arguments) {
+    if !enabled(level) {
+        return;
+    }
+    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    match RATES[class as usize].admit(second) {
+        Admission::Suppress => {
+            SUPPRESSED.fetch_add(1, Relaxed);
+        }
+        Admission::Write { withheld } => {
+            if withheld > 0 {
+                line(level, format_args!("({withheld} lines like the next were suppressed)"));
+            }
+            line(level, text);
+        }
     }
 }
 
 /// Writes one line whatever the level, for what must be said before or after logging; false when it could not be.
-pub fn write(text: fmt::Arguments) -> bool {
+pub fn write(level: Level, text: fmt::Arguments) -> bool {
     let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
-    // A full line is cut, not lost.
-    let _ = write!(line, "wsecho: {text}");
-    line.bytes[line.len] = b'\n';
-    let bytes = &line.bytes[..=line.len];
+    // A line that is too long is cut, not lost.
+    let _ = line.compose(level, text);
+    line.end();
+    let bytes = &line.bytes[..line.len];
     let stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     let writable = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0);
     writable && stderr.lock().write(bytes).is_ok_and(|written| written == bytes.len())
+}
+
+/// How many lines of a class the current second has seen.
+struct Rate {
+    second: AtomicU64,
+    lines: AtomicU64,
+}
+
+enum Admission {
+    /// With how many of this class were withheld since the last.
+    Write {
+        withheld: u64,
+    },
+    Suppress,
+}
+
+impl Rate {
+    const fn new() -> Rate {
+        Rate { second: AtomicU64::new(0), lines: AtomicU64::new(0) }
+    }
+
+    fn admit(&self, second: u64) -> Admission {
+        let mut withheld = 0;
+        if self.second.swap(second, Relaxed) != second {
+            withheld = self.lines.swap(0, Relaxed).saturating_sub(Class::PER_SECOND);
+        }
+        match self.lines.fetch_add(1, Relaxed) {
+            lines if lines < Class::PER_SECOND => Admission::Write { withheld },
+            _ => Admission::Suppress,
+        }
+    }
 }
 
 struct Line {
@@ -77,14 +171,79 @@ struct Line {
     len: usize,
 }
 
+impl Line {
+    /// What every line ends with, for which room is kept.
+    const ENDS: [&'static str; 2] = ["\n", "\"}\n"];
+
+    fn compose(&mut self, level: Level, text: fmt::Arguments) -> fmt::Result {
+        match format() {
+            Format::Text => write!(self, "wsecho: {text}"),
+            Format::Journal => write!(self, "<{}>{text}", priority(level)),
+            Format::Json => {
+                let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
+                let level = name(level);
+                write!(self, "{{\"time\":{seconds}.{milliseconds:03},\"level\":\"{level}\",\"message\":\"")?;
+                write!(Quoted(self), "{text}")
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let end = Line::ENDS[usize::from(format() == Format::Json)];
+        self.bytes[self.len..self.len + end.len()].copy_from_slice(end.as_bytes());
+        self.len += end.len();
+    }
+}
+
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // One byte stays free for the line feed.
-        let room = LINE_MAX - 1 - self.len;
+        let room = LINE_MAX - Line::ENDS[1].len() - self.len;
         let taken = text.floor_char_boundary(text.len().min(room));
         self.bytes[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
         self.len += taken;
         if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// The inside of a JSON string (RFC 8259 §7).
+struct Quoted<'a>(&'a mut Line);
+
+impl fmt::Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => write!(self.0, "\\{character}")?,
+                '\0'..' ' => write!(self.0, "\\u{:04x}", character as u32)?,
+                _ => self.0.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn format() -> Format {
+    match FORMAT.load(Relaxed) {
+        1 => Format::Journal,
+        2 => Format::Json,
+        _ => Format::Text,
+    }
+}
+
+/// syslog(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Off | Level::Error => 3,
+        Level::Info => 6,
+        Level::Debug => 7,
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Off | Level::Error => "error",
+        Level::Info => "info",
+        Level::Debug => "debug",
     }
 }
 
@@ -93,9 +252,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_is_cut() {
+    fn a_long_line_is_cut_and_still_ends_as_it_must() {
         let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
         assert!(write!(line, "{}", "\u{e9}".repeat(LINE_MAX)).is_err());
-        assert_eq!(line.len, LINE_MAX - 2);
+        line.end();
+        assert!(line.len <= LINE_MAX);
+        let text = std::str::from_utf8(&line.bytes[..line.len]).expect("cut between characters");
+        assert!(text.ends_with("\u{e9}\n"));
+    }
+
+    #[test]
+    fn json_strings_are_quoted() {
+        let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
+        write!(Quoted(&mut line), "a\"b\\c\n\u{1}\u{e9}").expect("room");
+        assert_eq!(&line.bytes[..line.len], "a\\\"b\\\\c\\u000a\\u0001\u{e9}".as_bytes());
+    }
+
+    #[test]
+    fn a_class_is_limited_by_the_second_and_tells_what_it_withheld() {
+        let rate = Rate::new();
+        let written = (0..25).filter(|_| matches!(rate.admit(7), Admission::Write { withheld: 0 })).count();
+        assert_eq!(written, 10);
+        assert!(matches!(rate.admit(8), Admission::Write { withheld: 15 }));
+        assert!(matches!(rate.admit(8), Admission::Write { withheld: 0 }));
+        assert!(matches!(rate.admit(10), Admission::Write { withheld: 0 }));
     }
 }

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use wsecho::args::{self, Command};
 use wsecho::daemon::{self, Failure};
-use wsecho::log;
+use wsecho::log::{self, Level};
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            log::write(format_args!("{}", failure.text));
+            log::write(Level::Error, format_args!("{}", failure.text));
             ExitCode::from(failure.status)
         }
     }
@@ -20,7 +20,7 @@ fn run() -> Result<(), Failure> {
     let command = args::parse(std::env::args_os().skip(1), std::env::var_os("PORT"))
         .map_err(|text| Failure { text, status: Failure::USAGE })?;
     match command {
-        Command::Serve(options) => daemon::run(options),
+        Command::Serve(options) => daemon::run(*options),
         // Whoever closed stdout does not want the text.
         Command::Print(text) => {
             let _ = std::io::stdout().write_all(text.as_bytes());

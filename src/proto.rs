@@ -14,6 +14,7 @@ pub mod hybi;
 pub mod mask;
 pub mod member;
 pub mod policy;
+pub mod proxy;
 pub mod session;
 pub mod utf8;
 

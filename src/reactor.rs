@@ -15,16 +15,17 @@ pub mod deadlines;
 pub mod kernel;
 pub mod listener;
 pub mod outbox;
+pub mod stats;
 pub mod system;
 pub mod token;
 
-use crate::log;
+use crate::log::{self, Class, Level};
 use crate::proto::close;
 use crate::proto::handshake::Site;
 use boards::Boards;
-use connection::{Bench, Connection, Turn};
+use connection::{Bench, Connection, Context, End, Turn};
 use deadlines::{Deadlines, Moment};
-use kernel::{Event, Kernel};
+use kernel::{Event, Kernel, Notice};
 use listener::{Accept, Listener, Role, State};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -36,8 +37,8 @@ use token::{ConnId, Source};
 const ACCEPTS_PER_TICK: usize = 64;
 /// How soon a stalled listener tries again by itself.
 const STALL: Duration = Duration::from_millis(100);
-/// How long clients have to leave once the server stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How often clients are told to go while that is spread over time.
+const SPREAD_STEP: Duration = Duration::from_millis(10);
 
 /// What the reactor goes by.
 #[derive(Debug, Clone)]
@@ -52,6 +53,12 @@ pub struct Config {
     /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
     pub ping_interval: Option<Duration>,
     pub boards: boards::Rules,
+    /// Over how long the Close frames are spread when the server stops.
+    pub drain_spread: Duration,
+    /// How long after the stop the last client is dropped.
+    pub drain_timeout: Duration,
+    /// How often the service manager wants to hear that the loop goes round.
+    pub watchdog: Option<Duration>,
 }
 
 /// The server's loop, over any [`Kernel`].
@@ -67,15 +74,38 @@ pub struct Reactor<K: Kernel> {
     bench: Bench,
     now: Moment,
     stop: Stop,
+    /// When the service manager is to hear from the loop again.
+    next_notice: Moment,
 }
 
 /// Whether, and how, the server is ending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Stop {
     No,
-    /// The clients were told to go; this is when the last is dropped.
-    By(Moment),
+    Draining(Drain),
     Now,
+}
+
+/// The way out.
+#[derive(Debug)]
+struct Drain {
+    since: Moment,
+    /// Clients that are still to be told, from the back.
+    untold: Vec<ConnId>,
+    /// How many there were.
+    total: usize,
+}
+
+impl Drain {
+    /// How many clients should not have been told yet: fewer and fewer, evenly over `spread`.
+    fn untold_at(&self, now: Moment, spread: Duration) -> usize {
+        let passed = now.after(self.since);
+        if passed >= spread {
+            return 0;
+        }
+        let left = (spread - passed).as_micros() * self.total as u128 / spread.as_micros();
+        left as usize
+    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -94,6 +124,7 @@ impl<K: Kernel> Reactor<K> {
             bench: Bench::new(Boards::new(boards)),
             now,
             stop: Stop::No,
+            next_notice: now,
         }
     }
 
@@ -116,9 +147,15 @@ impl<K: Kernel> Reactor<K> {
         self.deliver();
         self.expire();
         self.accept();
-        Ok(match self.stop {
+        self.drain();
+        self.notify();
+        let end = self.kernel.now();
+        self.bench.stats.tick(self.now, end);
+        Ok(match &self.stop {
             Stop::No => true,
-            Stop::By(last) => !self.connections.is_empty() && self.now < last,
+            Stop::Draining(drain) => {
+                !self.connections.is_empty() && self.now < drain.since + self.config.drain_timeout
+            }
             Stop::Now => false,
         })
     }
@@ -127,23 +164,25 @@ impl<K: Kernel> Reactor<K> {
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, .. } = self;
-        let mut signals = 0;
+        let (mut stops, mut reports) = (0, 0);
         let polled = kernel.poll(timeout, |event: Event| match event.source {
             Source::Connection(id) => {
-                let Some(connection) = find(connections, id) else {
-                    return;
-                };
+                let Some(connection) = find(connections, id) else { return };
                 connection.note(&event);
                 if !connection.queued {
                     connection.queued = true;
                     run.push_back(id);
                 }
             }
-            Source::Listener(index) => listeners[index].state = State::Pending,
-            Source::Signals => signals += 1,
+            Source::Listener(index) => listeners[index].note(),
+            Source::Stop => stops += 1,
+            Source::Report => reports += 1,
         });
         self.now = self.kernel.now();
-        for _ in 0..signals {
+        if reports > 0 {
+            log::info(format_args!("{}", self.bench.stats.summary()));
+        }
+        for _ in 0..stops {
             self.stop();
         }
         match polled {
@@ -162,33 +201,38 @@ impl<K: Kernel> Reactor<K> {
         next = next.min(self.bench.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
-                State::Quiet => {}
+                State::Quiet | State::Closed => {}
                 State::Pending => return Some(Duration::ZERO),
                 State::Stalled(until) => next = next.min(until),
             }
         }
-        if let Stop::By(last) = self.stop {
-            next = next.min(last);
+        if let Stop::Draining(drain) = &self.stop {
+            next = next.min(drain.since + self.config.drain_timeout);
+            if !drain.untold.is_empty() {
+                next = next.min(self.now + SPREAD_STEP);
+            }
+        }
+        if self.config.watchdog.is_some() {
+            next = next.min(self.next_notice);
         }
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
     fn serve(&mut self, id: ConnId) {
-        let Some(connection) = find(&mut self.connections, id) else {
-            return;
-        };
+        let Some(connection) = find(&mut self.connections, id) else { return };
         connection.queued = false;
-        let turn = connection.turn(id, &mut self.bench, &self.config, self.now);
+        let context = Context { id, config: &self.config, now: self.now };
+        let turn = connection.turn(&mut self.bench, &context);
         self.settle(id, turn);
     }
 
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { bench, connections, now, .. } = self;
+        let Reactor { bench: Bench { boards, stats, .. }, connections, now, .. } = self;
         let mut fallen = Vec::new();
-        bench.boards.deliver(|id, bytes| {
+        boards.deliver(|id, bytes, messages| {
             let Some(connection) = find(connections, id) else { return };
-            if let Some(turn) = connection.deliver(bytes, *now) {
+            if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
                 fallen.push((id, turn));
             }
         });
@@ -201,7 +245,7 @@ impl<K: Kernel> Reactor<K> {
     fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
         for id in ids {
             if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close::GOING_AWAY, reason, self.now);
+                let turn = connection.close(close::GOING_AWAY, reason, &mut self.bench.stats, self.now);
                 self.settle(id, turn);
             }
         }
@@ -213,7 +257,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         };
         match turn {
-            Turn::Over => return self.remove(id),
+            Turn::Over(end) => return self.remove(id, end),
             Turn::Again if !connection.queued => {
                 connection.queued = true;
                 self.run.push_back(id);
@@ -227,8 +271,9 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn remove(&mut self, id: ConnId) {
-        let connection = self.connections.remove(id.key as usize);
+    fn remove(&mut self, id: ConnId, end: End) {
+        let mut connection = self.connections.remove(id.key as usize);
+        connection.finish(end, &mut self.bench.stats);
         if let Some(board) = connection.board {
             self.bench.boards.leave(board, id);
         }
@@ -252,7 +297,11 @@ impl<K: Kernel> Reactor<K> {
             }
             connection.alarm = Moment::NEVER;
             let is_due = connection.deadline(&self.config) <= self.now;
-            let turn = if is_due { connection.expire(&self.config, self.now) } else { Turn::Wait };
+            let turn = if is_due {
+                connection.expire(&self.config, &mut self.bench.stats, self.now)
+            } else {
+                Turn::Wait
+            };
             self.settle(id, turn);
         }
         while let Some(members) = self.bench.boards.end(self.now) {
@@ -264,15 +313,18 @@ impl<K: Kernel> Reactor<K> {
     fn accept(&mut self) {
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_PER_TICK {
-                if self.listeners[index].state == State::Quiet || !self.may_accept(index) {
+                if !self.may_accept(index) {
                     break;
                 }
                 match self.kernel.accept(index) {
                     Ok(stream) => self.admit(index, stream),
                     Err(error) => match Accept::after(&error) {
                         Accept::Drained => self.listeners[index].drained(),
-                        Accept::Retry => {}
-                        Accept::Stall => self.stall(index, self.now + STALL, format_args!("{error}")),
+                        Accept::Retry => self.bench.stats.accept_errors += 1,
+                        Accept::Stall => {
+                            self.bench.stats.accept_errors += 1;
+                            self.stall(index, self.now + STALL, format_args!("{error}"));
+                        }
                     },
                 }
             }
@@ -281,11 +333,11 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether a listener with clients waiting may let one in now.
     fn may_accept(&mut self, index: usize) -> bool {
-        if let State::Stalled(until) = self.listeners[index].state {
-            if until > self.now {
-                return false;
-            }
-            self.listeners[index].state = State::Pending;
+        match self.listeners[index].state {
+            State::Quiet | State::Closed => return false,
+            State::Pending => {}
+            State::Stalled(until) if until > self.now => return false,
+            State::Stalled(_) => self.listeners[index].state = State::Pending,
         }
         let limit = self.config.max_connections;
         if self.connections.len() >= limit {
@@ -301,7 +353,7 @@ impl<K: Kernel> Reactor<K> {
         listener.state = State::Stalled(until);
         if !listener.stall_was_told {
             listener.stall_was_told = true;
-            log::error(format_args!("new clients wait in the queue: {why}"));
+            log::limited(Class::Accept, Level::Error, format_args!("new clients wait in the queue: {why}"));
         }
     }
 
@@ -311,28 +363,64 @@ impl<K: Kernel> Reactor<K> {
         let id = ConnId { key: slot.key() as u32, serial: self.serial };
         if let Err(error) = self.kernel.register(&mut stream, id) {
             // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
-            log::error(format_args!("a client was turned away: {error}"));
+            log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
             return;
         }
-        slot.insert(Connection::new(stream, self.serial, self.listeners[index].role.session(), self.now));
+        let role = self.listeners[index].role;
+        slot.insert(Connection::new(stream, self.serial, role, self.now));
+        self.bench.stats.accepted(role.kind());
         self.settle(id, Turn::Wait);
     }
 
-    /// A signal: the first tells everyone to go and waits a little for it, the second does not wait.
+    /// A signal: the first has everyone told to go, the second does not wait for it.
+    ///
+    /// Clients in the listeners' queues have connected as far as they know: they are let in first, and told like the others.
     fn stop(&mut self) {
-        if self.stop != Stop::No {
+        if !matches!(self.stop, Stop::No) {
             self.stop = Stop::Now;
             return;
         }
-        self.stop = Stop::By(self.now + FAREWELL);
-        self.kernel.close_listeners();
-        self.listeners.clear();
-        let ids: Vec<ConnId> = self
+        self.kernel.notify(Notice::Stopping);
+        self.bench.stats.draining = true;
+        for index in 0..self.listeners.len() {
+            // Whoever asks for the health of this server is still answered.
+            if self.listeners[index].role == Role::Stats {
+                continue;
+            }
+            while self.connections.len() < self.config.max_connections {
+                match self.kernel.accept(index) {
+                    Ok(stream) => self.admit(index, stream),
+                    Err(error) if Accept::after(&error) == Accept::Retry => {}
+                    Err(_) => break,
+                }
+            }
+            self.kernel.close_listener(index);
+            self.listeners[index].state = State::Closed;
+        }
+        let untold: Vec<ConnId> = self
             .connections
             .iter()
-            .map(|(key, each)| ConnId { key: key as u32, serial: each.serial })
+            .map(|(key, connection)| ConnId { key: key as u32, serial: connection.serial })
             .collect();
-        self.close(ids, "");
+        log::info(format_args!("stopping: {} clients are told to go", untold.len()));
+        self.stop = Stop::Draining(Drain { since: self.now, total: untold.len(), untold });
+    }
+
+    /// Tells those to go whose time for that has come.
+    fn drain(&mut self) {
+        let Stop::Draining(drain) = &mut self.stop else { return };
+        let left = drain.untold_at(self.now, self.config.drain_spread).min(drain.untold.len());
+        let due = drain.untold.split_off(left);
+        self.close(due, "");
+    }
+
+    /// Tells the service manager that the loop goes round, as often as it asked for.
+    fn notify(&mut self) {
+        let Some(interval) = self.config.watchdog else { return };
+        if self.now >= self.next_notice {
+            self.next_notice = self.now + interval;
+            self.kernel.notify(Notice::Alive);
+        }
     }
 
     /// How many clients are held.

@@ -14,6 +14,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
+use crate::frame;
+
 /// How many connections are between `connect` and their first answer at a time.
 const OPENING: usize = 100;
 
@@ -39,17 +41,13 @@ const UPGRADE: &[u8] =
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
 
 impl Script {
-    /// Binary frames of `size` bytes, masked as RFC 6455 §5.3 demands, `in_flight` at a time.
+    /// Binary messages of `size` bytes, `in_flight` at a time.
     pub fn web_socket(size: usize, in_flight: usize) -> Script {
-        const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
         let payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
-        let masked = payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key);
-        let request = [header(size, 0x80), KEY.to_vec(), masked.collect()].concat();
-        let reply = [header(size, 0), payload].concat();
         Script {
             upgrade: Some(UPGRADE),
-            batch: request.repeat(in_flight),
-            answer: reply.repeat(in_flight),
+            batch: frame::masked(frame::BINARY, &payload).repeat(in_flight),
+            answer: frame::plain(frame::BINARY, &payload).repeat(in_flight),
             messages: in_flight as u64,
         }
     }
@@ -58,15 +56,6 @@ impl Script {
     pub fn plain(size: usize, in_flight: usize) -> Script {
         let script = Script::web_socket(size, in_flight);
         Script { upgrade: None, answer: script.batch.clone(), ..script }
-    }
-}
-
-/// FIN, opcode 2 and the shortest length, RFC 6455 §5.2.
-fn header(size: usize, mask: u8) -> Vec<u8> {
-    match size {
-        0..=125 => vec![0x82, mask | size as u8],
-        126..=0xffff => [&[0x82, mask | 126], &(size as u16).to_be_bytes()[..]].concat(),
-        _ => [&[0x82, mask | 127], &(size as u64).to_be_bytes()[..]].concat(),
     }
 }
 

@@ -14,11 +14,13 @@ pub struct Echo<'a> {
     pub at: usize,
     pub end: usize,
     pub reply: Range<usize>,
+    /// Messages that came whole.
+    pub messages: u32,
 }
 
 impl<'a> Echo<'a> {
     pub fn new(buf: &'a mut [u8], input: Range<usize>) -> Echo<'a> {
-        Echo { buf, at: input.start, end: input.end, reply: 0..0 }
+        Echo { buf, at: input.start, end: input.end, reply: 0..0, messages: 0 }
     }
 
     /// Consumes the whole frame at `at` and appends it, unmasked, with `first` as its first byte; where its payload is.

@@ -5,7 +5,7 @@ pub mod hixie76;
 pub mod http;
 
 use super::Version;
-use super::session::Limits;
+use super::session::{Endpoint, Limits};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use deflate::Deflate;
@@ -188,6 +188,7 @@ impl fmt::Display for Refusal {
 
 impl Head {
     /// Answers the whole head `bytes`, appending the answer to `letter`.
+    #[inline(never)]
     pub fn answer(&self, bytes: &[u8], letter: &mut Vec<u8>, site: &Site) -> Answer {
         let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
         let decision = match self.parse(bytes, &mut headers) {
@@ -215,6 +216,18 @@ impl Head {
     }
 }
 
+impl Head {
+    /// Which number the whole head `bytes` asks for.
+    pub fn question(&self, bytes: &[u8]) -> Result<Endpoint, Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
+        match self.parse(bytes, &mut headers)?.path {
+            "/metrics" => Ok(Endpoint::Metrics),
+            "/healthz" => Ok(Endpoint::Health),
+            path => Err(Refusal::NotFound(path.to_owned())),
+        }
+    }
+}
+
 enum Welcome<'a> {
     Page(Page),
     Hixie(Hixie<'a>, Place),
@@ -230,8 +243,9 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
         (Some(place), _) => place,
         (None, _) => return Err(Refusal::NotFound(request.path.to_owned())),
     };
-    let has = |name| request.all(name).next().is_some();
-    if !has("Sec-WebSocket-Version") && (has("Sec-WebSocket-Key1") || !has("Sec-WebSocket-Key")) {
+    let is_hixie = !request.has("Sec-WebSocket-Version")
+        && (request.has("Sec-WebSocket-Key1") || !request.has("Sec-WebSocket-Key"));
+    if is_hixie {
         Ok(Welcome::Hixie(Hixie::read(request, site)?, place))
     } else {
         // Messages of several compressors would mix on a board.
@@ -276,7 +290,7 @@ struct Hixie<'a> {
 
 impl<'a> Hixie<'a> {
     fn read(request: &Request<'a>, site: &Site) -> Result<Hixie<'a>, Refusal> {
-        if request.all("Sec-WebSocket-Draft").next().is_some() {
+        if request.has("Sec-WebSocket-Draft") {
             return Err(Refusal::Bad("hybi-01 to -03 are not spoken"));
         }
         let numbers = match (request.only("Sec-WebSocket-Key1"), request.only("Sec-WebSocket-Key2")) {
@@ -419,6 +433,7 @@ fn write_page(letter: &mut Vec<u8>, page: Page) {
     );
 }
 
+#[inline(never)]
 fn push(letter: &mut Vec<u8>, text: fmt::Arguments) {
     letter.extend_from_slice(text.to_string().as_bytes());
 }

@@ -49,6 +49,7 @@ impl Hixie {
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
         let mut at = input.start;
         let mut reply = 0..0;
+        let mut messages = 0;
         loop {
             let rest = &buf[at..input.end];
             let Some(&first) = rest.first() else { break };
@@ -60,7 +61,7 @@ impl Hixie {
                         push(buf, &mut reply, at..at + 1);
                         at += 1;
                     } else if known == QUIT.len() {
-                        return end(buf, input, reply, News::Quit);
+                        return end(buf, input, reply, messages, News::Quit);
                     } else {
                         break;
                     }
@@ -71,9 +72,9 @@ impl Hixie {
                 }
                 State::Between => match length(&rest[1..], limits) {
                     Length::Partial => break,
-                    Length::TooLong => return end(buf, input, reply, News::TooLong),
+                    Length::TooLong => return end(buf, input, reply, messages, News::TooLong),
                     Length::Known { value: 0, .. } if first == END => {
-                        return end(buf, input, reply, News::Closed(None));
+                        return end(buf, input, reply, messages, News::Closed(None));
                     }
                     Length::Known { value, size } => {
                         self.state = State::Skip(value);
@@ -91,10 +92,12 @@ impl Hixie {
                             news: Some(News::TooLong),
                             ended: true,
                             again: false,
+                            messages,
                         };
                     }
                     push(buf, &mut reply, at..at + size);
                     at += size;
+                    messages += u32::from(ends);
                     self.state = if ends { State::Between } else { State::Text(text) };
                 }
                 State::SkipToEnd => {
@@ -117,6 +120,7 @@ impl Hixie {
             news: None,
             ended: false,
             again: false,
+            messages,
         }
     }
 }
@@ -142,7 +146,7 @@ fn push(buf: &mut [u8], reply: &mut Range<usize>, from: Range<usize>) {
 }
 
 /// Closes, behind what is echoed; nothing after that is looked at.
-fn end(buf: &mut [u8], input: Range<usize>, mut reply: Range<usize>, news: News) -> Progress {
+fn end(buf: &mut [u8], input: Range<usize>, mut reply: Range<usize>, messages: u32, news: News) -> Progress {
     if reply.is_empty() {
         reply = input.start..input.start;
     }
@@ -154,6 +158,7 @@ fn end(buf: &mut [u8], input: Range<usize>, mut reply: Range<usize>, news: News)
         news: Some(news),
         ended: true,
         again: false,
+        messages,
     }
 }
 

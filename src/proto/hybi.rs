@@ -63,7 +63,7 @@ impl Hybi {
     /// four bytes shorter than a client's, so a lone frame is not moved and later ones slide left. It may start up to
     /// [`frame::HEADER_MAX`] bytes before `input`, and needs four spare bytes behind it.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let mut echo = Echo { buf, at: input.start, end: input.end, reply: 0..0 };
+        let mut echo = Echo::new(buf, input.clone());
         let result = loop {
             match self.step(&mut echo, limits) {
                 Ok(Step::Next) => {}
@@ -77,7 +77,14 @@ impl Hybi {
         };
         let ended = result.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news: result, ended, again: false }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            news: result,
+            ended,
+            again: false,
+            messages: echo.messages,
+        }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -187,6 +194,7 @@ impl Hybi {
             echo.push_last(&close::frame(close::NORMAL));
             return Ok(Step::Closed(News::Quit));
         }
+        echo.messages += u32::from(header.fin);
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
     }
@@ -277,6 +285,7 @@ impl Hybi {
         stream.left -= have as u64;
         stream.key = mask::advance(stream.key, have);
         if is_last {
+            echo.messages += u32::from(stream.fin);
             self.stream = None;
         }
         Ok(Step::Next)

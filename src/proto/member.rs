@@ -53,7 +53,14 @@ impl Member {
         };
         let ended = news.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress { consumed, reply: Reply::InPlace(echo.reply), news, ended, again: false }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            news,
+            ended,
+            again: false,
+            messages: echo.messages,
+        }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones may complete something.
@@ -102,6 +109,7 @@ impl Fragments {
             _ => {
                 let payload = echo.take_payload(&header);
                 self.take(&header, payload, post)?;
+                echo.messages += u32::from(header.fin);
             }
         }
         Ok(Step::Next)
@@ -151,6 +159,7 @@ fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Fail> {
         Some(end) => {
             push_message(post, Opcode::Text, &rest[1..end])?;
             echo.at += end + 1;
+            echo.messages += 1;
             Ok(Step::Next)
         }
         None if rest.len() > MESSAGE_MAX => Err(Fail::TooBig),

@@ -9,6 +9,8 @@ use super::hixie::Hixie;
 use super::hybi::{Hybi, WHOLE_MAX};
 use super::member::Member;
 use super::policy;
+use super::proxy::{self, NotProxy};
+use core::net::SocketAddr;
 use std::ops::Range;
 
 /// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
@@ -39,6 +41,8 @@ pub struct Progress {
     pub ended: bool,
     /// An age has begun: hand in at once what is left over.
     pub again: bool,
+    /// Messages that have come whole.
+    pub messages: u32,
 }
 
 /// Where the bytes to send are.
@@ -53,6 +57,10 @@ pub enum Reply {
 /// What happened, where it is not an echo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
+    /// A proxy said who the client is, if it knows.
+    Proxied(Option<SocketAddr>),
+    /// A proxy was to say who the client is, and something else came.
+    NotProxied,
     /// The handshake succeeded.
     Opened(Version),
     /// A client is to be a member of the board of this name: seat it before the reply is sent, or
@@ -62,6 +70,8 @@ pub enum News {
     Refused(Refusal),
     /// A page was sent.
     Page(Page),
+    /// The numbers were asked for: append the answer to the letter before it is sent.
+    Asked(Endpoint),
     /// The Flash policy was sent.
     Policy,
     /// Something that is not a policy request came where only those are answered.
@@ -76,6 +86,15 @@ pub enum News {
     TooLong,
 }
 
+/// What is served where the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/metrics`
+    Metrics,
+    /// `/healthz`
+    Health,
+}
+
 /// The state of one connection's protocol.
 #[derive(Debug)]
 pub struct Session {
@@ -86,6 +105,10 @@ pub struct Session {
 enum Phase {
     /// Waiting for a policy request, and nothing else.
     Policy,
+    /// Waiting for the header that a proxy puts in front.
+    Proxy,
+    /// Waiting for the end of an HTTP head that asks for numbers.
+    Stats(Head),
     /// Waiting for the end of an HTTP head, or of a policy request.
     Greeting(Head),
     /// Hixie-76: the answer's head is out, the last eight bytes of the challenge are to come.
@@ -119,15 +142,25 @@ impl Session {
         Session { phase: Phase::Greeting(Head::default()) }
     }
 
+    /// A client of the echo port, behind a proxy that says who it is.
+    pub fn behind_proxy() -> Session {
+        Session { phase: Phase::Proxy }
+    }
+
     /// A client of the policy port.
     pub fn policy() -> Session {
         Session { phase: Phase::Policy }
     }
 
+    /// A client of the port that serves numbers.
+    pub fn stats() -> Session {
+        Session { phase: Phase::Stats(Head::default()) }
+    }
+
     pub fn age(&self) -> Age {
         match &self.phase {
             Phase::Policy => Age::Policy,
-            Phase::Greeting(_) | Phase::Challenge(..) => Age::Greeting,
+            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Stats(_) | Phase::Proxy => Age::Greeting,
             Phase::Open(_) => Age::Open,
             Phase::Closing => Age::Closing,
         }
@@ -163,7 +196,15 @@ impl Session {
                 progress
             }
             Phase::Open(Dialect::Member(member)) => member.receive(buf, input, letter),
+            Phase::Proxy => {
+                let progress = read_proxy_header(&buf[input]);
+                if progress.again {
+                    self.phase = Phase::Greeting(Head::default());
+                }
+                progress
+            }
             Phase::Policy => answer_policy(&buf[input], letter),
+            Phase::Stats(head) => answer_question(head, &buf[input], letter),
             Phase::Closing => Progress::discard(input.len()),
         };
         if progress.ended {
@@ -178,6 +219,7 @@ impl Session {
     pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
         match &mut self.phase {
             Phase::Greeting(head) if carried.first() != Some(&b'<') => head.scan(carried.len(), fresh),
+            Phase::Stats(head) => head.scan(carried.len(), fresh),
             Phase::Open(Dialect::Hybi(hybi)) => hybi.wants(carried, fresh),
             Phase::Open(Dialect::Member(member)) => member.wants(carried, fresh),
             _ => true,
@@ -225,11 +267,18 @@ impl Progress {
     }
 
     fn discard(consumed: usize) -> Progress {
-        Progress { consumed, reply: Reply::InPlace(0..0), news: None, ended: false, again: false }
+        Progress {
+            consumed,
+            reply: Reply::InPlace(0..0),
+            news: None,
+            ended: false,
+            again: false,
+            messages: 0,
+        }
     }
 
     fn last_letter(consumed: usize, news: News) -> Progress {
-        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true, again: false }
+        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true, again: false, messages: 0 }
     }
 }
 
@@ -263,7 +312,10 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
         Place::Echo => opened.map(News::Opened),
         Place::Board(name) => Some(News::Joins { name, opened }),
     };
-    (Progress { consumed: size, reply: Reply::Letter, news, ended: false, again: true }, Some(next))
+    (
+        Progress { consumed: size, reply: Reply::Letter, news, ended: false, again: true, messages: 0 },
+        Some(next),
+    )
 }
 
 /// The digest is eight bytes longer than what it answers: it begins in the headroom.
@@ -274,7 +326,41 @@ fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Pr
     let reply = end - digest.len()..end;
     buf[reply.clone()].copy_from_slice(&digest);
     let news = Some(News::Opened(Version::Hixie76));
-    Progress { consumed: end - input.start, reply: Reply::InPlace(reply), news, ended: false, again: true }
+    Progress {
+        consumed: end - input.start,
+        reply: Reply::InPlace(reply),
+        news,
+        ended: false,
+        again: true,
+        messages: 0,
+    }
+}
+
+fn read_proxy_header(input: &[u8]) -> Progress {
+    match proxy::parse(input) {
+        Ok(None) => Progress::wait(),
+        Ok(Some(header)) => Progress {
+            news: Some(News::Proxied(header.client)),
+            again: true,
+            ..Progress::discard(header.size)
+        },
+        Err(NotProxy) => Progress::last_letter(input.len(), News::NotProxied),
+    }
+}
+
+/// Answers a client that asks for numbers.
+fn answer_question(head: &mut Head, input: &[u8], letter: &mut Vec<u8>) -> Progress {
+    let scanned = head.scanned();
+    if !head.scan(scanned, &input[scanned..]) {
+        return Progress::wait();
+    }
+    match head.question(&input[..head.scanned()]) {
+        Ok(endpoint) => Progress::last_letter(input.len(), News::Asked(endpoint)),
+        Err(refusal) => {
+            refusal.write(letter);
+            Progress::last_letter(input.len(), News::Refused(refusal))
+        }
+    }
 }
 
 fn answer_policy(input: &[u8], letter: &mut Vec<u8>) -> Progress {

@@ -59,6 +59,7 @@ struct Log {
 #[derive(Debug)]
 struct Post {
     sender: ConnId,
+    messages: u32,
     hybi: Range<usize>,
     hixie: Range<usize>,
 }
@@ -145,13 +146,13 @@ impl Boards {
         self.undelivered -= board.log.len();
     }
 
-    /// Notes what a member says to the others: whole frames of a server, as `proto::member` writes them.
-    pub fn post(&mut self, id: BoardId, sender: ConnId, frames: &[u8]) {
+    /// Notes what a member says to the others: `messages` whole frames of a server, as `proto::member` writes them.
+    pub fn post(&mut self, id: BoardId, sender: ConnId, frames: &[u8], messages: u32) {
         let Some(board) = self.find(id) else { return };
         let was_quiet = board.log.posts.is_empty();
         let before = board.log.len();
         let has_hixie = board.members.iter().any(|(_, framing)| *framing == Framing::Hixie);
-        board.log.push(sender, frames, has_hixie);
+        board.log.push(sender, frames, messages, has_hixie);
         let added = board.log.len() - before;
         self.undelivered += added;
         if was_quiet {
@@ -164,16 +165,17 @@ impl Boards {
         self.undelivered > HEAVY
     }
 
-    /// Hands everything said since the last delivery to `deliver`, once per member who is to hear any of it.
-    pub fn deliver(&mut self, mut deliver: impl FnMut(ConnId, &[u8])) {
+    /// Hands everything said since the last delivery, and how many messages that is, to `deliver`, once per member who is to
+    /// hear any of it.
+    pub fn deliver(&mut self, mut deliver: impl FnMut(ConnId, &[u8], u32)) {
         let mut others = Vec::new();
         while let Some(id) = self.busy.pop() {
             let Some(board) = self.find(id) else { continue };
             let log = std::mem::take(&mut board.log);
             for (member, framing) in &board.members {
-                let bytes = log.for_member(*member, *framing, &mut others);
+                let (bytes, messages) = log.for_member(*member, *framing, &mut others);
                 if !bytes.is_empty() {
-                    deliver(*member, bytes);
+                    deliver(*member, bytes, messages);
                 }
             }
             self.undelivered -= log.len();
@@ -221,32 +223,45 @@ impl Log {
         self.hybi.len() + self.hixie.len()
     }
 
-    fn push(&mut self, sender: ConnId, frames: &[u8], has_hixie: bool) {
+    fn push(&mut self, sender: ConnId, frames: &[u8], messages: u32, has_hixie: bool) {
         let (hybi, hixie) = (self.hybi.len(), self.hixie.len());
         self.hybi.extend_from_slice(frames);
         if has_hixie {
             translate_to_hixie(frames, &mut self.hixie);
         }
-        self.posts.push(Post { sender, hybi: hybi..self.hybi.len(), hixie: hixie..self.hixie.len() });
+        self.posts.push(Post {
+            sender,
+            messages,
+            hybi: hybi..self.hybi.len(),
+            hixie: hixie..self.hixie.len(),
+        });
     }
 
-    /// Everything but the member's own words; `others` is where it is put together if they are among them.
-    fn for_member<'a>(&'a self, member: ConnId, framing: Framing, others: &'a mut Vec<u8>) -> &'a [u8] {
+    /// Everything but the member's own words, and how many messages that is; `others` is where it is put together if they
+    /// are among them.
+    fn for_member<'a>(
+        &'a self,
+        member: ConnId,
+        framing: Framing,
+        others: &'a mut Vec<u8>,
+    ) -> (&'a [u8], u32) {
         let all = match framing {
             Framing::Hixie => &self.hixie,
             Framing::Hybi => &self.hybi,
         };
-        if self.posts.iter().all(|post| post.sender != member) {
-            return all;
+        let heard = || self.posts.iter().filter(|post| post.sender != member);
+        let messages = heard().map(|post| post.messages).sum();
+        if heard().count() == self.posts.len() {
+            return (all, messages);
         }
         others.clear();
-        for post in self.posts.iter().filter(|post| post.sender != member) {
+        for post in heard() {
             others.extend_from_slice(match framing {
                 Framing::Hixie => &all[post.hixie.clone()],
                 Framing::Hybi => &all[post.hybi.clone()],
             });
         }
-        others
+        (others, messages)
     }
 }
 
@@ -262,7 +277,7 @@ mod tests {
 
     fn delivered(boards: &mut Boards) -> Vec<(u32, Vec<u8>)> {
         let mut all = Vec::new();
-        boards.deliver(|member, bytes| all.push((member.key, bytes.to_vec())));
+        boards.deliver(|member, bytes, _| all.push((member.key, bytes.to_vec())));
         all.sort();
         all
     }
@@ -274,9 +289,9 @@ mod tests {
         boards.join("a", member(2), Framing::Hybi, Moment(0)).expect("room");
         boards.join("a", member(3), Framing::Hixie, Moment(0)).expect("room");
         boards.join("b", member(4), Framing::Hybi, Moment(0)).expect("room");
-        boards.post(board, member(1), b"\x81\x01x\x82\x01y");
-        boards.post(board, member(2), b"\x81\x01z");
-        boards.post(board, member(1), b"\x81\x01w");
+        boards.post(board, member(1), b"\x81\x01x\x82\x01y", 1);
+        boards.post(board, member(2), b"\x81\x01z", 1);
+        boards.post(board, member(1), b"\x81\x01w", 1);
         let expected = [
             (1, b"\x81\x01z".to_vec()),
             (2, b"\x81\x01x\x82\x01y\x81\x01w".to_vec()),
@@ -293,7 +308,7 @@ mod tests {
         let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
         boards.join("b", member(2), Framing::Hybi, Moment(0)).expect("room");
         assert_eq!(boards.join("c", member(3), Framing::Hybi, Moment(0)), Err(Full));
-        boards.post(board, member(1), b"\x81\x00");
+        boards.post(board, member(1), b"\x81\x00", 1);
         boards.leave(board, member(1));
         assert_eq!(boards.undelivered, 0);
         for key in 3..6 {
@@ -301,7 +316,7 @@ mod tests {
         }
         assert_eq!(boards.join("c", member(6), Framing::Hybi, Moment(0)), Err(Full));
         // The slot has a new board; the old name of it reaches nobody.
-        boards.post(board, member(1), b"\x81\x00");
+        boards.post(board, member(1), b"\x81\x00", 1);
         boards.leave(board, member(3));
         assert_eq!(delivered(&mut boards), []);
     }
@@ -311,11 +326,11 @@ mod tests {
         let mut boards = Boards::new(RULES);
         let early = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
         boards.leave(early, member(1));
-        boards.join("b", member(2), Framing::Hybi, Moment(1000)).expect("room");
-        boards.join("b", member(3), Framing::Hybi, Moment(2000)).expect("room");
-        assert_eq!(boards.end(Moment(300_999)), None);
-        assert_eq!(boards.end(Moment(301_000)), Some(vec![member(2), member(3)]));
-        assert_eq!(boards.end(Moment(301_000)), None);
+        boards.join("b", member(2), Framing::Hybi, Moment(1_000_000)).expect("room");
+        boards.join("b", member(3), Framing::Hybi, Moment(2_000_000)).expect("room");
+        assert_eq!(boards.end(Moment(300_999_999)), None);
+        assert_eq!(boards.end(Moment(301_000_000)), Some(vec![member(2), member(3)]));
+        assert_eq!(boards.end(Moment(301_000_000)), None);
         assert_eq!((boards.boards.len(), boards.names.len()), (0, 0));
         assert_eq!(boards.end_reason(), "Board can't exist for more than 5mn");
     }

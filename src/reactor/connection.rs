@@ -4,14 +4,17 @@ use super::Config;
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::deadlines::Moment;
 use super::kernel::{Event, Stream};
+use super::listener::Role;
 use super::outbox::Outbox;
+use super::stats::{Kind, Side, Stats};
 use super::token::ConnId;
-use crate::log;
+use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::close;
 use crate::proto::handshake::Refusal;
 use crate::proto::session::{Age, HEADROOM, News, Reply, Session, TAILROOM};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -20,7 +23,8 @@ const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
-
+/// How long a client has to finish its handshake, and be told to go, once the server stops.
+const LATE_GREETING: Duration = Duration::from_millis(500);
 /// Most bytes a board's member may be behind the others.
 const MEMBER_BEHIND_MAX: usize = 256 * 1024;
 
@@ -44,12 +48,19 @@ pub struct Connection<S> {
     pub queued: bool,
     /// A Ping was sent and nothing came since.
     pinged: bool,
+    /// The server stops: it is told to go as soon as it has opened.
+    leaving: bool,
+    pub kind: Kind,
+    /// What it speaks, once that is agreed.
+    pub version: Option<Version>,
     /// When its age began; of an open connection, when its last byte came.
     since: Moment,
     /// When its alarm rings.
     pub alarm: Moment,
     /// The board it is a member of.
     pub board: Option<BoardId>,
+    /// Who a proxy says it is.
+    client: Option<Box<SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +76,7 @@ pub struct Bench {
     scratch: Box<[u8]>,
     letter: Vec<u8>,
     pub boards: Boards,
+    pub stats: Stats,
 }
 
 impl Bench {
@@ -73,27 +85,60 @@ impl Bench {
 
     pub fn new(boards: Boards) -> Bench {
         let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();
-        Bench { scratch, letter: Vec::new(), boards }
+        Bench { scratch, letter: Vec::new(), boards, stats: Stats::default() }
     }
 }
 
+/// Whose turn it is, by which rules, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub id: ConnId,
+    pub config: &'a Config,
+    pub now: Moment,
+}
+
 /// What a turn leaves to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing until the next event.
     Wait,
     /// More may be read at once.
     Again,
     /// The connection is over: drop it.
-    Over,
+    Over(End),
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything was said, and the peer left.
+    Closed,
+    /// The peer left in the middle of a conversation.
+    Eof,
+    /// The system reported an error.
+    Error,
+    /// The handshake, or a policy request, took too long.
+    HandshakeTimeout,
+    /// No answer to a Ping.
+    PingTimeout,
+    /// Everything was said, and the peer did not leave.
+    LingerTimeout,
+    /// The server stopped, and there was no way to say so.
+    Shutdown,
+}
+
+impl End {
+    /// In the order of the variants.
+    pub const NAMES: [&'static str; 7] =
+        ["closed", "eof", "error", "handshake-timeout", "ping-timeout", "linger-timeout", "shutdown"];
 }
 
 impl<S: Stream> Connection<S> {
-    pub fn new(socket: S, serial: u32, session: Session, now: Moment) -> Connection<S> {
+    pub fn new(socket: S, serial: u32, role: Role, now: Moment) -> Connection<S> {
         Connection {
             socket,
             serial,
-            session,
+            session: role.session(),
             buffers: None,
             readable: false,
             writable: true,
@@ -101,9 +146,13 @@ impl<S: Stream> Connection<S> {
             write_closed: false,
             queued: false,
             pinged: false,
+            leaving: false,
+            kind: role.kind(),
+            version: None,
             since: now,
             alarm: Moment::NEVER,
             board: None,
+            client: None,
         }
     }
 
@@ -115,28 +164,24 @@ impl<S: Stream> Connection<S> {
     }
 
     /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
-    pub fn turn(&mut self, id: ConnId, bench: &mut Bench, config: &Config, now: Moment) -> Turn {
-        match self.try_turn(id, bench, config, now) {
-            Ok(turn) => turn,
-            Err(error) => {
-                self.tell(log::Level::Debug, format_args!("lost: {error}"));
-                Turn::Over
-            }
-        }
+    pub fn turn(&mut self, bench: &mut Bench, context: &Context) -> Turn {
+        let before = self.held();
+        let turn = self.try_turn(bench, context).unwrap_or_else(|error| self.lost(&error));
+        self.account(before, &mut bench.stats);
+        turn
     }
 
-    fn try_turn(&mut self, id: ConnId, bench: &mut Bench, config: &Config, now: Moment) -> io::Result<Turn> {
-        if self.buffers.is_some() && !self.flush(now)? {
+    fn try_turn(&mut self, bench: &mut Bench, context: &Context) -> io::Result<Turn> {
+        if self.buffers.is_some() && !self.flush(&mut bench.stats, context.now)? {
             return Ok(Turn::Wait);
         }
         if !self.readable {
             return Ok(Turn::Wait);
         }
-        let carried = self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let start = HEADROOM + carried;
+        let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
         let end = bench.scratch.len() - TAILROOM;
         let count = match retry(|| self.socket.read(&mut bench.scratch[start..end])) {
-            Ok(0) => return Ok(Turn::Over),
+            Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
@@ -144,15 +189,18 @@ impl<S: Stream> Connection<S> {
             }
             Err(error) => return Err(error),
         };
+        bench.stats.bytes_received += count as u64;
         // A short read has emptied the socket, unless a FIN follows that no further event will announce.
         self.readable = start + count == end || self.read_closed;
         self.pinged = false;
         if self.session.age() == Age::Open {
-            self.since = now;
+            self.since = context.now;
         }
-        let start = HEADROOM + carried;
         if let Some(input) = self.gather(bench, start, count) {
-            self.digest(id, bench, config, input, now)?;
+            self.digest(bench, context, input)?;
+        }
+        if self.leaving && self.session.age() == Age::Open {
+            return Ok(self.close(close::GOING_AWAY, "", &mut bench.stats, context.now));
         }
         Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
     }
@@ -174,45 +222,34 @@ impl<S: Stream> Connection<S> {
         Some(input)
     }
 
-    /// Runs what was read through the session.
-    fn digest(
-        &mut self,
-        id: ConnId,
-        bench: &mut Bench,
-        config: &Config,
-        mut input: Range<usize>,
-        now: Moment,
-    ) -> io::Result<()> {
+    /// Runs what was read through the session, and sends what it answers.
+    fn digest(&mut self, bench: &mut Bench, context: &Context, mut input: Range<usize>) -> io::Result<()> {
         loop {
             bench.letter.clear();
-            let progress =
-                self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, &config.site);
+            let site = &context.config.site;
+            let progress = self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, site);
             input.start += progress.consumed;
-            if let Some(News::Joins { name, opened }) = &progress.news
-                && self.join(name, id, *opened, &mut bench.boards, now).is_err()
-            {
-                self.session.turn_away(&mut bench.letter);
-                self.report(&News::Refused(Refusal::BoardFull));
-                self.send(&bench.letter)?;
-                return self.end(now);
+            bench.stats.messages_received += u64::from(progress.messages);
+            if let Some(news) = progress.news {
+                self.heed(news, bench, context);
             }
+            let Bench { scratch, letter, boards, stats } = bench;
             match progress.reply {
-                Reply::Letter => self.send(&bench.letter)?,
+                Reply::Letter => self.send(letter, stats)?,
                 Reply::InPlace(reply) => {
-                    self.send(&bench.scratch[reply])?;
-                    if let Some(board) = self.board.filter(|_| !bench.letter.is_empty()) {
-                        bench.boards.post(board, id, &bench.letter);
+                    self.send(&scratch[reply], stats)?;
+                    match self.board {
+                        None => stats.messages_sent += u64::from(progress.messages),
+                        Some(board) if !letter.is_empty() => {
+                            boards.post(board, context.id, letter, progress.messages);
+                        }
+                        Some(_) => {}
                     }
                 }
             }
-            if progress.ended {
-                self.end(now)?;
-            }
-            if let Some(news) = progress.news {
-                if matches!(news, News::Opened(_) | News::Joins { opened: Some(_), .. }) {
-                    self.since = now;
-                }
-                self.report(&news);
+            if self.session.age() == Age::Closing && !self.write_closed {
+                self.since = context.now;
+                self.close_write()?;
             }
             if !progress.again {
                 break;
@@ -222,35 +259,109 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
+    /// Counts and logs what happened, and does what it takes before the answer is sent.
+    #[inline(never)]
+    fn heed(&mut self, news: News, bench: &mut Bench, context: &Context) {
+        let stats = &mut bench.stats;
+        match news {
+            News::Proxied(client) => {
+                self.client = client.map(Box::new);
+                self.tell(Level::Debug, format_args!("came through a proxy"));
+            }
+            News::NotProxied => self.tell(Level::Info, format_args!("no PROXY header where one was to come")),
+            News::Opened(version) => self.open(version, stats, context.now),
+            News::Joins { name, opened } => match self.join(&name, opened, &mut bench.boards, context) {
+                Ok(()) => {
+                    self.tell(Level::Debug, format_args!("joins board {name}"));
+                    if let Some(version) = opened {
+                        self.open(version, stats, context.now);
+                    }
+                }
+                Err(Full) => {
+                    self.session.turn_away(&mut bench.letter);
+                    stats.refused(&Refusal::BoardFull);
+                    self.tell(Level::Info, format_args!("{}", Refusal::BoardFull));
+                }
+            },
+            News::Refused(refusal) => {
+                stats.refused(&refusal);
+                self.tell(Level::Info, format_args!("{refusal}"));
+            }
+            News::Page(page) => {
+                stats.pages += 1;
+                self.tell(Level::Debug, format_args!("sent a page: {page:?}"));
+            }
+            News::Asked(endpoint) => stats.answer(endpoint, &mut bench.letter),
+            News::Policy => {
+                stats.policies += 1;
+                self.tell(Level::Debug, format_args!("sent the Flash policy"));
+            }
+            News::NotPolicy => self.tell(Level::Debug, format_args!("not a policy request")),
+            News::Closed(code) => {
+                stats.closed(Side::Peer, code);
+                match code {
+                    Some(code) => self.tell(Level::Debug, format_args!("closed by the peer: {code}")),
+                    None => self.tell(Level::Debug, format_args!("closed by the peer")),
+                }
+            }
+            News::Quit => {
+                stats.closed(Side::Server, Some(close::NORMAL));
+                self.tell(Level::Debug, format_args!("closed 1000: quit"));
+            }
+            News::TooLong => {
+                stats.closed(Side::Server, None);
+                self.tell(Level::Debug, format_args!("closed: message too big"));
+            }
+            News::Failed(fail) => {
+                stats.closed(Side::Server, Some(fail.code()));
+                self.tell(Level::Debug, format_args!("closed {}: {}", fail.code(), fail.text()));
+            }
+        }
+    }
+
+    fn open(&mut self, version: Version, stats: &mut Stats, now: Moment) {
+        let was = self.kind;
+        if self.board.is_some() {
+            self.kind = Kind::Board;
+        }
+        self.version = Some(version);
+        self.since = now;
+        stats.opened(was, self.kind, version);
+        self.tell(Level::Debug, format_args!("opened: {version:?}"));
+    }
+
     fn join(
         &mut self,
         name: &str,
-        id: ConnId,
         opened: Option<Version>,
         boards: &mut Boards,
-        now: Moment,
+        context: &Context,
     ) -> Result<(), Full> {
         let framing = match opened {
             Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
             Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
         };
-        self.board = Some(boards.join(name, id, framing, now)?);
+        self.board = Some(boards.join(name, context.id, framing, context.now)?);
         Ok(())
     }
 
-    /// Tells a board's member what the others said; `None` when it took that, or could not be told yet.
+    /// Tells a board's member what the others said, `messages` in all; what is left to do if it was not simply told.
     ///
     /// One that is too far behind is closed with 1008 instead: it must not slow the room, nor fill our memory.
-    pub fn deliver(&mut self, bytes: &[u8], now: Moment) -> Option<Turn> {
+    pub fn deliver(&mut self, bytes: &[u8], messages: u32, stats: &mut Stats, now: Moment) -> Option<Turn> {
         if self.session.age() != Age::Open {
             return None;
         }
         let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
         if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
-            self.tell(log::Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
-            return Some(self.close(close::POLICY_VIOLATION, "too far behind", now));
+            self.tell(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
+            return Some(self.close(close::POLICY_VIOLATION, "too far behind", stats, now));
         }
-        self.send(bytes).err().map(|_| Turn::Over)
+        let before = self.held();
+        let sent = self.send(bytes, stats);
+        self.account(before, stats);
+        stats.messages_sent += u64::from(messages);
+        sent.err().map(|error| self.lost(&error))
     }
 
     /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
@@ -263,10 +374,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Writes what waits; true when nothing is left.
-    fn flush(&mut self, now: Moment) -> io::Result<bool> {
-        let Some(buffers) = &mut self.buffers else {
-            return Ok(true);
-        };
+    fn flush(&mut self, stats: &mut Stats, now: Moment) -> io::Result<bool> {
+        let Some(buffers) = &mut self.buffers else { return Ok(true) };
         if buffers.outbox.is_empty() {
             return Ok(true);
         }
@@ -274,6 +383,7 @@ impl<S: Stream> Connection<S> {
             return Ok(false);
         }
         let count = write_some(&mut self.socket, buffers.outbox.pending())?;
+        stats.bytes_sent += count as u64;
         buffers.outbox.sent(count);
         if !buffers.outbox.is_empty() {
             self.writable = false;
@@ -292,14 +402,14 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Writes `bytes` behind everything said so far; what the kernel does not take goes to the outbox.
-    #[inline]
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
         let mut count = 0;
         if self.outbox_is_empty() {
             count = write_some(&mut self.socket, bytes)?;
+            stats.bytes_sent += count as u64;
         }
         if count < bytes.len() {
             self.writable = false;
@@ -312,12 +422,7 @@ impl<S: Stream> Connection<S> {
         self.buffers.as_ref().is_none_or(|buffers| buffers.outbox.is_empty())
     }
 
-    /// Our last byte has been said: a FIN behind it, then the peer has [`LINGER`] to leave.
-    fn end(&mut self, now: Moment) -> io::Result<()> {
-        self.since = now;
-        self.close_write()
-    }
-
+    /// Sends a FIN behind our last byte, once that is out; the peer then has [`LINGER`] to leave.
     fn close_write(&mut self) -> io::Result<()> {
         if self.outbox_is_empty() && !self.write_closed {
             self.write_closed = true;
@@ -327,26 +432,36 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Ends the conversation with a Close frame, where one can be sent.
-    pub fn close(&mut self, code: u16, reason: &str, now: Moment) -> Turn {
-        let was_open = self.session.age() == Age::Open;
-        let said = match self.session.close(code, reason) {
-            Some(frame) => self.send(&frame),
-            // In the middle of a frame, or before any: there is no way to say it.
-            None if was_open => return Turn::Over,
-            None => {
-                return if self.outbox_is_empty() { Turn::Over } else { Turn::Wait };
+    #[inline(never)]
+    pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
+        match self.session.age() {
+            Age::Open => {}
+            // It is leaving already, and has its time for that.
+            Age::Closing => return Turn::Wait,
+            Age::Greeting => {
+                self.leaving = true;
+                self.since = now;
+                return Turn::Wait;
             }
-        };
-        match said.and_then(|()| self.end(now)) {
-            Ok(()) => Turn::Wait,
-            Err(_) => Turn::Over,
+            Age::Policy => return Turn::Over(End::Shutdown),
         }
+        let Some(frame) = self.session.close(code, reason) else {
+            // In the middle of a frame there is no way to say it.
+            return Turn::Over(End::Shutdown);
+        };
+        stats.closed(Side::Server, Some(code));
+        self.since = now;
+        let before = self.held();
+        let said = self.send(&frame, stats).and_then(|()| self.close_write());
+        self.account(before, stats);
+        said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
         let patience = match self.session.age() {
             Age::Policy => POLICY_TIMEOUT,
+            Age::Greeting if self.leaving => LATE_GREETING,
             Age::Greeting => config.handshake_timeout,
             Age::Closing => LINGER,
             Age::Open => {
@@ -362,51 +477,75 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Its deadline has passed.
-    pub fn expire(&mut self, config: &Config, now: Moment) -> Turn {
-        if self.session.age() != Age::Open {
-            self.tell(log::Level::Debug, format_args!("timed out: {:?}", self.session.age()));
-            return Turn::Over;
+    pub fn expire(&mut self, config: &Config, stats: &mut Stats, now: Moment) -> Turn {
+        match self.session.age() {
+            Age::Open => {}
+            Age::Closing => return Turn::Over(End::LingerTimeout),
+            Age::Greeting | Age::Policy => {
+                self.tell(Level::Debug, format_args!("timed out"));
+                return Turn::Over(End::HandshakeTimeout);
+            }
         }
-        let is_idle = config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now);
-        if is_idle {
-            self.tell(log::Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close::GOING_AWAY, "", now);
+        if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
+            self.tell(Level::Debug, format_args!("closed 1001: idle"));
+            return self.close(close::GOING_AWAY, "", stats, now);
         }
         if self.pinged {
-            self.tell(log::Level::Debug, format_args!("lost: no answer to a ping"));
-            return Turn::Over;
+            self.tell(Level::Debug, format_args!("lost: no answer to a ping"));
+            return Turn::Over(End::PingTimeout);
         }
         self.pinged = true;
         // A peer that does not take its answers gets no ping on top; it has until the next interval all the same.
-        let ping = self.session.ping().filter(|_| self.outbox_is_empty());
-        match ping.map_or(Ok(()), |ping| self.send(&ping)) {
-            Ok(()) => Turn::Wait,
-            Err(_) => Turn::Over,
-        }
+        let Some(ping) = self.session.ping().filter(|_| self.outbox_is_empty()) else { return Turn::Wait };
+        let before = self.held();
+        let sent = self.send(&ping, stats);
+        self.account(before, stats);
+        sent.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 
-    fn report(&self, news: &News) {
-        use log::Level::{Debug, Info};
-        match news {
-            News::Opened(version) => self.tell(Debug, format_args!("opened: {version:?}")),
-            News::Refused(refusal) => self.tell(Info, format_args!("{refusal}")),
-            News::Joins { name, .. } => self.tell(Debug, format_args!("joined board {name}")),
-            News::Page(page) => self.tell(Debug, format_args!("sent a page: {page:?}")),
-            News::Policy => self.tell(Debug, format_args!("sent the Flash policy")),
-            News::NotPolicy => self.tell(Debug, format_args!("not a policy request")),
-            News::Closed(code) => self.tell(Debug, format_args!("closed by the peer: {code:?}")),
-            News::Quit => self.tell(Debug, format_args!("closed 1000: quit")),
-            News::TooLong => self.tell(Debug, format_args!("closed: message too big")),
-            News::Failed(fail) => self.tell(Debug, format_args!("closed {}: {}", fail.code(), fail.text())),
-        }
+    /// Bytes that are kept for it, and whether it is blocked.
+    fn held(&self) -> (u64, bool) {
+        let Some(buffers) = &self.buffers else { return (0, false) };
+        let pending = buffers.outbox.pending().len();
+        ((buffers.carry.len() + pending) as u64, pending > 0)
     }
 
-    fn tell(&self, level: log::Level, text: std::fmt::Arguments) {
-        if log::enabled(level) {
-            match self.socket.peer() {
-                Some(peer) => log::line(level, format_args!("{text} ({peer})")),
-                None => log::line(level, text),
-            }
+    /// Brings the gauges up to date with what it holds now instead of `before`.
+    fn account(&self, before: (u64, bool), stats: &mut Stats) {
+        let after = self.held();
+        stats.buffered = stats.buffered + after.0 - before.0;
+        stats.blocked = stats.blocked + u64::from(after.1) - u64::from(before.1);
+    }
+
+    /// It is gone: what it held is no longer held, and it is no longer open.
+    pub fn finish(&mut self, end: End, stats: &mut Stats) {
+        let before = self.held();
+        self.buffers = None;
+        self.account(before, stats);
+        stats.ended(self.kind, self.version, end);
+    }
+
+    #[cold]
+    fn lost(&self, error: &io::Error) -> Turn {
+        self.tell(Level::Debug, format_args!("lost: {error}"));
+        Turn::Over(End::Error)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell(&self, level: Level, text: std::fmt::Arguments) {
+        if !log::enabled(level) {
+            return;
+        }
+        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
+        let say = |text: std::fmt::Arguments| match level {
+            // Whoever asks for every line gets every line.
+            Level::Debug => log::line(level, text),
+            _ => log::limited(log::Class::Refused, level, text),
+        };
+        match client {
+            Some(client) => say(format_args!("{text} ({client})")),
+            None => say(text),
         }
     }
 

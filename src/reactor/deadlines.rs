@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point in time: milliseconds since some start, on a clock that never goes back.
+/// A point in time: microseconds since some start, on a clock that never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Moment(pub u64);
 
@@ -16,7 +16,7 @@ impl Moment {
 
     /// How long it is from `now` until then; zero when it has passed.
     pub fn after(self, now: Moment) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(now.0))
+        Duration::from_micros(self.0.saturating_sub(now.0))
     }
 }
 
@@ -24,8 +24,8 @@ impl Add<Duration> for Moment {
     type Output = Moment;
 
     fn add(self, duration: Duration) -> Moment {
-        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Moment(self.0.saturating_add(milliseconds))
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Moment(self.0.saturating_add(microseconds))
     }
 }
 

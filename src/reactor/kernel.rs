@@ -35,8 +35,19 @@ pub trait Kernel {
     /// Asks for events about `stream`, under the name `id`, until it is dropped.
     fn register(&mut self, stream: &mut Self::Stream, id: ConnId) -> io::Result<()>;
 
-    /// Stops listening; clients in the queues are turned away.
-    fn close_listeners(&mut self);
+    /// Stops listening there; clients still in the queue are turned away.
+    fn close_listener(&mut self, listener: usize);
+
+    /// Tells the service manager, if there is one.
+    fn notify(&mut self, notice: Notice);
+}
+
+/// What a service manager wants to know (sd_notify(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The loop goes round.
+    Alive,
+    Stopping,
 }
 
 /// A connected socket; dropping it closes it.

@@ -1,6 +1,7 @@
 //! Where clients come in.
 
 use super::deadlines::Moment;
+use super::stats::Kind;
 use crate::proto::session::Session;
 use std::io::{self, ErrorKind};
 
@@ -8,14 +9,27 @@ use std::io::{self, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Echo,
+    /// The same, behind a proxy that says who the client is.
+    ProxiedEcho,
     Policy,
+    Stats,
 }
 
 impl Role {
     pub fn session(self) -> Session {
         match self {
             Role::Echo => Session::greeting(),
+            Role::ProxiedEcho => Session::behind_proxy(),
             Role::Policy => Session::policy(),
+            Role::Stats => Session::stats(),
+        }
+    }
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Role::Echo | Role::ProxiedEcho => Kind::Echo,
+            Role::Policy => Kind::Policy,
+            Role::Stats => Kind::Stats,
         }
     }
 }
@@ -34,6 +48,13 @@ impl Listener {
         Listener { role, state: State::Pending, stall_was_told: false }
     }
 
+    /// Notes that clients may wait.
+    pub fn note(&mut self) {
+        if self.state != State::Closed {
+            self.state = State::Pending;
+        }
+    }
+
     /// Nobody waits any more.
     pub fn drained(&mut self) {
         self.state = State::Quiet;
@@ -48,6 +69,8 @@ pub enum State {
     Quiet,
     /// Somebody may wait.
     Pending,
+    /// It listens no more.
+    Closed,
     /// There is no room. The edge that announced the clients in the queue is spent and will not come again, so the
     /// reactor itself tries again: when any connection ends, and at this moment.
     Stalled(Moment),

@@ -1,22 +1,26 @@
 //! The kernel in production: `mio`, the system's sockets, its clock and its signals.
 
 use super::deadlines::Moment;
-use super::kernel::{Event, Kernel, Stream};
+use super::kernel::{Event, Kernel, Notice, Stream};
 use super::token::{ConnId, Source};
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll};
-use nix::libc::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use std::io;
+use crate::notify::Manager;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Events taken from the system at once; more stay there for the next poll.
 const EVENTS: usize = 1024;
 /// Clients that may wait to be accepted. mio's own `bind` has 128, which a burst of reconnects overflows; the system
 /// lowers this to net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// A silent peer is probed after this long, then every ten seconds.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A peer that acknowledges nothing for this long is gone. Keepalive does not see one that owes us acknowledgements.
@@ -25,69 +29,140 @@ const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// which send buffers grow by themselves.
 const NOTSENT_LOWAT: u32 = 64 * 1024;
 
-/// Binds a listening socket with every option that accepted sockets inherit, so that none is set per client.
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Binds a TCP port; with `reuse_port`, one that other processes may bind too.
 ///
 /// # Errors
 /// The system's own for socket(2), bind(2) or listen(2).
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    adopt_tcp(socket.into())
+}
+
+/// Takes over a TCP socket that listens already, with every option that accepted sockets inherit, so that none is set per
+/// client.
+pub fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
+    let socket = SockRef::from(&listener);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)).with_retries(6),
     )?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
-    socket.set_nonblocking(true)?;
+    listener.set_nonblocking(true)?;
+    Ok(Listener::Tcp(TcpListener::from_std(listener)))
+}
+
+/// Binds a Unix socket at `path`.
+///
+/// # Errors
+/// The system's own for socket(2), bind(2) or listen(2).
+pub fn listen_unix(path: &Path) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+    adopt_unix(socket.into())
+}
+
+/// Takes over a Unix socket that listens already.
+pub fn adopt_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Listener> {
+    listener.set_nonblocking(true)?;
+    Ok(Listener::Unix(UnixListener::from_std(listener)))
+}
+
+impl Listener {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listener::Unix(listener) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    /// The address, of a TCP socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub enum Client {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// The operating system.
 pub struct System {
     poll: Poll,
     events: Events,
-    listeners: Vec<TcpListener>,
-    signals: Signals,
+    listeners: Vec<Option<Listener>>,
+    signals: SignalFd,
+    manager: Manager,
     start: Instant,
 }
 
 impl System {
-    /// Watches `listeners`, and SIGTERM and SIGINT.
+    /// Watches `listeners`, and the signals that mean something.
     ///
     /// # Errors
     /// The system's own for epoll and for signal handlers.
-    pub fn new(mut listeners: Vec<TcpListener>) -> io::Result<System> {
+    pub fn new(mut listeners: Vec<Listener>, manager: Manager) -> io::Result<System> {
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, Source::Listener(index).into(), Interest::READABLE)?;
+            listener.register(poll.registry(), Source::Listener(index).into())?;
         }
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        poll.registry().register(&mut signals, Source::Signals.into(), Interest::READABLE)?;
-        Ok(System { poll, events: Events::with_capacity(EVENTS), listeners, signals, start: Instant::now() })
+        // SIGHUP has nothing to reload; it is caught so that it does not kill.
+        let caught = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP]);
+        caught.thread_block()?;
+        let signals = SignalFd::with_flags(&caught, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        poll.registry().register(
+            &mut SourceFd(&signals.as_raw_fd()),
+            Source::Stop.into(),
+            Interest::READABLE,
+        )?;
+        let listeners = listeners.into_iter().map(Some).collect();
+        let events = Events::with_capacity(EVENTS);
+        Ok(System { poll, events, listeners, signals, manager, start: Instant::now() })
     }
 }
 
 impl Kernel for System {
-    type Stream = TcpStream;
+    type Stream = Client;
 
     fn poll(&mut self, timeout: Option<Duration>, mut on_event: impl FnMut(Event)) -> io::Result<()> {
         self.poll.poll(&mut self.events, timeout)?;
         for event in &self.events {
-            let source = event.token().into();
             let is_broken = event.is_error();
             let event = Event {
-                source,
+                source: event.token().into(),
                 // A broken connection is told by the next call on it, whichever that is.
                 readable: event.is_readable() || event.is_read_closed() || is_broken,
                 writable: event.is_writable() || is_broken,
                 read_closed: event.is_read_closed() || is_broken,
             };
-            if source == Source::Signals {
-                self.signals.pending().for_each(|_| on_event(event));
-            } else {
+            if event.source != Source::Stop {
                 on_event(event);
+                continue;
+            }
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                match Signal::try_from(signal.ssi_signo as i32) {
+                    Ok(Signal::SIGUSR1) => on_event(Event { source: Source::Report, ..event }),
+                    Ok(Signal::SIGHUP) => {}
+                    _ => on_event(event),
+                }
             }
         }
         Ok(())
@@ -97,22 +172,70 @@ impl Kernel for System {
         Moment::default() + self.start.elapsed()
     }
 
-    fn accept(&mut self, listener: usize) -> io::Result<TcpStream> {
-        self.listeners[listener].accept().map(|(stream, _)| stream)
+    fn accept(&mut self, listener: usize) -> io::Result<Client> {
+        match &self.listeners[listener] {
+            Some(Listener::Tcp(listener)) => listener.accept().map(|(stream, _)| Client::Tcp(stream)),
+            Some(Listener::Unix(listener)) => listener.accept().map(|(stream, _)| Client::Unix(stream)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
-    fn register(&mut self, stream: &mut TcpStream, id: ConnId) -> io::Result<()> {
+    fn register(&mut self, stream: &mut Client, id: ConnId) -> io::Result<()> {
         // Both interests, once: the writable edge costs one event in a lifetime, a change of interest one call each.
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(stream, Source::Connection(id).into(), interest)
+        let token = Source::Connection(id).into();
+        match stream {
+            Client::Tcp(stream) => self.poll.registry().register(stream, token, interest),
+            Client::Unix(stream) => self.poll.registry().register(stream, token, interest),
+        }
     }
 
-    fn close_listeners(&mut self) {
-        self.listeners.clear();
+    fn close_listener(&mut self, listener: usize) {
+        self.listeners[listener] = None;
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        self.manager.tell(match notice {
+            Notice::Alive => "WATCHDOG=1",
+            Notice::Stopping => "STOPPING=1\nSTATUS=Telling clients to go",
+        });
     }
 }
 
-impl Stream for TcpStream {
+impl Read for Client {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Client::Tcp(stream) => stream.read(buf),
+            Client::Unix(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Client {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Client::Tcp(stream) => stream.write(buf),
+            Client::Unix(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Client::Tcp(stream) => stream.as_fd(),
+            Client::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Stream for Client {
     fn shutdown_write(&self) -> io::Result<()> {
         // A peer that is gone already has shut everything down.
         match SockRef::from(self).shutdown(Shutdown::Write) {
@@ -122,6 +245,9 @@ impl Stream for TcpStream {
     }
 
     fn peer(&self) -> Option<SocketAddr> {
-        self.peer_addr().ok()
+        match self {
+            Client::Tcp(stream) => stream.peer_addr().ok(),
+            Client::Unix(_) => None,
+        }
     }
 }

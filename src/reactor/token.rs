@@ -18,19 +18,24 @@ pub enum Source {
     Connection(ConnId),
     /// By its place in the list of listeners.
     Listener(usize),
-    Signals,
+    /// A signal that asks the server to end.
+    Stop,
+    /// A signal that asks for the numbers.
+    Report,
 }
 
 /// Serial of everything that is not a connection; connections count from 1.
 const NOT_A_CONNECTION: u32 = 0;
-const SIGNALS_KEY: u32 = u32::MAX;
+const STOP_KEY: u32 = u32::MAX;
+const REPORT_KEY: u32 = u32::MAX - 1;
 
 impl From<Source> for Token {
     fn from(source: Source) -> Token {
         let (serial, key) = match source {
             Source::Connection(id) => (id.serial, id.key),
             Source::Listener(index) => (NOT_A_CONNECTION, index as u32),
-            Source::Signals => (NOT_A_CONNECTION, SIGNALS_KEY),
+            Source::Stop => (NOT_A_CONNECTION, STOP_KEY),
+            Source::Report => (NOT_A_CONNECTION, REPORT_KEY),
         };
         Token((serial as usize) << 32 | key as usize)
     }
@@ -39,7 +44,8 @@ impl From<Source> for Token {
 impl From<Token> for Source {
     fn from(token: Token) -> Source {
         match ((token.0 >> 32) as u32, token.0 as u32) {
-            (NOT_A_CONNECTION, SIGNALS_KEY) => Source::Signals,
+            (NOT_A_CONNECTION, STOP_KEY) => Source::Stop,
+            (NOT_A_CONNECTION, REPORT_KEY) => Source::Report,
             (NOT_A_CONNECTION, index) => Source::Listener(index as usize),
             (serial, key) => Source::Connection(ConnId { key, serial }),
         }
@@ -57,7 +63,8 @@ mod tests {
         for source in [
             Source::Listener(0),
             Source::Listener(7),
-            Source::Signals,
+            Source::Stop,
+            Source::Report,
             Source::Connection(ConnId { key: 0, serial: 1 }),
             Source::Connection(ConnId { key: u32::MAX, serial: u32::MAX }),
         ] {
