@@ -36,7 +36,7 @@ pub struct Options {
     pub proxy_protocol: bool,
     pub reuse_port: bool,
     pub user: Option<String>,
-    pub stats: Option<Address>,
+    pub stats: Option<Stats>,
     pub drain_spread: Duration,
     pub drain_timeout: Duration,
     pub level: Level,
@@ -57,6 +57,14 @@ impl fmt::Display for Address {
             Address::Unix(path) => write!(out, "unix:{}", path.display()),
         }
     }
+}
+
+/// Where the numbers are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stats {
+    /// On the echo port, and shown on the test page.
+    Page,
+    At(Address),
 }
 
 /// The Flash policy listener.
@@ -132,9 +140,9 @@ struct Arguments {
     /// become this user once every port is bound
     #[argh(option, arg_name = "name")]
     user: Option<String>,
-    /// serve /metrics and /healthz at ADDR:PORT or unix:/PATH
-    #[argh(option, arg_name = "addr:port", from_str_fn(address))]
-    stats: Option<Address>,
+    /// serve /metrics and /healthz at ADDR:PORT or unix:/PATH, or with `page` beside the test page, which then shows them
+    #[argh(option, arg_name = "addr:port", from_str_fn(stats))]
+    stats: Option<Stats>,
     /// when stopping, spread the closes over this long (default 0)
     #[argh(option, arg_name = "secs", default = "Duration::ZERO", from_str_fn(seconds))]
     drain_spread: Duration,
@@ -167,7 +175,7 @@ const TAKES: &[(&str, &str)] = &[
     ("--max-boards", "a number from 1"),
     ("--max-board-members", "a number from 1"),
     ("--user", "the name of a user"),
-    ("--stats", "an address and port such as 127.0.0.1:9087, or unix:/path"),
+    ("--stats", "an address and port such as 127.0.0.1:9087, unix:/path, or page"),
     ("--drain-spread", "a number of seconds"),
     ("--drain-timeout", "a number of seconds"),
     ("--log-format", "text or json"),
@@ -284,6 +292,10 @@ fn address(text: &str) -> Parsed<Address> {
         Some(_) => Err(String::new()),
         None => port(text).map(Address::Tcp),
     }
+}
+
+fn stats(text: &str) -> Parsed<Stats> {
+    if text == "page" { Ok(Stats::Page) } else { address(text).map(Stats::At) }
 }
 
 fn port(text: &str) -> Parsed<SocketAddr> {

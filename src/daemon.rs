@@ -1,7 +1,7 @@
 //! From options to a running server.
 
 use crate::activation;
-use crate::args::{Address, Options, Policy};
+use crate::args::{Address, Options, Policy, Stats};
 use crate::log;
 use crate::notify::{self, Manager};
 use crate::proto::handshake::Site;
@@ -87,6 +87,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             origins: options.origins.clone(),
             deflate: options.deflate,
             boards: options.boards.is_some(),
+            stats: options.stats == Some(Stats::Page),
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
@@ -126,7 +127,7 @@ impl Doors {
         if !is_activated && options.listen.is_empty() {
             doors.bind(echo, &Address::Tcp(options.default_listen), "--listen", options.reuse_port)?;
         }
-        if let Some(address) = &options.stats {
+        if let Some(Stats::At(address)) = &options.stats {
             doors.bind(Role::Stats, address, "--stats", options.reuse_port)?;
         }
         match options.policy {

@@ -18,12 +18,13 @@ pub mod outbox;
 pub mod stats;
 pub mod system;
 pub mod token;
+pub mod turn;
 
 use crate::log::{self, Class, Level};
 use crate::proto::close;
 use crate::proto::handshake::Site;
 use boards::Boards;
-use connection::{Bench, Connection, Context, End, Turn};
+use connection::Connection;
 use deadlines::{Deadlines, Moment};
 use kernel::{Event, Kernel, Notice};
 use listener::{Accept, Listener, Role, State};
@@ -32,6 +33,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 use token::{ConnId, Source};
+use turn::{Bench, Context, End, Turn};
 
 /// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
 const ACCEPTS_PER_TICK: usize = 64;
@@ -144,8 +146,9 @@ impl<K: Kernel> Reactor<K> {
                 self.deliver();
             }
         }
-        self.deliver();
         self.expire();
+        self.deliver();
+        self.end_boards();
         self.accept();
         self.drain();
         self.notify();
@@ -298,12 +301,17 @@ impl<K: Kernel> Reactor<K> {
             connection.alarm = Moment::NEVER;
             let is_due = connection.deadline(&self.config) <= self.now;
             let turn = if is_due {
-                connection.expire(&self.config, &mut self.bench.stats, self.now)
+                let context = Context { id, config: &self.config, now: self.now };
+                connection.expire(&mut self.bench, &context)
             } else {
                 Turn::Wait
             };
             self.settle(id, turn);
         }
+    }
+
+    /// Closes the boards whose lifetime is over, and everybody on them.
+    fn end_boards(&mut self) {
         while let Some(members) = self.bench.boards.end(self.now) {
             let reason = self.bench.boards.end_reason();
             self.close(members, &reason);

@@ -48,6 +48,8 @@ pub struct Site {
     pub deflate: bool,
     /// Whether `/board` and `/board/<name>` are served.
     pub boards: bool,
+    /// Whether `/metrics` and `/healthz` are served here too, and shown on the test page.
+    pub stats: bool,
     pub limits: Limits,
 }
 
@@ -72,6 +74,8 @@ impl Paths {
 pub enum Answer {
     Open(Opening, Place),
     Page(Page),
+    /// The numbers were asked for; nothing is written yet.
+    Stats(Endpoint),
     Refuse(Refusal),
 }
 
@@ -197,9 +201,10 @@ impl Head {
         };
         match decision {
             Ok(Welcome::Page(page)) => {
-                write_page(letter, page);
+                write_page(letter, page, site);
                 Answer::Page(page)
             }
+            Ok(Welcome::Stats(endpoint)) => Answer::Stats(endpoint),
             Ok(Welcome::Hixie(hixie, place)) => {
                 hixie.write(letter);
                 Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76), place)
@@ -220,16 +225,14 @@ impl Head {
     /// Which number the whole head `bytes` asks for.
     pub fn question(&self, bytes: &[u8]) -> Result<Endpoint, Refusal> {
         let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
-        match self.parse(bytes, &mut headers)?.path {
-            "/metrics" => Ok(Endpoint::Metrics),
-            "/healthz" => Ok(Endpoint::Health),
-            path => Err(Refusal::NotFound(path.to_owned())),
-        }
+        let path = self.parse(bytes, &mut headers)?.path;
+        endpoint_of(path).ok_or_else(|| Refusal::NotFound(path.to_owned()))
     }
 }
 
 enum Welcome<'a> {
     Page(Page),
+    Stats(Endpoint),
     Hixie(Hixie<'a>, Place),
     Hybi(Hybi<'a>, Place),
 }
@@ -237,6 +240,9 @@ enum Welcome<'a> {
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
 fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal> {
     let is_upgrade = request.lists("Upgrade", "websocket") && request.lists("Connection", "upgrade");
+    if let Some(endpoint) = endpoint_of(request.path).filter(|_| site.stats && !is_upgrade) {
+        return Ok(Welcome::Stats(endpoint));
+    }
     let place = match (place_of(request.path, site), page_of(request.path, site)) {
         (_, Some(page)) if !is_upgrade => return Ok(Welcome::Page(page)),
         (Some(_), _) if !is_upgrade => return Err(Refusal::NotWebSocket),
@@ -251,6 +257,14 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
         // Messages of several compressors would mix on a board.
         let deflate = site.deflate && place == Place::Echo;
         Ok(Welcome::Hybi(Hybi::read(request, site, deflate)?, place))
+    }
+}
+
+fn endpoint_of(path: &str) -> Option<Endpoint> {
+    match path {
+        "/metrics" => Some(Endpoint::Metrics),
+        "/healthz" => Some(Endpoint::Health),
+        _ => None,
     }
 }
 
@@ -364,8 +378,9 @@ impl<'a> Hybi<'a> {
         };
         // Versions 7 and 8 have a name of their own for it (hybi-07 §5.2.2); some of their clients use the plain one.
         let origin = match request.only("Sec-WebSocket-Origin") {
-            Ok(Some(origin)) if version != Version::Hybi13 => Ok(Some(origin)),
-            _ => request.only("Origin"),
+            Ok(None) => request.only("Origin"),
+            _ if version == Version::Hybi13 => request.only("Origin"),
+            named => named,
         };
         check_origin(site, origin)?;
         let protocol = first_protocol(request)?;
@@ -420,8 +435,15 @@ fn first_protocol<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal>
     }
 }
 
-fn write_page(letter: &mut Vec<u8>, page: Page) {
-    let html = page.html();
+fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
+    // The page mentions what it is told of.
+    let services = match (site.boards, site.stats) {
+        (false, false) => "<body>",
+        (true, false) => "<body class=\"boards\">",
+        (false, true) => "<body class=\"stats\">",
+        (true, true) => "<body class=\"boards stats\">",
+    };
+    let html = page.html().replacen("<body>", services, 1);
     push(
         letter,
         format_args!(

@@ -294,6 +294,7 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
     let size = head.scanned();
     let (opening, place) = match head.answer(&input[..size], letter, site) {
         Answer::Page(page) => return (Progress::last_letter(input.len(), News::Page(page)), None),
+        Answer::Stats(endpoint) => return (Progress::last_letter(input.len(), News::Asked(endpoint)), None),
         Answer::Refuse(refusal) => return (Progress::last_letter(input.len(), News::Refused(refusal)), None),
         Answer::Open(opening, place) => (opening, place),
     };

@@ -7,7 +7,7 @@ use super::kernel::{Event, Stream};
 use super::listener::Role;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
-use super::token::ConnId;
+use super::turn::{Bench, Context, End, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::close;
@@ -46,8 +46,8 @@ pub struct Connection<S> {
     write_closed: bool,
     /// Stands in the run queue.
     pub queued: bool,
-    /// A Ping was sent and nothing came since.
-    pinged: bool,
+    /// What became of the Ping for its silence.
+    ping: Ping,
     /// The server stops: it is told to go as soon as it has opened.
     leaving: bool,
     pub kind: Kind,
@@ -63,74 +63,20 @@ pub struct Connection<S> {
     client: Option<Box<SocketAddr>>,
 }
 
+/// How far a silent peer has been asked whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    No,
+    /// There was no room for one behind the answers that the peer has not taken.
+    Owed,
+    Sent,
+}
+
 #[derive(Debug, Default)]
 struct Buffers {
     /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
     carry: Vec<u8>,
     outbox: Outbox,
-}
-
-/// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
-#[derive(Debug)]
-pub struct Bench {
-    scratch: Box<[u8]>,
-    letter: Vec<u8>,
-    pub boards: Boards,
-    pub stats: Stats,
-}
-
-impl Bench {
-    /// Bytes that one read takes at most.
-    pub const SCRATCH: usize = 64 * 1024;
-
-    pub fn new(boards: Boards) -> Bench {
-        let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();
-        Bench { scratch, letter: Vec::new(), boards, stats: Stats::default() }
-    }
-}
-
-/// Whose turn it is, by which rules, and when.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    pub id: ConnId,
-    pub config: &'a Config,
-    pub now: Moment,
-}
-
-/// What a turn leaves to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Nothing until the next event.
-    Wait,
-    /// More may be read at once.
-    Again,
-    /// The connection is over: drop it.
-    Over(End),
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Everything was said, and the peer left.
-    Closed,
-    /// The peer left in the middle of a conversation.
-    Eof,
-    /// The system reported an error.
-    Error,
-    /// The handshake, or a policy request, took too long.
-    HandshakeTimeout,
-    /// No answer to a Ping.
-    PingTimeout,
-    /// Everything was said, and the peer did not leave.
-    LingerTimeout,
-    /// The server stopped, and there was no way to say so.
-    Shutdown,
-}
-
-impl End {
-    /// In the order of the variants.
-    pub const NAMES: [&'static str; 7] =
-        ["closed", "eof", "error", "handshake-timeout", "ping-timeout", "linger-timeout", "shutdown"];
 }
 
 impl<S: Stream> Connection<S> {
@@ -145,7 +91,7 @@ impl<S: Stream> Connection<S> {
             read_closed: false,
             write_closed: false,
             queued: false,
-            pinged: false,
+            ping: Ping::No,
             leaving: false,
             kind: role.kind(),
             version: None,
@@ -192,7 +138,7 @@ impl<S: Stream> Connection<S> {
         bench.stats.bytes_received += count as u64;
         // A short read has emptied the socket, unless a FIN follows that no further event will announce.
         self.readable = start + count == end || self.read_closed;
-        self.pinged = false;
+        self.ping = Ping::No;
         if self.session.age() == Age::Open {
             self.since = context.now;
         }
@@ -385,6 +331,10 @@ impl<S: Stream> Connection<S> {
         let count = write_some(&mut self.socket, buffers.outbox.pending())?;
         stats.bytes_sent += count as u64;
         buffers.outbox.sent(count);
+        if count > 0 && self.ping == Ping::Owed {
+            // Who takes its answers is there, however slowly.
+            self.ping = Ping::No;
+        }
         if !buffers.outbox.is_empty() {
             self.writable = false;
         } else if buffers.carry.is_empty() {
@@ -407,12 +357,13 @@ impl<S: Stream> Connection<S> {
             return Ok(());
         }
         let mut count = 0;
+        // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
         if self.outbox_is_empty() {
             count = write_some(&mut self.socket, bytes)?;
             stats.bytes_sent += count as u64;
+            self.writable = count == bytes.len();
         }
         if count < bytes.len() {
-            self.writable = false;
             self.buffers.get_or_insert_default().outbox.push(&bytes[count..]);
         }
         Ok(())
@@ -466,7 +417,7 @@ impl<S: Stream> Connection<S> {
             Age::Closing => LINGER,
             Age::Open => {
                 let ping = config.ping_interval.filter(|_| self.session.knows_ping());
-                let ping = ping.map(|interval| if self.pinged { 2 * interval } else { interval });
+                let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
                 match [config.idle_timeout, ping].into_iter().flatten().min() {
                     Some(patience) => patience,
                     None => return Moment::NEVER,
@@ -476,8 +427,17 @@ impl<S: Stream> Connection<S> {
         self.since + patience
     }
 
-    /// Its deadline has passed.
-    pub fn expire(&mut self, config: &Config, stats: &mut Stats, now: Moment) -> Turn {
+    /// Its deadline has passed: a last look at the socket, then the verdict.
+    ///
+    /// One poll tells of so many clients and no more, so the bytes of this one may lie waiting behind others' events.
+    pub fn expire(&mut self, bench: &mut Bench, context: &Context) -> Turn {
+        let Context { config, now, .. } = *context;
+        (self.readable, self.writable) = (true, true);
+        let turn = self.turn(bench, context);
+        if matches!(turn, Turn::Over(_)) || self.deadline(config) > now {
+            return turn;
+        }
+        let stats = &mut bench.stats;
         match self.session.age() {
             Age::Open => {}
             Age::Closing => return Turn::Over(End::LingerTimeout),
@@ -490,11 +450,15 @@ impl<S: Stream> Connection<S> {
             self.tell(Level::Debug, format_args!("closed 1001: idle"));
             return self.close(close::GOING_AWAY, "", stats, now);
         }
-        if self.pinged {
+        if self.ping != Ping::No {
             self.tell(Level::Debug, format_args!("lost: no answer to a ping"));
             return Turn::Over(End::PingTimeout);
         }
-        self.pinged = true;
+        self.ping = if self.outbox_is_empty() { Ping::Sent } else { Ping::Owed };
+        if let Some(interval) = config.ping_interval {
+            // After a pause of the whole process the Ping is late; its answer still has a whole interval.
+            self.since = self.since.max(now - interval);
+        }
         // A peer that does not take its answers gets no ping on top; it has until the next interval all the same.
         let Some(ping) = self.session.ping().filter(|_| self.outbox_is_empty()) else { return Turn::Wait };
         let before = self.held();

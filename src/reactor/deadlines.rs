@@ -3,7 +3,7 @@
 use super::token::ConnId;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A point in time: microseconds since some start, on a clock that never goes back.
@@ -26,6 +26,15 @@ impl Add<Duration> for Moment {
     fn add(self, duration: Duration) -> Moment {
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Moment(self.0.saturating_add(microseconds))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+
+    fn sub(self, duration: Duration) -> Moment {
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Moment(self.0.saturating_sub(microseconds))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Everything is counted where it happens, by adding to a field: a scrape costs the same with ten clients and with a million.
 
-use super::connection::End;
 use super::deadlines::Moment;
+use super::turn::End;
 use crate::log;
 use crate::proto::Version;
 use crate::proto::handshake::Refusal;

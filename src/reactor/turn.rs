@@ -1,0 +1,73 @@
+//! What a connection's turn works with, and what comes of it.
+
+use super::Config;
+use super::boards::Boards;
+use super::deadlines::Moment;
+use super::stats::Stats;
+use super::token::ConnId;
+use crate::proto::session::{HEADROOM, TAILROOM};
+
+/// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
+#[derive(Debug)]
+pub struct Bench {
+    /// Where input is read and becomes the reply, with room on either side.
+    pub scratch: Box<[u8]>,
+    /// Where a reply is put together that is not made of its input.
+    pub letter: Vec<u8>,
+    pub boards: Boards,
+    pub stats: Stats,
+}
+
+impl Bench {
+    /// Bytes that one read takes at most.
+    pub const SCRATCH: usize = 64 * 1024;
+
+    pub fn new(boards: Boards) -> Bench {
+        let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();
+        Bench { scratch, letter: Vec::new(), boards, stats: Stats::default() }
+    }
+}
+
+/// Whose turn it is, by which rules, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub id: ConnId,
+    pub config: &'a Config,
+    pub now: Moment,
+}
+
+/// What a turn leaves to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing until the next event.
+    Wait,
+    /// More may be read at once.
+    Again,
+    /// The connection is over: drop it.
+    Over(End),
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything was said, and the peer left.
+    Closed,
+    /// The peer left in the middle of a conversation.
+    Eof,
+    /// The system reported an error.
+    Error,
+    /// The handshake, or a policy request, took too long.
+    HandshakeTimeout,
+    /// No answer to a Ping.
+    PingTimeout,
+    /// Everything was said, and the peer did not leave.
+    LingerTimeout,
+    /// The server stopped, and there was no way to say so.
+    Shutdown,
+}
+
+impl End {
+    /// In the order of the variants.
+    pub const NAMES: [&'static str; 7] =
+        ["closed", "eof", "error", "handshake-timeout", "ping-timeout", "linger-timeout", "shutdown"];
+}

@@ -1,0 +1,135 @@
+//! One TCP connection between a client and the server, as the kernel keeps it.
+
+use std::fmt;
+use wsecho::reactor::token::ConnId;
+
+/// Bytes that may wait for the server: more than one read takes.
+const WINDOW: usize = 200_000;
+
+/// Both directions of a connection, and what the server was told about them.
+#[derive(Default)]
+pub struct Wire {
+    /// Everything the client has put on the wire.
+    pub sent: Vec<u8>,
+    /// How much of it has arrived, and how much of that the server has read.
+    pub arrived: usize,
+    pub read: usize,
+    /// The client's FIN has arrived.
+    pub fin: bool,
+    pub reset: Reset,
+    /// The client is gone without a RST: the next bytes of the server bring one.
+    pub nobody_there: bool,
+
+    /// What the server wrote and the client has not taken, and how much of that the kernel holds.
+    pub out: Vec<u8>,
+    pub room: usize,
+    /// The server was told that there is no room: an edge is due once there is (SOCK_NOSPACE in Linux).
+    pub no_space: bool,
+    /// When the server sent its FIN.
+    pub server_fin: Option<u64>,
+    /// The server closed its end.
+    pub closed: bool,
+
+    /// Its name, once registered.
+    pub id: Option<ConnId>,
+    /// Stands in the kernel's list of ready sockets.
+    pub listed: bool,
+
+    pub accepted_at: u64,
+    /// When the server last read something.
+    pub heard_at: u64,
+    /// When a write of the server last moved something.
+    pub wrote_at: u64,
+    /// When the server last sent a Ping of its own.
+    pub pinged_at: Option<u64>,
+    /// The server has tried to write something.
+    pub has_answered: bool,
+    /// The last write was short: the server holds the rest, and may not read.
+    pub blocked: bool,
+    /// So was one since the last read.
+    pub was_blocked: bool,
+    /// A read or write told the server that the connection is over.
+    pub told_end: bool,
+    /// The server has reason to read: an event, or a read that filled its buffer.
+    pub cause: bool,
+    /// An event said that the client's FIN is there.
+    pub fin_was_told: bool,
+    /// The server owes it a call in this round.
+    pub waits: bool,
+    /// The round of its last read.
+    pub read_round: u64,
+}
+
+/// How far a reset has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reset {
+    #[default]
+    No,
+    /// The next call fails with it.
+    Pending,
+    /// Reads find the end, writes a broken pipe.
+    Told,
+}
+
+impl Wire {
+    /// Bytes that the server could read.
+    pub fn unread(&self) -> usize {
+        self.arrived - self.read
+    }
+
+    /// Whether a read would tell something.
+    pub fn is_readable(&self) -> bool {
+        self.unread() > 0 || self.fin || self.reset != Reset::No
+    }
+
+    /// Whether what has arrived ends in the middle of a frame: clients put whole ones on the wire.
+    pub fn is_in_mid_frame(&self) -> bool {
+        self.arrived < self.sent.len()
+    }
+
+    pub fn free(&self) -> usize {
+        self.room.saturating_sub(self.out.len())
+    }
+
+    /// A third must be free before Linux calls a socket writable again.
+    pub fn is_writable(&self) -> bool {
+        self.free() * 3 >= self.room || self.reset != Reset::No
+    }
+
+    /// Bytes on the wire that may arrive now.
+    pub fn deliverable(&self) -> usize {
+        (self.sent.len() - self.arrived).min(WINDOW - self.unread().min(WINDOW))
+    }
+
+    /// The client resets the connection: whatever was on its way is lost.
+    pub fn break_off(&mut self) {
+        self.reset = Reset::Pending;
+        self.sent.truncate(self.arrived);
+        self.read = self.arrived;
+        self.out.clear();
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "sent {}, arrived {}, read {}; fin {}, {:?}; unsaid {} of {}, blocked {}, no space {}; accepted at {}, heard at {}, \
+             wrote at {}, pinged at {:?}, server's fin at {:?}",
+            self.sent.len(),
+            self.arrived,
+            self.read,
+            self.fin,
+            self.reset,
+            self.out.len(),
+            self.room,
+            self.blocked,
+            self.no_space,
+            self.accepted_at,
+            self.heard_at,
+            self.wrote_at,
+            self.pinged_at,
+            self.server_fin,
+        )
+    }
+}

@@ -1,0 +1,29 @@
+//! The configuration that tests start from.
+
+use std::time::Duration;
+use wsecho::proto::handshake::{Paths, Site};
+use wsecho::proto::session::Limits;
+use wsecho::reactor::Config;
+use wsecho::reactor::boards::Rules;
+
+/// What the command line gives without options, with a limit that tests can reach.
+pub fn config() -> Config {
+    Config {
+        site: Site {
+            echo_paths: Paths::These(vec!["/".to_owned(), "/echo".to_owned()]),
+            origins: Vec::new(),
+            deflate: true,
+            boards: true,
+            stats: false,
+            limits: Limits { max_message: 1 << 20 },
+        },
+        max_connections: 10_000,
+        handshake_timeout: Duration::from_secs(10),
+        idle_timeout: None,
+        ping_interval: None,
+        boards: Rules { lifetime: None, max_boards: 1000, max_members: 100 },
+        drain_spread: Duration::ZERO,
+        drain_timeout: Duration::from_secs(2),
+        watchdog: None,
+    }
+}

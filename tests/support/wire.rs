@@ -1,0 +1,28 @@
+//! Frames as a client writes them, from the bytes of RFC 6455 §5.2 and not from the server's own code.
+
+/// A whole client frame: `first` is the byte with FIN and opcode, the length takes its shortest form.
+pub fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=0xFFFF => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(key);
+    frame.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]));
+    frame
+}
+
+/// An opening request of version 13 for `/echo`, with the key of RFC 6455 §1.3.
+pub const REQUEST: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// The answer to it.
+pub const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
