@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::log::{self, Format, Level};
+use crate::print::What;
 use crate::proto::handshake::Paths;
 use crate::reactor::boards::Rules;
 use argh::FromArgs;
@@ -155,6 +156,9 @@ struct Arguments {
     /// write this much to stderr: off, error, info or debug (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
+    /// print a unit file, the man page or completions: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish
+    #[argh(option, arg_name = "what", from_str_fn(what))]
+    print: Option<What>,
     /// print the version
     #[argh(switch)]
     version: bool,
@@ -180,6 +184,10 @@ const TAKES: &[(&str, &str)] = &[
     ("--drain-timeout", "a number of seconds"),
     ("--log-format", "text or json"),
     ("--log-level", "off, error, info or debug"),
+    (
+        "--print",
+        "unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish",
+    ),
 ];
 
 /// Reads the arguments (without the program's name) and `$PORT`.
@@ -199,6 +207,9 @@ pub fn parse(
     };
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    if let Some(what) = arguments.print {
+        return Ok(Command::Print(what.text(&help())));
     }
     let format = match arguments.log_format {
         Some(Format::Text) | None if log::is_journal() => Format::Journal,
@@ -230,6 +241,10 @@ pub fn parse(
         level: arguments.log_level,
         format,
     })))
+}
+
+fn help() -> String {
+    Arguments::from_args(&["wsecho"], &["--help"]).err().map(|early| early.output).unwrap_or_default()
 }
 
 /// The arguments as text, with `--option=value` taken apart, which argh does not do.
@@ -341,6 +356,10 @@ fn seconds(text: &str) -> Parsed<Duration> {
 
 fn seconds_above_zero(text: &str) -> Parsed<Duration> {
     seconds(text).and_then(|duration| above_zero(duration).ok_or_else(String::new))
+}
+
+fn what(text: &str) -> Parsed<What> {
+    What::named(text).ok_or_else(String::new)
 }
 
 fn level(text: &str) -> Parsed<Level> {

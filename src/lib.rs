@@ -16,6 +16,7 @@
 //! - [`proto`]: bytes in, bytes out. `session` leads from the first byte to the last; `handshake` (with `http`) answers the
 //!   opening request; `hybi` echoes frames, with `frame`, `mask` and `utf8`; `close` and `fail` name endings; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
+//! - [`print`](mod@print): unit files, the man page and completions, for whoever packages the server.
 //! - `src/pages`: what a browser is shown, embedded.
 //!
 //! # Invariants
@@ -38,5 +39,6 @@ pub mod daemon;
 pub mod escape;
 pub mod log;
 pub mod notify;
+pub mod print;
 pub mod proto;
 pub mod reactor;
