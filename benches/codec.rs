@@ -57,6 +57,7 @@ impl Echo {
                 origins: Vec::new(),
                 deflate: false,
                 boards: false,
+                stats: false,
                 limits: Limits { max_message: 0 },
             },
             letter: Vec::new(),

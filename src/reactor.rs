@@ -154,6 +154,8 @@ impl<K: Kernel> Reactor<K> {
         self.notify();
         let end = self.kernel.now();
         self.bench.stats.tick(self.now, end);
+        // The next poll waits from here: what this tick took must not come on top.
+        self.now = end;
         Ok(match &self.stop {
             Stop::No => true,
             Stop::Draining(drain) => {

@@ -38,7 +38,7 @@ use wsecho::reactor::listener::Role;
 
 #[test]
 fn a_few_clients() {
-    seeds::each_seed(150, |mut rng| {
+    seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
         simulate(rng, peers, false);
     });
@@ -46,7 +46,7 @@ fn a_few_clients() {
 
 #[test]
 fn a_few_clients_and_a_signal() {
-    seeds::each_seed(100, |mut rng| {
+    seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
         simulate(rng, peers, true);
     });
@@ -54,7 +54,7 @@ fn a_few_clients_and_a_signal() {
 
 #[test]
 fn thousands_of_clients() {
-    seeds::each_seed(2, |rng| simulate(rng, 3_000, false));
+    seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
 }
 
 fn simulate(mut rng: Rng, peers: usize, stops: bool) {
@@ -65,6 +65,7 @@ fn simulate(mut rng: Rng, peers: usize, stops: bool) {
     if rng.bool() {
         config.max_connections = rng.usize(1..=peers);
     }
+    config.drain_spread = Duration::from_millis(rng.u64(..1_500));
     let mut world = World::new(rng.fork(), &config, peers);
     if rng.bool() {
         world.table = rng.usize(..=peers);

@@ -20,7 +20,10 @@ pub struct Bench {
 
 impl Bench {
     /// Bytes that one read takes at most.
-    pub const SCRATCH: usize = 64 * 1024;
+    ///
+    /// A message of a mebibyte comes and goes in pieces of this size, and each costs a read, a write and often a wake-up
+    /// (`cargo bench --bench floor -- 1m`). An idle server never touches most of it.
+    pub const SCRATCH: usize = 256 * 1024;
 
     pub fn new(boards: Boards) -> Bench {
         let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();

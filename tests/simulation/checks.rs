@@ -1,0 +1,145 @@
+//! What the server must do, and must not.
+
+use super::{FAREWELL, LATE_GREETING, LINGER, POLICY_TIMEOUT, SPREAD_STEP, STALL, World};
+use std::time::Duration;
+
+impl World {
+    /// The server owes this socket a call in this round.
+    pub(super) fn expect_call(&mut self, index: usize) {
+        let wire = &mut self.wires[index];
+        if !wire.closed && !std::mem::replace(&mut wire.waits, true) {
+            self.waiting += 1;
+        }
+    }
+
+    pub(super) fn touch(&mut self, index: usize) {
+        if std::mem::take(&mut self.wires[index].waits) {
+            self.waiting -= 1;
+        }
+    }
+
+    pub(super) fn end_round(&mut self) {
+        self.round += 1;
+        if self.waiting > 0 {
+            for index in 0..self.wires.len() {
+                if self.wires[index].waits {
+                    self.touch(index);
+                    self.fault(index, "ready, and not served for a whole round");
+                }
+            }
+        }
+    }
+
+    /// The server goes to sleep although nothing new is coming: it must have nothing left to do.
+    pub(super) fn check_sleep(&mut self, timeout: Option<Duration>) {
+        for index in 0..self.wires.len() {
+            let wire = &self.wires[index];
+            if wire.id.is_none() || wire.closed {
+                continue;
+            }
+            if !wire.blocked && wire.is_readable() {
+                self.fault(index, "forgotten with something to read");
+            } else if wire.blocked && !wire.no_space {
+                self.fault(index, "forgotten with something to write");
+            } else if self.deadline(index).is_some_and(|at| at <= self.now) {
+                self.fault(index, "overdue, and still there");
+            }
+        }
+        for backlog in &self.backlogs {
+            let may_accept = self.used < self.table.min(self.max_connections);
+            let retries = backlog.short && timeout.is_some_and(|timeout| timeout <= STALL);
+            if !backlog.clients.is_empty() && may_accept && !retries {
+                self.faults
+                    .push(format!("{} clients wait for an accept that never comes", backlog.clients.len()));
+            }
+        }
+    }
+
+    /// When the server has to do something about a silent client.
+    pub(super) fn deadline(&self, index: usize) -> Option<u64> {
+        let wire = &self.wires[index];
+        if let Some(at) = wire.server_fin {
+            return Some(at + LINGER);
+        }
+        if !wire.has_answered {
+            return Some(self.greeting_end(index));
+        }
+        if wire.blocked || !self.peers[index].opened {
+            return None;
+        }
+        let ping = self.ping.filter(|_| !wire.is_in_mid_frame());
+        let ping = ping.map(|ping| wire.pinged_at.unwrap_or(wire.heard_at) + ping);
+        // A late Ping puts off the rest by as much.
+        let since = wire.heard_at.max(wire.pinged_at.unwrap_or(0).saturating_sub(self.ping.unwrap_or(0)));
+        let idle = self.idle.map(|idle| since + idle);
+        [ping, idle].into_iter().flatten().min()
+    }
+
+    /// When the server need not wait for this client's request any longer.
+    pub(super) fn greeting_end(&self, index: usize) -> u64 {
+        let accepted_at = self.wires[index].accepted_at;
+        if self.peers[index].listener == 1 {
+            return accepted_at + POLICY_TIMEOUT;
+        }
+        let end = accepted_at + self.handshake;
+        match self.stopped_at {
+            // Once it is told, a client has its time from then on.
+            Some(at) if at < end => at + self.drain_spread + SPREAD_STEP + LATE_GREETING,
+            _ => end,
+        }
+    }
+
+    /// Whether the server may have a look at a socket without an event: some patience with this client has ended.
+    pub(super) fn may_be_asked(&self, index: usize) -> bool {
+        let wire = &self.wires[index];
+        let ends = [
+            wire.server_fin.map(|at| at + LINGER),
+            (!wire.has_answered).then_some(self.greeting_end(index)),
+            self.stopped_at.map(|at| at + LATE_GREETING),
+            wire.was_blocked.then_some(wire.heard_at + LINGER),
+            self.idle.map(|idle| wire.heard_at + idle),
+            self.ping.map(|ping| wire.heard_at + ping),
+        ];
+        ends.into_iter().flatten().any(|end| end <= self.now)
+    }
+
+    /// Whether the server had the right to drop this client.
+    pub(super) fn judge_close(&mut self, index: usize) {
+        let (wire, peer, now) = (&self.wires[index], &self.peers[index], self.now);
+        if wire.told_end || wire.id.is_none() {
+            return;
+        }
+        let passed = |at: u64, patience: Option<u64>| patience.is_some_and(|patience| now >= at + patience);
+        // Whose conversation goes on may take its answers as slowly as it likes.
+        let is_over = peer.ends || self.idle.is_some();
+        let has_lingered = wire.server_fin.is_some_and(|at| now >= at + LINGER)
+            || (is_over && wire.blocked && now >= wire.wrote_at.max(wire.heard_at) + LINGER);
+        let is_late = !wire.has_answered && now >= self.greeting_end(index);
+        let is_idle = passed(wire.heard_at, self.idle);
+        let is_mute = match wire.pinged_at {
+            Some(at) => passed(at, self.ping),
+            // There was no room for a Ping, or no place in the middle of a frame.
+            None if wire.blocked => passed(wire.wrote_at, self.ping),
+            None => wire.is_in_mid_frame() && passed(wire.heard_at, self.ping.map(|ping| 2 * ping)),
+        };
+        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
+        let goes_on = self.stopped_at.is_none_or(|at| now < at + FAREWELL);
+        let could_be_told = peer.opened && !wire.blocked && wire.unread() == 0 && !wire.is_in_mid_frame();
+        if has_lingered || (self.stopped_at.is_some() && !(goes_on && could_be_told)) {
+            // Nobody can complain.
+        } else if !(is_late || is_idle || is_mute) {
+            self.fault(index, "dropped for no reason");
+        } else if is_deaf {
+            self.fault(index, "dropped with its bytes waiting");
+        }
+        self.excuse(index);
+    }
+
+    pub(super) fn fault(&mut self, index: usize, what: &str) {
+        let (peer, wire) = (&self.peers[index], &self.wires[index]);
+        self.faults.push(format!(
+            "client {index} ({:?}, {:?}): {what}; at {}, {wire:?}",
+            peer.expects, peer.leaves, self.now
+        ));
+    }
+}
