@@ -23,13 +23,14 @@ need() {
 build() { cargo build --quiet --release --bin wsecho; }
 
 # serve ARGUMENT...: starts $wsecho on a free port of 127.0.0.1. Sets $server to its process id and $address to where
-# it listens; its stderr is in $log. `stop` ends it, and so does the end of the script.
+# it listens; its stderr is in $log. `stop` ends it, and the end of the script ends all that were started.
 serve() {
-    log=$tools/out/wsecho.log
+    log=$tools/out/wsecho-${#servers[@]}.log
     : >"$log"
     "${tracer[@]}" "$wsecho" --listen 127.0.0.1:0 "$@" 2>"$log" &
     server=$!
-    trap 'kill -KILL "$server" 2>/dev/null || true' EXIT
+    servers+=("$server")
+    trap 'kill -KILL "${servers[@]}" 2>/dev/null || true' EXIT
     for _ in {1..100}; do
         address=$(sed -n 's/^wsecho: listening on \([^,]*\), .*/\1/p' "$log")
         [ -z "$address" ] || return 0
@@ -39,6 +40,7 @@ serve() {
     echo "wsecho did not say where it listens, but: $(<"$log")" >&2
     return 1
 }
+servers=()
 tracer=() # a command that is to run the server
 
 # stop: ends the server with SIGTERM, and fails unless it exits with 0 within ten seconds.

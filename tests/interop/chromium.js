@@ -1,11 +1,12 @@
-// Headless Chromium against the server at ADDRESS:PORT: the test page as a user drives it, then the browser's WebSocket.
-// usage: chromium.js ADDRESS:PORT SCREENSHOT.PNG
+// Headless Chromium against the server at ADDRESS:PORT: the test page as a user drives it, then the browser's WebSocket,
+// with compression and, at PLAIN-ADDRESS, without; the server's process is PID.
+// usage: chromium.js ADDRESS:PORT PID PLAIN-ADDRESS:PORT SCREENSHOTS
 'use strict';
 
 const { chromium } = require('playwright-core');
-const { texts, binaries, check, run } = require('./messages.js');
+const { texts, binaries, conversation, memory, GROWTH, check, run } = require('./messages.js');
 
-const [address, screenshot] = process.argv.slice(2);
+const [address, pid, plain, screenshots] = process.argv.slice(2);
 
 /** Drives the page at `/`; the ids are those of src/pages/index.html. */
 async function drive(browser) {
@@ -51,7 +52,10 @@ async function drive(browser) {
   await page.click('#every');
   const after = await page.locator('#plot').screenshot();
   check('plot was drawn', before.equals(after), false);
-  await page.screenshot({ path: screenshot });
+  await page.screenshot({ path: `${screenshots}/page-light.png` });
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.screenshot({ path: `${screenshots}/page-dark.png` });
+  await page.emulateMedia({ colorScheme: 'light' });
 
   await page.click('#disconnect');
   await logged('closing connection..');
@@ -111,6 +115,49 @@ async function socket(browser) {
   check('unknown page', await page.evaluate(async () => (await fetch('/nowhere')).status), 404);
 }
 
+/** Runs in the browser: sends messages, binary ones given in base64, and compares what comes back. */
+async function echo({ url, messages }) {
+  const decode = (base64) => Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0));
+  const all = messages.map(({ text, base64 }) => text ?? decode(base64));
+  const same = (got, want) =>
+    typeof want === 'string' ? got === want : got.byteLength === want.length && new Uint8Array(got).every((byte, i) => byte === want[i]);
+  const ws = new WebSocket(url);
+  ws.binaryType = 'arraybuffer';
+  let received = 0;
+  let differing = 0;
+  return new Promise((resolve) => {
+    ws.onopen = () => all.forEach((message) => ws.send(message));
+    ws.onmessage = ({ data }) => {
+      if (!same(data, all[received++])) differing += 1;
+      if (received === all.length) ws.close(4000);
+    };
+    ws.onclose = ({ code }) => resolve({ extensions: ws.extensions, received, differing, code });
+  });
+}
+
+/** The browser compresses everything once that is agreed on. */
+async function deflate(browser) {
+  const page = await browser.newPage();
+  await page.goto(`http://${address}/`);
+  const messages = conversation(400).map((message) =>
+    Buffer.isBuffer(message) ? { base64: message.toString('base64') } : { text: message },
+  );
+  const converse = async (where, count) => {
+    const result = await page.evaluate(echo, { url: `ws://${where}/echo`, messages: messages.slice(0, count) });
+    check('echoes', result.received, count);
+    check('echoes that differ', result.differing, 0);
+    check('code', result.code, 4000);
+    return result.extensions;
+  };
+  check('extension', await converse(address, 100), 'permessage-deflate');
+  const before = memory(pid);
+  check('extension', await converse(address, 400), 'permessage-deflate');
+  const grown = memory(pid) - before;
+  check(`server grew by ${grown} KiB, less than ${GROWTH}`, grown < GROWTH, true);
+  check('extension with --no-deflate', await converse(plain, 100), '');
+  await page.close();
+}
+
 async function main() {
   const browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
@@ -119,6 +166,7 @@ async function main() {
   try {
     await drive(browser);
     await socket(browser);
+    await deflate(browser);
   } finally {
     await browser.close();
   }

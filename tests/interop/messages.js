@@ -2,10 +2,34 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 
 const lengths = [1, 125, 126, 127, 65535, 65536, 1 << 20];
 const texts = ['', 'hello', 'κόσμε ✓ 😀', 'quit!', ...lengths.map((n) => 'é'.repeat(n >> 1) + 'x'.repeat(n & 1))];
 const binaries = [Buffer.alloc(0), Buffer.from('quit'), ...lengths.map((n) => Buffer.from(Array.from({ length: n }, (_, i) => i * 31)))];
+
+/** A long conversation: text and binary, with and without repetitions, of many sizes up to 70,000 bytes. */
+function conversation(count) {
+  let seed = 1;
+  const noise = () => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) >>> 16;
+  return Array.from({ length: count }, (_, i) => {
+    const size = [0, 3, 20, 125, 126, 1000, 5000, 33000, 70000][i % 9];
+    const words = ['κόσμε ', 'hello ', `${i} `];
+    const text = (word) => Array.from({ length: size >> 3 }, word).join('');
+    return [
+      text(() => words[noise() % 3]),
+      Buffer.from(Array.from({ length: size }, noise)),
+      text(() => String.fromCharCode(32 + (noise() % 95))),
+      Buffer.alloc(size, i),
+    ][i % 4];
+  });
+}
+
+/** KiB that a server may grow by, whatever is said to it: what one read and its answer take. */
+const GROWTH = 256;
+
+/** Anonymous memory of a process in KiB. */
+const memory = (pid) => Number(/^RssAnon:\s*(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
 
 let checks = 0;
 
@@ -53,4 +77,4 @@ function run(client, main) {
   );
 }
 
-module.exports = { texts, binaries, check, events, run };
+module.exports = { texts, binaries, conversation, memory, GROWTH, check, events, run };

@@ -1,0 +1,507 @@
+//! The threads, and the script-facing side of them: open connections, run traffic, close.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mio::Waker;
+
+use crate::clock::{self, SECOND};
+use crate::connection::{self, Failures, Gauges, Opening, Spec};
+use crate::fanout::Collector;
+use crate::host::{self, Cpu};
+use crate::live::Live;
+use crate::report::model::{Interval, ServerSample};
+use crate::schedule::{Arrival, Cursor, Curve, Rate};
+use crate::storm::{Backoff, Recovery};
+use crate::tally::Tally;
+use crate::traffic::{Load, Traffic};
+use crate::watch::{Seen, Watch};
+use crate::worker::{Command, Event, Outcome, TickReport, Worker};
+
+/// Live figures are renewed this often.
+const TICK: u64 = SECOND / 4;
+
+/// From the decision to begin until the first message, so that all threads are ready.
+const LEAD: u64 = SECOND / 10;
+
+/// What to send: the same for every thread.
+#[derive(Clone)]
+pub struct Plan {
+    /// `None`: closed loop.
+    pub rate: Option<Rate>,
+    /// In flight a connection, closed loop.
+    pub pipeline: u32,
+    pub arrival: Arrival,
+    pub active: usize,
+    pub warmup: Duration,
+    pub duration: Duration,
+    pub drain: Duration,
+    pub interval: Duration,
+    /// Number of this process, and of processes.
+    pub shard: (usize, usize),
+    /// `clock::now` of the beginning.
+    pub start_at: Option<u64>,
+    pub fanout: bool,
+    /// Seconds into the measured time, whether to reset, and how to come back.
+    pub storm: Option<(Duration, bool, Backoff)>,
+    pub server_pid: Option<u32>,
+}
+
+/// What a run found.
+#[derive(Default)]
+pub struct Measured {
+    pub total: Tally,
+    pub intervals: Vec<Interval>,
+    pub failures: Failures,
+    pub held_min: u64,
+    /// Longest response by 10 ms of the schedule, microseconds.
+    pub peaks: Vec<u32>,
+    pub recovery: Option<Recovery>,
+    pub collector: Option<Collector>,
+    pub seen: Seen,
+    /// When measuring began and when the last message was due.
+    pub from: u64,
+    pub to: u64,
+    /// Messages due while measuring, by the schedule.
+    pub scheduled: f64,
+    pub own: Usage,
+    pub server: Option<Usage>,
+    /// Share of the time that the busiest thread did not wait, per cent.
+    pub busy_pct: f64,
+    pub interrupted: bool,
+}
+
+/// What a process used while measuring.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Cpu,
+    pub wall_ns: u64,
+    pub rss: u64,
+    pub descriptors: u64,
+    pub involuntary: u64,
+}
+
+/// The threads.
+pub struct Engine {
+    pub spec: Arc<Spec>,
+    threads: Vec<Thread>,
+    events: Receiver<(usize, Event)>,
+    pub gauges: Vec<Arc<Gauges>>,
+    interrupted: Arc<AtomicBool>,
+}
+
+struct Thread {
+    commands: Sender<Command>,
+    waker: Waker,
+    spare: Sender<Box<Tally>>,
+    handle: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Starts the threads of `spec`; `interrupted` ends whatever they do.
+    ///
+    /// # Errors
+    /// When descriptors or threads are exhausted.
+    pub fn start(spec: Spec, interrupted: Arc<AtomicBool>) -> io::Result<Engine> {
+        let spec = Arc::new(spec);
+        let (tell, events) = mpsc::channel();
+        let mut threads = Vec::new();
+        let mut gauges = Vec::new();
+        for me in 0..spec.threads {
+            let (commands, orders) = mpsc::channel();
+            let (spare, spares) = mpsc::channel();
+            let gauge = Arc::new(Gauges::default());
+            let (worker, waker) = Worker::new(me, spec.clone(), gauge.clone(), orders, tell.clone(), spares)?;
+            let handle = thread::Builder::new().name(format!("loadgen-{me}")).spawn(move || worker.work())?;
+            threads.push(Thread { commands, waker, spare, handle });
+            gauges.push(gauge);
+        }
+        Ok(Engine { spec, threads, events, gauges, interrupted })
+    }
+
+    /// Opens connections until `upto` in all were tried, and says how that went. An interruption ends it early.
+    ///
+    /// # Errors
+    /// When a thread cannot go on.
+    pub fn open(&self, upto: usize, live: &mut Live) -> io::Result<Opening> {
+        for (me, thread) in self.threads.iter().enumerate() {
+            thread.tell(Command::Open(self.spec.share(me, upto)))?;
+        }
+        let mut all = Opening::default();
+        let mut waiting = self.threads.len();
+        while waiting > 0 {
+            match self.event(Duration::from_millis(100))? {
+                Some((_, Event::Opened(opening))) => {
+                    all.add(&opening);
+                    waiting -= 1;
+                }
+                _ if self.interrupted.load(Ordering::Relaxed) => break,
+                _ => live.opening(self.held(), upto as u64, self.failed()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs `plan` on the connections that are open.
+    ///
+    /// # Errors
+    /// When a thread cannot go on.
+    pub fn run(&self, plan: &Plan, live: &mut Live) -> io::Result<Measured> {
+        let length = plan.rate.as_ref().and_then(Rate::length).unwrap_or(plan.duration);
+        let begin = plan.start_at.unwrap_or(0).max(clock::now() + LEAD);
+        let from = begin + plan.warmup.as_nanos() as u64;
+        let to = from + length.as_nanos() as u64;
+        let until = to + plan.drain.as_nanos() as u64;
+        let interval = (plan.interval.as_nanos() as u64).max(1_000_000);
+        let per_row = interval.div_ceil(TICK);
+        let tick = interval / per_row;
+        let curve = plan.rate.as_ref().map(|rate| Arc::new(Curve::new(rate, plan.warmup, length)));
+        for (me, thread) in self.threads.iter().enumerate() {
+            let (number, all) =
+                ((plan.shard.0 * self.threads.len() + me) as u64, self.threads.len() * plan.shard.1);
+            let load = match &curve {
+                Some(curve) => Load::Open(Cursor::new(
+                    curve.clone(),
+                    begin,
+                    number,
+                    all as u64,
+                    plan.arrival,
+                    self.spec.seed,
+                )),
+                None => Load::Closed(plan.pipeline),
+            };
+            let active = self.spec.share(me, plan.active.min(self.held() as usize));
+            let collector = plan.fanout.then(|| Box::new(Collector::new(self.held(), from)));
+            thread.tell(Command::Run(Box::new(Traffic {
+                load,
+                active,
+                from,
+                to,
+                until,
+                tick,
+                begin,
+                collector,
+            })))?;
+        }
+        let watch = Watch::start(self.gauges.clone(), from, to, self.spec.seed);
+        let rows = Rows::new(plan, curve.clone(), from, to, interval, per_row, self.threads.len());
+        let mut run =
+            Run { engine: self, plan, live, rows, measured: Measured::default(), idle: Vec::new(), from, to };
+        run.idle.resize(self.threads.len(), 0);
+        run.go()?;
+        let mut measured = run.measured;
+        measured.intervals = run.rows.done;
+        let window = (to.min(clock::now()).max(from + 1) - from) as f64;
+        let least_idle = run.idle.iter().min().copied().unwrap_or(0) as f64;
+        measured.busy_pct = (100.0 * (1.0 - least_idle / window)).clamp(0.0, 100.0);
+        measured.seen = watch.finish();
+        measured.from = from;
+        measured.to = to;
+        measured.scheduled = curve.map_or(0.0, |curve| {
+            let warmup = plan.warmup.as_secs_f64();
+            curve.due_between(warmup, warmup + length.as_secs_f64()) / plan.shard.1 as f64
+        });
+        Ok(measured)
+    }
+
+    /// Closes everything and ends the threads.
+    ///
+    /// # Errors
+    /// When a thread could not go on.
+    pub fn close(self) -> io::Result<()> {
+        for thread in &self.threads {
+            thread.tell(Command::Close)?;
+        }
+        for thread in self.threads {
+            let _ = thread.handle.join();
+        }
+        Ok(())
+    }
+
+    /// Open WebSockets.
+    pub fn held(&self) -> u64 {
+        self.gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum()
+    }
+
+    fn failed(&self) -> u64 {
+        self.gauges.iter().map(|g| g.failed.load(Ordering::Relaxed)).sum()
+    }
+
+    pub fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// The next event within `patience`.
+    fn event(&self, patience: Duration) -> io::Result<Option<(usize, Event)>> {
+        match self.events.recv_timeout(patience) {
+            Ok((_, Event::Failed(e))) => Err(e),
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("every thread has ended")),
+        }
+    }
+}
+
+impl Thread {
+    fn tell(&self, command: Command) -> io::Result<()> {
+        // A thread that has ended said why, which is the better error.
+        let _ = self.commands.send(command);
+        self.waker.wake()
+    }
+}
+
+/// A run seen from the script's thread.
+struct Run<'a> {
+    engine: &'a Engine,
+    plan: &'a Plan,
+    live: &'a mut Live,
+    rows: Rows,
+    measured: Measured,
+    /// Time each thread has waited while measuring.
+    idle: Vec<u64>,
+    from: u64,
+    to: u64,
+}
+
+impl Run<'_> {
+    fn go(&mut self) -> io::Result<()> {
+        let me = std::process::id();
+        let mut waiting = self.engine.threads.len();
+        let (mut before, mut after) = (None, None);
+        let mut storm = self.plan.storm.clone();
+        while waiting > 0 {
+            let event = self.engine.event(Duration::from_millis(20))?;
+            let now = clock::now();
+            if now >= self.from && before.is_none() {
+                before = Some((now, usage(me), self.plan.server_pid.map(usage)));
+            }
+            if now >= self.to && after.is_none() {
+                after = Some((now, usage(me), self.plan.server_pid.map(usage)));
+            }
+            if let Some((at, reset, policy)) =
+                storm.take_if(|(at, ..)| now >= self.from + at.as_nanos() as u64)
+            {
+                let _ = at;
+                for thread in &self.engine.threads {
+                    thread.tell(Command::Storm(Box::new(Recovery::new(policy.clone(), reset))))?;
+                }
+            }
+            if self.engine.interrupted() && !self.measured.interrupted {
+                self.measured.interrupted = true;
+                for thread in &self.engine.threads {
+                    thread.tell(Command::Stop)?;
+                }
+            }
+            match event {
+                Some((thread, Event::Tick(report))) => self.tick(thread, *report),
+                Some((_, Event::Finished(outcome))) => {
+                    waiting -= 1;
+                    self.finished(*outcome);
+                }
+                _ => {}
+            }
+        }
+        self.rows.finish();
+        let last = (clock::now(), usage(me), self.plan.server_pid.map(usage));
+        let (t0, own0, server0) = before.unwrap_or(last);
+        let (t1, own1, server1) = after.unwrap_or(last);
+        self.measured.own = own1.since(own0, t1 - t0);
+        self.measured.server = server0.zip(server1).map(|(a, b)| b.since(a, t1 - t0));
+        Ok(())
+    }
+
+    fn tick(&mut self, thread: usize, report: TickReport) {
+        let TickReport { number, mut measured, mut warmup } = report;
+        self.measured.total.add(&measured);
+        if number >= 0 && (number as u64) < self.rows.measured_ticks {
+            self.idle[thread] += measured.counts.idle_ns;
+        }
+        let shown = if number < 0 { &warmup } else { &measured };
+        self.rows.add(number, shown, self.engine.held());
+        if number < 0 {
+            // Measuring began before the last tick of the warm-up was handed over.
+            self.rows.row(0).0.add(&measured);
+        }
+        self.live.tick(self.engine, self.plan, (self.from, self.to), number, shown);
+        if let Some(row) = self.rows.fresh() {
+            self.live.row(row);
+        }
+        for tally in [&mut measured, &mut warmup] {
+            tally.clear();
+        }
+        let thread = &self.engine.threads[thread];
+        let _ = thread.spare.send(measured);
+        let _ = thread.spare.send(warmup);
+    }
+
+    fn finished(&mut self, outcome: Outcome) {
+        let all = &mut self.measured;
+        connection::add(&mut all.failures, &outcome.failures);
+        all.held_min += outcome.held_min;
+        if all.peaks.len() < outcome.peaks.len() {
+            all.peaks.resize(outcome.peaks.len(), 0);
+        }
+        for (peak, other) in all.peaks.iter_mut().zip(outcome.peaks) {
+            *peak = (*peak).max(other);
+        }
+        if let Some(recovery) = outcome.recovery {
+            match &mut all.recovery {
+                Some(sum) => sum.add(*recovery),
+                None => all.recovery = Some(*recovery),
+            }
+        }
+        if let Some(collector) = outcome.collector {
+            all.collector = Some(*collector);
+        }
+    }
+}
+
+/// What process `pid` has used so far.
+fn usage(pid: u32) -> Usage {
+    Usage {
+        cpu: host::cpu(pid).unwrap_or_default(),
+        wall_ns: 0,
+        rss: host::rss(pid).unwrap_or(0),
+        descriptors: host::descriptors(pid).unwrap_or(0),
+        involuntary: host::involuntary_switches(pid).unwrap_or(0),
+    }
+}
+
+impl Usage {
+    fn since(self, earlier: Usage, wall_ns: u64) -> Usage {
+        let involuntary = self.involuntary.saturating_sub(earlier.involuntary);
+        Usage { cpu: self.cpu.since(earlier.cpu), wall_ns, involuntary, ..self }
+    }
+
+    /// Of one processor.
+    pub fn cpu_pct(&self) -> f64 {
+        100.0 * self.cpu.total() as f64 / self.wall_ns.max(1) as f64
+    }
+}
+
+/// The time series, put together from ticks of all threads.
+struct Rows {
+    curve: Option<Arc<Curve>>,
+    from: u64,
+    interval: u64,
+    per_row: u64,
+    threads: u64,
+    warmup: f64,
+    /// Ticks in the measured time.
+    measured_ticks: u64,
+    measured_rows: i64,
+    share: f64,
+    server_pid: Option<u32>,
+    server_cpu: Option<(u64, Cpu)>,
+    open: BTreeMap<i64, (Tally, u64, u64)>,
+    done: Vec<Interval>,
+    shown: usize,
+}
+
+impl Rows {
+    fn new(
+        plan: &Plan,
+        curve: Option<Arc<Curve>>,
+        from: u64,
+        to: u64,
+        interval: u64,
+        per_row: u64,
+        threads: usize,
+    ) -> Rows {
+        Rows {
+            curve,
+            from,
+            interval,
+            per_row,
+            threads: threads as u64,
+            warmup: plan.warmup.as_secs_f64(),
+            measured_ticks: (to - from) / (interval / per_row),
+            measured_rows: (to - from).div_ceil(interval) as i64,
+            share: 1.0 / plan.shard.1 as f64,
+            server_pid: plan.server_pid,
+            server_cpu: plan.server_pid.and_then(|pid| Some((clock::now(), host::cpu(pid)?))),
+            open: BTreeMap::new(),
+            done: Vec::new(),
+            shown: 0,
+        }
+    }
+
+    fn add(&mut self, tick: i64, tally: &Tally, held: u64) {
+        let number = tick.div_euclid(self.per_row as i64);
+        let row = self.row(number);
+        row.0.add(tally);
+        row.1 += 1;
+        row.2 = held;
+        if self.open[&number].1 == self.per_row * self.threads {
+            let (tally, _, held) = self.open.remove(&number).expect("just filled");
+            self.emit(number, &tally, held, self.interval);
+        }
+    }
+
+    fn row(&mut self, number: i64) -> &mut (Tally, u64, u64) {
+        self.open.entry(number).or_default()
+    }
+
+    /// Ends the rows that are not full.
+    fn finish(&mut self) {
+        for (number, (tally, ticks, held)) in std::mem::take(&mut self.open) {
+            // The last tick of a run ends with the last reply, so that its length is what is left until now.
+            let full = self.interval / self.per_row * ticks.div_ceil(self.threads);
+            let start = self.from.saturating_add_signed(number * self.interval as i64);
+            let len =
+                if number < 0 { full } else { clock::now().saturating_sub(start).min(self.interval).max(1) };
+            if tally.counts.sent + tally.counts.received + tally.counts.errors() > 0 {
+                self.emit(number, &tally, held, len);
+            }
+        }
+    }
+
+    fn emit(&mut self, number: i64, tally: &Tally, held: u64, len_ns: u64) {
+        let start_ns = number * self.interval as i64;
+        let phase = match number {
+            ..0 => "warmup",
+            n if n < self.measured_rows => "run",
+            _ => "drain",
+        };
+        let seconds = len_ns as f64 / SECOND as f64;
+        let begin = self.warmup + start_ns as f64 / SECOND as f64;
+        let rate = self.curve.as_ref().filter(|_| phase != "drain");
+        let server = self.server_pid.and_then(|pid| {
+            let (now, cpu) = (clock::now(), host::cpu(pid)?);
+            let (then, before) = self.server_cpu.replace((now, cpu))?;
+            let cpu_pct = 100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64;
+            Some(ServerSample { cpu_pct, rss_bytes: host::rss(pid)? })
+        });
+        let counts = &tally.counts;
+        let waited = counts.idle_ns as f64 / (len_ns * self.threads) as f64;
+        self.done.push(Interval {
+            start_ns,
+            len_ns,
+            phase: phase.to_owned(),
+            target_rate: rate.map(|c| c.due_between(begin.max(0.0), begin + seconds) / seconds * self.share),
+            achieved_rate: counts.sent as f64 / seconds,
+            sent: counts.sent,
+            received: counts.received,
+            held,
+            inflight: counts.flight_ns as f64 / len_ns as f64,
+            errors: counts.errors(),
+            response: tally.response.stat(),
+            wire: tally.wire.brief(),
+            own_slip: tally.own_slip.brief(),
+            loop_busy_pct: (100.0 * (1.0 - waited)).clamp(0.0, 100.0),
+            server,
+        });
+    }
+
+    /// A row that was finished since last asked.
+    fn fresh(&mut self) -> Option<&Interval> {
+        let row = self.done.get(self.shown)?;
+        self.shown += 1;
+        Some(row)
+    }
+}

@@ -1,0 +1,75 @@
+//! How a command ends: files, the report on stdout, the exit code.
+
+use std::io::{IsTerminal, Write, stdout};
+
+use crate::report::{self, Format, Report, Status, compare};
+use crate::session::{Problem, Session};
+
+/// The exit codes, beside 130 and 143 for an interrupted run.
+pub mod exit {
+    pub const OK: u8 = 0;
+    /// Could not run, or not with all connections.
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    /// A threshold was passed, or a regression found.
+    pub const THRESHOLD: u8 = 3;
+    /// The verdict is INVALID, with `--strict`.
+    pub const INVALID: u8 = 4;
+}
+
+/// Judges the thresholds of `report`, writes it wherever it was asked for, and says how to exit.
+///
+/// # Errors
+/// When a file cannot be written, or the baseline cannot be read.
+pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
+    let common = &session.common;
+    let met = report::judge(&mut report, &common.fail_if);
+    for (format, path) in &common.files {
+        report::save(&report, *format, path).map_err(Problem::Failed)?;
+    }
+    session.live.clear();
+    show(&report, common.format, common.output.as_deref())?;
+
+    let mut worse = false;
+    if let Some(path) = &common.baseline
+        && !report.run.interrupted
+    {
+        let comparison =
+            compare::reports(&report::load(path).map_err(Problem::Failed)?, &report, common.noise_threshold);
+        print(&comparison.text())?;
+        worse = !comparison.comparable || comparison.regressions().next().is_some();
+    }
+    let held = report.connections.held_min.min(report.connections.opened);
+    Ok(match () {
+        () if let Some(code) = session.signals.exit_code() => code,
+        () if held < report.connections.asked && !common.allow_partial => exit::FAILED,
+        () if common.strict && report.verdict.status == Status::Invalid => exit::INVALID,
+        () if !met || worse => exit::THRESHOLD,
+        () => exit::OK,
+    })
+}
+
+/// Writes `report` to `path` or stdout.
+///
+/// # Errors
+/// When it cannot be written, or has not what the format needs.
+pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> Result<(), Problem> {
+    match path {
+        Some(path) => report::save(report, format, path).map_err(Problem::Failed),
+        None => {
+            let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            print(&format.render(report, color).map_err(Problem::Failed)?)
+        }
+    }
+}
+
+/// Prints to stdout; a reader that has gone is an error, not a panic.
+///
+/// # Errors
+/// The system's.
+pub fn print(text: &str) -> Result<(), Problem> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Problem::Failed(format!("stdout: {e}")))
+}

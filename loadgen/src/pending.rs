@@ -1,0 +1,136 @@
+//! Messages that are out.
+//!
+//! A thread keeps them all in one table, a connection only the ends of its list: an idle connection costs nothing, and
+//! memory goes with the messages in flight rather than with the connections.
+
+/// The end of a list.
+pub const NONE: u32 = u32::MAX;
+
+/// One message, from the time it is due until its reply is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// When it was due.
+    pub due: u64,
+    /// When it was written; for one that waits for the socket, when it was first tried.
+    pub sent: u64,
+    pub index: u32,
+    pub size: u32,
+    /// The next on the same connection.
+    pub next: u32,
+}
+
+/// One connection's messages, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    pub head: u32,
+    tail: u32,
+    pub len: u32,
+}
+
+impl Default for List {
+    fn default() -> List {
+        List { head: NONE, tail: NONE, len: 0 }
+    }
+}
+
+/// The table.
+#[derive(Default)]
+pub struct Pending {
+    entries: Vec<Entry>,
+    /// Vacant entries, through their `next`, shifted by one so that zero is the end.
+    vacant: u32,
+}
+
+impl Pending {
+    /// Adds to the end of `list` and returns where.
+    pub fn push(&mut self, list: &mut List, entry: Entry) -> u32 {
+        let entry = Entry { next: NONE, ..entry };
+        let id = match self.vacant.checked_sub(1) {
+            Some(id) => {
+                self.vacant = self.entries[id as usize].next;
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        match list.tail {
+            NONE => list.head = id,
+            tail => self.entries[tail as usize].next = id,
+        }
+        list.tail = id;
+        list.len += 1;
+        id
+    }
+
+    pub fn get(&self, id: u32) -> &Entry {
+        &self.entries[id as usize]
+    }
+
+    pub fn get_mut(&mut self, id: u32) -> &mut Entry {
+        &mut self.entries[id as usize]
+    }
+
+    /// Takes the first entry of `list`, within its first `reach`, of which `wanted` is true.
+    pub fn take(&mut self, list: &mut List, reach: usize, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        let (mut before, mut id) = (NONE, list.head);
+        for _ in 0..reach {
+            if id == NONE {
+                return None;
+            }
+            let entry = self.entries[id as usize];
+            if wanted(&entry) {
+                match before {
+                    NONE => list.head = entry.next,
+                    before => self.entries[before as usize].next = entry.next,
+                }
+                if list.tail == id {
+                    list.tail = before;
+                }
+                list.len -= 1;
+                self.entries[id as usize].next = self.vacant;
+                self.vacant = id + 1;
+                return Some(entry);
+            }
+            (before, id) = (id, entry.next);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u32) -> Entry {
+        Entry { due: 0, sent: 0, index, size: 0, next: NONE }
+    }
+
+    #[test]
+    fn lists_share_a_table_and_give_their_room_back() {
+        let mut table = Pending::default();
+        let (mut a, mut b) = (List::default(), List::default());
+        for round in 0..1000 {
+            for i in 0..4 {
+                table.push(&mut a, entry(round * 4 + i));
+                table.push(&mut b, entry(i));
+            }
+            // Out of the middle, off the end, then the rest in order.
+            assert!(table.take(&mut a, 9, |e| e.index == round * 4 + 1).is_some());
+            assert!(table.take(&mut a, 9, |e| e.index == round * 4 + 3).is_some());
+            assert!(table.take(&mut a, 9, |e| e.index == 999_999).is_none());
+            assert_eq!(table.take(&mut a, 9, |_| true).unwrap().index, round * 4);
+            table.push(&mut a, entry(7));
+            assert_eq!(table.take(&mut a, 9, |_| true).unwrap().index, round * 4 + 2);
+            assert_eq!(table.take(&mut a, 9, |_| true).unwrap().index, 7);
+            assert!(table.take(&mut a, 9, |_| true).is_none());
+            for i in 0..4 {
+                assert_eq!(table.take(&mut b, 9, |_| true).unwrap().index, i);
+            }
+            assert_eq!((a.len, b.len), (0, 0));
+        }
+        assert!(table.entries.len() <= 8, "{}", table.entries.len());
+    }
+}

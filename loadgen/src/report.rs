@@ -1,0 +1,130 @@
+//! Reports: what a run found out, as data, and every way of showing and judging it.
+//!
+//! [`Report`] is the data ([`model`]). The rest are pure functions of it, and these are what the command line calls:
+//!
+//! - `loadgen report FILE --format F`: [`load`], then [`Format::render`];
+//! - `loadgen compare OLD NEW --noise-threshold P`, and `--baseline FILE` of a run: [`load`] both, then
+//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit 3 on any of its
+//!   [`regressions`](compare::Comparison::regressions) or when it is not `comparable`;
+//! - `loadgen merge FILES… -o OUT`: [`load`] each, then [`merge::reports`] and [`save`];
+//! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
+//! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
+
+pub mod compare;
+mod csv;
+pub mod format;
+mod hgrm;
+mod hlog;
+mod html;
+pub mod merge;
+pub mod model;
+pub mod stats;
+mod svg;
+mod text;
+pub mod threshold;
+
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+pub use model::{Report, SCHEMA, Stat, Status};
+pub use text::{sentence, status_word};
+pub use threshold::Condition;
+
+/// How a report can be written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    Text,
+    Json,
+    Csv,
+    Hgrm,
+    Hlog,
+    Svg,
+    Html,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Format, String> {
+        Ok(match name {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            "csv" => Format::Csv,
+            "hgrm" => Format::Hgrm,
+            "hlog" => Format::Hlog,
+            "svg" => Format::Svg,
+            "html" => Format::Html,
+            _ => {
+                return Err(format!("`{name}` is none of text, json, csv, hgrm, hlog, svg and html"));
+            }
+        })
+    }
+}
+
+impl Format {
+    /// `report` in this format; `color` is for text on a terminal.
+    ///
+    /// # Errors
+    /// When `.hgrm`, which is the response times and nothing else, is asked of a report without them.
+    pub fn render(self, report: &Report, color: bool) -> Result<String, String> {
+        Ok(match self {
+            Format::Text => text::render(report, color),
+            Format::Json => {
+                let mut json = serde_json::to_string_pretty(report).expect("a report is plain data");
+                json.push('\n');
+                json
+            }
+            Format::Csv => csv::render(report),
+            Format::Hgrm => {
+                let response = report.latency_ns.response.as_ref();
+                hgrm::render(&response.ok_or("the report has no response times for .hgrm")?.histogram()?)
+            }
+            Format::Hlog => hlog::render(report),
+            Format::Svg => svg::render(report),
+            Format::Html => html::render(report),
+        })
+    }
+}
+
+/// Reads a report from the JSON or the HTML file that loadgen wrote.
+///
+/// # Errors
+/// A sentence naming the file, when it cannot be read or is no report of a schema this version knows.
+pub fn load(path: &Path) -> Result<Report, String> {
+    let name = path.display();
+    let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
+    let json = html::json_inside(&text).unwrap_or(&text);
+    let report: Report =
+        serde_json::from_str(json).map_err(|e| format!("{name}: not a loadgen report: {e}"))?;
+    if report.schema != SCHEMA {
+        return Err(format!("{name}: schema `{}` is not {SCHEMA}", report.schema));
+    }
+    Ok(report)
+}
+
+/// Writes `report` to `path`, replacing the file in one step so that no reader sees half of it.
+///
+/// # Errors
+/// A sentence naming the file.
+pub fn save(report: &Report, format: Format, path: &Path) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+    let text = format.render(report, false).map_err(|e| format!("{}: {e}", path.display()))?;
+    // A pipe or a device cannot be renamed over: /dev/stdout stays what it is.
+    if path.exists() && !path.is_file() {
+        return fs::write(path, text).map_err(failed);
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(failed)
+}
+
+/// Judges the `--fail-if` conditions, filling [`Report::thresholds`]; `true` when none failed. An interrupted run is
+/// not judged.
+pub fn judge(report: &mut Report, conditions: &[Condition]) -> bool {
+    report.thresholds = match report.run.interrupted {
+        true => Vec::new(),
+        false => conditions.iter().map(|c| c.judge(report)).collect(),
+    };
+    report.thresholds.iter().all(|t| t.ok)
+}

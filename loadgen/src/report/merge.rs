@@ -1,0 +1,446 @@
+//! Many reports of one run, from many processes or machines, as one.
+
+use std::collections::BTreeSet;
+
+use super::format;
+use super::model::{
+    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Slope, Stat, Status, Verdict,
+};
+
+/// Adds reports up: counts and rates are summed, histograms are added bucket by bucket, so that percentiles are those
+/// of all the messages and never averages of percentiles.
+///
+/// The verdict is the worst of the parts', with every reason, and INVALID where shards are missing: the load was not
+/// the one asked for.
+///
+/// # Errors
+/// When there is nothing to merge, a report comes twice, the parts did different things, a histogram is missing, or
+/// the mode has results that do not add up (`find`, `fanout`, `storm`).
+pub fn reports(parts: &[Report]) -> Result<Report, String> {
+    let (first, rest) = parts.split_first().ok_or("there is no report to merge")?;
+    let mut ids = BTreeSet::new();
+    for part in parts {
+        if !ids.insert(&part.run.id) {
+            return Err(format!("report {} is given twice", part.run.id));
+        }
+        if part.find.is_some() || part.fanout.is_some() || part.storm.is_some() {
+            return Err(format!("report {}: a {} cannot be merged", part.run.id, part.config.mode));
+        }
+        if let Some(what) = difference(first, part) {
+            return Err(format!("reports {} and {} differ in {what}", first.run.id, part.run.id));
+        }
+    }
+
+    let mut whole = first.clone();
+    whole.verdict = verdict(parts);
+    whole.parts = parts.iter().flat_map(as_parts).collect();
+    whole.thresholds.clear();
+    whole.run.shard = None;
+    if !rest.is_empty() {
+        whole.run.id = format!("{}+{}", first.run.id, rest.len());
+        whole.host.name =
+            first.host.name.clone().filter(|n| rest.iter().all(|r| r.host.name.as_ref() == Some(n)));
+    }
+    for part in rest {
+        add(&mut whole, part).map_err(|e| format!("report {}: {e}", part.run.id))?;
+    }
+    whole.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.response_ns));
+    whole.slowest.truncate(first.slowest.len().max(100));
+    if let Some(conns) = &mut whole.conns {
+        let points = |y: fn(&ConnsStep) -> Option<u64>| -> Vec<(f64, f64)> {
+            conns.steps.iter().filter_map(|s| Some((s.held as f64, y(s)? as f64))).collect()
+        };
+        let (user, kernel) = (points(|s| s.server_rss_bytes), points(|s| s.kernel_bytes));
+        conns.slope = Slope::fit(&user);
+        conns.kernel_slope = Slope::fit(&kernel);
+    }
+    Ok(whole)
+}
+
+fn difference(a: &Report, b: &Report) -> Option<&'static str> {
+    let (x, y) = (&a.config, &b.config);
+    let steps = |r: &Report| r.conns.as_ref().map(|c| c.steps.len());
+    [
+        ("mode", x.mode != y.mode),
+        ("duration", x.duration_ns != y.duration_ns || x.warmup_ns != y.warmup_ns),
+        ("message size", x.size != y.size || x.opcode != y.opcode || x.fragment != y.fragment),
+        ("arrival", x.arrival != y.arrival),
+        ("pipeline", x.pipeline != y.pipeline),
+        ("steps", steps(a) != steps(b)),
+    ]
+    .into_iter()
+    .find_map(|(what, differs)| differs.then_some(what))
+}
+
+fn as_parts(report: &Report) -> Vec<Part> {
+    if !report.parts.is_empty() {
+        return report.parts.clone();
+    }
+    vec![Part {
+        id: report.run.id.clone(),
+        host: report.host.name.clone(),
+        shard: report.run.shard,
+        status: report.verdict.status,
+        started_unix_ns: report.run.measured_from_unix_ns,
+    }]
+}
+
+fn verdict(reports: &[Report]) -> Verdict {
+    let mut verdict = Verdict::default();
+    for report in reports {
+        verdict.status = verdict.status.max(report.verdict.status);
+        let named = |finding: &String| match (reports.len(), finding.split_once(": ")) {
+            (1, _) => finding.clone(),
+            (_, Some((code, text))) => format!("{code}: {}: {text}", report.run.id),
+            (_, None) => format!("{}: {finding}", report.run.id),
+        };
+        verdict.reasons.extend(report.verdict.reasons.iter().map(named));
+        for note in &report.verdict.notes {
+            // Every part on one host notes the same, in other numbers: once is enough.
+            let code = |n: &str| n.split_once(": ").map_or(n.to_owned(), |(code, _)| code.to_owned());
+            if !verdict.notes.iter().any(|n| code(n) == code(note)) {
+                verdict.notes.push(note.clone());
+            }
+        }
+    }
+    let parts: Vec<Part> = reports.iter().flat_map(as_parts).collect();
+    if let Some(of) = parts.iter().filter_map(|p| Some(p.shard?[1])).max() {
+        let present: BTreeSet<u32> = parts.iter().filter_map(|p| Some(p.shard?[0])).collect();
+        if present.len() as u32 != of || parts.len() as u32 != of {
+            verdict.status = Status::Invalid;
+            verdict.reasons.push(format!(
+                "shards: {} of {of} shards in {} reports: this is not the load that was asked for",
+                present.len(),
+                parts.len()
+            ));
+        }
+    }
+    let started = parts.iter().map(|p| p.started_unix_ns).filter(|t| *t > 0);
+    if let (Some(earliest), Some(latest)) = (started.clone().min(), started.max()) {
+        let apart = latest - earliest;
+        let duration = reports[0].config.duration_ns;
+        if apart > duration / 20 {
+            verdict.status = verdict.status.max(Status::Suspect);
+            verdict.reasons.push(format!(
+                "started_apart: the parts began {} apart, over 5% of their duration: they did not load the server \
+                 together",
+                format::ns(apart)
+            ));
+        }
+    }
+    verdict
+}
+
+fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
+    whole.run.measured_from_unix_ns = whole.run.measured_from_unix_ns.min(part.run.measured_from_unix_ns);
+    whole.run.interrupted |= part.run.interrupted;
+    for url in &part.target.urls {
+        if !whole.target.urls.contains(url) {
+            whole.target.urls.push(url.clone());
+        }
+    }
+    whole.target.local |= part.target.local;
+
+    let (c, p) = (&mut whole.config, &part.config);
+    c.connections += p.connections;
+    c.active += p.active;
+    c.threads += p.threads;
+    c.rate = sum(c.rate, p.rate);
+
+    let (c, p) = (&mut whole.connections, &part.connections);
+    c.asked += p.asked;
+    c.opened += p.opened;
+    c.held_min += p.held_min;
+    c.syn_retransmits += p.syn_retransmits;
+    c.sources += p.sources;
+    c.open_ns = c.open_ns.max(p.open_ns);
+    // A counter of the whole host, so parts on one host all saw the same drops.
+    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
+    for (why, n) in &p.failed {
+        *c.failed.entry(why.clone()).or_default() += n;
+    }
+
+    add_messages(&mut whole.messages, &part.messages);
+    add_signatures(whole, part);
+    add_latencies(&mut whole.latency_ns, &part.latency_ns)?;
+
+    whole.checks.loop_busy_pct = whole.checks.loop_busy_pct.max(part.checks.loop_busy_pct);
+    if let (Some(a), Some(b)) = (&mut whole.checks.littles_law, &part.checks.littles_law) {
+        a.inflight_sampled += b.inflight_sampled;
+        a.lambda_w += b.lambda_w;
+        let larger = a.inflight_sampled.max(a.lambda_w);
+        a.gap_pct = if larger > 0.0 { (a.inflight_sampled - a.lambda_w).abs() / larger * 100.0 } else { 0.0 };
+    } else {
+        whole.checks.littles_law = None;
+    }
+    whole.checks.ceiling_used_pct = None;
+
+    whole.server = one_server(whole.server.take(), part.server.clone());
+    whole.client.cpu_pct += part.client.cpu_pct;
+    whole.client.rss_bytes += part.client.rss_bytes;
+    whole.client.ctx_involuntary += part.client.ctx_involuntary;
+    whole.host.steal_pct = whole.host.steal_pct.max(part.host.steal_pct);
+    whole.host.throttled = whole.host.throttled.max(part.host.throttled);
+    whole.slowest.extend(&part.slowest);
+    add_intervals(&mut whole.intervals, &part.intervals)?;
+    if let (Some(a), Some(b)) = (&mut whole.conns, &part.conns) {
+        for (step, other) in a.steps.iter_mut().zip(&b.steps) {
+            step.asked += other.asked;
+            step.held += other.held;
+            step.opened_per_s += other.opened_per_s;
+            step.syn_retransmits += other.syn_retransmits;
+            step.server_rss_bytes = step.server_rss_bytes.max(other.server_rss_bytes);
+            step.kernel_bytes = step.kernel_bytes.max(other.kernel_bytes);
+            add_stat(&mut step.connect, &other.connect)?;
+            add_stat(&mut step.upgrade, &other.upgrade)?;
+            add_stat(&mut step.echo, &other.echo)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_messages(m: &mut Messages, part: &Messages) {
+    // Field by field without `..`, so that a new one cannot be forgotten here.
+    let &Messages {
+        target_rate,
+        achieved_rate,
+        sent,
+        received,
+        lost,
+        duplicated,
+        reordered,
+        corrupt,
+        unanswered,
+        not_sent,
+        timeouts,
+        shed_deadline,
+        capped_inflight,
+        bytes_sent,
+        bytes_received,
+        pings_sent,
+        pings_answered,
+        pongs_received,
+        closes_received,
+    } = part;
+    m.target_rate = sum(m.target_rate, target_rate);
+    m.achieved_rate += achieved_rate;
+    m.sent += sent;
+    m.received += received;
+    m.lost += lost;
+    m.duplicated += duplicated;
+    m.reordered += reordered;
+    m.corrupt += corrupt;
+    m.unanswered += unanswered;
+    m.not_sent += not_sent;
+    m.timeouts += timeouts;
+    m.shed_deadline += shed_deadline;
+    m.capped_inflight += capped_inflight;
+    m.bytes_sent += bytes_sent;
+    m.bytes_received += bytes_received;
+    m.pings_sent += pings_sent;
+    m.pings_answered += pings_answered;
+    m.pongs_received += pongs_received;
+    m.closes_received += closes_received;
+}
+
+/// Shares become shares of all the samples, so this must see both counts before they are added.
+fn add_signatures(whole: &mut Report, part: &Report) {
+    let samples = |r: &Report| r.latency_ns.wire.as_ref().map_or(0.0, |s| s.count as f64);
+    let (a, b) = (samples(whole), samples(part));
+    if a + b == 0.0 {
+        return;
+    }
+    for signature in &mut whole.signatures {
+        signature.share *= a / (a + b);
+    }
+    for signature in &part.signatures {
+        let share = signature.share * b / (a + b);
+        match whole.signatures.iter_mut().find(|s| s.kind == signature.kind) {
+            Some(same) => same.share += share,
+            None => whole.signatures.push(Signature { share, ..signature.clone() }),
+        }
+    }
+}
+
+fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
+    let Latencies { response, wire, own_slip, backpressure, read_lag, connect, upgrade, ping, hiccup } = part;
+    add_stat(&mut a.response, response)?;
+    add_stat(&mut a.wire, wire)?;
+    add_stat(&mut a.own_slip, own_slip)?;
+    add_stat(&mut a.backpressure, backpressure)?;
+    add_stat(&mut a.read_lag, read_lag)?;
+    add_stat(&mut a.connect, connect)?;
+    add_stat(&mut a.upgrade, upgrade)?;
+    add_stat(&mut a.ping, ping)?;
+    add_stat(&mut a.hiccup, hiccup)
+}
+
+/// Adds `b`'s histogram to `a`'s.
+fn add_stat(a: &mut Option<Stat>, b: &Option<Stat>) -> Result<(), String> {
+    let Some(b) = b else { return Ok(()) };
+    let Some(sum) = a else {
+        *a = Some(b.clone());
+        return Ok(());
+    };
+    let mut h = sum.histogram()?;
+    h.auto(true); // the other may reach further
+    h.add(b.histogram()?).map_err(|e| format!("histograms do not add: {e}"))?;
+    *a = Some(Stat::new(&h, sum.saturated + b.saturated));
+    Ok(())
+}
+
+/// Lines intervals up by when they began, counted from each part's own start.
+fn add_intervals(whole: &mut Vec<Interval>, part: &[Interval]) -> Result<(), String> {
+    for other in part {
+        let half = (other.len_ns / 2) as i64;
+        let same = |i: &&mut Interval| i.phase == other.phase && (i.start_ns - other.start_ns).abs() < half;
+        let Some(interval) = whole.iter_mut().find(same) else {
+            whole.push(other.clone());
+            continue;
+        };
+        interval.target_rate = sum(interval.target_rate, other.target_rate);
+        interval.achieved_rate += other.achieved_rate;
+        interval.sent += other.sent;
+        interval.received += other.received;
+        interval.held += other.held;
+        interval.inflight += other.inflight;
+        interval.errors += other.errors;
+        interval.loop_busy_pct = interval.loop_busy_pct.max(other.loop_busy_pct);
+        interval.server = interval.server.or(other.server);
+        add_stat(&mut interval.response, &other.response)?;
+        for (a, b) in [(&mut interval.wire, &other.wire), (&mut interval.own_slip, &other.own_slip)] {
+            // A mere summary cannot be added; better no number than a made-up one.
+            if add_stat(a, b).is_err() {
+                *a = None;
+            }
+        }
+    }
+    whole.sort_by_key(|i| i.start_ns);
+    Ok(())
+}
+
+/// Parts that watched the same process saw the same thing; of different processes there is no one row to show.
+fn one_server(a: Option<Server>, b: Option<Server>) -> Option<Server> {
+    let (a, b) = match (a, b) {
+        (Some(a), Some(b)) if a.pid == b.pid => (a, b),
+        (Some(_), Some(_)) => return None,
+        (a, b) => return a.or(b),
+    };
+    Some(Server {
+        cpu_pct: a.cpu_pct.max(b.cpu_pct),
+        rss_bytes: a.rss_bytes.max(b.rss_bytes),
+        fds: a.fds.max(b.fds),
+        // Each part's slope took all the growth for its own connections'.
+        bytes_per_connection: None,
+        kernel_bytes_per_connection: None,
+        ..a
+    })
+}
+
+fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(a? + b?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::Histogram;
+
+    fn histogram(values: impl Iterator<Item = u64>) -> Histogram<u64> {
+        let mut h = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        values.for_each(|v| h.record(v).unwrap());
+        h
+    }
+
+    /// The part of 0..3000 that falls to shard `i` of 3: response times of `k² ns`.
+    fn shard(i: u32) -> Report {
+        let values = || (0..3000u64).filter(|k| k % 3 == u64::from(i - 1)).map(|k| k * k);
+        let mut report = Report::default();
+        report.run.id = format!("r{i}");
+        report.run.shard = Some([i, 3]);
+        report.run.measured_from_unix_ns = 1_000_000_000_000;
+        report.config.mode = "open".into();
+        report.config.duration_ns = 2_000_000_000;
+        report.connections.asked = 10;
+        report.connections.held_min = 10;
+        report.messages.sent = 1000;
+        report.messages.target_rate = Some(500.0);
+        report.latency_ns.response = Some(Stat::new(&histogram(values()), 0));
+        report.intervals = (0..2i64)
+            .map(|s| Interval {
+                start_ns: s * 1_000_000_000 + i64::from(i),
+                len_ns: 1_000_000_000,
+                phase: "run".into(),
+                sent: 500,
+                response: Some(Stat::new(&histogram(values().filter(|v| (v % 2) as i64 == s)), 0)),
+                ..Interval::default()
+            })
+            .collect();
+        report
+    }
+
+    #[test]
+    fn merged_percentiles_are_those_of_all_messages() {
+        let merged = reports(&[shard(1), shard(2), shard(3)]).unwrap();
+        let all = Stat::new(&histogram((0..3000).map(|k| k * k)), 0);
+        assert_eq!(merged.latency_ns.response, Some(all));
+        assert_eq!(merged.messages.sent, 3000);
+        assert_eq!(merged.messages.target_rate, Some(1500.0));
+        assert_eq!(merged.connections.held_min, 30);
+        assert_eq!(merged.verdict.status, Status::Valid);
+        assert_eq!(merged.intervals.len(), 2);
+        assert_eq!(merged.intervals[1].sent, 1500);
+        let odd = Stat::new(&histogram((0..3000).map(|k| k * k).filter(|v| v % 2 == 1)), 0);
+        assert_eq!(merged.intervals[1].response, Some(odd));
+    }
+
+    #[test]
+    fn merging_in_steps_gives_the_same_as_at_once() {
+        let at_once = reports(&[shard(1), shard(2), shard(3)]).unwrap();
+        let pair = reports(&[shard(1), shard(2)]).unwrap();
+        let in_steps = reports(&[pair, shard(3)]).unwrap();
+        assert_eq!(at_once.latency_ns.response, in_steps.latency_ns.response);
+        assert_eq!(in_steps.parts.len(), 3);
+    }
+
+    #[test]
+    fn a_missing_shard_makes_the_whole_invalid() {
+        let merged = reports(&[shard(1), shard(3)]).unwrap();
+        assert_eq!(merged.verdict.status, Status::Invalid);
+        assert!(merged.verdict.reasons[0].contains("2 of 3 shards in 2 reports"));
+    }
+
+    #[test]
+    fn the_worst_verdict_wins_and_names_its_part() {
+        let mut bad = shard(2);
+        bad.verdict.status = Status::Suspect;
+        bad.verdict.reasons = vec!["own_slip: it was late".into()];
+        let merged = reports(&[shard(1), bad, shard(3)]).unwrap();
+        assert_eq!(merged.verdict.status, Status::Suspect);
+        assert_eq!(merged.verdict.reasons, ["own_slip: r2: it was late"]);
+    }
+
+    #[test]
+    fn parts_that_ran_one_after_the_other_are_suspect() {
+        let mut late = shard(3);
+        late.run.measured_from_unix_ns += 1_000_000_000;
+        let merged = reports(&[shard(1), shard(2), late]).unwrap();
+        assert_eq!(merged.verdict.status, Status::Suspect);
+        assert!(merged.verdict.reasons[0].contains("1 s apart"), "{:?}", merged.verdict.reasons);
+    }
+
+    #[test]
+    fn what_does_not_add_up_is_refused() {
+        let other = |change: fn(&mut Report)| {
+            let mut report = shard(2);
+            change(&mut report);
+            reports(&[shard(1), report]).unwrap_err()
+        };
+        assert!(other(|r| r.run.id = "r1".into()).contains("given twice"));
+        assert!(other(|r| r.config.mode = "closed".into()).contains("differ in mode"));
+        assert!(other(|r| r.config.size.bytes = 1).contains("differ in message size"));
+        assert!(other(|r| r.find = Some(Default::default())).contains("cannot be merged"));
+        assert!(other(|r| r.latency_ns.response.as_mut().unwrap().hdr = None).contains("no histogram"));
+        assert!(reports(&[]).is_err());
+    }
+}

@@ -1,0 +1,674 @@
+//! The report as data: schema `loadgen.report/1`.
+//!
+//! Everything a run found out is in one [`Report`]; every output (text, JSON, CSV, plots) is a view of it, and so is
+//! every judgement made later (`compare`, `merge`, thresholds). Field names are the JSON's names and never change; new
+//! fields may come, so readers ignore what they do not know and take a default for what is missing. The published JSON
+//! Schema is `loadgen/schema/report-1.json`.
+//!
+//! Times are integer nanoseconds (`_ns`), rates are per second, sizes are bytes, shares are per cent (`_pct`). Floating
+//! point fields must be finite: JSON has no other numbers.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+
+use super::stats;
+
+/// The value of [`Report::schema`].
+pub const SCHEMA: &str = "loadgen.report/1";
+
+/// One run, or several merged.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    pub tool: Tool,
+    pub run: Run,
+    pub verdict: Verdict,
+    pub target: Target,
+    pub config: Config,
+    pub host: Host,
+    pub connections: Connections,
+    pub messages: Messages,
+    pub latency_ns: Latencies,
+    pub checks: Checks,
+    /// Present when `--server-pid` was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    pub client: Client,
+    pub signatures: Vec<Signature>,
+    /// The slowest messages, slowest first.
+    pub slowest: Vec<Slow>,
+    pub thresholds: Vec<ThresholdResult>,
+    /// The measured time cut into `--interval` pieces, in order; warm-up and drain carry their own `phase`.
+    pub intervals: Vec<Interval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conns: Option<Conns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub find: Option<Find>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fanout: Option<Fanout>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
+    /// The reports this one was merged from; empty for a run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+}
+
+impl Report {
+    /// The intervals whose messages count: not those of connecting and warming up.
+    pub fn measured_intervals(&self) -> impl Iterator<Item = &Interval> {
+        self.intervals.iter().filter(|i| i.phase == "run" || i.phase == "drain")
+    }
+
+    /// How long messages were sent and counted: what was asked for, or what there was of it when interrupted.
+    pub fn measured_ns(&self) -> u64 {
+        if self.run.interrupted && !self.intervals.is_empty() {
+            self.intervals.iter().filter(|i| i.phase == "run").map(|i| i.len_ns).sum()
+        } else {
+            self.config.duration_ns
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Tool {
+    pub name: String,
+    pub version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Run {
+    /// Short, random, for telling files apart.
+    pub id: String,
+    /// `--name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// RFC 3339, UTC: `2026-11-21T00:00:00.000Z`.
+    pub started: String,
+    /// Wall clock at the start of measuring, the zero of [`Interval::start_ns`].
+    pub measured_from_unix_ns: u64,
+    pub seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_sha256: Option<String>,
+    /// Stopped by a signal: the numbers cover only what ran, and thresholds were not judged.
+    pub interrupted: bool,
+    /// `[I, N]` of `--shard I/N`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<[u32; 2]>,
+}
+
+/// Whether the numbers are the server's. Ordered: the worse is the greater.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    #[default]
+    Valid,
+    Suspect,
+    Invalid,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Verdict {
+    pub status: Status,
+    /// Why not [`Status::Valid`]: `code: sentence`, for instance
+    /// `own_slip: own slip p99 14 ms is over 50% of wire p50`. The code is for machines, one word of `[a-z0-9_]`.
+    pub reasons: Vec<String>,
+    /// What a reader should know but which does not cast doubt by itself; same form.
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Target {
+    pub urls: Vec<String>,
+    /// Client and server share this host.
+    pub local: bool,
+}
+
+/// What was asked for, enough to run it again. Of a shard: its own share, so that shards add up.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Config {
+    /// `open`, `closed`, `conns`, `find`, `fanout` or `storm`.
+    pub mode: String,
+    pub connections: u64,
+    /// How many of the connections send.
+    pub active: u64,
+    /// Messages a second over all connections; absent in closed mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// `A:B` or `steps` as given, when the rate is not constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_plan: Option<String>,
+    /// Messages in flight a connection, closed mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<u64>,
+    /// `even` or `poisson`.
+    pub arrival: String,
+    pub threads: u64,
+    pub warmup_ns: u64,
+    pub duration_ns: u64,
+    pub drain_ns: u64,
+    pub size: Size,
+    /// `text` or `binary`.
+    pub opcode: String,
+    /// Payload bytes a fragment; absent for whole messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<u64>,
+    /// `sleep`, `hybrid` or `spin`.
+    pub idle: String,
+    pub spin_ns: u64,
+}
+
+/// Message sizes, payload bytes.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Size {
+    /// `fixed`, `range`, `mix`, `lognormal` or `file`.
+    pub kind: String,
+    /// The size if fixed, else the mean.
+    pub bytes: u64,
+    /// As given on the command line, when not fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spec: Option<String>,
+}
+
+/// The load generator's host during the run.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Host {
+    /// Absent in reports of one machine that did not ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub kernel: String,
+    pub cpus: u64,
+    pub clocksource: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub governor: Option<String>,
+    pub nofile: u64,
+    pub port_range: [u16; 2],
+    pub steal_pct: f64,
+    /// Times the cgroup was throttled.
+    pub throttled: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Connections {
+    pub asked: u64,
+    /// Upgraded to WebSocket.
+    pub opened: u64,
+    /// Fewest held at any time while measuring.
+    pub held_min: u64,
+    /// Reason -> how many connections never opened or were lost to it.
+    pub failed: BTreeMap<String, u64>,
+    pub syn_retransmits: u64,
+    /// Growth of the host's ListenOverflows counter; local targets only.
+    pub listen_overflows: u64,
+    /// From the first connect to the last upgrade.
+    pub open_ns: u64,
+    /// Source addresses used.
+    pub sources: u64,
+}
+
+/// Counts over the measured time (warm-up excluded): a message belongs to the time it was scheduled for.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Messages {
+    /// Absent in closed mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_rate: Option<f64>,
+    pub achieved_rate: f64,
+    pub sent: u64,
+    pub received: u64,
+    /// Never came back although a later one on the same connection did.
+    pub lost: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    pub corrupt: u64,
+    /// Still out when the drain ended; recorded in the histograms at their age then.
+    pub unanswered: u64,
+    /// Were due on connections that were gone.
+    pub not_sent: u64,
+    /// Came back later than `--timeout`; they are in the histograms too.
+    pub timeouts: u64,
+    pub shed_deadline: u64,
+    pub capped_inflight: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub pings_sent: u64,
+    pub pings_answered: u64,
+    pub pongs_received: u64,
+    pub closes_received: u64,
+}
+
+impl Messages {
+    /// Everything that went wrong with a message: the `errors` of a threshold.
+    pub fn errors(&self) -> u64 {
+        self.lost
+            + self.duplicated
+            + self.reordered
+            + self.corrupt
+            + self.unanswered
+            + self.not_sent
+            + self.shed_deadline
+    }
+}
+
+/// The latency histograms, each absent when the run has no such thing.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Latencies {
+    /// Scheduled -> read. The headline; in closed mode the same as `wire`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Stat>,
+    /// Written -> read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Stat>,
+    /// Scheduled -> written, as far as it is loadgen's own lateness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_slip: Option<Stat>,
+    /// Waiting for room in the socket buffer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backpressure: Option<Stat>,
+    /// Wake-up -> read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_lag: Option<Stat>,
+    /// SYN -> connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Stat>,
+    /// GET -> 101.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Stat>,
+    /// Ping -> Pong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping: Option<Stat>,
+    /// Lateness of a 1 kHz timer on a thread of its own: what this host does to anybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hiccup: Option<Stat>,
+}
+
+impl Latencies {
+    /// The histograms that are there, by their JSON name, in order of presentation.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, &Stat)> {
+        [
+            ("response", &self.response),
+            ("wire", &self.wire),
+            ("own_slip", &self.own_slip),
+            ("backpressure", &self.backpressure),
+            ("read_lag", &self.read_lag),
+            ("connect", &self.connect),
+            ("upgrade", &self.upgrade),
+            ("ping", &self.ping),
+            ("hiccup", &self.hiccup),
+        ]
+        .into_iter()
+        .filter_map(|(name, stat)| Some((name, stat.as_ref()?)))
+    }
+}
+
+/// A latency distribution: its summary and, in `hdr`, the distribution itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Stat {
+    pub count: u64,
+    pub min: u64,
+    pub mean: f64,
+    pub stdev: f64,
+    pub max: u64,
+    /// Samples beyond the histogram's range, recorded at its end.
+    pub saturated: u64,
+    /// Percentile (`"50"`, `"99.9"`) -> value. A percentile with fewer than ten samples beyond it is left out: it
+    /// would be an anecdote.
+    pub p: BTreeMap<String, u64>,
+    /// Percentile -> non-parametric 95 % confidence interval, from ranks.
+    pub ci95: BTreeMap<String, [u64; 2]>,
+    /// The histogram, HdrHistogram V2 with DEFLATE, base64 (`HISTFAAA…`). Absent where only a summary is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<String>,
+}
+
+/// The percentiles every report carries, as keys of [`Stat::p`] and as quantiles.
+pub const PERCENTILES: [(&str, f64); 5] =
+    [("50", 0.5), ("90", 0.9), ("99", 0.99), ("99.9", 0.999), ("99.99", 0.9999)];
+
+impl Stat {
+    /// Summary and histogram of `h`, nanoseconds. `saturated` is how many samples were beyond its range.
+    ///
+    /// Compressing the histogram takes about a millisecond: not for the thread that sends.
+    pub fn new(h: &Histogram<u64>, saturated: u64) -> Stat {
+        Stat { hdr: Some(encode(h)), ..Stat::brief(h, saturated) }
+    }
+
+    /// The summary alone, for the rows of a time series.
+    pub fn brief(h: &Histogram<u64>, saturated: u64) -> Stat {
+        let mut p = BTreeMap::new();
+        let mut ci95 = BTreeMap::new();
+        for (key, q) in PERCENTILES {
+            if let Some(estimate) = stats::percentile(h, q) {
+                p.insert(key.to_owned(), estimate.value);
+                ci95.insert(key.to_owned(), estimate.ci95);
+            }
+        }
+        Stat {
+            count: h.len(),
+            min: h.min(),
+            mean: h.mean(),
+            stdev: h.stdev(),
+            max: h.max(),
+            saturated,
+            p,
+            ci95,
+            hdr: None,
+        }
+    }
+
+    /// The histogram itself.
+    ///
+    /// # Errors
+    /// When none is embedded or the blob is not a V2 histogram.
+    pub fn histogram(&self) -> Result<Histogram<u64>, String> {
+        decode(self.hdr.as_deref().ok_or("the report holds no histogram, only its summary")?)
+    }
+}
+
+fn encode(h: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(h, &mut bytes).expect("writing to memory cannot fail");
+    STANDARD.encode(bytes)
+}
+
+fn decode(blob: &str) -> Result<Histogram<u64>, String> {
+    let bytes = STANDARD.decode(blob).map_err(|e| format!("histogram blob: {e}"))?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("histogram blob: {e}"))
+}
+
+/// Consistency checks behind the verdict.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Checks {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub littles_law: Option<LittlesLaw>,
+    /// Share of the time the busiest loop was not waiting.
+    pub loop_busy_pct: f64,
+    /// Share of this host's calibrated ceiling that was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling_used_pct: Option<f64>,
+}
+
+/// Messages in flight, counted, against arrival rate times mean latency.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LittlesLaw {
+    pub inflight_sampled: f64,
+    pub lambda_w: f64,
+    pub gap_pct: f64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Server {
+    pub pid: u32,
+    /// Of one CPU, over the measured time.
+    pub cpu_pct: f64,
+    pub cpu_user_pct: f64,
+    pub cpu_sys_pct: f64,
+    /// At the end of the measured time.
+    pub rss_bytes: u64,
+    pub fds: u64,
+    /// Resident memory a connection, user space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_connection: Option<Slope>,
+    /// Kernel memory a connection, as far as the host tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_bytes_per_connection: Option<f64>,
+}
+
+/// A least-squares slope with its 95 % confidence interval.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Slope {
+    pub slope: f64,
+    pub ci95: [f64; 2],
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Client {
+    /// Of one CPU, over the measured time.
+    pub cpu_pct: f64,
+    pub rss_bytes: u64,
+    /// Involuntary context switches.
+    pub ctx_involuntary: u64,
+}
+
+/// A pattern recognised in the latencies, such as `delayed_ack`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Signature {
+    pub kind: String,
+    /// Of the samples, 0 to 1.
+    pub share: f64,
+    /// One sentence: what it looks like and what to look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Slow {
+    /// Scheduled time, from the start of measuring.
+    pub t_ns: u64,
+    pub conn: u64,
+    pub response_ns: u64,
+    pub own_slip_ns: u64,
+    pub size: u64,
+}
+
+/// One `--fail-if`, judged.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ThresholdResult {
+    /// As given: it describes the failure, `p99>5ms`.
+    pub expr: String,
+    /// Nanoseconds, per second, a share or a count, by what the expression names; absent when it could not be judged.
+    pub value: Option<f64>,
+    pub ok: bool,
+    /// Why it could not be judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// One row of the time series.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Interval {
+    /// From the start of measuring; negative while warming up.
+    pub start_ns: i64,
+    pub len_ns: u64,
+    /// `connect`, `warmup`, `run` or `drain`.
+    pub phase: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_rate: Option<f64>,
+    /// Sent a second.
+    pub achieved_rate: f64,
+    pub sent: u64,
+    pub received: u64,
+    /// Open connections at the end of the interval.
+    pub held: u64,
+    /// Mean number of messages in flight.
+    pub inflight: f64,
+    pub errors: u64,
+    /// Carries its histogram, so that bands, `compare` and `.hlog` are exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_slip: Option<Stat>,
+    pub loop_busy_pct: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerSample>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ServerSample {
+    /// Of one CPU, over the interval.
+    pub cpu_pct: f64,
+    pub rss_bytes: u64,
+}
+
+/// `conns`: ramp and hold.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Conns {
+    pub steps: Vec<ConnsStep>,
+    /// Server memory a connection over the steps, user space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slope: Option<Slope>,
+    /// Kernel TCP memory a connection over the steps (both ends when the target is local).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_slope: Option<Slope>,
+    /// Server memory after all connections closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_rss_bytes: Option<u64>,
+    /// That, less what it was before the first connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residue_bytes: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ConnsStep {
+    pub asked: u64,
+    pub held: u64,
+    pub opened_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Stat>,
+    pub syn_retransmits: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_rss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_bytes: Option<u64>,
+    /// Response times of the messages sent while holding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Stat>,
+}
+
+/// `find`: the highest load that meets an objective.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Find {
+    /// As given, `p99.9<5ms`.
+    pub objective: String,
+    /// What was searched: `rate` or `connections`.
+    pub axis: String,
+    /// In the order tried.
+    pub steps: Vec<FindStep>,
+    /// The highest load that met the objective; absent when none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<f64>,
+    /// The lowest load that did not; absent when all did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_failed: Option<f64>,
+    /// Why the search ended.
+    pub stopped: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct FindStep {
+    pub load: f64,
+    /// What the objective names, at this load; nanoseconds for a latency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    pub ok: bool,
+    pub achieved_rate: f64,
+    pub verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Stat>,
+}
+
+/// `fanout`: one sends, many receive.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Fanout {
+    pub publishers: u64,
+    pub receivers: u64,
+    pub published: u64,
+    /// Deliveries that should have been.
+    pub expected: u64,
+    pub received: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    /// Scheduled -> first, median and last receiver of each message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub median: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Stat>,
+    /// Last less first, by message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Stat>,
+}
+
+/// `storm`: drop all, reconnect.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Storm {
+    /// How the connections were dropped, `rst` or `close`.
+    pub fault: String,
+    /// The reconnect policy as given.
+    pub policy: String,
+    /// From the start of measuring.
+    pub dropped_at_ns: u64,
+    pub dropped: u64,
+    pub back: u64,
+    /// Share back (`"50"`, `"90"`, `"99"`, `"100"`) -> time since the drop; a share never reached is absent.
+    pub back_ns: BTreeMap<String, u64>,
+    pub attempts: u64,
+    pub syn_retransmits: u64,
+    pub listen_overflows: u64,
+    /// Connect and upgrade together, of the reconnects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<Stat>,
+    /// Connections left alone, and their response times by phase.
+    pub survivors: u64,
+    pub phases: Vec<StormPhase>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct StormPhase {
+    /// `before`, `during` or `after`.
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Stat>,
+}
+
+/// One of the reports that were merged.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Part {
+    pub id: String,
+    pub host: Option<String>,
+    pub shard: Option<[u32; 2]>,
+    pub status: Status,
+    /// Its [`Run::measured_from_unix_ns`].
+    pub started_unix_ns: u64,
+}

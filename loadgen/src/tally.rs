@@ -1,0 +1,223 @@
+//! What is counted and timed, by thread and by stretch of time; tallies add up exactly.
+
+use hdrhistogram::Histogram;
+
+use crate::report::model::{Slow, Stat};
+
+/// The longest time a histogram tells from others; longer ones are counted at its end.
+const RANGE_NS: u64 = 60_000_000_000;
+
+/// A histogram of times: 1 ns to 60 s, three digits.
+#[derive(Clone)]
+pub struct Times {
+    pub histogram: Histogram<u64>,
+    pub saturated: u64,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        let histogram = Histogram::new_with_bounds(1, RANGE_NS, 3).expect("bounds are in order");
+        Times { histogram, saturated: 0 }
+    }
+}
+
+impl Times {
+    /// Records `ns`; never fails and never allocates.
+    pub fn record(&mut self, ns: u64) {
+        self.saturated += u64::from(ns > RANGE_NS);
+        self.histogram.saturating_record(ns);
+    }
+
+    pub fn add(&mut self, other: &Times) {
+        if !other.histogram.is_empty() {
+            self.histogram.add(&other.histogram).expect("all have the same bounds");
+            self.saturated += other.saturated;
+        }
+    }
+
+    fn clear(&mut self) {
+        if !self.histogram.is_empty() {
+            self.histogram.reset();
+            self.saturated = 0;
+        }
+    }
+
+    /// With the histogram inside; `None` when nothing was recorded.
+    pub fn stat(&self) -> Option<Stat> {
+        (!self.histogram.is_empty()).then(|| Stat::new(&self.histogram, self.saturated))
+    }
+
+    /// Without the histogram.
+    pub fn brief(&self) -> Option<Stat> {
+        (!self.histogram.is_empty()).then(|| Stat::brief(&self.histogram, self.saturated))
+    }
+
+    /// The value at `quantile`, 0 when nothing was recorded.
+    pub fn at(&self, quantile: f64) -> u64 {
+        self.histogram.value_at_quantile(quantile)
+    }
+}
+
+/// Everything about the messages of one stretch of time.
+#[derive(Clone, Default)]
+pub struct Tally {
+    /// Due -> read.
+    pub response: Times,
+    /// Written -> read.
+    pub wire: Times,
+    /// Due -> first tried.
+    pub own_slip: Times,
+    /// First tried -> written, of those that had to wait.
+    pub backpressure: Times,
+    /// Woken -> read.
+    pub read_lag: Times,
+    pub ping: Times,
+    pub counts: Counts,
+    pub slowest: Slowest,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.response.add(&other.response);
+        self.wire.add(&other.wire);
+        self.own_slip.add(&other.own_slip);
+        self.backpressure.add(&other.backpressure);
+        self.read_lag.add(&other.read_lag);
+        self.ping.add(&other.ping);
+        self.counts.add(&other.counts);
+        self.slowest.add(&other.slowest);
+    }
+
+    /// Makes it as new, keeping its memory.
+    pub fn clear(&mut self) {
+        for times in [
+            &mut self.response,
+            &mut self.wire,
+            &mut self.own_slip,
+            &mut self.backpressure,
+            &mut self.read_lag,
+            &mut self.ping,
+        ] {
+            times.clear();
+        }
+        self.counts = Counts::default();
+        self.slowest = Slowest::default();
+    }
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Numbers of messages, bytes and nanoseconds.
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        pub struct Counts { $($(#[$doc])* pub $name: u64),* }
+
+        impl Counts {
+            pub fn add(&mut self, other: &Counts) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counts! {
+    sent,
+    received,
+    /// Never came back although a later one did.
+    lost,
+    duplicated,
+    reordered,
+    corrupt,
+    /// Still out at the end.
+    unanswered,
+    /// Due on a connection that was gone.
+    not_sent,
+    /// Later than `--timeout`.
+    timeouts,
+    /// Not sent because `--max-inflight` were out.
+    capped,
+    bytes_sent,
+    bytes_received,
+    pings_sent,
+    pings_answered,
+    pongs_received,
+    closes_received,
+    /// Time messages spent in flight, summed over them, within the measured time.
+    flight_ns,
+    /// Time spent waiting for events.
+    idle_ns,
+}
+
+impl Counts {
+    /// What went wrong with messages.
+    pub fn errors(&self) -> u64 {
+        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
+    }
+}
+
+/// The slowest messages, as many as are worth looking at.
+#[derive(Clone, Default)]
+pub struct Slowest {
+    kept: Vec<Slow>,
+    /// Faster ones are not among the slowest any more.
+    floor: u64,
+}
+
+impl Slowest {
+    const KEEP: usize = 100;
+
+    pub fn offer(&mut self, response_ns: u64, slow: impl FnOnce() -> Slow) {
+        if response_ns > self.floor {
+            self.kept.push(slow());
+            if self.kept.len() >= 4 * Slowest::KEEP {
+                self.trim();
+            }
+        }
+    }
+
+    fn trim(&mut self) {
+        self.kept.sort_by_key(|s| std::cmp::Reverse(s.response_ns));
+        self.kept.truncate(Slowest::KEEP);
+        if self.kept.len() == Slowest::KEEP {
+            self.floor = self.kept[Slowest::KEEP - 1].response_ns;
+        }
+    }
+
+    fn add(&mut self, other: &Slowest) {
+        self.kept.extend_from_slice(&other.kept);
+        self.trim();
+    }
+
+    /// Slowest first.
+    pub fn list(&self) -> Vec<Slow> {
+        let mut all = self.clone();
+        all.trim();
+        all.kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_are_kept_whatever_the_order() {
+        let mut halves = [Slowest::default(), Slowest::default()];
+        for i in 0..10_000u64 {
+            let response_ns = i * 7_919 % 10_000;
+            halves[(i % 2) as usize].offer(response_ns, || Slow { response_ns, ..Slow::default() });
+        }
+        let mut all = halves[0].clone();
+        all.add(&halves[1]);
+        let values: Vec<u64> = all.list().iter().map(|s| s.response_ns).collect();
+        assert_eq!(values, (9_900..10_000).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn times_beyond_the_range_are_counted_at_its_end() {
+        let mut times = Times::default();
+        times.record(RANGE_NS * 2);
+        times.record(5);
+        assert_eq!((times.saturated, times.histogram.len()), (1, 2));
+        assert!(times.at(1.0) >= RANGE_NS);
+    }
+}

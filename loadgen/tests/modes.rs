@@ -1,0 +1,238 @@
+//! The modes beside `run`, and the command line, from outside.
+
+mod support;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use loadgen::report::{self, Status};
+use support::{Faults, Server, alone, codes, loadgen, measure, scratch};
+
+#[test]
+fn conns_holds_every_step_and_draws_a_line() {
+    let server = Server::start(Faults::default());
+    // The server is this process: its memory grows by a thread or two with every connection.
+    let pid = std::process::id();
+    let (report, output) = measure(&format!(
+        "conns --steps 20,40,80,160 --hold 300ms --per-conn-rate 5 --server-pid {pid} {}",
+        server.url()
+    ));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let conns = report.conns.as_ref().unwrap();
+    let held: Vec<u64> = conns.steps.iter().map(|s| s.held).collect();
+    assert_eq!(held, [20, 40, 80, 160]);
+    assert!(conns.steps.iter().all(|s| s.echo.as_ref().is_some_and(|echo| echo.count > 0)));
+    let opened: u64 = conns.steps.iter().map(|s| s.upgrade.as_ref().unwrap().count).sum();
+    assert_eq!(opened, 160);
+    let slope = conns.slope.expect("four steps make a line").slope;
+    assert!(slope > 4096.0 && slope < 1e6, "two threads' stacks are {slope} bytes");
+    assert!(conns.residue_bytes.is_some());
+}
+
+#[test]
+fn find_meets_the_knee_of_a_slow_server() {
+    // Two milliseconds of work a message are 500 messages a second; beyond, the queue grows for as long as it is tried.
+    let server = Server::start(Faults { work: Duration::from_millis(2), ..Faults::default() });
+    let (report, _) = measure(&format!(
+        "find --slo p90<100ms -c20 --min 50 --max 5k --precision 20% -d2s --warmup 0s {}",
+        server.url()
+    ));
+    let find = report.find.as_ref().unwrap();
+    let (best, failed) =
+        (find.best.expect("50 a second are possible"), find.next_failed.expect("5000 are not"));
+    assert!((50.0..600.0).contains(&best), "{best}");
+    assert!(failed <= best * 1.2 + 0.1, "{best} {failed}");
+    // At rate R for two seconds the last tenth of the messages waits longer than 1.8 s · (R/500 − 1).
+    for step in find.steps.iter().filter(|s| s.load > 700.0) {
+        let least = 1.8e9 * (step.load / 500.0 - 1.0) * 0.9;
+        assert!(!step.ok && step.value.is_none_or(|p90| p90 > least.min(2e9)), "{step:?}");
+    }
+    assert_eq!(report.config.rate, find.best, "the report is that of the best load");
+}
+
+#[test]
+fn find_says_when_nothing_will_do() {
+    let server = Server::start(Faults { delay: Duration::from_millis(50), ..Faults::default() });
+    let (report, _) =
+        measure(&format!("find --slo p50<10ms -c5 --min 100 --max 200 -d500ms --warmup 0s {}", server.url()));
+    let find = report.find.as_ref().unwrap();
+    assert_eq!((find.best, find.next_failed, find.steps.len()), (None, Some(100.0), 1));
+}
+
+#[test]
+fn fanout_counts_every_receiver() {
+    let server =
+        Server::start(Faults { broadcast: true, delay: Duration::from_millis(5), ..Faults::default() });
+    let (report, _) = measure(&format!("fanout -c11 --publishers 2 -R50 -d1s --warmup 0s {}", server.url()));
+    let fanout = report.fanout.as_ref().unwrap();
+    assert_eq!((fanout.published, fanout.expected, fanout.received), (50, 500, 500), "{fanout:?}");
+    assert_eq!((fanout.duplicated, fanout.reordered), (0, 0));
+    let [first, median, last] = [&fanout.first, &fanout.median, &fanout.last].map(|s| s.as_ref().unwrap());
+    assert_eq!((first.count, median.count, last.count), (50, 50, 50));
+    assert!(first.min >= 4_990_000, "no one hears before the server speaks: {}", first.min);
+    assert!(first.mean <= median.mean && median.mean <= last.mean);
+}
+
+#[test]
+fn a_storm_is_survived() {
+    for fault in ["rst", "close"] {
+        let server = Server::start(Faults::default());
+        let (report, output) = measure(&format!(
+            "storm -c60 --survivors 10 --per-conn-rate 20 --fault {fault} --backoff exp:50ms..500ms --before 1s \
+             --after 2s {}",
+            server.url()
+        ));
+        let storm = report.storm.as_ref().unwrap_or_else(|| panic!("{output:?}"));
+        assert_eq!((storm.dropped, storm.back, storm.survivors), (50, 50, 10), "{storm:?}");
+        assert!(storm.attempts >= 50);
+        assert!(storm.back_ns["50"] <= storm.back_ns["100"]);
+        assert_eq!(storm.handshake.as_ref().unwrap().count, 50);
+        let phases: Vec<&str> = storm.phases.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(phases, ["before", "during", "after"]);
+        assert!(
+            storm.phases.iter().all(|p| p.echo.as_ref().is_some_and(|e| e.count > 0)),
+            "{:?}",
+            storm.phases
+        );
+        // The survivors lost nothing.
+        assert_eq!((report.messages.sent, report.messages.errors()), (600, 0), "{:?}", report.messages);
+    }
+}
+
+#[test]
+fn shards_add_up_to_the_whole() {
+    let server = Server::start(Faults::default());
+    let _alone = alone();
+    let paths = [scratch("1.json"), scratch("2.json")];
+    let start =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64() + 1.5;
+    let children: Vec<_> = (1..=2)
+        .map(|i| {
+            loadgen(&format!(
+                "-c11 -R101 -d1s --warmup 0s -q --shard {i}/2 --start-at {start} --json {} {}",
+                paths[i - 1].display(),
+                server.url()
+            ))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let merged = scratch("merged.json");
+    let line = format!("merge {} {} -o {}", paths[0].display(), paths[1].display(), merged.display());
+    assert!(loadgen(&line).stdout(Stdio::null()).status().unwrap().success());
+    let parts = paths.map(|path| report::load(&path).unwrap());
+    let whole = report::load(&merged).unwrap();
+    // Message k of the schedule goes to shard k mod 2.
+    assert_eq!([parts[0].messages.sent, parts[1].messages.sent], [51, 50]);
+    assert_eq!([parts[0].connections.opened, parts[1].connections.opened], [5, 6]);
+    assert_eq!((whole.messages.sent, whole.messages.received, whole.connections.opened), (101, 101, 11));
+    assert_eq!(whole.latency_ns.response.unwrap().count, 101);
+}
+
+#[test]
+fn ctrl_c_writes_what_there_is() {
+    let server = Server::start(Faults::default());
+    let _alone = alone();
+    let path = scratch("partial.json");
+    let line = format!(
+        "-c5 -R100 -d60s --warmup 0s -q --fail-if p50>1ns --json {} {}",
+        path.display(),
+        server.url()
+    );
+    let mut child = loadgen(&line).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let report = report::load(&path).unwrap();
+    assert!(report.run.interrupted);
+    assert!(report.messages.sent > 10 && report.messages.sent < 1000, "{:?}", report.messages);
+    assert!(report.thresholds.is_empty(), "an interrupted run is not judged");
+    assert!((report.messages.achieved_rate - 100.0).abs() < 20.0, "{}", report.messages.achieved_rate);
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let server = Server::start(Faults::default());
+    let url = server.url();
+    let quick = "-c2 -R20 -d500ms --warmup 0s -q";
+    for (line, code, says) in [
+        ("", 1, "subcommand"),
+        ("-c lots ws://127.0.0.1:1/", 2, "-c"),
+        ("--no-such-option ws://127.0.0.1:1/", 2, "--no-such-option"),
+        ("-c1", 2, "no URL"),
+        ("http://127.0.0.1/", 2, "ws://"),
+        ("--closed -R5 ws://127.0.0.1:1/", 2, "--closed"),
+        ("report /nonexistent.json", 1, "/nonexistent.json"),
+        // Nothing listens on port 1 of this address.
+        ("-c2 -q ws://127.3.2.1:1/", 1, ""),
+        (&format!("{quick} {url}"), 0, ""),
+        (&format!("{quick} --fail-if p50>1ns {url}"), 3, ""),
+        (&format!("{quick} --fail-if errors>0 {url}"), 0, ""),
+        (&format!("-c100k {url}"), 1, "ulimit"),
+    ] {
+        let _alone = alone();
+        let output = loadgen(line).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        let expected = if line.is_empty() { 2 } else { code };
+        assert_eq!(output.status.code(), Some(expected), "{line}: {error}");
+        assert!(line.is_empty() || error.contains(says), "{line}: {error}");
+    }
+}
+
+#[test]
+fn version_and_help_are_answered() {
+    let version = loadgen("--version").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&version.stdout), format!("loadgen {}\n", env!("CARGO_PKG_VERSION")));
+    for line in ["--help", "-h", "run --help", "storm -h"] {
+        let help = loadgen(line).output().unwrap();
+        assert!(help.status.success(), "{line}");
+        assert!(String::from_utf8_lossy(&help.stdout).contains("Usage: loadgen"), "{line}");
+    }
+}
+
+#[test]
+fn strict_turns_an_invalid_verdict_into_exit_4() {
+    // A loadgen that is stopped for a second is late by its own fault, and says so.
+    let server = Server::start(Faults::default());
+    let _alone = alone();
+    let path = scratch("stopped.json");
+    let line = format!("-c5 -R200 -d3s --warmup 0s -q --strict --json {} {}", path.display(), server.url());
+    let mut child = loadgen(&line).stdout(Stdio::null()).spawn().unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    std::thread::sleep(Duration::from_millis(1200));
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_millis(1000));
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGCONT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    let report = report::load(&path).unwrap();
+    assert_eq!(report.verdict.status, Status::Invalid);
+    assert!(codes(&report.verdict.reasons).contains(&"own_slip"), "{:?}", report.verdict);
+    // The server is not blamed: a third of the messages slipped, and the wire was quick.
+    let slip = report.latency_ns.own_slip.as_ref().unwrap().histogram().unwrap();
+    assert!(slip.value_at_quantile(0.9) > 500_000_000);
+    assert_eq!(report.messages.received, 600);
+}
+
+#[test]
+fn two_threads_keep_one_schedule() {
+    let server = Server::start(Faults::default());
+    let (report, _) = measure(&format!(
+        "-t2 -c21 -R300:500 -d2s --warmup 500ms --arrival even --interval 500ms {}",
+        server.url()
+    ));
+    let m = &report.messages;
+    assert_eq!((m.sent, m.received, m.errors()), (800, 800, 0), "{m:?}");
+    let rows: Vec<(&str, u64)> = report.intervals.iter().map(|i| (i.phase.as_str(), i.sent)).collect();
+    let run: Vec<u64> = rows.iter().filter(|(phase, _)| *phase == "run").map(|(_, n)| *n).collect();
+    // 25 messages a second more in each half second: 162.5, 187.5, 212.5, 237.5.
+    assert_eq!(
+        run.iter().sum::<u64>() + rows.iter().filter(|(p, _)| *p == "drain").map(|(_, n)| n).sum::<u64>(),
+        800
+    );
+    assert!(run.is_sorted() && run.len() == 4, "{rows:?}");
+    assert_eq!(rows[0], ("warmup", 150), "{rows:?}");
+}

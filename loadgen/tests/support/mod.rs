@@ -1,0 +1,344 @@
+//! A server with known faults, and loadgen run against it.
+//!
+//! The frames here are written and read by code of its own, so that a mistake in loadgen's is not made twice; the
+//! handshake's answer is tungstenite's.
+
+#![allow(dead_code, reason = "every test program uses its own part")]
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loadgen::report::{self, Report};
+use tungstenite::handshake::derive_accept_key;
+
+/// What is wrong with the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Every reply is so late.
+    pub delay: Duration,
+    /// Nothing is answered for so long at the beginning of every such period.
+    pub stall: Option<(Duration, Duration)>,
+    /// Every message takes the server so long, one after the other.
+    pub work: Duration,
+    /// One reply in so many is that late, and those behind it.
+    pub late: Option<(u64, Duration)>,
+    /// One reply in so many is left out …
+    pub drop: Option<u64>,
+    /// … comes after the next one …
+    pub swap: Option<u64>,
+    /// … comes twice …
+    pub duplicate: Option<u64>,
+    /// … has a bit changed.
+    pub corrupt: Option<u64>,
+    /// Pings are not answered.
+    pub no_pong: bool,
+    /// Replies come in frames of so many bytes.
+    pub fragment: Option<usize>,
+    /// Replies are written a few bytes at a time.
+    pub dribble: bool,
+    /// A message goes to all other connections instead of back.
+    pub broadcast: bool,
+    /// Connections end after so long, without a Close.
+    pub cut: Option<Duration>,
+    /// Nothing is read from a connection in its first so long.
+    pub deaf: Option<Duration>,
+    /// Clients pinged when they connect.
+    pub ping: bool,
+    /// Connections that fit in the backlog, and how long none is accepted from the first on.
+    pub backlog: Option<(i32, Duration)>,
+    /// The status instead of 101.
+    pub refuse: Option<u16>,
+    /// The answer to the key is the answer to another.
+    pub wrong_accept: bool,
+}
+
+/// A server on a port of its own; it lives as long as the test program.
+pub struct Server {
+    pub address: SocketAddr,
+    /// Pongs received.
+    pub pongs: Arc<AtomicU64>,
+}
+
+/// The bytes of a reply, and when to write them.
+type Reply = (Instant, Vec<u8>);
+
+struct State {
+    faults: Faults,
+    began: Instant,
+    replies: AtomicU64,
+    pongs: Arc<AtomicU64>,
+    busy_until: Mutex<Instant>,
+    members: Mutex<Vec<(u64, mpsc::Sender<Reply>)>>,
+}
+
+impl Server {
+    pub fn start(faults: Faults) -> Server {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(faults.backlog.map_or(1024, |(n, _)| n)).unwrap();
+        let listener: TcpListener = socket.into();
+        let address = listener.local_addr().unwrap();
+        let pongs = Arc::<AtomicU64>::default();
+        let state = Arc::new(State {
+            faults,
+            began: Instant::now(),
+            replies: AtomicU64::new(0),
+            pongs: pongs.clone(),
+            busy_until: Mutex::new(Instant::now()),
+            members: Mutex::default(),
+        });
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                if let (0, Some((_, busy))) = (number, faults.backlog) {
+                    // The first client finds the server free, the others find it busy.
+                    thread::sleep(busy);
+                }
+                let (stream, state) = (stream.unwrap(), state.clone());
+                // A client that goes away is no fault of the server's.
+                thread::spawn(move || drop(serve(&state, number as u64, stream)));
+            }
+        });
+        Server { address, pongs }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}/echo", self.address)
+    }
+}
+
+fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let faults = &state.faults;
+    let head = read_head(&mut stream)?;
+    let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or("none");
+    if let Some(status) = faults.refuse {
+        return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
+    }
+    let key = if faults.wrong_accept { "another" } else { key };
+    write!(
+        stream,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(key.as_bytes())
+    )?;
+    if faults.ping {
+        stream.write_all(b"\x89\x02hi")?;
+    }
+    let (replies, queue) = mpsc::channel();
+    state.members.lock().unwrap().push((number, replies.clone()));
+    let mut writer = stream.try_clone()?;
+    let dribble = faults.dribble;
+    thread::spawn(move || drop(write_replies(&mut writer, &queue, dribble)));
+    if let Some(after) = faults.cut {
+        let socket = stream.try_clone()?;
+        thread::spawn(move || {
+            thread::sleep(after);
+            socket.shutdown(Shutdown::Both)
+        });
+    }
+    if let Some(deaf) = faults.deaf {
+        thread::sleep(deaf);
+    }
+
+    let mut held_back: Option<Vec<u8>> = None;
+    loop {
+        let (first, payload) = read_frame(&mut stream)?;
+        let now = Instant::now();
+        match first & 0x0F {
+            0x8 => {
+                let _ = replies.send((now, frame(0x88, &payload)));
+                thread::sleep(Duration::from_millis(20));
+                return stream.shutdown(Shutdown::Both);
+            }
+            0x9 if faults.no_pong => continue,
+            0x9 => {
+                let _ = replies.send((now, frame(0x8A, &payload)));
+                continue;
+            }
+            0xA => {
+                state.pongs.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            _ => {}
+        }
+        let n = state.replies.fetch_add(1, Ordering::Relaxed) + 1;
+        let hit = |every: Option<u64>| every.is_some_and(|every| n.is_multiple_of(every));
+        let mut when = now + faults.delay;
+        if let Some((stall, period)) = faults.stall {
+            let into = (now - state.began).as_nanos() % period.as_nanos();
+            when += stall.saturating_sub(Duration::from_nanos(into as u64));
+        }
+        if let Some((every, late)) = faults.late
+            && hit(Some(every))
+        {
+            when += late;
+        }
+        if faults.work > Duration::ZERO {
+            let mut busy_until = state.busy_until.lock().unwrap();
+            *busy_until = (*busy_until).max(now) + faults.work;
+            when = when.max(*busy_until);
+        }
+        let mut payload = payload;
+        if hit(faults.corrupt) {
+            let at = (n as usize / 7) % payload.len();
+            payload[at] ^= 1;
+        }
+        let reply = match faults.fragment {
+            None => frame(first, &payload),
+            Some(size) => {
+                let last = payload.len().div_ceil(size) - 1;
+                let piece = |(i, bytes)| {
+                    frame(if i == 0 { first & 0x0F } else { 0 } | if i == last { 0x80 } else { 0 }, bytes)
+                };
+                payload.chunks(size).enumerate().flat_map(piece).collect()
+            }
+        };
+        if faults.broadcast {
+            for (_, member) in state.members.lock().unwrap().iter().filter(|(other, _)| *other != number) {
+                let _ = member.send((when, reply.clone()));
+            }
+            continue;
+        }
+        if hit(faults.drop) {
+            continue;
+        }
+        if hit(faults.swap) && held_back.is_none() {
+            held_back = Some(reply);
+            continue;
+        }
+        if hit(faults.duplicate) {
+            let _ = replies.send((when, reply.clone()));
+        }
+        let _ = replies.send((when, reply));
+        if let Some(before) = held_back.take() {
+            let _ = replies.send((when, before));
+        }
+    }
+}
+
+fn write_replies(stream: &mut TcpStream, queue: &Receiver<Reply>, dribble: bool) -> io::Result<()> {
+    for (when, bytes) in queue {
+        thread::sleep(when.saturating_duration_since(Instant::now()));
+        if dribble {
+            for piece in bytes.chunks(7) {
+                stream.write_all(piece)?;
+                thread::sleep(Duration::from_micros(50));
+            }
+        } else {
+            stream.write_all(&bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// The first byte of a client's message or control frame, and its payload; fragments are put together.
+fn read_frame(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+    let mut message = Vec::new();
+    let mut opcode = 0;
+    loop {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head)?;
+        assert_ne!(head[1] & 0x80, 0, "clients mask");
+        let mut len = u64::from(head[1] & 0x7F);
+        if len >= 126 {
+            let mut wide = [0; 8];
+            stream.read_exact(&mut wide[if len == 126 { 6 } else { 0 }..])?;
+            len = u64::from_be_bytes(wide);
+        }
+        let mut key = [0; 4];
+        stream.read_exact(&mut key)?;
+        let mut payload = vec![0; len as usize];
+        stream.read_exact(&mut payload)?;
+        for (i, byte) in payload.iter_mut().enumerate() {
+            *byte ^= key[i % 4];
+        }
+        message.extend_from_slice(&payload);
+        opcode |= head[0] & 0x0F;
+        if head[0] & 0x80 != 0 {
+            return Ok((0x80 | opcode, message));
+        }
+    }
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match payload.len() {
+        n @ 0..126 => out.push(n as u8),
+        n @ 126..65_536 => {
+            out.push(126);
+            out.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(127);
+            out.extend((n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out
+}
+
+/// Two runs at a time on two processors would measure each other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+pub fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// loadgen with `line`, words separated by spaces.
+pub fn loadgen(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(line.split_whitespace());
+    // A calibration of this host is none of the tests' business.
+    command.env("XDG_CACHE_HOME", "/nonexistent");
+    command
+}
+
+/// A path in the folder of the build.
+pub fn scratch(name: &str) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{n}-{name}", std::process::id()))
+}
+
+/// Runs loadgen and returns its report and what it printed.
+pub fn measure(line: &str) -> (Report, Output) {
+    let _alone = alone();
+    let path = scratch("report.json");
+    let output = loadgen(&format!("{line} -q --json {}", path.display())).output().unwrap();
+    let report = report::load(&path)
+        .unwrap_or_else(|e| panic!("{e}: {}\n{}", line, String::from_utf8_lossy(&output.stderr)));
+    std::fs::remove_file(&path).unwrap();
+    (report, output)
+}
+
+/// What `code: sentence` lines say, by their codes.
+pub fn codes(lines: &[String]) -> Vec<&str> {
+    lines.iter().filter_map(|l| l.split(':').next()).collect()
+}
+
+/// The kinds of the signatures of a report.
+pub fn signatures(report: &Report) -> Vec<&str> {
+    report.signatures.iter().map(|s| s.kind.as_str()).collect()
+}
+
+/// What this host did to the run by itself: no limit below it can be asserted.
+pub fn disturbance(report: &Report) -> u64 {
+    let max = |stat: &Option<loadgen::report::Stat>| stat.as_ref().map_or(0, |s| s.max);
+    max(&report.latency_ns.hiccup) + max(&report.latency_ns.own_slip) + max(&report.latency_ns.read_lag)
+}
