@@ -13,7 +13,7 @@ import websockets
 
 HERE = Path(__file__).parent
 WSECHO, LOGS = sys.argv[1], Path(sys.argv[2])
-PATIENCE = 30
+PATIENCE = 30  # seconds until what does not come is given up
 NODES = (8087, 8088, 8089)
 BOARDS = [f"board-{number}" for number in range(12)]
 PROXIES = {
@@ -68,20 +68,23 @@ async def join(port, board):
     return await asyncio.wait_for(websockets.connect(f"ws://127.0.0.1:{port}/board/{board}", compression=None), PATIENCE)
 
 
+async def hear(member):
+    """The next message, or what there is instead."""
+    try:
+        return await asyncio.wait_for(member.recv(), PATIENCE)
+    except asyncio.TimeoutError:
+        return "nothing"
+    except websockets.ConnectionClosed:
+        return "the end"
+
+
 async def meet(members):
     """Each member speaks, and all the others hear it."""
     for at, speaker in enumerate(members):
         await speaker.send(f"from {at}")
         for other in members:
             if other is not speaker:
-                check("what a member hears", await asyncio.wait_for(other.recv(), PATIENCE), f"from {at}")
-
-
-async def lost(member):
-    try:
-        check("a member of a dead node hears", await asyncio.wait_for(member.recv(), PATIENCE), "the end")
-    except websockets.ConnectionClosed:
-        pass
+                check("a member hears", await hear(other), f"from {at}")
 
 
 async def rejoin(port, board):
@@ -114,7 +117,7 @@ async def behind(name, port, command):
         for board in BOARDS:
             if board in homes[dead]:
                 for member in members[board]:
-                    await lost(member)
+                    check("a member of the dead node hears", await hear(member), "the end")
             else:
                 await meet(members[board])
         print(f"proxies: {name}: a node is killed, the members on the others carry on")
