@@ -86,7 +86,7 @@ pub enum Command {
     Print(String),
 }
 
-/// A WebSocket echo server. Echoes on / and /echo, for versions 13, 8 and 7; GET / in a browser gives a test page.
+/// A WebSocket echo server. Echoes on / and /echo, to clients of every draft since 2010; / in a browser is a test page.
 #[derive(FromArgs)]
 #[argh(help_triggers("-h", "--help"))]
 struct Arguments {
