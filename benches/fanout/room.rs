@@ -106,7 +106,9 @@ impl Room {
         while waiting > 0 {
             let ready = self.epoll.wait(&mut self.events, SILENCE_MS)?;
             if ready == 0 {
-                return Err(io::Error::other(format!("{waiting} listeners heard nothing for {SILENCE_MS} ms")));
+                return Err(io::Error::other(format!(
+                    "{waiting} listeners heard nothing for {SILENCE_MS} ms"
+                )));
             }
             for event in &self.events[..ready] {
                 let key = event.data() as usize;
