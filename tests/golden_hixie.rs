@@ -127,7 +127,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>, Vec<u8>, bool)> {
         ("the closing frame", b"\0a\xff\xff\0\0b\xff".into(), b"\0a\xff\xff\0".into(), true),
         (
             "a length without end",
-            b"\0a\xff\x80\x80\x80\x80\x80\x80\x80".into(),
+            b"\0a\xff\x80\x80\x80\x80\x80\x80".into(),
             b"\0a\xff\xff\0".into(),
             true,
         ),
