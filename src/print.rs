@@ -154,6 +154,7 @@ fn fill(text: &mut String, template: &Template, help: &str) {
 fn words(option: &Opt, text: &mut String) {
     match option.name {
         "policy" => add(text, &["off"]),
+        "stats" => add(text, &["page"]),
         "log-format" => add(text, &["text json"]),
         "log-level" => add(text, &["off error info debug"]),
         "print" => NAMES.iter().for_each(|(name, _)| add(text, &[" ", name])),

@@ -322,20 +322,28 @@ impl<K: Kernel> Reactor<K> {
 
     fn accept(&mut self) {
         for index in 0..self.listeners.len() {
+            let mut failures = 0;
             for _ in 0..ACCEPTS_PER_TICK {
                 if !self.may_accept(index) {
                     break;
                 }
-                match self.kernel.accept(index) {
-                    Ok(stream) => self.admit(index, stream),
-                    Err(error) => match Accept::after(&error) {
-                        Accept::Drained => self.listeners[index].drained(),
-                        Accept::Retry => self.bench.stats.accept_errors += 1,
-                        Accept::Stall => {
-                            self.bench.stats.accept_errors += 1;
-                            self.stall(index, self.now + STALL, format_args!("{error}"));
-                        }
-                    },
+                let error = match self.kernel.accept(index) {
+                    Ok(stream) => {
+                        self.admit(index, stream);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                let accept = Accept::after(&error);
+                if accept == Accept::Drained {
+                    self.listeners[index].drained();
+                    continue;
+                }
+                self.bench.stats.accept_errors += 1;
+                failures += 1;
+                // An error that should concern one client, and comes for all of them, is like a want of something.
+                if accept == Accept::Stall || failures == ACCEPTS_PER_TICK {
+                    self.stall(index, self.now + STALL, format_args!("{error}"));
                 }
             }
         }

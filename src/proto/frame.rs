@@ -21,7 +21,8 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    fn from_nibble(nibble: u8) -> Result<Opcode, Fail> {
+    /// The opcode in the low four bits of a frame's first byte.
+    pub fn from_nibble(nibble: u8) -> Result<Opcode, Fail> {
         Ok(match nibble {
             0x0 => Opcode::Continuation,
             0x1 => Opcode::Text,

@@ -133,9 +133,14 @@ impl Hybi {
             return self.cut_through(echo);
         }
         let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], self.deflate)? else {
-            return Ok(Step::Wait);
+            // Whether a frame may come here at all is told by its first byte.
+            return match echo.buf[echo.at..echo.end].first() {
+                Some(first) => self.check_order(Opcode::from_nibble(first & 0x0F)?).map(|()| Step::Wait),
+                None => Ok(Step::Wait),
+            };
         };
-        self.check_order(&header, limits)?;
+        self.check_order(header.opcode)?;
+        self.check_size(&header, limits)?;
         let have = echo.end - echo.at - header.size;
         if header.len > have as u64 {
             return self.wait_or_cut_through(echo, &header, have);
@@ -149,21 +154,22 @@ impl Hybi {
         Ok(Step::Next)
     }
 
-    /// The rules that look at more than one header: §5.4 on fragments, and the limit on a message.
+    /// §5.4: fragments of one message, and control frames between them.
     #[inline]
-    fn check_order(&self, header: &FrameHeader, limits: &Limits) -> Result<(), Fail> {
-        if header.opcode.is_control() {
-            return Ok(());
+    fn check_order(&self, opcode: Opcode) -> Result<(), Fail> {
+        match (opcode, self.message) {
+            (Opcode::Continuation, None) => Err(Fail::ContinuationWithoutStart),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Fail::MessageInsideMessage),
+            _ => Ok(()),
         }
-        match (header.opcode, self.message) {
-            (Opcode::Continuation, None) => return Err(Fail::ContinuationWithoutStart),
-            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Fail::MessageInsideMessage),
-            _ => {}
-        }
-        if limits.max_message != 0 && self.total.saturating_add(header.len) > limits.max_message {
-            return Err(Fail::TooBig);
-        }
-        Ok(())
+    }
+
+    /// The limit on a message, over all its fragments.
+    #[inline]
+    fn check_size(&self, header: &FrameHeader, limits: &Limits) -> Result<(), Fail> {
+        let size = self.total.saturating_add(header.len);
+        let is_too_big = limits.max_message != 0 && size > limits.max_message && !header.opcode.is_control();
+        if is_too_big { Err(Fail::TooBig) } else { Ok(()) }
     }
 
     /// What the payload of a data frame is, given the message it belongs to.

@@ -95,6 +95,7 @@ impl World {
         let ends = [
             wire.server_fin.map(|at| at + LINGER),
             (!wire.has_answered).then_some(self.greeting_end(index)),
+            (!wire.has_answered).then_some(wire.accepted_at + self.handshake),
             self.stopped_at.map(|at| at + LATE_GREETING),
             wire.was_blocked.then_some(wire.heard_at + LINGER),
             self.idle.map(|idle| wire.heard_at + idle),

@@ -233,8 +233,10 @@ impl World {
         if self.wires[index].blocked {
             self.fault(index, "read from, but it does not take its answers");
         }
-        if self.wires[index].read_round == self.round && self.waiting > 0 {
-            self.fault(index, "served twice while others wait");
+        // Only whose patience ends is looked at once more, when all others have been served.
+        let is_again = self.wires[index].read_round == self.round;
+        if is_again && (self.waiting > 0 || !self.may_be_asked(index)) {
+            self.fault(index, "served twice in a round");
         }
         if !self.wires[index].cause && !self.may_be_asked(index) {
             self.fault(index, "read without a reason");

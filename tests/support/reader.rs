@@ -82,7 +82,7 @@ impl Reader {
         }
         if let Some(Owed::Text { payload, good, .. }) = self.owed.front()
             && *good < payload.len()
-            && first & 0x08 != 0
+            && first == 0x88
         {
             self.owed.pop_front();
             self.text_at = 0;
