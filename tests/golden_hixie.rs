@@ -125,12 +125,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>, Vec<u8>, bool)> {
         ),
         ("quit", b"\0a\xff\0quit\xff\0b\xff".into(), b"\0a\xff\xff\0".into(), true),
         ("the closing frame", b"\0a\xff\xff\0\0b\xff".into(), b"\0a\xff\xff\0".into(), true),
-        (
-            "a length without end",
-            b"\0a\xff\x80\x80\x80\x80\x80\x80".into(),
-            b"\0a\xff\xff\0".into(),
-            true,
-        ),
+        ("a length without end", b"\0a\xff\x80\x80\x80\x80\x80\x80".into(), b"\0a\xff\xff\0".into(), true),
         ("a length beyond the limit", b"\0a\xff\x80\xc0\x80\x01a".into(), b"\0a\xff\xff\0".into(), true),
         // Of other dialects. 81 is a type with a length here, 85 of two bytes; the end of the text that follows ends it.
         ("a frame of RFC 6455", b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".into(), b"".into(), false),
