@@ -103,7 +103,7 @@ macro_rules! mode {
             /// process id of the server, if it is on this host: its CPU and memory are sampled
             #[argh(option, from_str_fn(pid), arg_name = "pid")]
             pub server_pid: Option<u32>,
-            /// stop sleeping so long before a message is due [50us with more than 2 CPUs, else 0]
+            /// stop sleeping so long before a message is due [50us with more than 2 CPUs, else 15us]
             #[argh(option, from_str_fn(units::duration), arg_name = "time")]
             pub spin: Option<Duration>,
             /// seed of everything random [1]

@@ -222,11 +222,7 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-fn write_replies(
-    stream: &mut TcpStream,
-    queue: &Receiver<Reply>,
-    dribble: bool,
-) -> io::Result<()> {
+fn write_replies(stream: &mut TcpStream, queue: &Receiver<Reply>, dribble: bool) -> io::Result<()> {
     for (when, bytes) in queue {
         thread::sleep(when.saturating_duration_since(Instant::now()));
         if dribble {
