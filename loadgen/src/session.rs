@@ -306,6 +306,7 @@ impl Session {
             opening,
             &Facts {
                 closed,
+                fanout: report.config.mode == "fanout",
                 local: self.local(),
                 asked: asked as u64,
                 throttled: report.host.throttled,
