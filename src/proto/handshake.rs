@@ -61,6 +61,15 @@ pub enum Paths {
 }
 
 impl Paths {
+    /// One of them, to tell a user: the usual one where it is among them.
+    pub fn example(&self) -> &str {
+        const USUAL: &str = "/echo";
+        match self {
+            Paths::These(paths) if !self.hold(USUAL) => paths.first().map_or(USUAL, String::as_str),
+            _ => USUAL,
+        }
+    }
+
     fn hold(&self, path: &str) -> bool {
         match self {
             Paths::Any => true,
