@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Descriptors that are not clients: standard streams, epoll, the signal pipe, and room to spare.
 const OTHER_DESCRIPTORS: usize = 16;
@@ -101,13 +101,12 @@ fn config(options: &Options, max_connections: usize) -> Config {
     }
 }
 
-/// The listeners, what they are for, and the files they leave behind.
+/// The listeners, and what they are for.
 #[derive(Debug, Default)]
 struct Doors {
     listeners: Vec<Listener>,
     roles: Vec<Role>,
     names: Vec<String>,
-    files: SocketFiles,
 }
 
 impl Doors {
@@ -155,7 +154,7 @@ impl Doors {
     fn bind(&mut self, role: Role, address: &Address, option: &str, reuse_port: bool) -> Result<(), Failure> {
         let bound = match address {
             Address::Tcp(address) => listen(*address, reuse_port),
-            Address::Unix(path) => self.files.bind(path),
+            Address::Unix(path) => bind_unix(path),
         };
         let listener = bound.map_err(|error| {
             let why = reason(&error);
@@ -194,27 +193,12 @@ impl Doors {
     }
 }
 
-/// The files of Unix sockets that were bound here: they go when the server does.
-#[derive(Debug, Default)]
-struct SocketFiles(Vec<PathBuf>);
-
-impl SocketFiles {
-    fn bind(&mut self, path: &Path) -> io::Result<Listener> {
-        remove_stale(path)?;
-        let listener = listen_unix(path)?;
-        self.0.push(path.to_owned());
-        std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))?;
-        Ok(listener)
-    }
-}
-
-impl Drop for SocketFiles {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // It may be gone, or out of reach since privileges were dropped.
-            let _ = std::fs::remove_file(path);
-        }
-    }
+/// Binds a Unix socket, in place of one that nobody listens on.
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    remove_stale(path)?;
+    let listener = listen_unix(path)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))?;
+    Ok(listener)
 }
 
 /// Removes the socket that a server which is no more left at `path`; one that answers is in use.

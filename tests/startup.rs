@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{Read, pipe};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -465,6 +466,32 @@ fn clients_that_do_not_leave_cannot_hold_the_server() {
     staying.expect(b"\x88\x02\x03\xe9");
     staying.expect_eof();
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn the_socket_of_a_successor_is_left_alone() {
+    let directory = std::env::temp_dir().join(format!("wsecho-successor-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory for temporary files");
+    let path = directory.join("socket");
+    let address = format!("unix:{}", path.display());
+    let start = || {
+        let options =
+            ["--policy", "off", "--listen", &address, "--drain-timeout", "3600", "--drain-spread", "3600"];
+        Server::start(&options)
+    };
+    let old = start();
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::open(&old)).collect();
+    old.signal(Signal::SIGTERM);
+    wait_until("the drain begins", || listening_ports(old.pid()).is_empty());
+    let new = start();
+    clients[0].echo("told last, and served until then");
+    old.signal(Signal::SIGTERM);
+    assert_eq!(old.ended().code(), Some(0));
+    UnixStream::connect(&path).expect("the new server listens there");
+    new.signal(Signal::SIGTERM);
+    assert_eq!(new.ended().code(), Some(0));
+    assert!(!path.exists(), "the last server leaves nothing");
+    fs::remove_dir_all(&directory).expect("it is ours");
 }
 
 #[test]

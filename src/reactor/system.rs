@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Events taken from the system at once; more stay there for the next poll.
@@ -33,7 +33,19 @@ const NOTSENT_LOWAT: u32 = 64 * 1024;
 #[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+/// The file of a Unix socket that was bound here. It goes when the listener closes, not later: by then another server may
+/// have put its own there.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may be gone, or out of reach since privileges were dropped.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Binds a TCP port; with `reuse_port`, one that other processes may bind too.
@@ -63,28 +75,33 @@ pub fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
     Ok(Listener::Tcp(TcpListener::from_std(listener)))
 }
 
-/// Binds a Unix socket at `path`.
+/// Binds a Unix socket at `path`, which is removed again when the listener closes.
 ///
 /// # Errors
 /// The system's own for socket(2), bind(2) or listen(2).
 pub fn listen_unix(path: &Path) -> io::Result<Listener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile(path.to_owned());
     socket.listen(BACKLOG)?;
-    adopt_unix(socket.into())
+    own_unix(socket.into(), Some(file))
 }
 
 /// Takes over a Unix socket that listens already.
 pub fn adopt_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Listener> {
+    own_unix(listener, None)
+}
+
+fn own_unix(listener: std::os::unix::net::UnixListener, file: Option<SocketFile>) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
-    Ok(Listener::Unix(UnixListener::from_std(listener)))
+    Ok(Listener::Unix(UnixListener::from_std(listener), file))
 }
 
 impl Listener {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
-            Listener::Unix(listener) => registry.register(listener, token, Interest::READABLE),
+            Listener::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
         }
     }
 
@@ -92,7 +109,7 @@ impl Listener {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().ok(),
-            Listener::Unix(_) => None,
+            Listener::Unix(..) => None,
         }
     }
 }
@@ -175,7 +192,7 @@ impl Kernel for System {
     fn accept(&mut self, listener: usize) -> io::Result<Client> {
         match &self.listeners[listener] {
             Some(Listener::Tcp(listener)) => listener.accept().map(|(stream, _)| Client::Tcp(stream)),
-            Some(Listener::Unix(listener)) => listener.accept().map(|(stream, _)| Client::Unix(stream)),
+            Some(Listener::Unix(listener, _)) => listener.accept().map(|(stream, _)| Client::Unix(stream)),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
