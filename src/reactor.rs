@@ -427,7 +427,9 @@ impl<K: Kernel> Reactor<K> {
     /// Tells those to go whose time for that has come.
     fn drain(&mut self) {
         let Stop::Draining(drain) = &mut self.stop else { return };
-        let left = drain.untold_at(self.now, self.config.drain_spread).min(drain.untold.len());
+        // Whoever has not been told when the time is over is told then.
+        let spread = self.config.drain_spread.min(self.config.drain_timeout);
+        let left = drain.untold_at(self.now, spread).min(drain.untold.len());
         let due = drain.untold.split_off(left);
         self.close(due, "");
     }

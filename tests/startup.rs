@@ -495,6 +495,17 @@ fn the_socket_of_a_successor_is_left_alone() {
 }
 
 #[test]
+fn everybody_is_told_before_the_time_is_over() {
+    let server = Server::start(&["--policy", "off", "--drain-spread", "3600", "--drain-timeout", "0.5"]);
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::open(&server)).collect();
+    server.signal(Signal::SIGTERM);
+    for client in &mut clients {
+        client.expect(b"\x88\x02\x03\xe9");
+    }
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     for signals in [[Signal::SIGTERM, Signal::SIGINT], [Signal::SIGINT, Signal::SIGINT]] {
         // Left to itself, the drain lasts longer than any test waits.
