@@ -96,7 +96,8 @@ impl Accept {
             ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return Accept::Retry,
             _ => {}
         }
-        // accept(2): Linux passes pending network errors of the new socket on, to be treated like EAGAIN.
+        // accept(2): Linux passes pending network errors of the new socket on, to be treated like EAGAIN. Not so EPERM and
+        // EOPNOTSUPP: a security module or a system call filter says the former, and says it again at once.
         match error.raw_os_error().map(Errno::from_raw) {
             Some(
                 Errno::ENETDOWN
@@ -105,12 +106,29 @@ impl Accept {
                 | Errno::EHOSTDOWN
                 | Errno::ENONET
                 | Errno::EHOSTUNREACH
-                | Errno::EOPNOTSUPP
                 | Errno::ENETUNREACH
-                | Errno::EPERM
                 | Errno::ECONNRESET,
             ) => Accept::Retry,
             _ => Accept::Stall,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn an_error_that_lasts_is_not_tried_again_at_once() {
+        for errno in
+            [Errno::EMFILE, Errno::ENOMEM, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP, Errno::EINVAL]
+        {
+            assert_eq!(Accept::after(&errno.into()), Accept::Stall, "{errno}");
+        }
+        for errno in [Errno::EINTR, Errno::ECONNABORTED, Errno::EPROTO, Errno::ENETDOWN] {
+            assert_eq!(Accept::after(&errno.into()), Accept::Retry, "{errno}");
+        }
+        assert_eq!(Accept::after(&Errno::EAGAIN.into()), Accept::Drained);
     }
 }

@@ -195,8 +195,7 @@ impl World {
             // The client is gone before it was there.
             self.wires[index].closed = true;
             self.excuse(index);
-            let errors =
-                [Errno::ECONNABORTED, Errno::EPERM, Errno::EPROTO, Errno::ENETDOWN, Errno::EHOSTUNREACH];
+            let errors = [Errno::ECONNABORTED, Errno::EPROTO, Errno::ENETDOWN, Errno::EHOSTUNREACH];
             return Err((*self.rng.choice(&errors).expect("an error")).into());
         }
         self.used += 1;
