@@ -19,7 +19,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Descriptors that are not clients: standard streams, epoll, the signal pipe, and room to spare.
+/// Descriptors that are not clients: standard streams, epoll, signals, the service manager, whoever asks a full server for
+/// its health, and room to spare.
 const OTHER_DESCRIPTORS: usize = 16;
 /// A hard limit above this (2^30 is seen) is more than anyone means.
 const DESCRIPTORS_MAX: u64 = 1 << 20;

@@ -37,6 +37,8 @@ use turn::{Bench, Context, End, Turn};
 
 /// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
 const ACCEPTS_PER_TICK: usize = 64;
+/// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
+const STATS_SPARE: usize = 4;
 /// How soon a stalled listener tries again by itself.
 const STALL: Duration = Duration::from_millis(100);
 /// How often clients are told to go while that is spread over time.
@@ -357,8 +359,9 @@ impl<K: Kernel> Reactor<K> {
             State::Stalled(until) if until > self.now => return false,
             State::Stalled(_) => self.listeners[index].state = State::Pending,
         }
+        let spare = if self.listeners[index].role == Role::Stats { STATS_SPARE } else { 0 };
         let limit = self.config.max_connections;
-        if self.connections.len() >= limit {
+        if self.connections.len() >= limit + spare {
             // Only a connection that ends makes room, so there is nothing to try again by the clock.
             self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
             return false;
@@ -457,7 +460,7 @@ impl<K: Kernel> Reactor<K> {
         let queued = self.connections.iter().filter(|(_, connection)| connection.queued).count();
         let entries = self.run.iter().filter(|id| is_alive(&self.connections, **id)).count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
-        assert!(self.connections.len() <= self.config.max_connections);
+        assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
     }
 }
 

@@ -237,6 +237,21 @@ fn the_client_beyond_the_limit_waits_and_is_served_when_one_leaves() {
     assert_eq!(stalls, 1, "one stall, one line: {:?}", server.lines());
 }
 
+#[test]
+fn a_full_server_still_tells_its_health() {
+    let server = server(&["--max-connections", "1", "--stats", "127.0.0.1:0"]);
+    let mut client = Client::open(&server);
+    let line = server.wait_for("numbers at http://");
+    let (_, url) = line.split_once("http://").expect("just waited for");
+    let stats: SocketAddr = url.trim_end_matches("/metrics").parse().expect("an address");
+    for _ in 0..10 {
+        let mut probe = Client::connect(stats);
+        probe.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(String::from_utf8_lossy(&probe.rest()).ends_with("\r\n\r\nok\n"));
+    }
+    client.echo("and its clients are served");
+}
+
 fn served(client: &mut Client, number: u8) {
     client.expect(SWITCHING);
     client.expect(reply(FIN | TEXT, &[b'0' + number]));
