@@ -165,6 +165,29 @@ fn members_of_all_versions_meet_and_binary_reaches_those_that_have_it() {
     }
 }
 
+/// Its challenge is not answered yet, so anything else would be taken for the answer.
+#[test]
+fn a_member_of_draft_76_hears_nothing_before_its_digest() {
+    let server = server(&[]);
+    let mut speaker = join(&server, "a");
+    let mut other = join(&server, "a");
+    let mut late = Client::connect(server.echo);
+    late.send(
+        "GET /board/a HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: localhost\r\n\
+         Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n",
+    );
+    late.expect(
+        "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Origin: null\r\nSec-WebSocket-Location: ws://localhost/board/a\r\n\r\n",
+    );
+    speaker.send(frame(FIN | TEXT, b"too early"));
+    other.expect(reply(FIN | TEXT, b"too early"));
+    late.send("^n:ds[4U");
+    late.expect("8jKS'y:G*Co,Wxa-");
+    speaker.send(frame(FIN | TEXT, b"in time"));
+    late.expect(b"\0in time\xff");
+}
+
 #[test]
 fn who_is_gone_makes_room_and_disturbs_nobody() {
     let server = server(&["--max-board-members", "3", "--max-boards", "1"]);
