@@ -10,7 +10,8 @@
 //! # Code map
 //!
 //! - [`args`]: the command line, turned into [`args::Options`]; [`daemon`] binds, announces and runs what they ask for.
-//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`print`] gives packagers their files.
+//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`mod@print`] gives packagers their
+//!   files.
 //! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client,
 //!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes; `listener` sorts the errors of accept;
 //!   `deadlines` is when patience ends; `boards` is who hears whom; `stats` counts; `token` names things.
