@@ -130,18 +130,20 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
-fn text_that_nobody_takes_is_no_failure() {
+fn text_that_nobody_takes_is_no_failure_and_a_full_disk_is_one() {
     for argument in ["--help", "-h", "--version"] {
         let (reader, writer) = pipe().expect("two descriptors");
         drop(reader);
-        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-        for stdout in [Stdio::from(writer), Stdio::from(full)] {
-            let output = run(wsecho(&[argument]).stdout(stdout));
-            assert_eq!(output.status.code(), Some(0));
-            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-        }
+        let output = run(wsecho(&[argument]).stdout(writer));
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
         let output = run(&mut shell("exec \"$0\" \"$1\" >&-", &[argument]));
         assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        let output = run(wsecho(&[argument]).stdout(full));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told.starts_with("wsecho: cannot write to stdout: ") && told.lines().count() == 1, "{told}");
     }
 }
 

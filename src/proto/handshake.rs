@@ -61,13 +61,12 @@ pub enum Paths {
 }
 
 impl Paths {
-    /// The one to tell users of.
-    pub fn first(&self) -> &str {
+    /// One of them, to tell a user: the usual one where it is among them.
+    pub fn example(&self) -> &str {
+        const USUAL: &str = "/echo";
         match self {
-            Paths::These(paths) if !paths.iter().any(|path| path == "/echo") => {
-                paths.first().map_or("/", String::as_str)
-            }
-            _ => "/echo",
+            Paths::These(paths) if !self.hold(USUAL) => paths.first().map_or(USUAL, String::as_str),
+            _ => USUAL,
         }
     }
 
@@ -458,7 +457,7 @@ fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
         (false, true) => "stats",
         (true, true) => "boards stats",
     };
-    let path = attribute(site.echo_paths.first());
+    let path = attribute(site.echo_paths.example());
     let html =
         page.html().replacen("<body>", &format!("<body class=\"{services}\" data-echo=\"{path}\">"), 1);
     push(

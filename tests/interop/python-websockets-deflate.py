@@ -28,6 +28,8 @@ OFFERS = [
         [Deflate(True, True, server_max_window_bits=12, client_max_window_bits=9)],
         f"permessage-deflate{NO_CONTEXT}; server_max_window_bits=12; client_max_window_bits=9",
     ),
+    # What it offers first it would not do itself.
+    ([Deflate(server_max_window_bits=8), Deflate()], "permessage-deflate"),
     # The first cannot be kept by who sends back what the client compressed; the second can.
     ([Deflate(server_max_window_bits=10, client_max_window_bits=None), Deflate()], "permessage-deflate"),
 ]

@@ -78,6 +78,8 @@ fn accept(offer: &[u8]) -> Option<Deflate> {
     }
     let window_bits = match (server_bits, client_bits) {
         (None, _) => None,
+        // Most clients compress with zlib, which has no window of 8 bits; this one did not say that it does.
+        (Some(Some(8)), Some(client)) if client != Some(8) => return None,
         (Some(Some(server)), Some(client)) => Some((server, client.unwrap_or(server).min(server))),
         // Without a value; or the client's window cannot be bounded, so neither can ours.
         _ => return None,
@@ -168,6 +170,14 @@ mod tests {
                 "permessage-deflate; server_max_window_bits=\"11\"; client_max_window_bits",
                 Some("permessage-deflate; server_max_window_bits=11; client_max_window_bits=11"),
             ),
+            (
+                "permessage-deflate; server_max_window_bits=8; client_max_window_bits, permessage-deflate",
+                Some("permessage-deflate"),
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8",
+                Some("permessage-deflate; server_max_window_bits=8; client_max_window_bits=8"),
+            ),
             ("x-webkit-deflate-frame", None),
             ("", None),
         ] {
@@ -192,6 +202,8 @@ mod tests {
             "client_max_window_bits; client_max_window_bits",
             "server_max_window_bits; client_max_window_bits",
             "server_max_window_bits=9",
+            "server_max_window_bits=8; client_max_window_bits",
+            "server_max_window_bits=8; client_max_window_bits=9",
             "a=\"\\\\\\\"",
         ] {
             assert_eq!(answer(&format!("permessage-deflate; {parameters}")), None, "{parameters}");
