@@ -508,6 +508,20 @@ fn everybody_is_told_before_the_time_is_over() {
 }
 
 #[test]
+fn a_hangup_does_nothing_and_a_report_is_one_line() {
+    let server = Server::start(&["--policy", "off"]);
+    let mut client = Client::open(&server);
+    client.echo("counted");
+    server.signal(Signal::SIGHUP);
+    server.signal(Signal::SIGUSR1);
+    let line = server.wait_for("accepted ");
+    assert!(line.contains("accepted 1 open 1 opened 1 refused 0 messages 1 in 1 out, bytes "), "{line}");
+    client.echo("still here");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     for signals in [[Signal::SIGTERM, Signal::SIGINT], [Signal::SIGINT, Signal::SIGINT]] {
         // Left to itself, the drain lasts longer than any test waits.
