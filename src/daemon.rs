@@ -62,7 +62,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let descriptors = descriptor_limit();
     let max_connections = max_connections(&options, descriptors, doors.listeners.len())?;
     if let Some(user) = &options.user {
-        become_user(user)?;
+        become_user(user, &unix_paths(&options))?;
     }
     let config = config(&options, max_connections);
     let manager = Manager::from_environment();
@@ -250,8 +250,22 @@ fn somaxconn() -> String {
     limit.map_or_else(|_| "unknown".to_owned(), |limit| limit.trim().to_owned())
 }
 
-/// Goes on as `name`, with its groups and nothing else, once every port is bound.
-fn become_user(name: &str) -> Result<(), Failure> {
+fn unix_paths(options: &Options) -> Vec<&Path> {
+    let stats = match &options.stats {
+        Some(Stats::At(address)) => Some(address),
+        _ => None,
+    };
+    let addresses = options.listen.iter().chain(stats);
+    addresses
+        .filter_map(|address| match address {
+            Address::Unix(path) => Some(path.as_path()),
+            Address::Tcp(_) => None,
+        })
+        .collect()
+}
+
+/// Goes on as `name`, with its groups and nothing else, once every port is bound; the Unix sockets at `paths` go along.
+fn become_user(name: &str, paths: &[&Path]) -> Result<(), Failure> {
     let user = match User::from_name(name) {
         Ok(Some(user)) => user,
         _ => {
@@ -261,15 +275,17 @@ fn become_user(name: &str) -> Result<(), Failure> {
             ));
         }
     };
-    let become_it = || {
-        let name = CString::new(user.name.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
+    let become_it = || -> io::Result<()> {
+        let name = CString::new(user.name.as_str())?;
+        for path in paths {
+            std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
         initgroups(&name, user.gid)?;
         setgid(user.gid)?;
-        setuid(user.uid)
+        Ok(setuid(user.uid)?)
     };
-    become_it().map_err(|error| {
-        Failure::system(format!("cannot become user {name} ({}): --user needs root", error.desc()))
-    })
+    become_it()
+        .map_err(|error| Failure::system(format!("cannot become user {name} ({error}): --user needs root")))
 }
 
 fn tell_no_policy(address: SocketAddr, error: &io::Error) {

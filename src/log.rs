@@ -40,10 +40,12 @@ pub enum Class {
     Refused,
     /// Clients that could not be let in.
     Accept,
+    /// Numbers that a signal asked for.
+    Report,
 }
 
 impl Class {
-    const COUNT: usize = 2;
+    const COUNT: usize = 3;
     /// Lines of a class in one second; further ones are counted.
     const PER_SECOND: u64 = 10;
 }
@@ -103,7 +105,8 @@ pub fn line(level: Level, text: fmt::Arguments) {
     }
 }
 
-/// Writes one of the lines that peers can cause at will, unless there were too many of its class in this second.
+/// Writes one of the lines that others can cause at will, unless there were too many of its class in this second. One of
+/// level `Off` is written whatever the level.
 pub fn limited(class: Class, level: Level, text: fmt::Arguments) {
     if !enabled(level) {
         return;
@@ -239,16 +242,16 @@ fn format() -> Format {
 /// syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
-        Level::Off | Level::Error => 3,
-        Level::Info => 6,
+        Level::Error => 3,
+        Level::Off | Level::Info => 6,
         Level::Debug => 7,
     }
 }
 
 fn name(level: Level) -> &'static str {
     match level {
-        Level::Off | Level::Error => "error",
-        Level::Info => "info",
+        Level::Error => "error",
+        Level::Off | Level::Info => "info",
         Level::Debug => "debug",
     }
 }

@@ -108,7 +108,7 @@ impl Stats {
         let open: u64 = self.open.iter().flatten().sum();
         format!(
             "accepted {} open {open} opened {} refused {} messages {} in {} out, bytes {} in {} out, blocked {} \
-             buffered {} accept-errors {} ticks {} longest {} us log-dropped {}",
+             buffered {} accept-errors {} ticks {} longest {} us log-dropped {} log-suppressed {}",
             self.accepted.iter().sum::<u64>(),
             self.opened.iter().sum::<u64>(),
             self.refused.iter().sum::<u64>(),
@@ -122,6 +122,7 @@ impl Stats {
             self.ticks,
             self.longest_tick.as_micros(),
             log::dropped(),
+            log::suppressed(),
         )
     }
 
