@@ -64,6 +64,8 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
         ("mode", x.mode != y.mode),
         ("duration", x.duration_ns != y.duration_ns || x.warmup_ns != y.warmup_ns),
         ("message size", x.size != y.size || x.opcode != y.opcode || x.fragment != y.fragment),
+        ("draft", x.draft != y.draft),
+        ("compression", x.deflate != y.deflate),
         ("arrival", x.arrival != y.arrival),
         ("pipeline", x.pipeline != y.pipeline),
         ("steps", steps(a) != steps(b)),
