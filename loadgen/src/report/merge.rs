@@ -441,6 +441,8 @@ mod tests {
         assert!(other(|r| r.run.id = "r1".into()).contains("given twice"));
         assert!(other(|r| r.config.mode = "closed".into()).contains("differ in mode"));
         assert!(other(|r| r.config.size.bytes = 1).contains("differ in message size"));
+        assert!(other(|r| r.config.draft = 76).contains("differ in draft"));
+        assert!(other(|r| r.config.deflate = true).contains("differ in compression"));
         assert!(other(|r| r.find = Some(Default::default())).contains("cannot be merged"));
         assert!(other(|r| r.latency_ns.response.as_mut().unwrap().hdr = None).contains("no histogram"));
         assert!(reports(&[]).is_err());
