@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 
+use crate::draft::Draft;
 use crate::report::{Condition, Format};
 use crate::schedule::{Arrival, Rate};
 use crate::size::Sizes;
@@ -87,6 +88,12 @@ macro_rules! mode {
             /// do not look at what replies say
             #[argh(switch)]
             pub no_verify: bool,
+            /// protocol version: 13 (RFC 6455), 8 or 7, or Hixie's 76 or 75 (13)
+            #[argh(option, default = "Draft::Rfc6455", from_str_fn(Draft::parse), arg_name = "version")]
+            pub draft: Draft,
+            /// send messages compressed: permessage-deflate without context takeover
+            #[argh(switch)]
+            pub deflate: bool,
             /// header line of the upgrade request, 'Name: value' (repeatable)
             #[argh(option, short = 'H', from_str_fn(header), arg_name = "line")]
             pub header: Vec<String>,
@@ -182,6 +189,8 @@ macro_rules! mode {
                     payload: self.payload.clone(),
                     no_stamp: self.no_stamp,
                     no_verify: self.no_verify,
+                    draft: self.draft,
+                    deflate: self.deflate,
                     header: self.header.clone(),
                     subprotocol: self.subprotocol.clone(),
                     origin: self.origin.clone(),
@@ -236,6 +245,8 @@ pub struct Common {
     pub payload: Option<PathBuf>,
     pub no_stamp: bool,
     pub no_verify: bool,
+    pub draft: Draft,
+    pub deflate: bool,
     pub header: Vec<String>,
     pub subprotocol: Option<String>,
     pub origin: Option<String>,
@@ -671,6 +682,7 @@ mod tests {
             ("--rate=fast ws://h/", "--rate", "is not a rate above zero"),
             ("-d soon ws://h/", "-d", "is not a time such as"),
             ("--size big ws://h/", "--size", "is not a size up to"),
+            ("--draft 14 ws://h/", "--draft", "is not 13, 8, 7, 76 or 75"),
             ("--shard 3/2 ws://h/", "--shard", "is not I/N"),
             ("--fail-if p99 ws://h/", "--fail-if", "p99"),
             ("-H nonsense ws://h/", "-H", "header line"),

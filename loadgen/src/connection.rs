@@ -110,6 +110,8 @@ const _: () =
 pub struct Outbox {
     pub bytes: Vec<u8>,
     pub written: usize,
+    /// Bytes of the one message in it, if there is one.
+    pub message: usize,
 }
 
 #[derive(Default)]
@@ -119,6 +121,7 @@ pub struct Rest {
     /// The fragments of a message so far.
     pub message: Vec<u8>,
     pub opcode: Option<Opcode>,
+    pub compressed: bool,
 }
 
 impl Conn {

@@ -1,5 +1,8 @@
 //! Frames on the wire (RFC 6455 section 5.2), as a client writes and reads them.
 
+const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
+
 /// What a frame carries (section 5.2; the opcodes kept for later are refused).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -35,6 +38,8 @@ impl Opcode {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header {
     pub fin: bool,
+    /// RSV1, which permessage-deflate gives a meaning (RFC 7692 section 6).
+    pub compressed: bool,
     pub opcode: Opcode,
     /// Bytes of payload.
     pub len: usize,
@@ -48,15 +53,18 @@ impl Header {
     /// # Errors
     /// What is wrong with the frame: a mask (section 5.1 forbids it to servers), a reserved bit or opcode, a control
     /// frame too long or fragmented, a length not written in the fewest bytes or beyond `limit`.
-    pub fn parse(input: &[u8], limit: usize) -> Result<Option<Header>, &'static str> {
+    pub fn parse(input: &[u8], limit: usize, deflate: bool) -> Result<Option<Header>, &'static str> {
         let &[first, second, ref rest @ ..] = input else {
             return Ok(None);
         };
-        if first & 0x70 != 0 {
+        let opcode = Opcode::from_bits(first & 0x0F).ok_or("reserved opcode")?;
+        // RSV1 belongs to the beginning of a message.
+        let compressed = first & RSV1 != 0;
+        let begins = matches!(opcode, Opcode::Text | Opcode::Binary);
+        if first & 0x30 != 0 || compressed && !(deflate && begins) {
             return Err("reserved bit set");
         }
-        let opcode = Opcode::from_bits(first & 0x0F).ok_or("reserved opcode")?;
-        let fin = first & 0x80 != 0;
+        let fin = first & FIN != 0;
         if second & 0x80 != 0 {
             return Err("masked frame from a server");
         }
@@ -89,13 +97,18 @@ impl Header {
         if len > limit as u64 {
             return Err("frame longer than any message sent");
         }
-        Ok(Some(Header { fin, opcode, len: len as usize, size }))
+        Ok(Some(Header { fin, compressed, opcode, len: len as usize, size }))
     }
 }
 
-/// Appends a client's frame to `out`: header, mask and masked payload (section 5.3).
-pub fn write(out: &mut Vec<u8>, fin: bool, opcode: Opcode, key: [u8; 4], payload: &[u8]) {
-    out.push(u8::from(fin) << 7 | opcode as u8);
+/// Appends a client's frame that is a message of its own to `out`: a control frame, say.
+pub fn write(out: &mut Vec<u8>, opcode: Opcode, key: [u8; 4], payload: &[u8]) {
+    write_first(out, FIN | opcode as u8, key, payload);
+}
+
+/// Header, beginning with the byte `first`, mask and masked payload (section 5.3).
+fn write_first(out: &mut Vec<u8>, first: u8, key: [u8; 4], payload: &[u8]) {
+    out.push(first);
     match payload.len() {
         len @ 0..=125 => out.push(0x80 | len as u8),
         len @ 126..=0xFFFF => {
@@ -126,36 +139,24 @@ fn mask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Appends a message as frames of at most `fragment` bytes of payload each; one frame when that is `None`.
+/// Appends a message as frames of at most `fragment` bytes of payload each; one frame when that is `None`. The first says
+/// whether the payload is `compressed`.
 pub fn write_message(
     out: &mut Vec<u8>,
     opcode: Opcode,
+    compressed: bool,
     payload: &[u8],
     fragment: Option<usize>,
     mut key: impl FnMut() -> [u8; 4],
 ) {
+    let rsv1 = if compressed { RSV1 } else { 0 };
     let Some(size) = fragment.filter(|size| *size < payload.len()) else {
-        return write(out, true, opcode, key(), payload);
+        return write_first(out, FIN | rsv1 | opcode as u8, key(), payload);
     };
     let last = payload.len().div_ceil(size) - 1;
     for (i, piece) in payload.chunks(size).enumerate() {
-        let opcode = if i == 0 { opcode } else { Opcode::Continuation };
-        write(out, i == last, opcode, key(), piece);
-    }
-}
-
-/// The bytes [`write_message`] makes of a payload of `len` bytes.
-pub fn encoded_len(len: usize, fragment: Option<usize>) -> usize {
-    let frame = |len| {
-        len + match len {
-            0..=125 => 6,
-            126..=0xFFFF => 8,
-            _ => 14,
-        }
-    };
-    match fragment.filter(|size| *size < len) {
-        None => frame(len),
-        Some(size) => len / size * frame(size) + if len.is_multiple_of(size) { 0 } else { frame(len % size) },
+        let opcode = if i == 0 { rsv1 | opcode as u8 } else { Opcode::Continuation as u8 };
+        write_first(out, if i == last { FIN } else { 0 } | opcode, key(), piece);
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn a_masked_hello_is_the_rfcs() {
         let mut out = Vec::new();
-        write(&mut out, true, Opcode::Text, KEY, b"Hello");
+        write(&mut out, Opcode::Text, KEY, b"Hello");
         assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
@@ -186,9 +187,16 @@ mod tests {
             (&[0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0], true, Opcode::Binary, 65536, 10),
         ];
         for (bytes, fin, opcode, len, size) in rows {
-            assert_eq!(Header::parse(bytes, 1 << 20), Ok(Some(Header { fin, opcode, len, size })));
+            assert_eq!(
+                Header::parse(bytes, 1 << 20, false),
+                Ok(Some(Header { fin, compressed: false, opcode, len, size }))
+            );
             for short in 0..size {
-                assert_eq!(Header::parse(&bytes[..short], 1 << 20), Ok(None), "{short} bytes of {bytes:x?}");
+                assert_eq!(
+                    Header::parse(&bytes[..short], 1 << 20, false),
+                    Ok(None),
+                    "{short} bytes of {bytes:x?}"
+                );
             }
         }
     }
@@ -205,7 +213,7 @@ mod tests {
             &[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 5],
             &[0x82, 127, 0, 0, 0, 0, 0x7F, 0, 0, 0], // beyond the limit
         ] {
-            assert!(Header::parse(bytes, 1 << 20).is_err(), "{bytes:x?}");
+            assert!(Header::parse(bytes, 1 << 20, false).is_err(), "{bytes:x?}");
         }
     }
 
@@ -213,7 +221,7 @@ mod tests {
     fn lengths_take_the_fewest_bytes() {
         for (len, header) in [(0, 6), (125, 6), (126, 8), (65_535, 8), (65_536, 14)] {
             let mut out = Vec::new();
-            write(&mut out, true, Opcode::Binary, KEY, &vec![7; len]);
+            write(&mut out, Opcode::Binary, KEY, &vec![7; len]);
             assert_eq!(out.len(), header + len);
         }
     }
@@ -221,15 +229,31 @@ mod tests {
     #[test]
     fn fragments_follow_section_5_4() {
         let mut out = Vec::new();
-        write_message(&mut out, Opcode::Text, b"Hello", Some(3), || [0; 4]);
+        write_message(&mut out, Opcode::Text, false, b"Hello", Some(3), || [0; 4]);
         assert_eq!(out, b"\x01\x83\0\0\0\0Hel\x80\x82\0\0\0\0lo");
         out.clear();
-        write_message(&mut out, Opcode::Text, b"Hello", Some(5), || [0; 4]);
+        write_message(&mut out, Opcode::Text, false, b"Hello", Some(5), || [0; 4]);
         assert_eq!(out, b"\x81\x85\0\0\0\0Hello");
-        for (len, fragment) in [(5, 3), (6, 3), (6, 7), (70_000, 300), (70_000, 69_999)] {
-            out.clear();
-            write_message(&mut out, Opcode::Binary, &vec![1; len], Some(fragment), || KEY);
-            assert_eq!(encoded_len(len, Some(fragment)), out.len());
+        out.clear();
+        write_message(&mut out, Opcode::Text, true, b"Hello", Some(3), || [0; 4]);
+        assert_eq!(
+            out, b"\x41\x83\0\0\0\0Hel\x80\x82\0\0\0\0lo",
+            "only the first says that it is compressed"
+        );
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_message_is_compressed_and_only_by_agreement() {
+        let parse = |first: u8, deflate| {
+            Header::parse(&[first, 0], 1, deflate).map(|header| header.unwrap().compressed)
+        };
+        for (first, agreed) in [(0xC1, Ok(true)), (0x41, Ok(true)), (0xC2, Ok(true)), (0x81, Ok(false))] {
+            assert_eq!(parse(first, true), agreed);
+        }
+        for (first, deflate) in
+            [(0xC1, false), (0xC0, true), (0xC8, true), (0xC9, true), (0xA1, true), (0x91, true)]
+        {
+            assert_eq!(parse(first, deflate), Err("reserved bit set"), "{first:x}");
         }
     }
 

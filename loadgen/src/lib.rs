@@ -5,7 +5,7 @@
 //!
 //! - what to do: [`args`], [`units`]; the modes are [`run`], [`conns`], [`find`], [`fanout`], [`storm`], [`calibrate`]
 //! - the threads: [`engine`] gives commands, [`worker`] carries them out ([`opening`], [`wire`], [`traffic`])
-//! - on the wire: [`target`], [`sources`], [`frame`], [`message`], [`verify`]
+//! - on the wire: [`target`], [`sources`], [`draft`], [`frame`], [`hixie`], [`deflate`], [`message`], [`verify`]
 //! - when: [`clock`], [`timer`], [`schedule`]
 //! - found out: [`tally`], [`watch`], [`host`], [`verdict`], [`signature`], [`live`], [`report`]; beforehand [`doctor`]
 
@@ -15,11 +15,14 @@ pub mod calibrate;
 pub mod clock;
 pub mod connection;
 pub mod conns;
+pub mod deflate;
 pub mod doctor;
+pub mod draft;
 pub mod engine;
 pub mod fanout;
 pub mod find;
 pub mod frame;
+pub mod hixie;
 pub mod host;
 pub mod live;
 pub mod message;

@@ -128,12 +128,14 @@ impl Worker {
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
         let request = target::request(target, &self.spec.extras, self.nonce(i));
-        self.put(i, request.as_bytes());
+        self.put(i, &request);
     }
 
     /// Looks for the end of the answer in `input`; returns how many bytes it took once the WebSocket is open.
     pub fn upgraded(&mut self, i: usize, input: &[u8], now: u64) -> Result<Option<usize>, String> {
-        let Some(size) = target::response(input, self.nonce(i))? else {
+        let number = self.spec.number(self.me, i);
+        let target = &self.spec.targets[number % self.spec.targets.len()];
+        let Some(size) = target::response(input, target, &self.spec.extras, self.nonce(i))? else {
             return Ok(None);
         };
         let conn = &mut self.conns[i];
@@ -150,7 +152,7 @@ impl Worker {
         Ok(Some(size))
     }
 
-    /// The random number behind `Sec-WebSocket-Key`: computed again when the answer comes rather than kept.
+    /// The random number behind the request's keys: computed again when the answer comes rather than kept.
     fn nonce(&self, i: usize) -> u128 {
         let number = self.spec.number(self.me, i) as u64;
         let attempt = u64::from(self.conns[i].attempt);

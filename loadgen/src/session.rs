@@ -98,6 +98,18 @@ impl Session {
                 common.connections
             )));
         }
+        let beyond = [
+            ("--binary", common.binary),
+            ("--fragment", common.fragment.is_some()),
+            ("--ping", common.ping.is_some()),
+            ("--deflate", common.deflate),
+        ];
+        if let Some((option, _)) = beyond.iter().find(|(_, given)| *given && common.draft.is_hixie()) {
+            let draft = common.draft.number();
+            return Err(Problem::Usage(format!(
+                "{option}: --draft {draft} has whole text messages and no more"
+            )));
+        }
         let targets = common.urls.iter().map(|url| Target::resolve(url)).collect::<Result<_, _>>();
         Ok(Session {
             live: Live::new(common.quiet),
@@ -144,6 +156,8 @@ impl Session {
         let spec = Spec {
             targets: self.targets.clone(),
             extras: Extras {
+                draft: common.draft,
+                deflate: common.deflate,
                 headers: common.header.clone(),
                 subprotocols: common.subprotocol.clone(),
                 origin: common.origin.clone(),
@@ -218,6 +232,8 @@ impl Session {
                 threads: engine.spec.threads as u64,
                 size,
                 opcode: if common.binary { "binary" } else { "text" }.into(),
+                draft: common.draft.number(),
+                deflate: common.deflate,
                 fragment: common.fragment.map(|n| n as u64),
                 idle: if spin > 0 { "hybrid" } else { "sleep" }.into(),
                 spin_ns: spin,

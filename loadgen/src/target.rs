@@ -6,6 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1_smol::Sha1;
 
+use crate::deflate;
+use crate::draft::Draft;
+use crate::hixie::{self, Challenge};
+
 /// Longest response head that is read (bytes); servers' heads are a few hundred.
 pub const HEAD_MAX: usize = 16 * 1024;
 
@@ -63,39 +67,78 @@ impl Target {
 /// The parts of the upgrade request the user chose.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
+    pub draft: Draft,
+    /// Offer permessage-deflate.
+    pub deflate: bool,
     /// Whole header lines, `Name: value`.
     pub headers: Vec<String>,
     pub subprotocols: Option<String>,
     pub origin: Option<String>,
 }
 
-/// The upgrade request for `target` (RFC 6455 section 4.1), with the key that `nonce` stands for.
-pub fn request(target: &Target, extras: &Extras, nonce: u128) -> String {
-    let mut out = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {}\r\n\
-         Sec-WebSocket-Version: 13\r\n",
-        target.resource,
-        target.authority,
-        key(nonce)
-    );
-    if let Some(names) = &extras.subprotocols {
-        out += &format!("Sec-WebSocket-Protocol: {names}\r\n");
+/// The upgrade request for `target` (RFC 6455 section 4.1, draft-hixie-thewebsocketprotocol-75 and -76 section 4.1),
+/// with the keys that `nonce` stands for.
+pub fn request(target: &Target, extras: &Extras, nonce: u128) -> Vec<u8> {
+    let draft = extras.draft;
+    let mut out = format!("GET {} HTTP/1.1\r\n", target.resource);
+    let mut line = |name: &str, value: &str| {
+        out += name;
+        out += ": ";
+        out += value;
+        out += "\r\n";
+    };
+    // 75 wants these two first, and in this spelling.
+    line("Upgrade", if draft.is_hixie() { "WebSocket" } else { "websocket" });
+    line("Connection", "Upgrade");
+    line("Host", &target.authority);
+    let mut body = Vec::new();
+    match draft {
+        Draft::Hixie75 => {}
+        Draft::Hixie76 => {
+            let challenge = Challenge::new(nonce);
+            line("Sec-WebSocket-Key1", &challenge.key1);
+            line("Sec-WebSocket-Key2", &challenge.key2);
+            body.extend(challenge.key3);
+        }
+        Draft::Rfc6455 | Draft::Hybi8 | Draft::Hybi7 => {
+            line("Sec-WebSocket-Key", &key(nonce));
+            line("Sec-WebSocket-Version", &draft.number().to_string());
+        }
     }
-    if let Some(origin) = &extras.origin {
-        out += &format!("Origin: {origin}\r\n");
+    if extras.deflate {
+        line("Sec-WebSocket-Extensions", deflate::OFFER);
+    }
+    if let Some(names) = &extras.subprotocols {
+        line(if draft == Draft::Hixie75 { "WebSocket-Protocol" } else { "Sec-WebSocket-Protocol" }, names);
+    }
+    if let Some(origin) = origin(target, extras) {
+        let early = matches!(draft, Draft::Hybi8 | Draft::Hybi7);
+        line(if early { "Sec-WebSocket-Origin" } else { "Origin" }, &origin);
     }
     for line in &extras.headers {
         out += line;
         out += "\r\n";
     }
-    out + "\r\n"
+    out += "\r\n";
+    [out.into_bytes(), body].concat()
 }
 
-/// Reads the answer to [`request`]: how many bytes its head takes, or `None` when more are needed.
+/// The origin to tell: 75 and 76 cannot do without.
+fn origin(target: &Target, extras: &Extras) -> Option<String> {
+    let own = || extras.draft.is_hixie().then(|| format!("http://{}", target.authority));
+    extras.origin.clone().or_else(own)
+}
+
+/// Reads the answer to [`request`]: how many bytes it takes, or `None` when more are needed.
 ///
 /// # Errors
 /// Why the connection is not a WebSocket, in a few words that are the same for every connection refused alike.
-pub fn response(input: &[u8], nonce: u128) -> Result<Option<usize>, String> {
+pub fn response(
+    input: &[u8],
+    target: &Target,
+    extras: &Extras,
+    nonce: u128,
+) -> Result<Option<usize>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut headers);
     let size = match head.parse(input) {
@@ -108,15 +151,34 @@ pub fn response(input: &[u8], nonce: u128) -> Result<Option<usize>, String> {
     if code != 101 {
         return Err(format!("upgrade: HTTP {code}"));
     }
-    let accept = head
-        .headers
-        .iter()
-        .find(|h| h.name.eq_ignore_ascii_case("Sec-WebSocket-Accept"))
-        .map(|h| h.value.trim_ascii());
-    match accept {
-        None => Err("upgrade: no Sec-WebSocket-Accept".into()),
-        Some(value) if value == accept_for(&key(nonce)).as_bytes() => Ok(Some(size)),
-        Some(_) => Err("upgrade: wrong Sec-WebSocket-Accept".into()),
+    let value = |name: &str| {
+        let header = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name));
+        header.map(|h| String::from_utf8_lossy(h.value.trim_ascii()))
+    };
+    let proof = |name: &str, expected: &str| match value(name) {
+        None => Err(format!("upgrade: no {name}")),
+        Some(value) if value == expected => Ok(()),
+        Some(_) => Err(format!("upgrade: wrong {name}")),
+    };
+    if !extras.draft.is_hixie() {
+        proof("Sec-WebSocket-Accept", &accept_for(&key(nonce)))?;
+        let extensions = value("Sec-WebSocket-Extensions");
+        deflate::agreed(extensions.as_deref(), extras.deflate).map_err(|e| format!("upgrade: {e}"))?;
+        return Ok(Some(size));
+    }
+    let location = format!("ws://{}{}", target.authority, target.resource);
+    let origin = origin(target, extras).unwrap_or_default();
+    if extras.draft == Draft::Hixie75 {
+        proof("WebSocket-Origin", &origin)?;
+        proof("WebSocket-Location", &location)?;
+        return Ok(Some(size));
+    }
+    proof("Sec-WebSocket-Origin", &origin)?;
+    proof("Sec-WebSocket-Location", &location)?;
+    match input[size..].first_chunk::<{ hixie::DIGEST }>() {
+        None => Ok(None),
+        Some(digest) if *digest == Challenge::new(nonce).digest() => Ok(Some(size + hixie::DIGEST)),
+        Some(_) => Err("upgrade: wrong digest".into()),
     }
 }
 
@@ -179,16 +241,109 @@ mod tests {
         }
     }
 
+    fn target() -> Target {
+        Target::resolve("ws://127.0.0.1:9/echo?x=1").unwrap()
+    }
+
+    fn extras(draft: Draft) -> Extras {
+        Extras { draft, ..Extras::default() }
+    }
+
+    /// What every cut of `good` means: more is needed until all is there.
+    fn assert_upgrades(good: &[u8], extras: &Extras) {
+        let read = |input: &[u8]| response(input, &target(), extras, NONCE);
+        assert_eq!(read(good), Ok(Some(good.len())));
+        assert_eq!(read(&[good, b"\x00"].concat()), Ok(Some(good.len())));
+        for short in 0..good.len() {
+            assert_eq!(read(&good[..short]), Ok(None));
+        }
+    }
+
+    const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                        sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
     #[test]
     fn only_the_right_answer_upgrades() {
-        let good = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-        assert_eq!(response(good.as_bytes(), NONCE), Ok(Some(good.len())));
-        for short in 0..good.len() {
-            assert_eq!(response(&good.as_bytes()[..short], NONCE), Ok(None));
+        let extras = extras(Draft::Rfc6455);
+        assert_upgrades(GOOD.as_bytes(), &extras);
+        let read = |input: &str, nonce| response(input.as_bytes(), &target(), &extras, nonce);
+        assert_eq!(read(GOOD, NONCE + 1), Err("upgrade: wrong Sec-WebSocket-Accept".into()));
+        assert_eq!(read("HTTP/1.1 404 Not Found\r\n\r\n", NONCE), Err("upgrade: HTTP 404".into()));
+        assert_eq!(read("SSH-2.0-OpenSSH\r\n\r\n", NONCE), Err("upgrade: not HTTP".into()));
+        let endless = format!("HTTP/1.1 101 X\r\nA: {}", "a".repeat(HEAD_MAX));
+        assert_eq!(read(&endless, NONCE), Err("upgrade: endless head".into()));
+    }
+
+    #[test]
+    fn deflate_has_to_be_agreed_to() {
+        let extras = Extras { deflate: true, ..Extras::default() };
+        let read = |answer: &str, extras: &Extras| response(answer.as_bytes(), &target(), extras, NONCE);
+        let agreed =
+            GOOD.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {}\r\n\r\n", deflate::OFFER));
+        assert_upgrades(agreed.as_bytes(), &extras);
+        assert_eq!(read(GOOD, &extras), Err("upgrade: permessage-deflate was not agreed to".into()));
+        let unasked = "upgrade: an extension was agreed to that was not offered";
+        assert_eq!(read(&agreed, &Extras::default()), Err(unasked.into()));
+    }
+
+    /// The whole of what goes out, but for the keys, which are different every time.
+    #[test]
+    fn requests_are_their_drafts() {
+        let head = |draft| {
+            let extras =
+                Extras { subprotocols: Some("a".into()), headers: vec!["X: y".into()], ..extras(draft) };
+            let extras = Extras { origin: Some("http://o".into()), ..extras };
+            request(&target(), &extras, NONCE)
+        };
+        let begin =
+            "GET /echo?x=1 HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: 127.0.0.1:9\r\n";
+        let challenge = Challenge::new(NONCE);
+        let (key1, key2) = (&challenge.key1, &challenge.key2);
+        let rest = "Protocol: a\r\nOrigin: http://o\r\nX: y\r\n\r\n";
+        assert_eq!(head(Draft::Hixie75), format!("{begin}WebSocket-{rest}").as_bytes());
+        let keys = format!("Sec-WebSocket-Key1: {key1}\r\nSec-WebSocket-Key2: {key2}\r\n");
+        let whole = [format!("{begin}{keys}Sec-WebSocket-{rest}").as_bytes(), &challenge.key3].concat();
+        assert_eq!(head(Draft::Hixie76), whole);
+        let begin =
+            begin.replace("WebSocket", "websocket") + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        for (draft, version, origin) in [
+            (Draft::Rfc6455, "13", ""),
+            (Draft::Hybi8, "8", "Sec-WebSocket-"),
+            (Draft::Hybi7, "7", "Sec-WebSocket-"),
+        ] {
+            let rest = rest.replace("Origin", &format!("{origin}Origin"));
+            let whole = format!("{begin}Sec-WebSocket-Version: {version}\r\nSec-WebSocket-{rest}");
+            assert_eq!(head(draft), whole.as_bytes(), "{draft:?}");
         }
-        assert_eq!(response(good.as_bytes(), NONCE + 1), Err("upgrade: wrong Sec-WebSocket-Accept".into()));
-        assert_eq!(response(b"HTTP/1.1 404 Not Found\r\n\r\n", NONCE), Err("upgrade: HTTP 404".into()));
-        assert_eq!(response(b"SSH-2.0-OpenSSH\r\n\r\n", NONCE), Err("upgrade: not HTTP".into()));
+    }
+
+    #[test]
+    fn hixie_answers_name_the_origin_and_the_location_and_76_has_a_digest() {
+        for (draft, prefix) in [(Draft::Hixie75, ""), (Draft::Hixie76, "Sec-")] {
+            let head = format!(
+                "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+                 {prefix}WebSocket-Origin: http://127.0.0.1:9\r\n\
+                 {prefix}WebSocket-Location: ws://127.0.0.1:9/echo?x=1\r\n\r\n"
+            );
+            let digest = Challenge::new(NONCE).digest();
+            let proof = if draft == Draft::Hixie76 { &digest[..] } else { &[] };
+            assert_upgrades(&[head.as_bytes(), proof].concat(), &extras(draft));
+            let read =
+                |head: &str| response(&[head.as_bytes(), proof].concat(), &target(), &extras(draft), NONCE);
+            let error = |what: &str| Err(format!("upgrade: {what}"));
+            assert_eq!(read(&head.replace("?x=1", "")), error(&format!("wrong {prefix}WebSocket-Location")));
+            assert_eq!(
+                read(&head.replace("Origin: http", "Origin: ftp")),
+                error(&format!("wrong {prefix}WebSocket-Origin"))
+            );
+            assert_eq!(
+                read(&head.replace("Origin", "Orion")),
+                error(&format!("no {prefix}WebSocket-Origin"))
+            );
+            if draft == Draft::Hixie76 {
+                let other = [head.as_bytes(), &[7; 16]].concat();
+                assert_eq!(response(&other, &target(), &extras(draft), NONCE), error("wrong digest"));
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::connection::Stage;
 use crate::fanout::Collector;
 use crate::frame::{self, Opcode};
+use crate::hixie;
 use crate::message::Name;
 use crate::pending::{Entry, NONE};
 use crate::report::model::Slow;
@@ -192,11 +193,22 @@ impl Worker {
         self.frames.clear();
         let rng = &mut self.rng;
         let key = || rng.u32(..).to_ne_bytes();
-        frame::write_message(&mut self.frames, messages.opcode(), &self.payload, self.spec.fragment, key);
+        if self.spec.extras.draft.is_hixie() {
+            hixie::write(&mut self.frames, &self.payload);
+        } else {
+            let (payload, compressed) = match &mut self.deflate {
+                Some(deflate) => (deflate.compress(&self.payload), true),
+                None => (&self.payload[..], false),
+            };
+            let (opcode, fragment) = (messages.opcode(), self.spec.fragment);
+            frame::write_message(&mut self.frames, opcode, compressed, payload, fragment, key);
+        }
         let frames = std::mem::take(&mut self.frames);
         let written = self.put(i, &frames);
         if written {
             self.sent(i, due, frames.len());
+        } else if let Some(outbox) = &mut self.conns[i].outbox {
+            outbox.message = frames.len();
         }
         self.frames = frames;
         written
@@ -219,17 +231,18 @@ impl Worker {
         }
     }
 
-    /// The outbox of connection `i` is empty: the message that waited is written, and those behind it may try.
-    pub fn waited(&mut self, i: usize) {
+    /// The outbox of connection `i` is empty: the message that waited, of `bytes` in all, is written, and those behind it
+    /// may try.
+    pub fn waited(&mut self, i: usize, bytes: usize) {
         let mut id = std::mem::replace(&mut self.conns[i].unsent, NONE);
         let mut written = true;
         while id != NONE {
             let now = clock::now();
             let entry = self.pending.get_mut(id);
-            let Entry { due, sent: tried, next, size, .. } = *entry;
+            let Entry { due, sent: tried, next, .. } = *entry;
             entry.sent = now;
             if written {
-                self.sent(i, due, frame::encoded_len(size as usize, self.spec.fragment));
+                self.sent(i, due, bytes);
             } else if !self.transmit(i, id) {
                 self.pending.get_mut(id).sent = tried;
                 self.conns[i].unsent = id;

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use crate::clock;
 use crate::connection::{Outbox, Rest, Stage};
 use crate::frame::{self, Header, Opcode};
+use crate::hixie::{self, Piece};
 use crate::pending::NONE;
 use crate::target::HEAD_MAX;
 use crate::worker::Worker;
@@ -129,13 +130,18 @@ impl Worker {
     fn consume(&mut self, i: usize, input: &[u8], now: u64) -> Result<usize, String> {
         let mut at = 0;
         if self.conns[i].stage == Stage::Upgrading {
-            match self.upgraded(i, &input[..input.len().min(HEAD_MAX + 1)], now)? {
+            match self.upgraded(i, &input[..input.len().min(HEAD_MAX + hixie::DIGEST)], now)? {
                 Some(size) => at = size,
                 None => return Ok(0),
             }
         }
-        let limit = self.spec.messages.max_size() + COURTESY;
-        while let Some(header) = Header::parse(&input[at..], limit).map_err(|e| format!("open: {e}"))? {
+        if self.spec.extras.draft.is_hixie() {
+            return Ok(at + self.consume_hixie(i, &input[at..], now)?);
+        }
+        let (limit, deflate) = (self.limit(), self.deflate.is_some());
+        while let Some(header) =
+            Header::parse(&input[at..], limit, deflate).map_err(|e| format!("open: {e}"))?
+        {
             let end = at + header.size + header.len;
             if input.len() < end {
                 break;
@@ -149,6 +155,28 @@ impl Worker {
         Ok(at)
     }
 
+    /// The same for the frames of 75 and 76. The beginning of a message is taken as it comes, so that no byte is looked at
+    /// twice.
+    fn consume_hixie(&mut self, i: usize, input: &[u8], now: u64) -> Result<usize, String> {
+        let mut at = 0;
+        while at < input.len() && self.conns[i].stage != Stage::Gone {
+            let inside = self.conns[i].rest.as_ref().is_some_and(|rest| rest.opcode.is_some());
+            let (piece, took) = hixie::piece(&input[at..], inside).map_err(|e| format!("open: {e}"))?;
+            at += took;
+            match piece {
+                Piece::Nothing => break,
+                Piece::Close => self.closed(i, &[], now),
+                Piece::Text(text, whole) => self.piece(i, Opcode::Text, false, text, whole, now)?,
+            }
+        }
+        Ok(at)
+    }
+
+    /// The longest message that is taken.
+    fn limit(&self) -> usize {
+        self.spec.messages.max_size() + COURTESY
+    }
+
     fn frame(&mut self, i: usize, header: &Header, payload: &[u8], now: u64) -> Result<(), String> {
         let open = self.conns[i].rest.as_ref().and_then(|rest| rest.opcode);
         match (header.opcode, open) {
@@ -158,24 +186,69 @@ impl Worker {
             }
             (Opcode::Pong, _) => self.pong(payload, now),
             (Opcode::Close, _) => self.closed(i, payload, now),
-            (Opcode::Continuation, Some(opcode)) => {
-                let rest = self.conns[i].rest.as_mut().expect("it holds the opcode");
+            (Opcode::Continuation, None) => return Err("open: continuation of nothing".into()),
+            (Opcode::Continuation, Some(opcode)) => self.piece(i, opcode, false, payload, header.fin, now)?,
+            (_, Some(_)) => return Err("open: message within a message".into()),
+            (opcode, None) => self.piece(i, opcode, header.compressed, payload, header.fin, now)?,
+        }
+        Ok(())
+    }
+
+    /// The first of a message, or more of it; `last` ends it. Only the first knows whether it is `compressed`.
+    fn piece(
+        &mut self,
+        i: usize,
+        opcode: Opcode,
+        compressed: bool,
+        payload: &[u8],
+        last: bool,
+        now: u64,
+    ) -> Result<(), String> {
+        let limit = self.limit();
+        match &mut self.conns[i].rest {
+            Some(rest) if rest.opcode.is_some() => {
                 rest.message.extend_from_slice(payload);
-                if header.fin {
-                    let message = std::mem::take(&mut rest.message);
-                    rest.opcode = None;
-                    self.message(i, opcode, &message, now);
-                } else if rest.message.len() > self.spec.messages.max_size() + COURTESY {
+                if rest.message.len() > limit {
                     return Err("open: message longer than any sent".into());
                 }
+                if !last {
+                    return Ok(());
+                }
+                let (message, compressed) = (std::mem::take(&mut rest.message), rest.compressed);
+                rest.opcode = None;
+                self.whole(i, opcode, compressed, &message, now)
             }
-            (Opcode::Continuation, None) => return Err("open: continuation of nothing".into()),
-            (_, Some(_)) => return Err("open: message within a message".into()),
-            (opcode, None) if header.fin => self.message(i, opcode, payload, now),
-            (opcode, None) => {
-                let rest = self.conns[i].rest.get_or_insert_with(Box::<Rest>::default);
-                rest.opcode = Some(opcode);
+            _ if last => self.whole(i, opcode, compressed, payload, now),
+            rest => {
+                let rest = rest.get_or_insert_with(Box::<Rest>::default);
+                (rest.opcode, rest.compressed) = (Some(opcode), compressed);
                 rest.message.extend_from_slice(payload);
+                Ok(())
+            }
+        }
+    }
+
+    /// A whole message, inflated if need be.
+    fn whole(
+        &mut self,
+        i: usize,
+        opcode: Opcode,
+        compressed: bool,
+        payload: &[u8],
+        now: u64,
+    ) -> Result<(), String> {
+        let limit = self.limit();
+        match self.deflate.as_mut().filter(|_| compressed) {
+            None => self.message(i, opcode, payload, now),
+            Some(deflate) => {
+                // The buffer leaves the worker while its content is looked at.
+                let mut inflated = std::mem::take(&mut self.inflated);
+                let result = deflate.inflate(payload, &mut inflated, limit);
+                if result.is_ok() {
+                    self.message(i, opcode, &inflated, now);
+                }
+                self.inflated = inflated;
+                result.map_err(|e| format!("open: {e}"))?;
             }
         }
         Ok(())
@@ -196,9 +269,14 @@ impl Worker {
 
     /// Sends a control frame, behind whatever waits already.
     pub fn control(&mut self, i: usize, opcode: Opcode, payload: &[u8]) {
+        if self.spec.extras.draft.is_hixie() {
+            debug_assert_eq!(opcode, Opcode::Close, "75 and 76 have no other");
+            self.put(i, &hixie::CLOSE);
+            return;
+        }
         let key = self.rng.u32(..).to_ne_bytes();
         let mut bytes = Vec::with_capacity(payload.len() + 6);
-        frame::write(&mut bytes, true, opcode, key, payload);
+        frame::write(&mut bytes, opcode, key, payload);
         self.put(i, &bytes);
     }
 
@@ -224,7 +302,7 @@ impl Worker {
         if written == bytes.len() {
             return true;
         }
-        conn.outbox = Some(Box::new(Outbox { bytes: bytes[written..].to_vec(), written: 0 }));
+        conn.outbox = Some(Box::new(Outbox { bytes: bytes[written..].to_vec(), written: 0, message: 0 }));
         false
     }
 
@@ -244,7 +322,7 @@ impl Worker {
             if outbox.written < outbox.bytes.len() {
                 self.conns[i].outbox = Some(outbox);
             } else if self.conns[i].unsent != NONE {
-                self.waited(i);
+                self.waited(i, outbox.message);
             }
         }
     }

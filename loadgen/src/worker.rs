@@ -14,6 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::clock;
 use crate::connection::{Conn, Failures, Gauges, Opening, Spec, Stage};
+use crate::deflate::Deflate;
 use crate::fanout::Collector;
 use crate::frame::Opcode;
 use crate::pending::Pending;
@@ -96,6 +97,10 @@ pub struct Worker {
     /// The payload and the frames of the message being sent.
     pub payload: Vec<u8>,
     pub frames: Vec<u8>,
+    /// With `--deflate`.
+    pub deflate: Option<Box<Deflate>>,
+    /// A reply, inflated.
+    pub inflated: Vec<u8>,
 
     /// Open connections.
     pub held: u64,
@@ -145,6 +150,7 @@ impl Worker {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let timer = Timer::new(poll.registry(), TIMER)?;
         let rng = fastrand::Rng::with_seed(spec.seed ^ (me as u64) << 32);
+        let deflate = spec.extras.deflate.then(Box::default);
         let worker = Worker {
             me,
             spec,
@@ -160,6 +166,8 @@ impl Worker {
             scratch: vec![0; SCRATCH],
             payload: Vec::new(),
             frames: Vec::new(),
+            deflate,
+            inflated: Vec::new(),
             held: 0,
             inflight: 0,
             failures: Failures::new(),

@@ -223,10 +223,140 @@ fn a_refused_upgrade_says_why() {
     for (faults, reason) in [
         (Faults { refuse: Some(403), ..Faults::default() }, "upgrade: HTTP 403"),
         (Faults { wrong_accept: true, ..Faults::default() }, "upgrade: wrong Sec-WebSocket-Accept"),
+        (
+            Faults { extensions: Some("x-webkit-deflate-frame"), ..Faults::default() },
+            "upgrade: an extension was agreed to that was not offered",
+        ),
     ] {
         let server = Server::start(faults);
         let (report, output) = measure(&format!("{SHORT} {}", server.url()));
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(report.connections.failed.get(reason), Some(&20), "{:?}", report.connections.failed);
     }
+}
+
+const AGREED: Option<&str> =
+    Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+
+#[test]
+fn a_server_that_does_not_agree_to_deflate_says_so() {
+    for (extensions, reason) in [
+        (None, "upgrade: permessage-deflate was not agreed to"),
+        (Some("permessage-deflate"), "upgrade: server_no_context_takeover was not agreed to"),
+        (Some("x-webkit-deflate-frame"), "upgrade: an extension was agreed to that was not offered"),
+        (
+            Some("permessage-deflate; server_no_context_takeover; client_max_window_bits=9"),
+            "upgrade: a parameter of permessage-deflate was agreed to that was not offered",
+        ),
+    ] {
+        let server = Server::start(Faults { extensions, ..Faults::default() });
+        let (report, output) = measure(&format!("{SHORT} --deflate {}", server.url()));
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(report.connections.failed.get(reason), Some(&20), "{:?}", report.connections.failed);
+        assert!(String::from_utf8_lossy(&output.stdout).contains(reason), "{reason}");
+    }
+}
+
+#[test]
+fn replies_to_compressed_messages_may_be_compressed_or_not() {
+    for faults in [
+        Faults { ..Faults::default() },
+        Faults { inflate: true, ..Faults::default() },
+        Faults { fragment: Some(10), dribble: true, ..Faults::default() },
+        Faults { inflate: true, fragment: Some(30), ping: true, ..Faults::default() },
+    ] {
+        let server = Server::start(Faults { extensions: AGREED, ..faults });
+        for options in ["", "--fragment 50", "--binary --size 0..3000"] {
+            let line = format!("-c5 -R100 -d1s --warmup 0s --deflate {options} {}", server.url());
+            let (report, _) = measure(&line);
+            let m = &report.messages;
+            assert_eq!((m.sent, m.received, m.errors()), (100, 100, 0), "{faults:?} {options}: {m:?}");
+        }
+    }
+}
+
+/// Bytes written are counted after compression, whether they had to wait or not.
+#[test]
+fn compressed_messages_wait_like_others() {
+    let faults = Faults { extensions: AGREED, deaf: Some(ms(1500)), ..Faults::default() };
+    let server = Server::start(faults);
+    let (report, _) = measure(&format!(
+        "-c1 -R8 --binary --size 1M -d2s --warmup 0s --drain 20s --deflate {}",
+        server.url()
+    ));
+    let m = &report.messages;
+    assert_eq!((m.sent, m.received, m.errors()), (16, 16, 0), "{m:?}");
+    assert!(report.latency_ns.backpressure.as_ref().expect("messages that waited").max > 500 * MS);
+    // What comes back is what went out, but for the mask.
+    assert!(m.bytes_sent > 16 << 20, "random bytes do not get smaller: {m:?}");
+    assert_eq!(m.bytes_sent, m.bytes_received + 16 * 4, "{m:?}");
+}
+
+#[test]
+fn what_goes_wrong_with_compressed_replies_is_named() {
+    let line = "-c2 -R500 -d2s --warmup 0s --deflate";
+    for inflate in [false, true] {
+        let sound = Faults { extensions: AGREED, inflate, ..Faults::default() };
+        let every = Some(100);
+        let server = Server::start(Faults { drop: every, ..sound });
+        let m = measure(&format!("{line} {}", server.url())).0.messages;
+        assert_eq!((m.sent, m.received, m.lost + m.unanswered, m.corrupt), (1000, 990, 10, 0), "{m:?}");
+        let server = Server::start(Faults { duplicate: every, ..sound });
+        let m = measure(&format!("{line} {}", server.url())).0.messages;
+        assert!(m.received == 1000 && (9..=10).contains(&m.duplicated) && m.corrupt == 0, "{m:?}");
+        let server = Server::start(Faults { swap: every, ..sound });
+        let m = measure(&format!("{line} {}", server.url())).0.messages;
+        assert!((9..=10).contains(&m.reordered) && m.corrupt == 0, "{m:?}");
+    }
+    let faults = Faults { extensions: AGREED, inflate: true, corrupt: Some(100), ..Faults::default() };
+    let server = Server::start(faults);
+    let m = measure(&format!("{line} {}", server.url())).0.messages;
+    assert_eq!((m.received, m.corrupt, m.lost, m.duplicated), (1000, 10, 0, 0), "{m:?}");
+    // "Hello", compressed, answers nothing that was sent; what does not inflate ends the connection, and so does a bomb.
+    let mut zeros = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut bomb = Vec::with_capacity(1 << 20);
+    zeros.compress_vec(&vec![0; 64 << 20], &mut bomb, flate2::FlushCompress::Sync).unwrap();
+    let cases: [(&[u8], Option<&str>); 3] = [
+        (b"\xf2\x48\xcd\xc9\xc9\x07\x00", None),
+        (b"\xff\xff\xff", Some("open: message that does not inflate")),
+        (bomb.leak(), Some("open: message that inflates to more than any sent")),
+    ];
+    for (payload, reason) in cases {
+        let faults = Faults { extensions: AGREED, payload: Some(payload), ..Faults::default() };
+        let server = Server::start(faults);
+        let (report, _) = measure(&format!("-c2 -R20 -d500ms --warmup 0s --deflate {}", server.url()));
+        match reason {
+            Some(reason) => {
+                assert_eq!(report.connections.failed.get(reason), Some(&2), "{:?}", report.connections)
+            }
+            None => assert_eq!(report.messages.corrupt, report.messages.sent, "{:?}", report.messages),
+        }
+    }
+}
+
+#[test]
+fn replies_between_00_and_ff_are_checked_like_others() {
+    let line = "-c2 -R500 -d2s --warmup 0s --draft 75";
+    let every = Some(100);
+    let m = |faults: Faults| {
+        let server = Server::start(faults);
+        let (report, output) = measure(&format!("{line} {}", server.url()));
+        assert!(report.connections.failed.is_empty(), "{:?}", report.connections);
+        assert!(output.status.success());
+        report.messages
+    };
+    let sound = m(Faults::default());
+    assert_eq!((sound.sent, sound.received, sound.errors()), (1000, 1000, 0), "{sound:?}");
+    let pieces = m(Faults { dribble: true, ..Faults::default() });
+    assert_eq!((pieces.sent, pieces.received, pieces.errors()), (1000, 1000, 0), "{pieces:?}");
+    let fewer = m(Faults { drop: every, ..Faults::default() });
+    assert_eq!((fewer.received, fewer.lost + fewer.unanswered, fewer.corrupt), (990, 10, 0), "{fewer:?}");
+    let more = m(Faults { duplicate: every, ..Faults::default() });
+    assert!(more.received == 1000 && (9..=10).contains(&more.duplicated), "{more:?}");
+    let swapped = m(Faults { swap: every, ..Faults::default() });
+    assert!((9..=10).contains(&swapped.reordered), "{swapped:?}");
+    let changed = m(Faults { corrupt: every, ..Faults::default() });
+    assert_eq!((changed.received, changed.corrupt, changed.duplicated), (1000, 10, 0), "{changed:?}");
+    let m = m(Faults { payload: Some(b"Hello"), ..Faults::default() });
+    assert!(m.corrupt >= 1000, "{m:?}");
 }

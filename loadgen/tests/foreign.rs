@@ -25,24 +25,29 @@ impl Drop for Process {
     }
 }
 
-/// Everything that a message can be, a few times over.
-fn exercise(url: &str) {
-    for options in [
-        "",
-        "--binary",
-        "--size 0",
-        "--size 8 --binary",
-        "--size 1..70000",
-        "--size 300 --fragment 50",
-        "--binary --size 65536 --fragment 4096",
-        "--closed -p 4",
-        "--arrival poisson --ping 200ms",
-    ] {
-        let rate = if options.contains("closed") { "" } else { "-R200" };
-        let (report, output) = measure(&format!("-c10 {rate} -d500ms --warmup 100ms {options} {url}"));
+/// Everything that a message can be.
+const EVERYTHING: [&str; 9] = [
+    "",
+    "--binary",
+    "--size 0",
+    "--size 8 --binary",
+    "--size 1..70000",
+    "--size 300 --fragment 50",
+    "--binary --size 65536 --fragment 4096",
+    "--closed -p 4",
+    "--arrival poisson --ping 200ms",
+];
+
+/// Short runs, each with `always` and one of `each`.
+fn exercise(url: &str, always: &str, each: &[&str]) {
+    for options in each {
+        let rate = if options.contains("closed") || options.contains("-R") { "" } else { "-R200" };
+        let (report, output) =
+            measure(&format!("-c10 {rate} -d500ms --warmup 100ms {always} {options} {url}"));
         assert!(output.status.success(), "{options}: {}", String::from_utf8_lossy(&output.stdout));
         let m = &report.messages;
-        assert!(m.sent >= 50 && m.received == m.sent, "{options}: {m:?}");
+        let least = if options.contains("-R20") { 10 } else { 50 };
+        assert!(m.sent >= least && m.received == m.sent, "{options}: {m:?}");
         assert_eq!(m.errors(), 0, "{options}: {m:?}");
         assert!(report.connections.failed.is_empty(), "{options}: {:?}", report.connections.failed);
         if options.contains("ping") {
@@ -80,14 +85,14 @@ fn program(name: &str) -> PathBuf {
 fn pythons_websockets() {
     let mut command = Command::new(installed().join("python/bin/python"));
     command.arg(program("echo.py"));
-    exercise(&server(command).url);
+    exercise(&server(command).url, "", &EVERYTHING);
 }
 
 #[test]
 fn nodes_ws() {
     let mut command = Command::new("node");
     command.arg(program("echo.js")).env("NODE_PATH", installed().join("node/node_modules"));
-    exercise(&server(command).url);
+    exercise(&server(command).url, "", &EVERYTHING);
 }
 
 #[test]
@@ -108,11 +113,11 @@ fn rusts_tungstenite() {
             });
         }
     });
-    exercise(&url);
+    exercise(&url, "", &EVERYTHING);
 }
 
-#[test]
-fn our_own_wsecho() {
+/// wsecho, of this workspace and profile.
+fn wsecho() -> Process {
     let loadgen = Path::new(env!("CARGO_BIN_EXE_loadgen"));
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--package", "wsecho", "--bin", "wsecho"]);
@@ -134,11 +139,55 @@ fn our_own_wsecho() {
         .find(|word| word.starts_with("ws://"))
         .expect("it says where it echoes")
         .to_owned();
-    let server = Process { child, url };
-    exercise(&server.url);
+    Process { child, url }
+}
+
+#[test]
+fn our_own_wsecho() {
+    let server = wsecho();
+    exercise(&server.url, "", &EVERYTHING);
     let pid = server.child.id();
     let (report, _) = measure(&format!("-c50 -R500 -d1s --warmup 0s --server-pid {pid} {}", server.url));
     let found = report.server.expect("it was named");
     assert!(found.pid == pid && found.rss_bytes > 100_000 && found.fds >= 50, "{found:?}");
     assert!(report.intervals.iter().any(|i| i.server.is_some()));
+}
+
+#[test]
+fn our_own_wsecho_in_every_draft() {
+    let server = wsecho();
+    for draft in [13, 8, 7, 76, 75] {
+        // 75 and 76 have whole text messages and no more.
+        let beyond = |options: &str| ["--binary", "--fragment", "--ping"].iter().any(|o| options.contains(o));
+        let possible: Vec<&str> =
+            EVERYTHING.into_iter().filter(|options| draft < 75 || !beyond(options)).collect();
+        assert!(possible.len() >= 4);
+        exercise(&server.url, &format!("--draft {draft}"), &possible);
+        let own =
+            ["--origin http://a.example --subprotocol chat", "--no-stamp --size 20", "--size 300k -R20"];
+        exercise(&server.url, &format!("--draft {draft}"), &own);
+        let (report, _) = measure(&format!("-c2 -R20 -d500ms --draft {draft} {}", server.url));
+        assert_eq!((report.config.draft, report.config.deflate), (draft, false));
+        assert_eq!(report.messages.closes_received, 0);
+    }
+}
+
+#[test]
+fn our_own_wsecho_compressed() {
+    let server = wsecho();
+    exercise(&server.url, "--deflate", &EVERYTHING);
+    exercise(&server.url, "--deflate --draft 8", &["", "--size 300k -R20"]);
+    // What compresses goes out, and comes back, smaller than it is.
+    let path = support::scratch("zeros");
+    std::fs::write(&path, [b'0'; 10_000]).unwrap();
+    let line = format!("-c2 -R100 -d500ms --warmup 0s --payload {} {}", path.display(), server.url);
+    let [(plain, _), (small, _)] = ["", "--deflate"].map(|options| measure(&format!("{options} {line}")));
+    std::fs::remove_file(&path).unwrap();
+    assert!(small.config.deflate && !plain.config.deflate);
+    for report in [&plain, &small] {
+        let m = &report.messages;
+        assert_eq!((m.sent, m.received, m.errors()), (50, 50, 0), "{m:?}");
+    }
+    assert!(plain.messages.bytes_sent >= 50 * 10_000 && small.messages.bytes_sent < 50 * 200);
+    assert!(small.messages.bytes_received < 50 * 200, "{:?}", small.messages);
 }

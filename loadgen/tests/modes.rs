@@ -172,6 +172,11 @@ fn exit_codes_say_what_happened() {
         ("-c1", 2, "no URL"),
         ("http://127.0.0.1/", 2, "ws://"),
         ("--closed -R5 ws://127.0.0.1:1/", 2, "--closed"),
+        ("--draft 6 ws://127.0.0.1:1/", 2, "--draft"),
+        ("--draft 75 --binary ws://127.0.0.1:1/", 2, "--binary"),
+        ("conns --draft 76 --fragment 5 ws://127.0.0.1:1/", 2, "--fragment"),
+        ("storm --draft 76 --ping 1s ws://127.0.0.1:1/", 2, "--ping"),
+        ("fanout --draft 75 --deflate ws://127.0.0.1:1/", 2, "--deflate"),
         ("report /nonexistent.json", 1, "/nonexistent.json"),
         // Nothing listens on port 1 of this address.
         ("-c2 -q ws://127.3.2.1:1/", 1, ""),

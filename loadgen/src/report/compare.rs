@@ -190,6 +190,8 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
         ("rate", a.rate != b.rate || a.rate_plan != b.rate_plan || a.arrival != b.arrival),
         ("pipeline", a.pipeline != b.pipeline),
         ("message size", a.size != b.size || a.opcode != b.opcode || a.fragment != b.fragment),
+        ("draft", a.draft != b.draft),
+        ("compression", a.deflate != b.deflate),
         ("kernel or CPUs", old.host.kernel != new.host.kernel || old.host.cpus != new.host.cpus),
         ("host", old.host.name != new.host.name),
     ];

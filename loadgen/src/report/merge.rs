@@ -64,6 +64,8 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
         ("mode", x.mode != y.mode),
         ("duration", x.duration_ns != y.duration_ns || x.warmup_ns != y.warmup_ns),
         ("message size", x.size != y.size || x.opcode != y.opcode || x.fragment != y.fragment),
+        ("draft", x.draft != y.draft),
+        ("compression", x.deflate != y.deflate),
         ("arrival", x.arrival != y.arrival),
         ("pipeline", x.pipeline != y.pipeline),
         ("steps", steps(a) != steps(b)),
@@ -439,6 +441,8 @@ mod tests {
         assert!(other(|r| r.run.id = "r1".into()).contains("given twice"));
         assert!(other(|r| r.config.mode = "closed".into()).contains("differ in mode"));
         assert!(other(|r| r.config.size.bytes = 1).contains("differ in message size"));
+        assert!(other(|r| r.config.draft = 76).contains("differ in draft"));
+        assert!(other(|r| r.config.deflate = true).contains("differ in compression"));
         assert!(other(|r| r.find = Some(Default::default())).contains("cannot be merged"));
         assert!(other(|r| r.latency_ns.response.as_mut().unwrap().hdr = None).contains("no histogram"));
         assert!(reports(&[]).is_err());

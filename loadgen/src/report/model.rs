@@ -166,6 +166,10 @@ pub struct Config {
     /// Payload bytes a fragment; absent for whole messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fragment: Option<u64>,
+    /// 13 (RFC 6455), 8, 7, 76 or 75.
+    pub draft: u64,
+    /// Messages were sent compressed (RFC 7692).
+    pub deflate: bool,
     /// `sleep`, `hybrid` or `spin`.
     pub idle: String,
     pub spin_ns: u64,

@@ -171,6 +171,12 @@ fn counts(out: &mut String, report: &Report) {
     let seconds = report.measured_ns() as f64 / 1e9;
     let size = report.config.size.spec.clone().unwrap_or(format!("{} B", report.config.size.bytes));
     let _ = write!(out, "bytes        {size} {}", report.config.opcode);
+    if report.config.deflate {
+        out.push_str(" compressed");
+    }
+    if let draft @ (7 | 8 | 75 | 76) = report.config.draft {
+        let _ = write!(out, " in draft {draft}");
+    }
     if seconds > 0.0 {
         let _ = write!(out, "   out {}/s", bytes(m.bytes_sent as f64 / seconds));
         let _ = write!(out, "   in {}/s", bytes(m.bytes_received as f64 / seconds));

@@ -95,6 +95,7 @@ pub fn run(seed: u64) -> Report {
             drain_ns: 2 * SECOND,
             size: Size { kind: "fixed".into(), bytes: 128, spec: None },
             opcode: "text".into(),
+            draft: 13,
             idle: "sleep".into(),
             ..Config::default()
         },

@@ -57,6 +57,12 @@ pub struct Faults {
     pub refuse: Option<u16>,
     /// The answer to the key is the answer to another.
     pub wrong_accept: bool,
+    /// What is said to permessage-deflate, whatever was offered.
+    pub extensions: Option<&'static str>,
+    /// Compressed messages go back as they were before that.
+    pub inflate: bool,
+    /// Every reply is this instead.
+    pub payload: Option<&'static [u8]>,
 }
 
 /// A server on a port of its own; it lives as long as the test program.
@@ -121,12 +127,30 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
     if let Some(status) = faults.refuse {
         return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
     }
+    // Without any key it is 75, which 76 is like from there on.
+    let hixie = key == "none";
+    let frame = |first, payload: &[u8]| match (hixie, first) {
+        (false, _) => frame(first, payload),
+        (true, 0x88) => vec![0xFF, 0x00],
+        (true, _) => [b"\x00", payload, b"\xFF"].concat(),
+    };
     let key = if faults.wrong_accept { "another" } else { key };
-    write!(
-        stream,
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-        derive_accept_key(key.as_bytes())
-    )?;
+    if hixie {
+        let origin = head.lines().find_map(|l| l.strip_prefix("Origin: ")).unwrap_or("none");
+        write!(
+            stream,
+            "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+             WebSocket-Origin: {origin}\r\nWebSocket-Location: ws://{}/echo\r\n\r\n",
+            stream.local_addr()?
+        )?;
+    } else {
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
+            derive_accept_key(key.as_bytes()),
+            faults.extensions.map(|e| format!("Sec-WebSocket-Extensions: {e}\r\n")).unwrap_or_default()
+        )?;
+    }
     if faults.ping {
         stream.write_all(b"\x89\x02hi")?;
     }
@@ -148,7 +172,7 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
 
     let mut held_back: Option<Vec<u8>> = None;
     loop {
-        let (first, payload) = read_frame(&mut stream)?;
+        let (first, payload) = if hixie { read_hixie(&mut stream)? } else { read_frame(&mut stream)? };
         let now = Instant::now();
         match first & 0x0F {
             0x8 => {
@@ -184,7 +208,19 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
             *busy_until = (*busy_until).max(now) + faults.work;
             when = when.max(*busy_until);
         }
-        let mut payload = payload;
+        let (mut first, mut payload) = (first, payload);
+        if faults.inflate {
+            assert_ne!(first & 0x40, 0, "messages are compressed");
+            first &= !0x40;
+            payload.extend([0, 0, 0xFF, 0xFF]);
+            let mut plain = Vec::with_capacity(1 << 20);
+            let mut inflate = flate2::Decompress::new(false);
+            inflate.decompress_vec(&payload, &mut plain, flate2::FlushDecompress::Sync).unwrap();
+            payload = plain;
+        }
+        if let Some(other) = faults.payload {
+            payload = other.to_vec();
+        }
         if hit(faults.corrupt) {
             let at = (n as usize / 7) % payload.len();
             payload[at] ^= 1;
@@ -194,7 +230,7 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
             Some(size) => {
                 let last = payload.len().div_ceil(size) - 1;
                 let piece = |(i, bytes)| {
-                    frame(if i == 0 { first & 0x0F } else { 0 } | if i == last { 0x80 } else { 0 }, bytes)
+                    frame(if i == 0 { first & 0x7F } else { 0 } | if i == last { 0x80 } else { 0 }, bytes)
                 };
                 payload.chunks(size).enumerate().flat_map(piece).collect()
             }
@@ -269,10 +305,31 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
             *byte ^= key[i % 4];
         }
         message.extend_from_slice(&payload);
-        opcode |= head[0] & 0x0F;
+        // With RSV1, which the first frame alone may have.
+        opcode |= head[0] & 0x4F;
         if head[0] & 0x80 != 0 {
             return Ok((0x80 | opcode, message));
         }
+    }
+}
+
+/// The same for what a 75 client sends: as if it were text, or a Close.
+fn read_hixie(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+    let mut message = Vec::new();
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    if byte == [0xFF] {
+        stream.read_exact(&mut byte)?;
+        assert_eq!(byte, [0x00], "a Close has no length");
+        return Ok((0x88, message));
+    }
+    assert_eq!(byte, [0x00], "clients send text");
+    loop {
+        stream.read_exact(&mut byte)?;
+        if byte == [0xFF] {
+            return Ok((0x81, message));
+        }
+        message.push(byte[0]);
     }
 }
 
