@@ -283,7 +283,8 @@ fn become_user(name: &str) -> Result<(), Failure> {
         setuid(user.uid)
     };
     become_it().map_err(|error| {
-        Failure::system(format!("cannot become user {name} ({}): --user needs root", error.desc()))
+        let error = io::Error::from(error);
+        Failure::system(format!("cannot become user {name} ({error}): --user needs root"))
     })
 }
 
