@@ -29,7 +29,7 @@ use server::{Server, pin};
 
 /// wsecho's CPU time a message beside that of a plain TCP echo, measured by turns.
 ///
-/// Rows: small, pipelined, 16k, 1m, connect, memory.
+/// Rows: small, pipelined, 16k, 1m, connect, memory, and deflate, whose first column is wsecho too, without compression.
 #[derive(FromArgs)]
 struct Args {
     /// rows to run; all of them without any
@@ -72,10 +72,12 @@ enum Work {
     Connect,
     /// Connections do nothing.
     Memory,
+    /// Open connections exchange compressed messages with wsecho, beside others of the same size on the wire.
+    Deflate,
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 7] = [
     Row { name: "small", title: "100 connections, 20 B, 1 in flight", connections: 100, size: 20, in_flight: 1,
           work: Work::Messages, aim: "1.05" },
     Row { name: "pipelined", title: "100 connections, 20 B, 16 in flight", connections: 100, size: 20, in_flight: 16,
@@ -88,6 +90,8 @@ const ROWS: [Row; 6] = [
           work: Work::Connect, aim: "1.80" },
     Row { name: "memory", title: "15,000 idle connections: memory of one", connections: 15_000, size: 20, in_flight: 1,
           work: Work::Memory, aim: "160 B" },
+    Row { name: "deflate", title: "100 connections, 200 B, compressed or not", connections: 100, size: 200, in_flight: 1,
+          work: Work::Deflate, aim: "1.05" },
 ];
 
 fn main() -> io::Result<()> {
@@ -99,7 +103,7 @@ fn main() -> io::Result<()> {
     }
     if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
         return Err(io::Error::other(format!(
-            "no row {unknown}: small, pipelined, 16k, 1m, connect, memory"
+            "no row {unknown}: small, pipelined, 16k, 1m, connect, memory, deflate"
         )));
     }
     let cpus = available_parallelism()?.get();
@@ -115,7 +119,7 @@ fn main() -> io::Result<()> {
         print!("{:42}", row.title);
         io::stdout().flush()?;
         match row.work {
-            Work::Messages => {
+            Work::Messages | Work::Deflate => {
                 let time = Duration::from_secs_f64(args.seconds);
                 compare(row, cpus, args.rounds, |client| client.run(time))?
             }
@@ -139,10 +143,10 @@ impl Side {
         Side::start(command, Script::plain(row.size, row.in_flight), cpus)
     }
 
-    fn wsecho(row: &Row, cpus: usize) -> io::Result<Side> {
+    fn wsecho(script: Script, cpus: usize) -> io::Result<Side> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wsecho"));
         command.args(["--listen", "127.0.0.1:0", "--policy", "off"]);
-        Side::start(command, Script::web_socket(row.size, row.in_flight), cpus)
+        Side::start(command, script, cpus)
     }
 
     fn start(command: Command, script: Script, cpus: usize) -> io::Result<Side> {
@@ -169,8 +173,14 @@ fn compare(
     rounds: usize,
     work: impl Fn(&mut Client) -> io::Result<u64>,
 ) -> io::Result<()> {
-    let mut sides = [Side::plain(row, cpus)?, Side::wsecho(row, cpus)?];
-    if let Work::Messages = row.work {
+    let script = Script::web_socket(row.size, row.in_flight);
+    let mut sides = match row.work {
+        Work::Deflate => {
+            [Side::wsecho(script, cpus)?, Side::wsecho(Script::deflate(row.size, row.in_flight), cpus)?]
+        }
+        _ => [Side::plain(row, cpus)?, Side::wsecho(script, cpus)?],
+    };
+    if let Work::Messages | Work::Deflate = row.work {
         for side in &mut sides {
             side.client.open(row.connections)?;
         }
@@ -193,7 +203,8 @@ fn compare(
 
 /// Growth of each server's resident memory, from one connection that has had its echo to all of them.
 fn memory(row: &Row, cpus: usize) -> io::Result<()> {
-    for mut side in [Side::plain(row, cpus)?, Side::wsecho(row, cpus)?] {
+    let script = Script::web_socket(row.size, row.in_flight);
+    for mut side in [Side::plain(row, cpus)?, Side::wsecho(script, cpus)?] {
         side.client.open(1)?;
         let before = side.server.resident()?;
         side.client.open(1 + row.connections)?;

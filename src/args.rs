@@ -268,6 +268,9 @@ fn explain(complaint: &str, words: &[&str]) -> String {
             continue;
         };
         if complaint.contains(&format!("'{name}'")) {
+            if complaint.ends_with("duplicate values provided") {
+                return format!("{name} may be given once");
+            }
             return match words.get(at + 1) {
                 // A repeated option may have been right the other times.
                 Some(value) if !complaint.contains(&format!("'{value}'")) => continue,

@@ -35,7 +35,7 @@ pub struct Failure {
 
 impl Failure {
     /// Something the system would not do.
-    const SYSTEM: u8 = 1;
+    pub const SYSTEM: u8 = 1;
     /// A mistake in the options.
     pub const USAGE: u8 = 2;
     /// The policy listener was asked for and cannot be had.
@@ -66,7 +66,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let config = config(&options, max_connections);
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
-    let announcements = doors.announcements();
+    let announcements = doors.announcements(options.echo_paths.example());
     let kernel =
         System::new(std::mem::take(&mut doors.listeners), Manager::from_environment()).map_err(lost)?;
     for announcement in &announcements {
@@ -172,14 +172,14 @@ impl Doors {
         self.listeners.push(listener);
     }
 
-    /// What to tell the user, a line each.
-    fn announcements(&self) -> Vec<String> {
+    /// What to tell the user, a line each; `echo_path` is one that echoes.
+    fn announcements(&self, echo_path: &str) -> Vec<String> {
         let mut lines = Vec::new();
         for ((role, listener), name) in self.roles.iter().zip(&self.listeners).zip(&self.names) {
             match (role, listener.address()) {
                 (Role::Echo | Role::ProxiedEcho, Some(bound)) => {
                     let host = reachable(bound);
-                    lines.push(format!("listening on {name}, echo at ws://{host}/echo"));
+                    lines.push(format!("listening on {name}, echo at ws://{host}{echo_path}"));
                     lines.push(format!("test page at http://{host}/"));
                 }
                 (Role::Echo | Role::ProxiedEcho, None) => lines.push(format!("listening on {name}")),

@@ -10,13 +10,16 @@
 //! # Code map
 //!
 //! - [`args`]: the command line, turned into [`args::Options`]; [`daemon`] binds, announces and runs what they ask for.
-//! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client and
-//!   its turn; `listener` sorts the errors of accept; `deadlines` is when patience ends; `token` names things; `outbox` holds
-//!   unsent bytes.
-//! - [`proto`]: bytes in, bytes out. `session` leads from the first byte to the last; `handshake` (with `http`) answers the
-//!   opening request; `hybi` echoes frames, with `frame`, `mask` and `utf8`; `close` and `fail` name endings; `policy` is Flash's.
+//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`mod@print`] gives packagers their
+//!   files.
+//! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client,
+//!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes; `listener` sorts the errors of accept;
+//!   `deadlines` is when patience ends; `boards` is who hears whom; `stats` counts; `token` names things.
+//! - [`proto`]: bytes in, bytes out. `session` leads from the first byte to the last; `proxy` reads what a proxy puts in front;
+//!   `handshake` (with `http`, `deflate` and `hixie76`) answers the opening request; `hybi` and `hixie` echo in the two
+//!   framings, `member` takes a board's messages, `echo` is the reply that grows over the bytes it answers; `frame`, `mask`,
+//!   `utf8`, `close` and `fail` are one idea each; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
-//! - [`print`](mod@print): unit files, the man page and completions, for whoever packages the server.
 //! - `src/pages`: what a browser is shown, embedded.
 //!
 //! # Invariants

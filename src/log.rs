@@ -189,6 +189,15 @@ impl Line {
         }
     }
 
+    /// Adds `text` whole or not at all: half an escape would take the quote behind it along.
+    fn push(&mut self, text: &str) -> fmt::Result {
+        if text.len() > self.room() { Err(fmt::Error) } else { self.write_str(text) }
+    }
+
+    fn room(&self) -> usize {
+        LINE_MAX - Line::ENDS[1].len() - self.len
+    }
+
     fn end(&mut self) {
         let end = Line::ENDS[usize::from(format() == Format::Json)];
         self.bytes[self.len..self.len + end.len()].copy_from_slice(end.as_bytes());
@@ -198,8 +207,7 @@ impl Line {
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = LINE_MAX - Line::ENDS[1].len() - self.len;
-        let taken = text.floor_char_boundary(text.len().min(room));
+        let taken = text.floor_char_boundary(text.len().min(self.room()));
         self.bytes[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
         self.len += taken;
         if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
@@ -211,14 +219,12 @@ struct Quoted<'a>(&'a mut Line);
 
 impl fmt::Write for Quoted<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            match character {
-                '"' | '\\' => write!(self.0, "\\{character}")?,
-                '\0'..' ' => write!(self.0, "\\u{:04x}", character as u32)?,
-                _ => self.0.write_char(character)?,
-            }
-        }
-        Ok(())
+        text.chars().try_for_each(|character| match character {
+            '"' => self.0.push("\\\""),
+            '\\' => self.0.push("\\\\"),
+            '\0'..' ' => self.0.push(&format!("\\u{:04x}", character as u32)),
+            _ => self.0.write_char(character),
+        })
     }
 }
 
@@ -266,6 +272,20 @@ mod tests {
         let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
         write!(Quoted(&mut line), "a\"b\\c\n\u{1}\u{e9}").expect("room");
         assert_eq!(&line.bytes[..line.len], "a\\\"b\\\\c\\u000a\\u0001\u{e9}".as_bytes());
+    }
+
+    #[test]
+    fn a_long_line_is_never_cut_inside_an_escape() {
+        for (character, escape) in [("\\", r"\\"), ("\"", "\\\""), ("\n", r"\u000a")] {
+            for lead in 0..escape.len() {
+                let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
+                let text = format!("{}{}", "a".repeat(lead), character.repeat(LINE_MAX));
+                assert!(write!(Quoted(&mut line), "{text}").is_err());
+                let escapes = &line.bytes[lead..line.len];
+                let whole = escapes.chunks(escape.len()).all(|each| each == escape.as_bytes());
+                assert!(whole && escapes.len() > LINE_MAX / 2, "{character:?} behind {lead}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The `wsecho` command: reads its arguments, serves, and turns what went wrong into one line and an exit status.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use wsecho::args::{self, Command};
 use wsecho::daemon::{self, Failure};
@@ -23,8 +23,13 @@ fn run() -> Result<(), Failure> {
         Command::Serve(options) => daemon::run(*options),
         // Whoever closed stdout does not want the text.
         Command::Print(text) => {
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            Ok(())
+            match std::io::stdout().write_all(text.as_bytes()) {
+                // Whoever closed the pipe has read enough.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    Err(Failure { text: format!("cannot write to stdout: {error}"), status: Failure::SYSTEM })
+                }
+                _ => Ok(()),
+            }
         }
     }
 }

@@ -30,3 +30,16 @@ pub enum Version {
     Hybi8,
     Hybi13,
 }
+
+impl Version {
+    /// As users know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Version::Hixie75 => "hixie75",
+            Version::Hixie76 => "hixie76",
+            Version::Hybi7 => "7",
+            Version::Hybi8 => "8",
+            Version::Hybi13 => "13",
+        }
+    }
+}

@@ -234,7 +234,7 @@ fn a_member_that_does_not_keep_up_is_dropped_with_1008_and_the_others_go_on() {
 fn a_board_ends_with_its_lifetime_and_says_so() {
     for (lifetime, reason) in [
         ("1", "Board can't exist for more than 1s"),
-        ("0.5", "Board can't exist for so long"),
+        ("0.5", "Board can't exist for more than 0.500s"),
         ("60", ""),
         ("0", ""),
     ] {

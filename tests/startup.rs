@@ -276,6 +276,22 @@ fn every_listener_is_announced_with_its_real_port_and_served() {
 }
 
 #[test]
+fn the_announced_path_echoes() {
+    for (options, path) in [
+        (&["--echo-path", "/mirror", "--echo-path", "/raw"][..], "/mirror"),
+        (&["--echo-path", "/mirror", "--echo-path", "/echo"], "/echo"),
+        (&["--echo-path", "*"], "/echo"),
+    ] {
+        let server = Server::start(&[&["--policy", "off"], options].concat());
+        let line = server.wait_for("echo at ws://");
+        assert!(line.ends_with(&format!("echo at ws://{}{path}", server.echo)), "{line}");
+        let mut client = Client::connect(server.echo);
+        client.send(upgrade(path, ""));
+        client.expect(SWITCHING);
+    }
+}
+
+#[test]
 fn the_environments_port_is_used_when_no_listener_is_named() {
     let server = Running::start(wsecho(&["--policy", "off"]).env("PORT", "0"));
     let address = server.address();

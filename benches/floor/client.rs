@@ -38,6 +38,10 @@ pub struct Script {
 const UPGRADE: &[u8] =
     b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const UPGRADE_DEFLATE: &[u8] =
+    b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
 
 impl Script {
@@ -56,6 +60,18 @@ impl Script {
     pub fn plain(size: usize, in_flight: usize) -> Script {
         let script = Script::web_socket(size, in_flight);
         Script { upgrade: None, answer: script.batch.clone(), ..script }
+    }
+
+    /// The same in messages that are marked as compressed (RFC 7692 §6); what is in them, an echo does not look at.
+    pub fn deflate(size: usize, in_flight: usize) -> Script {
+        const RSV1: u8 = 0x40;
+        let payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
+        Script {
+            upgrade: Some(UPGRADE_DEFLATE),
+            batch: frame::masked(RSV1 | frame::BINARY, &payload).repeat(in_flight),
+            answer: frame::plain(RSV1 | frame::BINARY, &payload).repeat(in_flight),
+            messages: in_flight as u64,
+        }
     }
 }
 

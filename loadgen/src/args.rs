@@ -47,19 +47,19 @@ macro_rules! mode {
             #[argh(positional, arg_name = "url")]
             pub urls: Vec<String>,
 
-            /// connections to hold, as 100, 10k or 1M [100]
+            /// connections to hold, as 100, 10k or 1M (100)
             #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
             pub connections: u64,
-            /// threads [one per 1000 connections, at most CPUs - 1]
+            /// threads (one per 1000 connections, at most CPUs - 1)
             #[argh(option, short = 't', from_str_fn(threads))]
             pub threads: Option<usize>,
-            /// connections started a second [5k]
+            /// connections started a second (5k)
             #[argh(option, default = "5000.0", from_str_fn(units::rate), arg_name = "rate")]
             pub connect_rate: f64,
-            /// connections under way at a time [256]
+            /// connections under way at a time (256)
             #[argh(option, default = "256", from_str_fn(units::count), arg_name = "n")]
             pub connect_inflight: u64,
-            /// time for connect and upgrade [10s]
+            /// time for connect and upgrade (10s)
             #[argh(option, default = "Duration::from_secs(10)", from_str_fn(units::duration), arg_name = "time")]
             pub connect_timeout: Duration,
             /// local addresses to connect from: a list of addresses, A-B and A/LEN
@@ -69,7 +69,7 @@ macro_rules! mode {
             #[argh(switch)]
             pub allow_partial: bool,
 
-            /// payload: 128, 64..4k, 90%:64,10%:1k or lognormal:p50=200,p99=8k [128]
+            /// payload: 128, 64..4k, 90%:64,10%:1k or lognormal:p50=200,p99=8k (128)
             #[argh(option, default = "Sizes::Fixed(128)", from_str_fn(Sizes::parse), arg_name = "bytes")]
             pub size: Sizes,
             /// binary messages rather than text
@@ -103,10 +103,10 @@ macro_rules! mode {
             /// process id of the server, if it is on this host: its CPU and memory are sampled
             #[argh(option, from_str_fn(pid), arg_name = "pid")]
             pub server_pid: Option<u32>,
-            /// stop sleeping so long before a message is due [50us with more than 2 CPUs, else 0]
+            /// stop sleeping so long before a message is due (50us with more than 2 CPUs, else 15us)
             #[argh(option, from_str_fn(units::duration), arg_name = "time")]
             pub spin: Option<Duration>,
-            /// seed of everything random [1]
+            /// seed of everything random (1)
             #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
             pub seed: u64,
             /// be process I of N that share connections, rate and source addresses: I/N
@@ -116,7 +116,7 @@ macro_rules! mode {
             #[argh(option, from_str_fn(start_at), arg_name = "time")]
             pub start_at: Option<SystemTime>,
 
-            /// length of a row of the time series [1s]
+            /// length of a row of the time series (1s)
             #[argh(option, default = "Duration::from_secs(1)", from_str_fn(some_time), arg_name = "time")]
             pub interval: Duration,
             /// a name for the report
@@ -125,7 +125,7 @@ macro_rules! mode {
             /// no progress on stderr
             #[argh(switch, short = 'q')]
             pub quiet: bool,
-            /// form of the report on stdout: text, json, csv, hgrm, hlog, svg or html [text]
+            /// form of the report on stdout: text, json, csv, hgrm, hlog, svg or html (text)
             #[argh(option, default = "Format::Text")]
             pub format: Format,
             /// write the report there rather than to stdout
@@ -156,7 +156,7 @@ macro_rules! mode {
             /// exit 3 if worse than an earlier report, JSON or HTML
             #[argh(option, arg_name = "file")]
             pub baseline: Option<PathBuf>,
-            /// change that is no regression [2%]
+            /// change that is no regression (2%)
             #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
             pub noise_threshold: f64,
             /// exit 4 if the verdict is INVALID
@@ -265,7 +265,7 @@ mode! {
     /// Send messages on a schedule (or as fast as replies come) and time the replies.
     #[argh(subcommand, name = "run")]
     Run {
-        /// messages a second over all connections: 50k, a ramp 1k:50k, or steps 1k,2k@10s [1 a connection]
+        /// messages a second over all connections: 50k, a ramp 1k:50k, or steps 1k,2k@10s (1 a connection)
         #[argh(option, short = 'R', from_str_fn(Rate::parse))]
         pub rate: Option<Rate>,
         /// messages a second on each connection that sends, instead of --rate
@@ -274,25 +274,25 @@ mode! {
         /// closed loop: a reply sends the next message (for the ceiling, not for latency)
         #[argh(switch)]
         pub closed: bool,
-        /// messages in flight on each connection, closed loop [1]
+        /// messages in flight on each connection, closed loop (1)
         #[argh(option, short = 'p', default = "1", from_str_fn(positive))]
         pub pipeline: u32,
         /// do not send while so many are in flight on the connection, but count it
         #[argh(option, from_str_fn(positive), arg_name = "n")]
         pub max_inflight: Option<u32>,
-        /// connections that send, a number or a percentage [100%]
+        /// connections that send, a number or a percentage (100%)
         #[argh(option, default = "Part::Share(1.0)", from_str_fn(Part::parse), arg_name = "n|p%")]
         pub active: Part,
-        /// even or poisson [even]
+        /// even or poisson (even)
         #[argh(option, default = "Arrival::Even", from_str_fn(arrival), arg_name = "kind")]
         pub arrival: Arrival,
-        /// time to measure [30s]
+        /// time to measure (30s)
         #[argh(option, short = 'd', default = "Duration::from_secs(30)", from_str_fn(some_time))]
         pub duration: Duration,
-        /// time before that, at the same load, that does not count [5s]
+        /// time before that, at the same load, that does not count (5s)
         #[argh(option, default = "Duration::from_secs(5)", from_str_fn(units::duration), arg_name = "time")]
         pub warmup: Duration,
-        /// time for the last replies [2s]
+        /// time for the last replies (2s)
         #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
         pub drain: Duration,
         /// count replies later than that, from the write, as timeouts
@@ -305,13 +305,13 @@ mode! {
     /// Open connections step by step, hold them, and measure what each costs the server.
     #[argh(subcommand, name = "conns")]
     Conns {
-        /// numbers of connections, ascending, as 1k,10k,100k [a quarter, half and all of -c]
+        /// numbers of connections, ascending, as 1k,10k,100k (a quarter, half and all of -c)
         #[argh(option, from_str_fn(steps), arg_name = "n,n,…")]
         pub steps: Option<Steps>,
-        /// time to hold each step [5s]
+        /// time to hold each step (5s)
         #[argh(option, default = "Duration::from_secs(5)", from_str_fn(some_time), arg_name = "time")]
         pub hold: Duration,
-        /// messages a second on each connection while holding [1]
+        /// messages a second on each connection while holding (1)
         #[argh(option, default = "1.0", from_str_fn(units::rate), arg_name = "rate")]
         pub per_conn_rate: f64,
     }
@@ -327,22 +327,22 @@ mode! {
         /// search for connections, each with --per-conn-rate, instead of the rate
         #[argh(switch)]
         pub by_connections: bool,
-        /// where to begin [1k messages a second, or 100 connections]
+        /// where to begin (1k messages a second, or 100 connections)
         #[argh(option, from_str_fn(units::rate), arg_name = "load")]
         pub min: Option<f64>,
-        /// where to end [1M messages a second, or -c]
+        /// where to end (1M messages a second, or -c)
         #[argh(option, from_str_fn(units::rate), arg_name = "load")]
         pub max: Option<f64>,
-        /// how close to come [5%]
+        /// how close to come (5%)
         #[argh(option, default = "0.05", from_str_fn(share), arg_name = "percent")]
         pub precision: f64,
-        /// messages a second on each connection, with --by-connections [1]
+        /// messages a second on each connection, with --by-connections (1)
         #[argh(option, default = "1.0", from_str_fn(units::rate), arg_name = "rate")]
         pub per_conn_rate: f64,
-        /// time to measure each load [5s]
+        /// time to measure each load (5s)
         #[argh(option, short = 'd', default = "Duration::from_secs(5)", from_str_fn(some_time))]
         pub duration: Duration,
-        /// time before that which does not count [1s]
+        /// time before that which does not count (1s)
         #[argh(option, default = "Duration::from_secs(1)", from_str_fn(units::duration), arg_name = "time")]
         pub warmup: Duration,
     }
@@ -352,19 +352,19 @@ mode! {
     /// Measure a server that passes each message on to every other connection.
     #[argh(subcommand, name = "fanout")]
     Fanout {
-        /// connections that send [1]
+        /// connections that send (1)
         #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
         pub publishers: u64,
-        /// messages a second over all publishers [10]
+        /// messages a second over all publishers (10)
         #[argh(option, short = 'R', default = "Rate::Constant(10.0)", from_str_fn(Rate::parse))]
         pub rate: Rate,
-        /// time to measure [10s]
+        /// time to measure (10s)
         #[argh(option, short = 'd', default = "Duration::from_secs(10)", from_str_fn(some_time))]
         pub duration: Duration,
-        /// time before that which does not count [1s]
+        /// time before that which does not count (1s)
         #[argh(option, default = "Duration::from_secs(1)", from_str_fn(units::duration), arg_name = "time")]
         pub warmup: Duration,
-        /// time for the last deliveries [2s]
+        /// time for the last deliveries (2s)
         #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
         pub drain: Duration,
     }
@@ -374,22 +374,22 @@ mode! {
     /// Drop all connections but a few, have them come back, and watch both.
     #[argh(subcommand, name = "storm")]
     Storm {
-        /// connections that are left alone and send, a number or a percentage [5%]
+        /// connections that are left alone and send, a number or a percentage (5%)
         #[argh(option, default = "Part::Share(0.05)", from_str_fn(Part::parse), arg_name = "n|p%")]
         pub survivors: Part,
-        /// messages a second on each survivor [10]
+        /// messages a second on each survivor (10)
         #[argh(option, default = "10.0", from_str_fn(units::rate), arg_name = "rate")]
         pub per_conn_rate: f64,
-        /// how connections are dropped: rst or close [rst]
+        /// how connections are dropped: rst or close (rst)
         #[argh(option, default = "Fault::Rst", from_str_fn(fault), arg_name = "kind")]
         pub fault: Fault,
-        /// how they come back: none, fixed:TIME or exp:TIME..TIME with full jitter [exp:100ms..5s]
+        /// how they come back: none, fixed:TIME or exp:TIME..TIME with full jitter (exp:100ms..5s)
         #[argh(option, default = "default_backoff()", from_str_fn(Backoff::parse), arg_name = "policy")]
         pub backoff: Backoff,
-        /// time before the storm that is measured [5s]
+        /// time before the storm that is measured (5s)
         #[argh(option, default = "Duration::from_secs(5)", from_str_fn(some_time), arg_name = "time")]
         pub before: Duration,
-        /// time from the storm to the end [15s]
+        /// time from the storm to the end (15s)
         #[argh(option, default = "Duration::from_secs(15)", from_str_fn(some_time), arg_name = "time")]
         pub after: Duration,
     }
@@ -402,7 +402,7 @@ pub struct Report {
     /// JSON or HTML that loadgen wrote
     #[argh(positional)]
     pub file: PathBuf,
-    /// form: text, json, csv, hgrm, hlog, svg or html [text]
+    /// form: text, json, csv, hgrm, hlog, svg or html (text)
     #[argh(option, default = "Format::Text")]
     pub format: Format,
     /// write there rather than to stdout
@@ -420,7 +420,7 @@ pub struct Compare {
     /// the report in question
     #[argh(positional)]
     pub new: PathBuf,
-    /// change that is no regression [2%]
+    /// change that is no regression (2%)
     #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
     pub noise_threshold: f64,
 }
@@ -444,7 +444,7 @@ pub struct Doctor {
     /// server to be measured
     #[argh(positional)]
     pub url: Option<String>,
-    /// connections to be held [100]
+    /// connections to be held (100)
     #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
     pub connections: u64,
     /// local addresses to connect from
@@ -456,7 +456,7 @@ pub struct Doctor {
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "calibrate")]
 pub struct Calibrate {
-    /// time for each measurement [3s]
+    /// time for each measurement (3s)
     #[argh(option, short = 'd', default = "Duration::from_secs(3)", from_str_fn(some_time))]
     pub duration: Duration,
     /// no progress on stderr

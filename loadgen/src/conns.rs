@@ -30,7 +30,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     let mut found = Found::default();
     let mut all = Opening::default();
     let mut last = Measured { to: 1, ..Measured::default() };
-    let mut asked = 0;
+    let (mut asked, mut opening_ns) = (0, 0);
     for &step in &steps {
         asked = session.share(step);
         let before = Counters::now();
@@ -38,6 +38,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         let opening = engine.open(asked, &mut session.live)?;
         let opened = opening.opened;
         let took = opening.ended.saturating_sub(opening.began.unwrap_or(opening.ended)).max(1);
+        opening_ns += took;
         all.add(&opening);
         if engine.interrupted() {
             break;
@@ -78,6 +79,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
     let mut report = session.report(config("conns", most, &plan), &engine);
     session.fill(&mut report, asked, &all, &last);
+    report.connections.open_ns = opening_ns;
     if let Some(server) = &mut report.server {
         server.bytes_per_connection = found.slope;
         server.kernel_bytes_per_connection = found.kernel_slope.map(|s| s.slope);

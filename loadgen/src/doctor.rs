@@ -440,7 +440,7 @@ mod tests {
                 "sysctl -w net.netfilter.nf_conntrack_max=200018",
             ),
             ("127.0.0.1:80", |l| l.conntrack = Some((0, 65_536)), Level::Warn, "NOTRACK"),
-            ("127.0.0.1:80", |l| l.time_wait = 100_000, Level::Warn, "wait a minute"),
+            ("127.0.0.1:80", |l| l.time_wait = 800_000, Level::Warn, "wait a minute"),
             ("127.0.0.1:80", |l| l.cpus = 2, Level::Warn, "taskset"),
             ("127.0.0.1:80", |l| l.clocksource = Some("hpet".into()), Level::Warn, "echo tsc"),
         ];

@@ -15,7 +15,7 @@ pub struct Live {
     mode: Mode,
     /// Something stands on the line that the next one must overwrite.
     dirty: bool,
-    /// The last second, put together from the ticks of all threads.
+    /// The tick that is being put together from all threads.
     window: Window,
     cpu: [(u64, Cpu); 2],
     last_opening: u64,
@@ -28,10 +28,10 @@ enum Mode {
     Plain,
 }
 
-#[derive(Default)]
 struct Window {
     tally: Tally,
-    number: i64,
+    /// Of the tick; none before the first.
+    number: Option<i64>,
 }
 
 impl Live {
@@ -42,7 +42,13 @@ impl Live {
             false if stderr().is_terminal() => Mode::Terminal,
             false => Mode::Plain,
         };
-        Live { mode, dirty: false, window: Window::default(), cpu: Default::default(), last_opening: 0 }
+        Live {
+            mode,
+            dirty: false,
+            window: Window { tally: Tally::default(), number: None },
+            cpu: Default::default(),
+            last_opening: 0,
+        }
     }
 
     /// How far the opening of connections is.
@@ -65,15 +71,16 @@ impl Live {
         if self.mode != Mode::Terminal {
             return;
         }
-        if number == self.window.number {
+        if self.window.number == Some(number) {
             self.window.tally.add(tally);
             return;
         }
         // A tick of the next number: the one before is whole.
-        let done = std::mem::take(&mut self.window);
-        self.window = Window { tally: tally.clone(), number };
-        let line = self.line(engine, plan, window, &done.tally);
-        self.renew(&line);
+        let done = std::mem::replace(&mut self.window, Window { tally: tally.clone(), number: Some(number) });
+        if done.number.is_some() {
+            let line = self.line(engine, plan, window, &done.tally);
+            self.renew(&line);
+        }
     }
 
     fn line(&mut self, engine: &Engine, plan: &Plan, (from, to): (u64, u64), tally: &Tally) -> String {

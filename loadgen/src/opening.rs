@@ -12,6 +12,9 @@ use crate::sources;
 use crate::target;
 use crate::worker::{Event, Worker};
 
+/// Connects in a row before anything else is looked at.
+const BATCH: usize = 16;
+
 impl Worker {
     /// Starts the connections that are due and gives up those that took too long; returns the time.
     pub fn open_more(&mut self, mut now: u64) -> u64 {
@@ -27,7 +30,10 @@ impl Worker {
                 self.lose(i as usize, format!("{stage}: timed out"));
             }
         }
-        while self.under_way < self.spec.connect_inflight {
+        for _ in 0..BATCH {
+            if self.under_way >= self.spec.connect_inflight {
+                break;
+            }
             let again = self.retries.peek().is_some_and(|Reverse((at, _))| *at <= now);
             let i = if again {
                 self.retries.pop().expect("just seen").0.1 as usize

@@ -31,8 +31,9 @@ impl Sources {
         connections: usize,
         range: usize,
     ) -> Result<Sources, String> {
-        // A quarter stays free: ports rest in TIME_WAIT after earlier runs.
-        let each = (range * 3 / 4).max(1);
+        // The kernel looks for a free port one by one: with an eighth of them taken it finds one at once, with half of
+        // them it takes longer than everything else. Loopback has addresses to spare.
+        let each = (range / 8).max(1);
         let addresses = match spec {
             Some(spec) => parse(spec)?,
             None if target.ip().is_loopback() && target.is_ipv4() && connections > each => {
@@ -142,12 +143,12 @@ mod tests {
         let few = Sources::plan(None, &local(), 1_000, 28_232).unwrap();
         assert_eq!((few.count(), few.of(0)), (1, None));
         let many = Sources::plan(None, &local(), 1_000_000, 28_232).unwrap();
-        assert_eq!(many.count(), 48);
+        assert_eq!(many.count(), 284);
         let mut used = std::collections::HashMap::new();
         for i in 0..1_000_000 {
             *used.entry(many.of(i).unwrap()).or_insert(0) += 1;
         }
-        assert!(used.values().all(|n| *n <= 28_232), "{used:?}");
+        assert!(used.values().all(|n| *n <= 28_232 / 8), "{used:?}");
         assert!(used.keys().all(|a| a.is_loopback()));
     }
 

@@ -166,6 +166,11 @@ impl Recovery {
         self.back.push(now - self.dropped_at);
     }
 
+    /// Connections that were dropped and are not back.
+    pub fn away(&self) -> u64 {
+        self.dropped - self.back.len() as u64
+    }
+
     /// Adds another thread's part.
     pub fn add(&mut self, other: Recovery) {
         self.dropped_at = self.dropped_at.max(other.dropped_at);
@@ -188,20 +193,27 @@ impl Worker {
     /// Drops the connections that do not send, and has them come back by the policy.
     pub fn drop_idle(&mut self, mut recovery: Box<Recovery>, now: u64) {
         recovery.dropped_at = now;
-        for i in 0..self.conns.len() {
-            if self.conns[i].stage != Stage::Open || self.sends(i) {
-                continue;
-            }
-            if !recovery.reset {
-                self.control(i, Opcode::Close, &1001u16.to_be_bytes());
-            }
-            self.conns[i].drop_stream(recovery.reset);
-            self.count_held(-1);
-            recovery.dropped += 1;
-            let at = recovery.retry_at(0, now, &mut self.rng);
-            self.retries.push(Reverse((at, i as u32)));
+        let reset = recovery.reset;
+        let senders = self.senders();
+        let idle: Vec<usize> = (0..self.conns.len())
+            .filter(|i| self.conns[*i].stage == Stage::Open && !senders.contains(&(*i as u32)))
+            .collect();
+        recovery.dropped = idle.len() as u64;
+        for &i in &idle {
+            self.retries.push(Reverse((recovery.retry_at(0, now, &mut self.rng), i as u32)));
         }
         self.recovery = Some(recovery);
+        for i in idle {
+            if !reset {
+                self.control(i, Opcode::Close, &1001u16.to_be_bytes());
+            }
+            if self.conns[i].stage == Stage::Open {
+                self.conns[i].drop_stream(reset);
+                self.count_held(-1);
+            }
+            // Those who stay go on meanwhile.
+            self.send_due(clock::now());
+        }
     }
 }
 

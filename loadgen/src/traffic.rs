@@ -1,5 +1,7 @@
 //! Messages: sent when they are due, matched with what comes back, recorded.
 
+use std::collections::HashSet;
+
 use crate::clock;
 use crate::connection::Stage;
 use crate::fanout::Collector;
@@ -367,9 +369,9 @@ impl Worker {
         self.spare.try_recv().unwrap_or_default()
     }
 
-    /// Whether connection `i` sends.
-    pub fn sends(&self, i: usize) -> bool {
-        self.running.as_ref().is_some_and(|running| running.order.contains(&(i as u32)))
+    /// The connections that send.
+    pub fn senders(&self) -> HashSet<u32> {
+        self.running.iter().flat_map(|running| &running.order).copied().collect()
     }
 
     /// Ends the run: messages without a reply are recorded at the age they have, since leaving them out would flatter.

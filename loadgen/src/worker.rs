@@ -293,8 +293,10 @@ impl Worker {
     pub fn count_held(&mut self, change: i64) {
         self.held = self.held.wrapping_add_signed(change);
         self.gauges.held.store(self.held, std::sync::atomic::Ordering::Relaxed);
+        // Who was dropped on purpose is not missing.
+        let away = self.recovery.as_ref().map_or(0, |recovery| recovery.away());
         if let Some(running) = &mut self.running {
-            running.held_min = running.held_min.min(self.held);
+            running.held_min = running.held_min.min(self.held + away);
         }
     }
 

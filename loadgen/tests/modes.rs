@@ -96,6 +96,12 @@ fn a_storm_is_survived() {
         );
         // The survivors lost nothing.
         assert_eq!((report.messages.sent, report.messages.errors()), (600, 0), "{:?}", report.messages);
+        // Who was dropped on purpose does not count as missing.
+        assert!(
+            output.status.success() && !codes(&report.verdict.reasons).contains(&"held"),
+            "{:?}",
+            report.verdict
+        );
     }
 }
 
@@ -214,6 +220,11 @@ fn strict_turns_an_invalid_verdict_into_exit_4() {
     // The server is not blamed: a third of the messages slipped, and the wire was quick.
     let slip = report.latency_ns.own_slip.as_ref().unwrap().histogram().unwrap();
     assert!(slip.value_at_quantile(0.9) > 500_000_000);
+    let response = report.latency_ns.response.as_ref().unwrap().histogram().unwrap();
+    assert!(
+        response.value_at_quantile(0.9) > 500_000_000,
+        "latency counts from the schedule, whoever was late"
+    );
     assert_eq!(report.messages.received, 600);
 }
 

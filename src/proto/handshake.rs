@@ -61,6 +61,15 @@ pub enum Paths {
 }
 
 impl Paths {
+    /// One of them, to tell a user: the usual one where it is among them.
+    pub fn example(&self) -> &str {
+        const USUAL: &str = "/echo";
+        match self {
+            Paths::These(paths) if !self.hold(USUAL) => paths.first().map_or(USUAL, String::as_str),
+            _ => USUAL,
+        }
+    }
+
     fn hold(&self, path: &str) -> bool {
         match self {
             Paths::Any => true,
@@ -435,15 +444,22 @@ fn first_protocol<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal>
     }
 }
 
+/// Text as the value of an HTML attribute in double quotes.
+fn attribute(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;")
+}
+
 fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
     // The page mentions what it is told of.
     let services = match (site.boards, site.stats) {
-        (false, false) => "<body>",
-        (true, false) => "<body class=\"boards\">",
-        (false, true) => "<body class=\"stats\">",
-        (true, true) => "<body class=\"boards stats\">",
+        (false, false) => "",
+        (true, false) => "boards",
+        (false, true) => "stats",
+        (true, true) => "boards stats",
     };
-    let html = page.html().replacen("<body>", services, 1);
+    let path = attribute(site.echo_paths.example());
+    let html =
+        page.html().replacen("<body>", &format!("<body class=\"{services}\" data-echo=\"{path}\">"), 1);
     push(
         letter,
         format_args!(

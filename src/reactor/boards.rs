@@ -201,11 +201,12 @@ impl Boards {
 
     /// What the members of a board that ended are told, with the time as it is set.
     pub fn end_reason(&self) -> String {
-        let seconds = self.rules.lifetime.map_or(0, |lifetime| lifetime.as_secs());
-        match seconds {
-            0 => "Board can't exist for so long".to_owned(),
-            _ if seconds.is_multiple_of(60) => format!("Board can't exist for more than {}mn", seconds / 60),
-            _ => format!("Board can't exist for more than {seconds}s"),
+        let lifetime = self.rules.lifetime.unwrap_or_default();
+        let (seconds, milliseconds) = (lifetime.as_secs(), lifetime.subsec_millis());
+        match milliseconds {
+            0 if seconds.is_multiple_of(60) => format!("Board can't exist for more than {}mn", seconds / 60),
+            0 => format!("Board can't exist for more than {seconds}s"),
+            _ => format!("Board can't exist for more than {seconds}.{milliseconds:03}s"),
         }
     }
 

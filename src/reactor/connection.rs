@@ -273,7 +273,7 @@ impl<S: Stream> Connection<S> {
         self.version = Some(version);
         self.since = now;
         stats.opened(was, self.kind, version);
-        self.tell(Level::Debug, format_args!("opened: {version:?}"));
+        self.tell(Level::Debug, format_args!("opened: version {}", version.name()));
     }
 
     fn join(

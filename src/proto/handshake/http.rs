@@ -118,6 +118,9 @@ impl<'a> Request<'a> {
         match parsed.parse(bytes) {
             Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
             Ok(_) => return Err(Refusal::Bad("not an HTTP request")),
+            Err(_) if bytes.starts_with(b"PROXY ") => {
+                return Err(Refusal::Bad("a PROXY header, which takes --proxy-protocol"));
+            }
             Err(error) => return Err(refusal_for(error)),
         }
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
