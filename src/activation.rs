@@ -59,7 +59,8 @@ fn check_listens(socket: &impl AsFd) -> Result<(), String> {
     match getsockopt(socket, AcceptConn) {
         Ok(true) => Ok(()),
         Ok(false) => Err("it does not listen".to_owned()),
-        Err(error) => Err(error.to_string()),
+        // nix's own text for an error brings a table of them all.
+        Err(error) => Err(std::io::Error::from(error).to_string()),
     }
 }
 

@@ -46,6 +46,7 @@ impl Hixie {
     /// Echoes what has come of every text frame in `buf[input]`, in place.
     ///
     /// Needs two spare bytes behind `input`.
+    #[inline(never)]
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
         let mut at = input.start;
         let mut reply = 0..0;

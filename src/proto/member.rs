@@ -34,6 +34,7 @@ impl Member {
 
     /// Takes whole messages out of `buf[input]` and appends them to `post`, each as one server's frame; what the member
     /// itself is to be told (Pong, Close) is the reply.
+    #[inline(never)]
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, post: &mut Vec<u8>) -> Progress {
         let mut echo = Echo::new(buf, input.clone());
         let news = loop {

@@ -283,6 +283,7 @@ impl Progress {
 }
 
 /// Answers the first thing a client of the echo port says; how its session goes on, if it opens.
+#[inline(never)]
 fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Phase>) {
     if input.first() == Some(&b'<') {
         return (answer_policy(input, letter), None);
@@ -320,6 +321,7 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
 }
 
 /// The digest is eight bytes longer than what it answers: it begins in the headroom.
+#[inline(never)]
 fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
     let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
     let digest = hixie76::digest(numbers, last);
@@ -337,6 +339,7 @@ fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Pr
     }
 }
 
+#[inline(never)]
 fn read_proxy_header(input: &[u8]) -> Progress {
     match proxy::parse(input) {
         Ok(None) => Progress::wait(),
@@ -350,6 +353,7 @@ fn read_proxy_header(input: &[u8]) -> Progress {
 }
 
 /// Answers a client that asks for numbers.
+#[inline(never)]
 fn answer_question(head: &mut Head, input: &[u8], letter: &mut Vec<u8>) -> Progress {
     let scanned = head.scanned();
     if !head.scan(scanned, &input[scanned..]) {
@@ -364,6 +368,7 @@ fn answer_question(head: &mut Head, input: &[u8], letter: &mut Vec<u8>) -> Progr
     }
 }
 
+#[inline(never)]
 fn answer_policy(input: &[u8], letter: &mut Vec<u8>) -> Progress {
     match policy::parse(input) {
         policy::Request::Partial => Progress::wait(),
