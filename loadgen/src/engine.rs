@@ -18,7 +18,7 @@ use crate::live::Live;
 use crate::report::model::{Interval, ServerSample};
 use crate::schedule::{Arrival, Cursor, Curve, Rate};
 use crate::storm::{Backoff, Recovery};
-use crate::tally::Tally;
+use crate::tally::{Tally, Times};
 use crate::traffic::{Load, Traffic};
 use crate::watch::{Seen, Watch};
 use crate::worker::{Command, Event, Outcome, TickReport, Worker};
@@ -61,6 +61,8 @@ pub struct Measured {
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
+    /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
+    pub unanswered: Times,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
     pub seen: Seen,
@@ -343,6 +345,7 @@ impl Run<'_> {
         let all = &mut self.measured;
         connection::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
+        all.unanswered.add(&outcome.unanswered);
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);
         }

@@ -8,7 +8,7 @@ use crate::session::{Problem, Session};
 /// The exit codes, beside 130 and 143 for an interrupted run.
 pub mod exit {
     pub const OK: u8 = 0;
-    /// Could not run, or not with all connections.
+    /// Could not run, or not with all connections, or nothing was answered.
     pub const FAILED: u8 = 1;
     pub const USAGE: u8 = 2;
     /// A threshold was passed, or a regression found.
@@ -42,6 +42,9 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     let held = report.connections.held_min.min(report.connections.opened);
     Ok(match () {
         () if let Some(code) = session.signals.exit_code() => code,
+        () if report.messages.sent > 0 && report.messages.received == 0 && report.fanout.is_none() => {
+            exit::FAILED
+        }
         () if held < report.connections.asked && !common.allow_partial => exit::FAILED,
         () if common.strict && report.verdict.status == Status::Invalid => exit::INVALID,
         () if !met || worse => exit::THRESHOLD,

@@ -35,6 +35,13 @@ impl Times {
         }
     }
 
+    /// What is left without `part`, which must be in here.
+    pub fn without(&self, part: &Times) -> Times {
+        let mut rest = self.clone();
+        rest.histogram.subtract(&part.histogram).expect("the part was recorded here too");
+        Times { saturated: self.saturated - part.saturated, ..rest }
+    }
+
     fn clear(&mut self) {
         if !self.histogram.is_empty() {
             self.histogram.reset();

@@ -3,6 +3,7 @@
 use crate::connection::Opening;
 use crate::engine::Measured;
 use crate::report::model::{LittlesLaw, Status, Verdict};
+use crate::tally::Counts;
 use crate::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
@@ -28,6 +29,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     let wire_p50 = total.wire.at(0.5);
     let window_ns = (measured.to - measured.from) as f64;
 
+    replies(&mut verdict, &total.counts, facts);
     let held = measured.held_min.min(opening.opened);
     if held < facts.asked {
         verdict.doubt(
@@ -104,6 +106,29 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     verdict
 }
 
+/// Whether what came back is an echo at all: the time that a wrong reply takes is no figure of an echo server.
+fn replies(verdict: &mut Verdict, counts: &Counts, facts: &Facts) {
+    if counts.sent > 0 && counts.received == 0 && !facts.fanout {
+        let text = format!("no replies: none of {} messages was answered", commas(counts.sent));
+        verdict.doubt(Status::Invalid, "no_replies", text);
+    }
+    let corrupt = if counts.corrupt * 2 > counts.sent {
+        "replies were corrupt, that is changed or none of ours: this is not an echo server"
+    } else {
+        "replies were corrupt, that is changed or none of ours"
+    };
+    for (code, n, text) in [
+        ("corrupt", counts.corrupt, corrupt),
+        ("duplicated", counts.duplicated, "replies were duplicated: they came twice"),
+        ("reordered", counts.reordered, "replies were reordered: they came after later ones"),
+    ] {
+        if n > 0 {
+            let status = if n * 100 > counts.sent { Status::Invalid } else { Status::Suspect };
+            verdict.doubt(status, code, format!("{} {text}", commas(n)));
+        }
+    }
+}
+
 /// What does not cast doubt on the numbers but a reader must know: what they are not, and what went wrong.
 fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     let total = &measured.total;
@@ -140,9 +165,6 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
     for (code, n, text) in [
         ("lost", counts.lost, "messages never came back though later ones did"),
-        ("duplicated", counts.duplicated, "messages came back twice"),
-        ("reordered", counts.reordered, "messages came back after later ones"),
-        ("corrupt", counts.corrupt, "messages came back changed, or were none of ours"),
         ("unanswered", counts.unanswered, "messages were still out when the drain ended"),
         ("not_sent", counts.not_sent, "messages were due on connections that were gone"),
         ("timeouts", counts.timeouts, "replies came later than --timeout"),
