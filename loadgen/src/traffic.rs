@@ -401,6 +401,10 @@ impl Worker {
         self.inflight = 0;
         self.gauges.set_inflight(0);
         self.next_ping = u64::MAX;
+        // Who was dropped on purpose is missing if it is not back when all is over.
+        if self.recovery.is_some() && now >= running.traffic.to {
+            running.held_min = running.held_min.min(self.held);
+        }
         let outcome = Outcome {
             failures: std::mem::take(&mut self.failures),
             held_min: running.held_min,

@@ -97,12 +97,24 @@ fn a_storm_is_survived() {
         // The survivors lost nothing.
         assert_eq!((report.messages.sent, report.messages.errors()), (600, 0), "{:?}", report.messages);
         // Who was dropped on purpose does not count as missing.
+        assert_eq!((report.connections.held_min, report.connections.asked), (60, 60));
         assert!(
             output.status.success() && !codes(&report.verdict.reasons).contains(&"held"),
             "{:?}",
             report.verdict
         );
     }
+}
+
+#[test]
+fn who_does_not_come_back_is_missing() {
+    let server = Server::start(Faults::default());
+    let line = "storm -c20 --survivors 5 --backoff fixed:30s --before 300ms --after 500ms";
+    let (report, output) = measure(&format!("{line} {}", server.url()));
+    assert_eq!(report.storm.as_ref().unwrap().back, 0);
+    assert_eq!(report.connections.held_min, 5, "the survivors are left");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(codes(&report.verdict.reasons).contains(&"held"), "{:?}", report.verdict);
 }
 
 #[test]
