@@ -20,22 +20,23 @@ pub mod exit {
 /// Judges the thresholds of `report`, writes it wherever it was asked for, and says how to exit.
 ///
 /// # Errors
-/// When a file cannot be written, or the baseline cannot be read.
+/// When a file cannot be written, or has not what a format needs.
 pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     let common = &session.common;
     let met = report::judge(&mut report, &common.fail_if);
-    for (format, path) in &common.files {
-        report::save(&report, *format, path).map_err(Problem::Failed)?;
-    }
     session.live.clear();
-    show(&report, common.format, common.output.as_deref())?;
+    // What one file cannot hold must not keep the rest from being written.
+    let mut written = Ok(());
+    for (format, path) in &common.files {
+        written = written.and(report::save(&report, *format, path).map_err(Problem::Failed));
+    }
+    show(&report, common.format, common.output.as_deref()).and(written)?;
 
     let mut worse = false;
-    if let Some(path) = &common.baseline
+    if let Some(baseline) = &session.baseline
         && !report.run.interrupted
     {
-        let comparison =
-            compare::reports(&report::load(path).map_err(Problem::Failed)?, &report, common.noise_threshold);
+        let comparison = compare::reports(baseline, &report, common.noise_threshold);
         print(&comparison.text())?;
         worse = !comparison.comparable || comparison.regressions().next().is_some();
     }

@@ -24,7 +24,7 @@ mod text;
 pub mod threshold;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use model::{Report, SCHEMA, Stat, Status};
@@ -114,9 +114,31 @@ pub fn save(report: &Report, format: Format, path: &Path) -> Result<(), String> 
     if path.exists() && !path.is_file() {
         return fs::write(path, text).map_err(failed);
     }
+    let partial = partial(path);
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(failed)
+}
+
+/// Tries whether [`save`] will be able to write to `path`, and leaves nothing there.
+///
+/// # Errors
+/// The system's.
+pub fn try_path(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if path.exists() && !path.is_file() {
+        return Ok(());
+    }
+    let partial = partial(path);
+    fs::File::create(&partial)?;
+    fs::remove_file(&partial)
+}
+
+/// Where the content of `path` is put together.
+fn partial(path: &Path) -> PathBuf {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
-    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(failed)
+    partial.into()
 }
 
 /// Judges the `--fail-if` conditions, filling [`Report::thresholds`]; `true` when none failed. An interrupted run is

@@ -201,6 +201,40 @@ fn exit_codes_say_what_happened() {
     }
 }
 
+/// Nobody waits for a run whose report has nowhere to go.
+#[test]
+fn wrong_files_are_named_before_the_run() {
+    let folder = scratch("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.display();
+    for option in [
+        "-o /nonexistent/x".to_owned(),
+        "--json /nonexistent/x".to_owned(),
+        "--html /nonexistent/x".to_owned(),
+        "--baseline /nonexistent/x".to_owned(),
+        format!("--csv {folder}"),
+    ] {
+        // Had it begun, there would be a report of no connection opened.
+        let output = loadgen(&format!("-c1 {option} ws://127.3.2.1:1/")).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{option}");
+        assert!(error.starts_with(&format!("loadgen: {option}: ")), "{error}");
+        assert_eq!((error.lines().count(), output.stdout.len()), (1, 0), "{error}");
+    }
+}
+
+#[test]
+fn a_report_that_one_format_cannot_hold_is_shown_all_the_same() {
+    let server = Server::start(Faults { broadcast: true, ..Faults::default() });
+    let path = scratch("fanout.hgrm");
+    let line = format!("fanout -c3 -d300ms --warmup 0s --hdr {} {}", path.display(), server.url());
+    let (report, output) = measure(&line);
+    assert!(report.fanout.is_some());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("VERDICT"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no response times for .hgrm"));
+}
+
 #[test]
 fn version_and_help_are_answered() {
     let version = loadgen("--version").output().unwrap();
