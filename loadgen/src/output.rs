@@ -11,7 +11,7 @@ pub mod exit {
     /// Could not run, or not with all connections, or nothing was answered.
     pub const FAILED: u8 = 1;
     pub const USAGE: u8 = 2;
-    /// A threshold was passed, or a regression found.
+    /// A threshold was passed, a regression found or no load met the objective, or none of it could be judged.
     pub const THRESHOLD: u8 = 3;
     /// The verdict is INVALID, with `--strict`.
     pub const INVALID: u8 = 4;
@@ -48,6 +48,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
         }
         () if held < report.connections.asked && !common.allow_partial => exit::FAILED,
         () if common.strict && report.verdict.status == Status::Invalid => exit::INVALID,
+        () if report.find.as_ref().is_some_and(|find| find.best.is_none()) => exit::THRESHOLD,
         () if !met || worse => exit::THRESHOLD,
         () => exit::OK,
     })

@@ -53,10 +53,29 @@ fn find_meets_the_knee_of_a_slow_server() {
 #[test]
 fn find_says_when_nothing_will_do() {
     let server = Server::start(Faults { delay: Duration::from_millis(50), ..Faults::default() });
-    let (report, _) =
+    let (report, output) =
         measure(&format!("find --slo p50<10ms -c5 --min 100 --max 200 -d500ms --warmup 0s {}", server.url()));
     let find = report.find.as_ref().unwrap();
     assert_eq!((find.best, find.next_failed, find.steps.len()), (None, Some(100.0), 1));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn find_takes_the_samples_that_its_objective_needs_or_says_that_it_cannot() {
+    let server = Server::start(Faults::default());
+    let line = "find -c5 --min 400 --max 400 -d200ms --warmup 0s --slo";
+    let (report, output) = measure(&format!("{line} p90<30s {}", server.url()));
+    assert_eq!(report.find.as_ref().unwrap().best, Some(400.0), "{report:?}");
+    assert!(report.messages.sent >= 100 && output.status.success());
+
+    // A hundred thousand samples would be four minutes.
+    let (report, output) = measure(&format!("{line} p99.99<30s {}", server.url()));
+    let find = report.find.as_ref().unwrap();
+    assert_eq!((find.best, output.status.code()), (None, Some(3)));
+    let why = "80 samples are too few: it takes 100,000";
+    assert_eq!(find.steps[0].note.as_deref(), Some(why));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("not judged") && text.contains(why), "{text}");
 }
 
 #[test]

@@ -597,6 +597,9 @@ pub struct FindStep {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub ok: bool,
+    /// Why the objective could not be judged at this load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub achieved_rate: f64,
     pub verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
