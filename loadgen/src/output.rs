@@ -43,9 +43,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     let held = report.connections.held_min.min(report.connections.opened);
     Ok(match () {
         () if let Some(code) = session.signals.exit_code() => code,
-        () if report.messages.sent > 0 && report.messages.received == 0 && report.fanout.is_none() => {
-            exit::FAILED
-        }
+        () if report.messages.sent > 0 && report.messages.received == 0 => exit::FAILED,
         () if held < report.connections.asked && !common.allow_partial => exit::FAILED,
         () if common.strict && report.verdict.status == Status::Invalid => exit::INVALID,
         () if report.find.as_ref().is_some_and(|find| find.best.is_none()) => exit::THRESHOLD,

@@ -337,6 +337,10 @@ impl Session {
                 ceiling,
             },
         );
+        // Of a fan-out, the collector knows what came.
+        if report.config.mode != "fanout" {
+            verdict::replies(&mut report.verdict, &report.messages);
+        }
     }
 
     /// Fills in how the opening of `asked` connections went.

@@ -2,8 +2,7 @@
 
 use crate::connection::Opening;
 use crate::engine::Measured;
-use crate::report::model::{LittlesLaw, Status, Verdict};
-use crate::tally::Counts;
+use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
 use crate::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
@@ -29,7 +28,10 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     let wire_p50 = total.wire.at(0.5);
     let window_ns = (measured.to - measured.from) as f64;
 
-    replies(&mut verdict, &total.counts, facts);
+    if measured.interrupted && total.counts.sent == 0 {
+        verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured".into());
+        return verdict;
+    }
     let held = measured.held_min.min(opening.opened);
     if held < facts.asked {
         verdict.doubt(
@@ -86,7 +88,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
         );
     }
     let (hiccup, tail) = (measured.seen.hiccup.at(0.999), total.response.at(0.999));
-    if !facts.fanout && hiccup > 1_000_000 && hiccup > tail / 5 {
+    if !total.response.histogram.is_empty() && hiccup > 1_000_000 && hiccup > tail / 5 {
         let text = format!(
             "this host delays any thread by {} (p99.9): response p99.9 {} is partly the host's",
             short_time(hiccup),
@@ -107,12 +109,12 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
 }
 
 /// Whether what came back is an echo at all: the time that a wrong reply takes is no figure of an echo server.
-fn replies(verdict: &mut Verdict, counts: &Counts, facts: &Facts) {
-    if counts.sent > 0 && counts.received == 0 && !facts.fanout {
-        let text = format!("no replies: none of {} messages was answered", commas(counts.sent));
+pub fn replies(verdict: &mut Verdict, counts: &Messages) {
+    if counts.sent > 0 && counts.received == 0 {
+        let text = format!("no replies: {} messages were sent and none came back", commas(counts.sent));
         verdict.doubt(Status::Invalid, "no_replies", text);
     }
-    let corrupt = if counts.corrupt * 2 > counts.sent {
+    let corrupt = if counts.corrupt * 2 > counts.sent.max(counts.received) {
         "replies were corrupt, that is changed or none of ours: this is not an echo server"
     } else {
         "replies were corrupt, that is changed or none of ours"
@@ -123,7 +125,8 @@ fn replies(verdict: &mut Verdict, counts: &Counts, facts: &Facts) {
         ("reordered", counts.reordered, "replies were reordered: they came after later ones"),
     ] {
         if n > 0 {
-            let status = if n * 100 > counts.sent { Status::Invalid } else { Status::Suspect };
+            let status =
+                if n * 100 > counts.sent.max(counts.received) { Status::Invalid } else { Status::Suspect };
             verdict.doubt(status, code, format!("{} {text}", commas(n)));
         }
     }
@@ -154,6 +157,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     let shortfall = measured.scheduled - counts.received as f64;
     if !facts.closed
         && !facts.fanout
+        && !measured.interrupted
         && shortfall > 0.005 * measured.scheduled + 4.0 * measured.scheduled.sqrt()
     {
         let target = measured.scheduled * 1e9 / (measured.to - measured.from) as f64;
@@ -165,7 +169,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
     for (code, n, text) in [
         ("lost", counts.lost, "messages never came back though later ones did"),
-        ("unanswered", counts.unanswered, "messages were still out when the drain ended"),
+        ("unanswered", counts.unanswered, "messages were still out at the end"),
         ("not_sent", counts.not_sent, "messages were due on connections that were gone"),
         ("timeouts", counts.timeouts, "replies came later than --timeout"),
         ("capped", counts.capped, "messages were not sent because --max-inflight were out"),

@@ -86,10 +86,26 @@ fn fanout_counts_every_receiver() {
     let fanout = report.fanout.as_ref().unwrap();
     assert_eq!((fanout.published, fanout.expected, fanout.received), (50, 500, 500), "{fanout:?}");
     assert_eq!((fanout.duplicated, fanout.reordered), (0, 0));
+    // What the collector saw is what the rest of the report says.
+    assert_eq!((report.messages.received, report.messages.errors()), (500, 0));
+    let notes = codes(&report.verdict.notes);
+    assert!(!notes.contains(&"overload") && !notes.contains(&"unanswered"), "{notes:?}");
+    assert!(!codes(&report.verdict.reasons).contains(&"no_replies"), "{:?}", report.verdict);
     let [first, median, last] = [&fanout.first, &fanout.median, &fanout.last].map(|s| s.as_ref().unwrap());
     assert_eq!((first.count, median.count, last.count), (50, 50, 50));
     assert!(first.min >= 4_990_000, "no one hears before the server speaks: {}", first.min);
     assert!(first.mean <= median.mean && median.mean <= last.mean);
+}
+
+#[test]
+fn a_server_that_passes_nothing_on_is_no_fanout() {
+    // It answers the sender instead.
+    let server = Server::start(Faults::default());
+    let line = "fanout -c5 -R20 -d500ms --warmup 0s --drain 200ms --fail-if errors>0";
+    let (report, output) = measure(&format!("{line} {}", server.url()));
+    assert_eq!((report.messages.sent, report.messages.received, report.messages.unanswered), (10, 0, 40));
+    assert_eq!((report.verdict.status, output.status.code()), (Status::Invalid, Some(1)));
+    assert!(codes(&report.verdict.reasons).contains(&"no_replies"), "{:?}", report.verdict);
 }
 
 #[test]
@@ -189,6 +205,43 @@ fn ctrl_c_writes_what_there_is() {
     assert!(report.messages.sent > 10 && report.messages.sent < 1000, "{:?}", report.messages);
     assert!(report.thresholds.is_empty(), "an interrupted run is not judged");
     assert!((report.messages.achieved_rate - 100.0).abs() < 20.0, "{}", report.messages.achieved_rate);
+}
+
+/// While connecting, while warming up and while measuring: nothing that is reported has not been.
+#[test]
+fn ctrl_c_brings_no_false_findings() {
+    let slow = Server::start(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    for (mode, line) in [
+        ("connecting", "-c200 --connect-rate 20 -R100"),
+        ("connecting", "fanout -c200 --connect-rate 20"),
+        ("connecting", "conns -c800 --connect-rate 20"),
+        ("warming up", "-c5 -R500 -d5s --warmup 30s"),
+        ("measuring", "-c5 -R500 -d60s --warmup 0s"),
+    ] {
+        let _alone = alone();
+        let path = scratch("interrupted.json");
+        let line = format!("{line} -q --json {} {}", path.display(), slow.url());
+        let child = loadgen(&line).stdout(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGINT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{line}");
+        let report = report::load(&path).unwrap();
+        let (reasons, notes) = (codes(&report.verdict.reasons), codes(&report.verdict.notes));
+        assert!(!notes.contains(&"overload"), "{line}: {:?}", report.verdict);
+        let text = String::from_utf8_lossy(&output.stdout);
+        if mode == "measuring" {
+            assert!(report.messages.sent > 0 && !reasons.contains(&"interrupted"), "{:?}", report.verdict);
+        } else {
+            assert_eq!(reasons, ["interrupted"], "{line}: {:?}", report.verdict);
+            assert!(!text.contains("achieved"), "{line}: {text}");
+        }
+        if mode == "connecting" {
+            let c = &report.connections;
+            assert!(c.opened > 0 && c.held_min == c.opened && c.opened < c.asked, "{line}: {c:?}");
+        }
+    }
 }
 
 #[test]

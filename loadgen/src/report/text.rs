@@ -62,7 +62,9 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
     let status = if color { painted(report.verdict.status, status) } else { status.into() };
     let _ = write!(out, "VERDICT  {status}");
     let m = &report.messages;
-    if let Some(target) = m.target_rate {
+    if report.run.interrupted && m.sent == 0 {
+        // There was no time to reach any rate in.
+    } else if let Some(target) = m.target_rate {
         let share = if target > 0.0 { m.achieved_rate / target * 100.0 } else { 0.0 };
         let _ = write!(
             out,
