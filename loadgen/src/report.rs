@@ -5,7 +5,7 @@
 //! - `loadgen report FILE --format F`: [`load`], then [`Format::render`];
 //! - `loadgen compare OLD NEW --noise-threshold P`, and `--baseline FILE` of a run: [`load`] both, then
 //!   [`compare::reports`]; print [`compare::Comparison::text`]; exit 3 on any of its
-//!   [`regressions`](compare::Comparison::regressions) or when it is not `comparable`;
+//!   [`regressions`](compare::Comparison::regressions) or on an `obstacle`, which is what [`failure`](compare::Comparison::failure) says;
 //! - `loadgen merge FILES… -o OUT`: [`load`] each, then [`merge::reports`] and [`save`];
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
@@ -141,12 +141,10 @@ fn partial(path: &Path) -> PathBuf {
     partial.into()
 }
 
-/// Judges the `--fail-if` conditions, filling [`Report::thresholds`]; `true` when none failed. An interrupted run is
-/// not judged.
-pub fn judge(report: &mut Report, conditions: &[Condition]) -> bool {
+/// Judges the `--fail-if` conditions, filling [`Report::thresholds`]. An interrupted run is not judged.
+pub fn judge(report: &mut Report, conditions: &[Condition]) {
     report.thresholds = match report.run.interrupted {
         true => Vec::new(),
         false => conditions.iter().map(|c| c.judge(report)).collect(),
     };
-    report.thresholds.iter().all(|t| t.ok)
 }

@@ -307,6 +307,39 @@ fn a_report_that_one_format_cannot_hold_is_shown_all_the_same() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no response times for .hgrm"));
 }
 
+/// Whatever fails a run is one line on stderr, even if nothing else is to be seen.
+#[test]
+fn a_failed_gate_says_why() {
+    let server = Server::start(Faults::default());
+    let dead = Server::start(Faults { drop: Some(1), ..Faults::default() });
+    let old = scratch("old.json");
+    let _alone = alone();
+    let quick = "-c2 -d500ms --warmup 0s --drain 100ms -q -o /dev/null";
+    let first = format!("{quick} -R20 --json {} {}", old.display(), server.url());
+    assert!(loadgen(&first).status().unwrap().success());
+    for (options, url, code, says) in [
+        ("--fail-if p50>1ns", server.url(), 3, "loadgen: p50>1ns was not judged: 10 samples are too few"),
+        ("--fail-if max>1ns", server.url(), 3, "loadgen: max>1ns holds"),
+        (&format!("-R40 --baseline {}", old.display()), server.url(), 3, "different rates, 20/s and 40/s"),
+        ("--strict", dead.url(), 1, "loadgen: no replies to 10 messages"),
+    ] {
+        let rate = if options.contains("-R") { "" } else { "-R20" };
+        let output = loadgen(&format!("{quick} {rate} {options} {url}")).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(code), 1), "{options}: {error}");
+        assert!(error.contains(says), "{options}: {error}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_crash() {
+    for (line, code) in [("help run", 0), ("--version", 0), ("doctor", 0), ("--no-such-option", 2)] {
+        let closed = || std::io::pipe().unwrap().1;
+        let status = loadgen(line).stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{line}");
+    }
+}
+
 #[test]
 fn version_and_help_are_answered() {
     let version = loadgen("--version").output().unwrap();
