@@ -13,7 +13,7 @@ use crate::units;
 
 /// An open-loop WebSocket load generator that counts latency from the schedule.
 ///
-/// `loadgen [run] ws://HOST:PORT/PATH` measures a server; see `loadgen run --help`.
+/// `loadgen [run] ws://HOST:PORT/PATH` measures a server; see `loadgen run --help`. `loadgen --version` says which this is.
 #[derive(Debug, FromArgs)]
 pub struct Args {
     #[argh(subcommand)]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::Common;
+use crate::argv;
 use crate::calibrate;
 use crate::clock::{self, SECOND};
 use crate::connection::{self, Opening, Spec};
@@ -231,6 +232,7 @@ impl Session {
                 name: common.name.clone(),
                 started: clock::rfc3339(self.started),
                 seed: common.seed,
+                command: Some(argv::quoted(std::env::args_os().skip(1))),
                 interrupted: engine.interrupted(),
                 shard: (common.shard.count > 1)
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),

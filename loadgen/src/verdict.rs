@@ -41,8 +41,8 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
         );
     }
     if !facts.closed {
-        let slip = total.own_slip.at(0.99);
-        let text = |limit: &str| format!("own slip p99 {} is over {limit}", short_time(slip));
+        let (name, slip) = total.own_slip.high();
+        let text = |limit: &str| format!("own slip {name} {} is over {limit}", short_time(slip));
         if slip > 1_000_000.max(wire_p50 / 2) {
             verdict.doubt(Status::Invalid, "own_slip", text("1 ms and over half of wire p50"));
         } else if slip > 200_000.max(wire_p50 / 10) {

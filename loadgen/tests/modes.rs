@@ -24,9 +24,17 @@ fn conns_holds_every_step_and_draws_a_line() {
     assert!(conns.steps.iter().all(|s| s.echo.as_ref().is_some_and(|echo| echo.count > 0)));
     let opened: u64 = conns.steps.iter().map(|s| s.upgrade.as_ref().unwrap().count).sum();
     assert_eq!(opened, 160);
+    // The time to open is that of the steps, without what lies between them.
+    let took: f64 =
+        conns.steps.iter().map(|s| s.upgrade.as_ref().unwrap().count as f64 * 1e9 / s.opened_per_s).sum();
+    assert!((report.connections.open_ns as f64 - took).abs() < 1e4, "{} {took}", report.connections.open_ns);
     let slope = conns.slope.expect("four steps make a line").slope;
     assert!(slope > 4096.0 && slope < 1e6, "two threads' stacks are {slope} bytes");
     assert!(conns.residue_bytes.is_some());
+    // The report says how to have another.
+    let command = report.run.command.as_ref().unwrap();
+    assert!(command.starts_with("loadgen conns --steps 20,40,80,160 --hold 300ms "), "{command}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(command));
 }
 
 #[test]
@@ -347,7 +355,9 @@ fn version_and_help_are_answered() {
     for line in ["--help", "-h", "run --help", "storm -h"] {
         let help = loadgen(line).output().unwrap();
         assert!(help.status.success(), "{line}");
-        assert!(String::from_utf8_lossy(&help.stdout).contains("Usage: loadgen"), "{line}");
+        let text = String::from_utf8_lossy(&help.stdout);
+        assert!(text.contains("Usage: loadgen"), "{line}");
+        assert!(text.contains("loadgen --version") || line.contains(' '), "{text}");
     }
 }
 

@@ -454,6 +454,7 @@ mod tests {
         let why = "not judged: the runs were given different rates, 1k/s and 50/s";
         assert!(c.failure().unwrap().ends_with(why), "{:?}", c.failure());
         assert!(!c.text().contains("REGRESSION"), "{}", c.text());
+        assert!(c.text().contains("] not judged"), "{}", c.text());
         b.config.rate = Some(1000.0);
         assert!(reports(&a, &b, 0.02).failure().unwrap().starts_with("regression: p50"));
     }

@@ -98,6 +98,9 @@ pub struct Run {
     /// Wall clock at the start of measuring, the zero of [`Interval::start_ns`].
     pub measured_from_unix_ns: u64,
     pub seed: u64,
+    /// The command line, quoted for a shell: it repeats the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<String>,
     /// Stopped by a signal: the numbers cover only what ran, and thresholds were not judged.

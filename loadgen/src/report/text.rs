@@ -40,6 +40,9 @@ pub fn render(report: &Report, color: bool) -> String {
         let _ = writeln!(out, "signature    {text} ({:.1}% of samples)", signature.share * 100.0);
     }
     thresholds(&mut out, &report.thresholds, color);
+    if let Some(command) = &report.run.command {
+        let _ = writeln!(out, "to repeat    {command}");
+    }
     out
 }
 
@@ -76,7 +79,12 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "    achieved {}/s", count(m.achieved_rate.round() as u64));
     }
     if let Some(slip) = &report.latency_ns.own_slip {
-        let _ = write!(out, "  own slip p99 {}", at(slip, "99"));
+        // The percentile that was judged: the highest of these that the samples carry.
+        let high = ["99", "90", "50"].into_iter().find_map(|key| Some((key, slip.p.get(key)?)));
+        let _ = match high {
+            Some((key, value)) => write!(out, "  own slip p{key} {}", ns(*value)),
+            None => write!(out, "  own slip max {}", ns(slip.max)),
+        };
     }
     if m.sent > 0 {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
