@@ -14,7 +14,7 @@ use crate::units;
 
 /// An open-loop WebSocket load generator that counts latency from the schedule.
 ///
-/// `loadgen [run] ws://HOST:PORT/PATH` measures a server; see `loadgen run --help`.
+/// `loadgen [run] ws://HOST:PORT/PATH` measures a server; see `loadgen run --help`. `loadgen --version` says which this is.
 #[derive(Debug, FromArgs)]
 pub struct Args {
     #[argh(subcommand)]
@@ -157,10 +157,10 @@ macro_rules! mode {
             #[argh(option, arg_name = "file")]
             pub html: Option<PathBuf>,
 
-            /// exit 3 if a condition holds, such as 'p99>5ms' or 'errors>0' (repeatable)
+            /// exit 3 if a condition holds or could not be judged, such as 'p99>5ms' or 'errors>0' (repeatable)
             #[argh(option, arg_name = "condition")]
             pub fail_if: Vec<Condition>,
-            /// exit 3 if worse than an earlier report, JSON or HTML
+            /// exit 3 if worse than an earlier report, JSON or HTML, or if the two could not be compared
             #[argh(option, arg_name = "file")]
             pub baseline: Option<PathBuf>,
             /// change that is no regression (2%)
@@ -329,7 +329,7 @@ mode! {
 }
 
 mode! {
-    /// Search for the highest rate, or number of connections, that meets an objective.
+    /// Search for the highest rate, or number of connections, that meets an objective; exit 3 if none does.
     #[argh(subcommand, name = "find")]
     Find {
         /// objective, such as 'p99.9<5ms'
@@ -421,7 +421,7 @@ pub struct Report {
     pub output: Option<PathBuf>,
 }
 
-/// Say what changed from one report to another; exit 3 if it is a regression.
+/// Say what changed from one report to another; exit 3 if it is a regression or could not be judged.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "compare")]
 pub struct Compare {

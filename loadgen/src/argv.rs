@@ -1,6 +1,8 @@
 //! The command line as people type it, made into the one argh reads: `-c100` becomes `-c 100`, `--rate=5k` becomes
 //! `--rate 5k`, and `loadgen ws://…` becomes `loadgen run ws://…`.
 
+use std::ffi::OsString;
+
 /// The subcommands.
 const COMMANDS: [&str; 10] =
     ["run", "conns", "find", "fanout", "storm", "report", "compare", "merge", "doctor", "calibrate"];
@@ -34,6 +36,21 @@ pub fn normalize(args: impl IntoIterator<Item = String>) -> Vec<String> {
     out
 }
 
+/// The command line that `args` came from, the program first, as a POSIX shell reads it.
+pub fn quoted(args: impl IntoIterator<Item = OsString>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%@+".contains(c);
+    let mut line = "loadgen".to_owned();
+    for arg in args {
+        let arg = arg.to_string_lossy();
+        line.push(' ');
+        match !arg.is_empty() && arg.chars().all(plain) {
+            true => line.push_str(&arg),
+            false => line.push_str(&format!("'{}'", arg.replace('\'', "'\\''"))),
+        }
+    }
+    line
+}
+
 /// `-c100`: one dash, a letter that takes a value, and the value.
 fn is_attached(arg: &str) -> bool {
     let mut chars = arg.chars();
@@ -46,6 +63,13 @@ mod tests {
 
     fn normal(line: &str) -> String {
         normalize(line.split_whitespace().map(str::to_owned)).join(" ")
+    }
+
+    #[test]
+    fn a_shell_reads_the_same_words() {
+        let words = ["-R1k", "p99<5ms", "", "it's $HOME", "ws://h/?a=b&c"];
+        let line = quoted(words.map(OsString::from));
+        assert_eq!(line, r"loadgen -R1k 'p99<5ms' '' 'it'\''s $HOME' 'ws://h/?a=b&c'");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
 
     let mut found = Found::default();
     let mut all = Opening::default();
-    let mut last = Measured { to: 1, ..Measured::default() };
+    let mut last = Measured::nothing(&engine);
     let (mut asked, mut opening_ns) = (0, 0);
     for &step in &steps {
         asked = session.share(step);
@@ -41,6 +41,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         opening_ns += took;
         all.add(&opening);
         if engine.interrupted() {
+            last = Measured::nothing(&engine);
             break;
         }
         let rate = args.per_conn_rate * step as f64;

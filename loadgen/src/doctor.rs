@@ -3,10 +3,12 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::connection::describe;
 use crate::host;
 use crate::report::format::{bytes, count};
 use crate::sources::{Sources, port_range};
@@ -18,6 +20,9 @@ const PAIR_BYTES: [u64; 2] = [7987, 9114];
 
 /// Descriptors beside the connections: polls, timers, files.
 const OTHER_DESCRIPTORS: u64 = 64;
+
+/// How long a server may take to answer a SYN.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections being opened at a time, the default of `--connect-inflight`.
 const CONNECT_INFLIGHT: u64 = 256;
@@ -34,7 +39,8 @@ pub fn examine(connections: u64, url: Option<&str>, sources: Option<&str>) -> Re
         None => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80),
     };
     let plan = Plan { connections, target, local: is_local(target.ip()), sources };
-    let findings = plan.findings(&Limits::read());
+    let mut findings = plan.findings(&Limits::read());
+    findings.extend(url.map(|_| listener(&target)));
     let mut out = String::new();
     let mut sysctl = false;
     for finding in &findings {
@@ -55,6 +61,14 @@ pub fn examine(connections: u64, url: Option<&str>, sources: Option<&str>) -> Re
         );
     }
     Ok((out, findings.iter().all(|f| f.level != Level::Fail)))
+}
+
+/// Whether anybody takes connections there at all.
+fn listener(target: &SocketAddr) -> Finding {
+    match TcpStream::connect_timeout(target, PATIENCE) {
+        Ok(_) => ok(format!("{target} takes connections")),
+        Err(e) => fail(format!("{target}: {}", describe(&e)), vec!["start the server".to_owned()]),
+    }
 }
 
 /// Only an address of this host can be bound.
@@ -462,6 +476,17 @@ mod tests {
         let (text, fine) = examine(1_000_000_000, Some("ws://127.0.0.1:9/"), None).unwrap();
         assert!(!fine && text.contains(" FAIL  "), "{text}");
         assert!(examine(10, Some("http://x/"), None).is_err());
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let (text, fine) = examine(10, Some(&url), None).unwrap();
+        assert!(fine && text.contains("takes connections"), "{text}");
+        drop(listener);
+        let (text, fine) = examine(10, Some(&url), None).unwrap();
+        assert!(!fine && text.contains("Connection refused"), "{text}");
     }
 
     #[test]

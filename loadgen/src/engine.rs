@@ -18,7 +18,7 @@ use crate::live::Live;
 use crate::report::model::{Interval, ServerSample};
 use crate::schedule::{Arrival, Cursor, Curve, Rate};
 use crate::storm::{Backoff, Recovery};
-use crate::tally::Tally;
+use crate::tally::{Tally, Times};
 use crate::traffic::{Load, Traffic};
 use crate::watch::{Seen, Watch};
 use crate::worker::{Command, Event, Outcome, TickReport, Worker};
@@ -61,6 +61,8 @@ pub struct Measured {
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
+    /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
+    pub unanswered: Times,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
     pub seen: Seen,
@@ -74,6 +76,14 @@ pub struct Measured {
     /// Share of the time that the busiest thread did not wait, per cent.
     pub busy_pct: f64,
     pub interrupted: bool,
+}
+
+impl Measured {
+    /// Of a run that did not come about, with what `engine` holds.
+    pub fn nothing(engine: &Engine) -> Measured {
+        let (held_min, interrupted) = (engine.held(), engine.interrupted());
+        Measured { to: 1, held_min, interrupted, ..Measured::default() }
+    }
 }
 
 /// What a process used while measuring.
@@ -133,6 +143,7 @@ impl Engine {
             thread.tell(Command::Open(self.spec.share(me, upto)))?;
         }
         let mut all = Opening::default();
+        let before = self.held();
         let mut waiting = self.threads.len();
         while waiting > 0 {
             match self.event(Duration::from_millis(100))? {
@@ -140,7 +151,10 @@ impl Engine {
                     all.add(&opening);
                     waiting -= 1;
                 }
-                _ if self.interrupted.load(Ordering::Relaxed) => break,
+                _ if self.interrupted() => {
+                    all.opened = self.held().saturating_sub(before);
+                    break;
+                }
                 _ => live.opening(self.held(), upto as u64, self.failed()),
             }
         }
@@ -196,9 +210,12 @@ impl Engine {
         run.go()?;
         let mut measured = run.measured;
         measured.intervals = run.rows.done;
-        let window = (to.min(clock::now()).max(from + 1) - from) as f64;
+        let window = to.min(clock::now()).saturating_sub(from) as f64;
         let least_idle = run.idle.iter().min().copied().unwrap_or(0) as f64;
-        measured.busy_pct = (100.0 * (1.0 - least_idle / window)).clamp(0.0, 100.0);
+        // A run that ended in its warm-up measured nothing.
+        if window > 0.0 {
+            measured.busy_pct = (100.0 * (1.0 - least_idle / window)).clamp(0.0, 100.0);
+        }
         measured.seen = watch.finish();
         measured.from = from;
         measured.to = to;
@@ -343,6 +360,7 @@ impl Run<'_> {
         let all = &mut self.measured;
         connection::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
+        all.unanswered.add(&outcome.unanswered);
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);
         }

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 
 use crate::args;
 use crate::clock;
-use crate::engine::Plan;
+use crate::engine::{Measured, Plan};
 use crate::message::Stamp;
 use crate::report::Report;
 use crate::report::model::Fanout;
 use crate::run::{config, plan};
 use crate::session::{Problem, Session};
 use crate::tally::Times;
+use crate::verdict;
 
 /// The command. One thread, since a message's deliveries are put together in one place.
 ///
@@ -42,7 +43,10 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         ));
     }
     let opening = engine.open(connections, &mut session.live)?;
-    if opening.opened < connections as u64 && !session.common.allow_partial || opening.opened < 2 {
+    let interrupted = engine.interrupted();
+    if !interrupted && opening.opened < connections as u64 && !session.common.allow_partial
+        || !interrupted && opening.opened < 2
+    {
         let reasons: Vec<String> =
             opening.failures.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
         let held = opening.opened;
@@ -60,10 +64,20 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         fanout: true,
         ..plan(&session)
     };
-    let mut measured = engine.run(&plan, &mut session.live)?;
+    let mut measured = match interrupted {
+        true => Measured::nothing(&engine),
+        false => engine.run(&plan, &mut session.live)?,
+    };
     let mut report = session.report(config("fanout", connections, &plan), &engine);
     session.fill(&mut report, connections, &opening, &measured);
     report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, clock::now()));
+    if let Some(fanout) = &report.fanout {
+        let messages = &mut report.messages;
+        messages.received = fanout.received;
+        messages.unanswered = fanout.expected.saturating_sub(fanout.received);
+        (messages.duplicated, messages.reordered) = (fanout.duplicated, fanout.reordered);
+        verdict::replies(&mut report.verdict, messages);
+    }
     engine.close()?;
     Ok((session, report))
 }

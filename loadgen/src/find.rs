@@ -1,5 +1,7 @@
 //! `loadgen find`: the highest load that meets an objective.
 
+use std::time::Duration;
+
 use crate::args::Find;
 use crate::engine::Plan;
 use crate::report::model::{Find as Found, FindStep, Status};
@@ -8,6 +10,9 @@ use crate::run::{measure, plan};
 use crate::schedule::Rate;
 use crate::session::{Problem, Session};
 use crate::units::short_rate;
+
+/// A step is lengthened up to this for a percentile that takes many samples.
+const LENGTH_MAX: Duration = Duration::from_secs(60);
 
 /// How often a load is tried again when the numbers are not the server's.
 const RETRIES: usize = 2;
@@ -53,7 +58,7 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
         let plan = Plan {
             rate: Some(Rate::Constant(rate)),
             warmup: args.warmup,
-            duration: args.duration,
+            duration: args.duration.max(length(&args.slo, rate)),
             ..plan(&session)
         };
         let (mut report, _) = measure(&mut session, "find", connections, &plan)?;
@@ -71,7 +76,11 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
         }
         let (ok, step) = judge(&args.slo, load, &report);
         let value = step.value.map_or("-".into(), |v| args.slo.show(v));
-        let answer = if ok { "ok" } else { "no" };
+        let answer = match (ok, &step.note) {
+            (true, _) => "ok".into(),
+            (false, None) => "no".into(),
+            (false, Some(why)) => format!("not judged: {why}"),
+        };
         session.live.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, short_rate(load)));
         found.steps.push(step);
         search.tell(load, ok);
@@ -82,6 +91,11 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
     }
     if found.stopped.is_empty() {
         found.stopped = search.why();
+        if let [only] = &found.steps[..]
+            && let Some(why) = &only.note
+        {
+            found.stopped = format!("the least load was not judged: {why}");
+        }
         let limit = found.steps.iter().filter(|step| !step.ok).min_by(|a, b| a.load.total_cmp(&b.load));
         if limit.is_some_and(|step| step.verdict.status == Status::Invalid) {
             found.stopped += "; at the load above, this host cannot tell (INVALID)";
@@ -97,6 +111,14 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
     Ok((session, report))
 }
 
+/// How long a step at `rate` lasts at least, so that the objective's percentile has its samples; zero when that would
+/// take too long, which is then said.
+fn length(slo: &Condition, rate: f64) -> Duration {
+    // A few more, since those that are due at the very ends may fall to either side.
+    let needed = Duration::from_secs_f64((slo.samples() + 5) as f64 / rate);
+    if needed <= LENGTH_MAX { needed } else { Duration::ZERO }
+}
+
 /// Whether `report` meets the objective at `load`, and the step as the report has it. A load that loadgen could not
 /// make, or whose numbers are not the server's, does not count as met.
 fn judge(slo: &Condition, load: f64, report: &Report) -> (bool, FindStep) {
@@ -105,10 +127,15 @@ fn judge(slo: &Condition, load: f64, report: &Report) -> (bool, FindStep) {
         report.messages.target_rate.is_none_or(|target| report.messages.achieved_rate > 0.99 * target)
             && report.messages.received as f64 > 0.99 * report.messages.sent as f64;
     let ok = matches!(judged, Ok((true, _))) && sustained && report.verdict.status < Status::Invalid;
+    let (value, note) = match judged {
+        Ok((_, value)) => (Some(value), None),
+        Err(why) => (None, Some(why)),
+    };
     let step = FindStep {
         load,
-        value: judged.ok().map(|(_, value)| value),
+        value,
         ok,
+        note,
         achieved_rate: report.messages.achieved_rate,
         verdict: report.verdict.clone(),
         response: report.latency_ns.response.clone(),

@@ -10,33 +10,33 @@ use loadgen::{argv, calibrate, conns, doctor, fanout, find, output, run, storm};
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if given.iter().any(|a| a == "--version" || a == "-V") {
-        println!("loadgen {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+        return end(
+            output::print(concat!("loadgen ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| output::exit::OK)
+        );
     }
     let line = argv::normalize(given);
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     let args: Args = match argh::FromArgs::from_args(&["loadgen"], &line) {
         Ok(args) => args,
         Err(argh::EarlyExit { output, status: Ok(()) }) => {
-            println!("{}", output.trim_end());
-            return ExitCode::SUCCESS;
+            return end(output::print(&format!("{}\n", output.trim_end())).map(|()| output::exit::OK));
         }
         Err(argh::EarlyExit { output, .. }) => {
-            eprintln!("loadgen: {}", output.trim_end());
-            return ExitCode::from(output::exit::USAGE);
+            return end(Err(Problem::Usage(output.trim_end().to_owned())));
         }
     };
-    match execute(&args.command) {
-        Ok(code) => ExitCode::from(code),
-        Err(Problem::Usage(text)) => {
-            eprintln!("loadgen: {text}");
-            ExitCode::from(output::exit::USAGE)
-        }
-        Err(Problem::Failed(text)) => {
-            eprintln!("loadgen: {text}");
-            ExitCode::from(output::exit::FAILED)
-        }
-    }
+    end(execute(&args.command))
+}
+
+/// The exit code, after a line on stderr about what went wrong.
+fn end(result: Result<u8, Problem>) -> ExitCode {
+    let (code, text) = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(Problem::Usage(text)) => (output::exit::USAGE, text),
+        Err(Problem::Failed(text)) => (output::exit::FAILED, text),
+    };
+    output::complain(&text);
+    ExitCode::from(code)
 }
 
 fn execute(command: &Command) -> Result<u8, Problem> {
@@ -56,8 +56,9 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             let [old, new] = [&args.old, &args.new].map(|path| report::load(path).map_err(Problem::Failed));
             let comparison = compare::reports(&old?, &new?, args.noise_threshold);
             output::print(&comparison.text())?;
-            let good = comparison.comparable && comparison.regressions().next().is_none();
-            return Ok(if good { output::exit::OK } else { output::exit::THRESHOLD });
+            let failure = comparison.failure();
+            failure.iter().for_each(|why| output::complain(why));
+            return Ok(if failure.is_none() { output::exit::OK } else { output::exit::THRESHOLD });
         }
         Command::Merge(args) => {
             if args.files.is_empty() {

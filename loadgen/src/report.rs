@@ -5,7 +5,7 @@
 //! - `loadgen report FILE --format F`: [`load`], then [`Format::render`];
 //! - `loadgen compare OLD NEW --noise-threshold P`, and `--baseline FILE` of a run: [`load`] both, then
 //!   [`compare::reports`]; print [`compare::Comparison::text`]; exit 3 on any of its
-//!   [`regressions`](compare::Comparison::regressions) or when it is not `comparable`;
+//!   [`regressions`](compare::Comparison::regressions) or on an `obstacle`, which is what [`failure`](compare::Comparison::failure) says;
 //! - `loadgen merge FILES… -o OUT`: [`load`] each, then [`merge::reports`] and [`save`];
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
@@ -24,7 +24,7 @@ mod text;
 pub mod threshold;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use model::{Report, SCHEMA, Stat, Status};
@@ -95,8 +95,7 @@ pub fn load(path: &Path) -> Result<Report, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
     let json = html::json_inside(&text).unwrap_or(&text);
-    let report: Report =
-        serde_json::from_str(json).map_err(|e| format!("{name}: not a loadgen report: {e}"))?;
+    let report: Report = serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
     if report.schema != SCHEMA {
         return Err(format!("{name}: schema `{}` is not {SCHEMA}", report.schema));
     }
@@ -114,17 +113,37 @@ pub fn save(report: &Report, format: Format, path: &Path) -> Result<(), String> 
     if path.exists() && !path.is_file() {
         return fs::write(path, text).map_err(failed);
     }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
+    let partial = partial(path);
     fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(failed)
 }
 
-/// Judges the `--fail-if` conditions, filling [`Report::thresholds`]; `true` when none failed. An interrupted run is
-/// not judged.
-pub fn judge(report: &mut Report, conditions: &[Condition]) -> bool {
+/// Tries whether [`save`] will be able to write to `path`, and leaves nothing there.
+///
+/// # Errors
+/// The system's.
+pub fn try_path(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if path.exists() && !path.is_file() {
+        return Ok(());
+    }
+    let partial = partial(path);
+    fs::File::create(&partial)?;
+    fs::remove_file(&partial)
+}
+
+/// Where the content of `path` is put together.
+fn partial(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    partial.into()
+}
+
+/// Judges the `--fail-if` conditions, filling [`Report::thresholds`]. An interrupted run is not judged.
+pub fn judge(report: &mut Report, conditions: &[Condition]) {
     report.thresholds = match report.run.interrupted {
         true => Vec::new(),
         false => conditions.iter().map(|c| c.judge(report)).collect(),
     };
-    report.thresholds.iter().all(|t| t.ok)
 }

@@ -68,7 +68,7 @@ pub fn measure(
     let asked = session.share(connections);
     let opening = engine.open(asked, &mut session.live)?;
     let measured = if engine.interrupted() || short(session, asked, &opening) {
-        Measured { to: 1, interrupted: engine.interrupted(), ..Measured::default() }
+        Measured::nothing(&engine)
     } else {
         engine.run(plan, &mut session.live)?
     };

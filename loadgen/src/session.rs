@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::Common;
+use crate::argv;
 use crate::calibrate;
 use crate::clock::{self, SECOND};
 use crate::connection::{self, Opening, Spec};
@@ -19,6 +20,7 @@ use crate::report::model::{
     Checks, Client, Config, Connections, Latencies, Messages as Counted, Report, Run, SCHEMA, Server, Size,
     Target as Aim, Tool,
 };
+use crate::report::{self, Format};
 use crate::signature;
 use crate::sources::{self, Sources};
 use crate::target::{Extras, Target};
@@ -70,21 +72,42 @@ impl Signals {
     }
 }
 
+/// Tries the files that the report will go to, and reads the baseline: a run must not be lost to a wrong path.
+fn files(common: &Common) -> Result<Option<Report>, Problem> {
+    let option = |format: &Format| match format {
+        Format::Json => "--json",
+        Format::Hgrm => "--hdr",
+        Format::Hlog => "--hlog",
+        Format::Csv => "--csv",
+        Format::Svg => "--svg",
+        Format::Html => "--html",
+        Format::Text => "-o",
+    };
+    let output = common.output.iter().map(|path| ("-o", path));
+    for (option, path) in common.files.iter().map(|(format, path)| (option(format), path)).chain(output) {
+        report::try_path(path).map_err(|e| Problem::Failed(format!("{option} {}: {e}", path.display())))?;
+    }
+    let baseline = common.baseline.as_ref().map(|path| report::load(path));
+    baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))
+}
+
 /// One command under way.
 pub struct Session {
     pub common: Common,
     pub live: Live,
     pub signals: Signals,
     pub targets: Vec<Target>,
+    /// What `--baseline` names.
+    pub baseline: Option<Report>,
     started: SystemTime,
     before: Counters,
 }
 
 impl Session {
-    /// Resolves the targets and takes the signals over.
+    /// Resolves the targets, takes the signals over, and makes sure that no file stands in the way of the report.
     ///
     /// # Errors
-    /// When a URL is wrong or missing, or options contradict each other.
+    /// When a URL is wrong or missing, options contradict each other, or a file cannot be written or read.
     pub fn new(common: Common) -> Result<Session, Problem> {
         if common.urls.is_empty() {
             return Err(Problem::Usage("no URL: name a server such as ws://127.0.0.1:8087/echo".into()));
@@ -112,6 +135,7 @@ impl Session {
         }
         let targets = common.urls.iter().map(|url| Target::resolve(url)).collect::<Result<_, _>>();
         Ok(Session {
+            baseline: files(&common)?,
             live: Live::new(common.quiet),
             signals: Signals::new()?,
             targets: targets.map_err(Problem::Usage)?,
@@ -222,6 +246,7 @@ impl Session {
                 name: common.name.clone(),
                 started: clock::rfc3339(self.started),
                 seed: common.seed,
+                command: Some(argv::quoted(std::env::args_os().skip(1))),
                 interrupted: engine.interrupted(),
                 shard: (common.shard.count > 1)
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
@@ -330,6 +355,10 @@ impl Session {
                 ceiling,
             },
         );
+        // Of a fan-out, the collector knows what came.
+        if report.config.mode != "fanout" {
+            verdict::replies(&mut report.verdict, &report.messages);
+        }
     }
 
     /// Fills in how the opening of `asked` connections went.

@@ -10,7 +10,8 @@ const MS: u64 = 1_000_000;
 
 /// What the times of a run look like.
 pub fn find(measured: &Measured, opening: &Opening) -> Vec<Signature> {
-    let wire = &measured.total.wire;
+    // Of messages without a reply only the age is known, which is no time that a server took.
+    let wire = &measured.total.wire.without(&measured.unanswered);
     let mut found = Vec::new();
     let delayed_ack = peak(wire, 36 * MS..48 * MS);
     if let Some(share) = delayed_ack {

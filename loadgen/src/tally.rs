@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::report::model::{Slow, Stat};
+use crate::report::stats;
 
 /// The longest time a histogram tells from others; longer ones are counted at its end.
 const RANGE_NS: u64 = 60_000_000_000;
@@ -33,6 +34,20 @@ impl Times {
             self.histogram.add(&other.histogram).expect("all have the same bounds");
             self.saturated += other.saturated;
         }
+    }
+
+    /// The p99, or of few samples the highest percentile that they carry, with its name; of a handful the longest time.
+    pub fn high(&self) -> (&'static str, u64) {
+        let carried = |(name, q)| Some((name, stats::percentile(&self.histogram, q)?.value));
+        let found = [("p99", 0.99), ("p90", 0.9), ("p50", 0.5)].into_iter().find_map(carried);
+        found.unwrap_or(("max", self.histogram.max()))
+    }
+
+    /// What is left without `part`, which must be in here.
+    pub fn without(&self, part: &Times) -> Times {
+        let mut rest = self.clone();
+        rest.histogram.subtract(&part.histogram).expect("the part was recorded here too");
+        Times { saturated: self.saturated - part.saturated, ..rest }
     }
 
     fn clear(&mut self) {
@@ -210,6 +225,20 @@ mod tests {
         all.add(&halves[1]);
         let values: Vec<u64> = all.list().iter().map(|s| s.response_ns).collect();
         assert_eq!(values, (9_900..10_000).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn few_samples_carry_a_lower_percentile() {
+        let high = |n: u64| {
+            let mut times = Times::default();
+            (1..=n).for_each(|ns| times.record(ns));
+            times.high()
+        };
+        assert_eq!(high(1000), ("p99", 990));
+        assert_eq!(high(999).0, "p90");
+        assert_eq!(high(20), ("p50", 10));
+        assert_eq!(high(19), ("max", 19));
+        assert_eq!(high(0), ("max", 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::message::Name;
 use crate::pending::{Entry, NONE};
 use crate::report::model::Slow;
 use crate::schedule::Cursor;
-use crate::tally::{Counts, Tally};
+use crate::tally::{Counts, Tally, Times};
 use crate::verify::{self, Reply};
 use crate::worker::{Event, Outcome, TickReport, Worker};
 
@@ -311,6 +311,7 @@ impl Worker {
         self.inflight -= 1;
         self.gauges.set_inflight(self.inflight);
         running.record(entry, conn, now, true);
+        running.peak(entry, now);
         let counts = &mut running.tally_at(entry.due).counts;
         counts.received += 1;
         counts.timeouts += u64::from(late);
@@ -390,6 +391,7 @@ impl Worker {
     /// Ends the run: messages without a reply are recorded at the age they have, since leaving them out would flatter.
     pub fn finish(&mut self, now: u64) {
         let Some(mut running) = self.running.take() else { return };
+        let mut unanswered = Times::default();
         for i in 0..self.conns.len() {
             let conn = &mut self.conns[i];
             let number = self.spec.number(self.me, i) as u64;
@@ -398,6 +400,9 @@ impl Worker {
                 written &= conn.pending.head != conn.unsent;
                 let Some(entry) = self.pending.take(&mut conn.pending, 1, |_| true) else { break };
                 running.record(&entry, number, now, written);
+                if written && entry.due >= running.traffic.from {
+                    unanswered.record(now - entry.sent);
+                }
                 let counts = &mut running.tally_at(entry.due).counts;
                 match entry.index < conn.seen {
                     true => counts.lost += 1,
@@ -409,10 +414,15 @@ impl Worker {
         self.inflight = 0;
         self.gauges.set_inflight(0);
         self.next_ping = u64::MAX;
+        // Who was dropped on purpose is missing if it is not back when all is over.
+        if self.recovery.is_some() && now >= running.traffic.to {
+            running.held_min = running.held_min.min(self.held);
+        }
         let outcome = Outcome {
             failures: std::mem::take(&mut self.failures),
             held_min: running.held_min,
             peaks: std::mem::take(&mut running.peaks),
+            unanswered,
             recovery: self.recovery.take(),
             collector: running.traffic.collector.take(),
         };
@@ -445,13 +455,18 @@ impl Running {
         if written {
             self.measured.counts.flight_ns += now.min(to).saturating_sub(entry.sent.max(from));
         }
+    }
+
+    /// Keeps the longest response of each piece of the schedule; of replies only, since what never came is no stall.
+    fn peak(&mut self, entry: &Entry, now: u64) {
+        let from = self.traffic.from;
         if entry.due >= from {
             let piece = ((entry.due - from) / PEAK_NS) as usize;
             if piece < PEAKS_MAX {
                 if self.peaks.len() <= piece {
                     self.peaks.resize(piece + 1, 0);
                 }
-                let micros = u32::try_from(response / 1000).unwrap_or(u32::MAX);
+                let micros = u32::try_from((now - entry.due) / 1000).unwrap_or(u32::MAX);
                 self.peaks[piece] = self.peaks[piece].max(micros);
             }
         }

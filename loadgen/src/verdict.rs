@@ -2,7 +2,7 @@
 
 use crate::connection::Opening;
 use crate::engine::Measured;
-use crate::report::model::{LittlesLaw, Status, Verdict};
+use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
 use crate::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
@@ -28,6 +28,10 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     let wire_p50 = total.wire.at(0.5);
     let window_ns = (measured.to - measured.from) as f64;
 
+    if measured.interrupted && total.counts.sent == 0 {
+        verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured".into());
+        return verdict;
+    }
     let held = measured.held_min.min(opening.opened);
     if held < facts.asked {
         verdict.doubt(
@@ -37,8 +41,8 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
         );
     }
     if !facts.closed {
-        let slip = total.own_slip.at(0.99);
-        let text = |limit: &str| format!("own slip p99 {} is over {limit}", short_time(slip));
+        let (name, slip) = total.own_slip.high();
+        let text = |limit: &str| format!("own slip {name} {} is over {limit}", short_time(slip));
         if slip > 1_000_000.max(wire_p50 / 2) {
             verdict.doubt(Status::Invalid, "own_slip", text("1 ms and over half of wire p50"));
         } else if slip > 200_000.max(wire_p50 / 10) {
@@ -84,7 +88,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
         );
     }
     let (hiccup, tail) = (measured.seen.hiccup.at(0.999), total.response.at(0.999));
-    if !facts.fanout && hiccup > 1_000_000 && hiccup > tail / 5 {
+    if !total.response.histogram.is_empty() && hiccup > 1_000_000 && hiccup > tail / 5 {
         let text = format!(
             "this host delays any thread by {} (p99.9): response p99.9 {} is partly the host's",
             short_time(hiccup),
@@ -102,6 +106,30 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
 
     notes(&mut verdict, measured, facts);
     verdict
+}
+
+/// Whether what came back is an echo at all: the time that a wrong reply takes is no figure of an echo server.
+pub fn replies(verdict: &mut Verdict, counts: &Messages) {
+    if counts.sent > 0 && counts.received == 0 {
+        let text = format!("no replies: {} messages were sent and none came back", commas(counts.sent));
+        verdict.doubt(Status::Invalid, "no_replies", text);
+    }
+    let corrupt = if counts.corrupt * 2 > counts.sent.max(counts.received) {
+        "replies were corrupt, that is changed or none of ours: this is not an echo server"
+    } else {
+        "replies were corrupt, that is changed or none of ours"
+    };
+    for (code, n, text) in [
+        ("corrupt", counts.corrupt, corrupt),
+        ("duplicated", counts.duplicated, "replies were duplicated: they came twice"),
+        ("reordered", counts.reordered, "replies were reordered: they came after later ones"),
+    ] {
+        if n > 0 {
+            let status =
+                if n * 100 > counts.sent.max(counts.received) { Status::Invalid } else { Status::Suspect };
+            verdict.doubt(status, code, format!("{} {text}", commas(n)));
+        }
+    }
 }
 
 /// What does not cast doubt on the numbers but a reader must know: what they are not, and what went wrong.
@@ -129,6 +157,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     let shortfall = measured.scheduled - counts.received as f64;
     if !facts.closed
         && !facts.fanout
+        && !measured.interrupted
         && shortfall > 0.005 * measured.scheduled + 4.0 * measured.scheduled.sqrt()
     {
         let target = measured.scheduled * 1e9 / (measured.to - measured.from) as f64;
@@ -140,10 +169,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
     for (code, n, text) in [
         ("lost", counts.lost, "messages never came back though later ones did"),
-        ("duplicated", counts.duplicated, "messages came back twice"),
-        ("reordered", counts.reordered, "messages came back after later ones"),
-        ("corrupt", counts.corrupt, "messages came back changed, or were none of ours"),
-        ("unanswered", counts.unanswered, "messages were still out when the drain ended"),
+        ("unanswered", counts.unanswered, "messages were still out at the end"),
         ("not_sent", counts.not_sent, "messages were due on connections that were gone"),
         ("timeouts", counts.timeouts, "replies came later than --timeout"),
         ("capped", counts.capped, "messages were not sent because --max-inflight were out"),

@@ -19,7 +19,7 @@ use crate::fanout::Collector;
 use crate::frame::Opcode;
 use crate::pending::Pending;
 use crate::storm::Recovery;
-use crate::tally::{Counts, Tally};
+use crate::tally::{Counts, Tally, Times};
 use crate::timer::Timer;
 use crate::traffic::{Running, Traffic};
 
@@ -74,6 +74,8 @@ pub struct Outcome {
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
+    /// Ages of the messages without a reply, from the write.
+    pub unanswered: Times,
     pub recovery: Option<Box<Recovery>>,
     pub collector: Option<Box<Collector>>,
 }

@@ -29,6 +29,43 @@ fn share_above(report: &Report, ns: u64) -> f64 {
     histogram.count_between(ns, u64::MAX) as f64 / histogram.len() as f64
 }
 
+/// One fault in a hundred is a doubt.
+fn named(report: &Report, code: &str) {
+    assert!(codes(&report.verdict.reasons).contains(&code), "{:?}", report.verdict);
+    assert!(report.verdict.status >= Status::Suspect);
+}
+
+#[test]
+fn a_server_that_never_replies_is_no_measurement() {
+    let server = Server::start(Faults { drop: Some(1), ..Faults::default() });
+    let (report, output) = measure(&format!("-c20 -R100 -d1s --warmup 0s --drain 300ms {}", server.url()));
+    assert_eq!((report.messages.sent, report.messages.received), (100, 0));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report.verdict.status, Status::Invalid);
+    named(&report, "no_replies");
+    // Every message is in the histogram at its age, which is no delay of the server's.
+    assert_eq!(report.latency_ns.response.as_ref().unwrap().count, 100);
+    assert_eq!(signatures(&report), [""; 0], "{:?}", report.signatures);
+}
+
+#[test]
+fn a_server_that_changes_everything_is_no_echo_server() {
+    let server = Server::start(Faults { corrupt: Some(1), ..Faults::default() });
+    let (report, _) = measure(&format!("-c20 -R100 -d1s --warmup 0s {}", server.url()));
+    assert_eq!((report.messages.received, report.messages.corrupt), (100, 100));
+    assert_eq!(report.verdict.status, Status::Invalid);
+    assert!(report.verdict.reasons.iter().any(|r| r.contains("not an echo server")), "{:?}", report.verdict);
+}
+
+/// Two replies in a hundred are more than a doubt.
+#[test]
+fn many_replies_twice_make_the_run_invalid() {
+    let server = Server::start(Faults { duplicate: Some(50), ..Faults::default() });
+    let (report, _) = measure(&format!("{SHORT} --strict {}", server.url()));
+    assert_eq!(report.verdict.status, Status::Invalid);
+    named(&report, "duplicated");
+}
+
 #[test]
 fn a_sound_server_has_no_fault() {
     let server = Server::start(Faults::default());
@@ -107,7 +144,7 @@ fn swapped_replies_are_named() {
     let m = &report.messages;
     assert_eq!((m.lost, m.duplicated, m.corrupt), (0, 0, 0), "{m:?}");
     assert!((9..=10).contains(&m.reordered), "{m:?}");
-    assert!(codes(&report.verdict.notes).contains(&"reordered"));
+    named(&report, "reordered");
 }
 
 #[test]
@@ -119,7 +156,7 @@ fn duplicated_replies_are_named() {
         assert_eq!((m.received, m.lost, m.corrupt), (1000, 0, 0), "{m:?}");
         // The run may end with the first copy of the last message.
         assert!((9..=10).contains(&m.duplicated), "{m:?}");
-        assert!(codes(&report.verdict.notes).contains(&"duplicated"));
+        named(&report, "duplicated");
     }
 }
 
@@ -130,7 +167,7 @@ fn corrupted_replies_are_named() {
         let (report, _) = measure(&format!("-c20 -R500 -d2s --warmup 0s {options} {}", server.url()));
         let m = &report.messages;
         assert_eq!((m.received, m.corrupt, m.lost, m.duplicated), (1000, 10, 0, 0), "{options}: {m:?}");
-        assert!(codes(&report.verdict.notes).contains(&"corrupt"));
+        named(&report, "corrupt");
     }
 }
 

@@ -24,9 +24,17 @@ fn conns_holds_every_step_and_draws_a_line() {
     assert!(conns.steps.iter().all(|s| s.echo.as_ref().is_some_and(|echo| echo.count > 0)));
     let opened: u64 = conns.steps.iter().map(|s| s.upgrade.as_ref().unwrap().count).sum();
     assert_eq!(opened, 160);
+    // The time to open is that of the steps, without what lies between them.
+    let took: f64 =
+        conns.steps.iter().map(|s| s.upgrade.as_ref().unwrap().count as f64 * 1e9 / s.opened_per_s).sum();
+    assert!((report.connections.open_ns as f64 - took).abs() < 1e4, "{} {took}", report.connections.open_ns);
     let slope = conns.slope.expect("four steps make a line").slope;
     assert!(slope > 4096.0 && slope < 1e6, "two threads' stacks are {slope} bytes");
     assert!(conns.residue_bytes.is_some());
+    // The report says how to have another.
+    let command = report.run.command.as_ref().unwrap();
+    assert!(command.starts_with("loadgen conns --steps 20,40,80,160 --hold 300ms "), "{command}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(command));
 }
 
 #[test]
@@ -53,10 +61,29 @@ fn find_meets_the_knee_of_a_slow_server() {
 #[test]
 fn find_says_when_nothing_will_do() {
     let server = Server::start(Faults { delay: Duration::from_millis(50), ..Faults::default() });
-    let (report, _) =
+    let (report, output) =
         measure(&format!("find --slo p50<10ms -c5 --min 100 --max 200 -d500ms --warmup 0s {}", server.url()));
     let find = report.find.as_ref().unwrap();
     assert_eq!((find.best, find.next_failed, find.steps.len()), (None, Some(100.0), 1));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn find_takes_the_samples_that_its_objective_needs_or_says_that_it_cannot() {
+    let server = Server::start(Faults::default());
+    let line = "find -c5 --min 400 --max 400 -d200ms --warmup 0s --slo";
+    let (report, output) = measure(&format!("{line} p90<30s {}", server.url()));
+    assert_eq!(report.find.as_ref().unwrap().best, Some(400.0), "{report:?}");
+    assert!(report.messages.sent >= 100 && output.status.success());
+
+    // A hundred thousand samples would be four minutes.
+    let (report, output) = measure(&format!("{line} p99.99<30s {}", server.url()));
+    let find = report.find.as_ref().unwrap();
+    assert_eq!((find.best, output.status.code()), (None, Some(3)));
+    let why = "80 samples are too few: it takes 100,000";
+    assert_eq!(find.steps[0].note.as_deref(), Some(why));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("not judged") && text.contains(why), "{text}");
 }
 
 #[test]
@@ -67,10 +94,26 @@ fn fanout_counts_every_receiver() {
     let fanout = report.fanout.as_ref().unwrap();
     assert_eq!((fanout.published, fanout.expected, fanout.received), (50, 500, 500), "{fanout:?}");
     assert_eq!((fanout.duplicated, fanout.reordered), (0, 0));
+    // What the collector saw is what the rest of the report says.
+    assert_eq!((report.messages.received, report.messages.errors()), (500, 0));
+    let notes = codes(&report.verdict.notes);
+    assert!(!notes.contains(&"overload") && !notes.contains(&"unanswered"), "{notes:?}");
+    assert!(!codes(&report.verdict.reasons).contains(&"no_replies"), "{:?}", report.verdict);
     let [first, median, last] = [&fanout.first, &fanout.median, &fanout.last].map(|s| s.as_ref().unwrap());
     assert_eq!((first.count, median.count, last.count), (50, 50, 50));
     assert!(first.min >= 4_990_000, "no one hears before the server speaks: {}", first.min);
     assert!(first.mean <= median.mean && median.mean <= last.mean);
+}
+
+#[test]
+fn a_server_that_passes_nothing_on_is_no_fanout() {
+    // It answers the sender instead.
+    let server = Server::start(Faults::default());
+    let line = "fanout -c5 -R20 -d500ms --warmup 0s --drain 200ms --fail-if errors>0";
+    let (report, output) = measure(&format!("{line} {}", server.url()));
+    assert_eq!((report.messages.sent, report.messages.received, report.messages.unanswered), (10, 0, 40));
+    assert_eq!((report.verdict.status, output.status.code()), (Status::Invalid, Some(1)));
+    assert!(codes(&report.verdict.reasons).contains(&"no_replies"), "{:?}", report.verdict);
 }
 
 #[test]
@@ -97,12 +140,24 @@ fn a_storm_is_survived() {
         // The survivors lost nothing.
         assert_eq!((report.messages.sent, report.messages.errors()), (600, 0), "{:?}", report.messages);
         // Who was dropped on purpose does not count as missing.
+        assert_eq!((report.connections.held_min, report.connections.asked), (60, 60));
         assert!(
             output.status.success() && !codes(&report.verdict.reasons).contains(&"held"),
             "{:?}",
             report.verdict
         );
     }
+}
+
+#[test]
+fn who_does_not_come_back_is_missing() {
+    let server = Server::start(Faults::default());
+    let line = "storm -c20 --survivors 5 --backoff fixed:30s --before 300ms --after 500ms";
+    let (report, output) = measure(&format!("{line} {}", server.url()));
+    assert_eq!(report.storm.as_ref().unwrap().back, 0);
+    assert_eq!(report.connections.held_min, 5, "the survivors are left");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(codes(&report.verdict.reasons).contains(&"held"), "{:?}", report.verdict);
 }
 
 #[test]
@@ -160,6 +215,43 @@ fn ctrl_c_writes_what_there_is() {
     assert!((report.messages.achieved_rate - 100.0).abs() < 20.0, "{}", report.messages.achieved_rate);
 }
 
+/// While connecting, while warming up and while measuring: nothing that is reported has not been.
+#[test]
+fn ctrl_c_brings_no_false_findings() {
+    let slow = Server::start(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    for (mode, line) in [
+        ("connecting", "-c200 --connect-rate 20 -R100"),
+        ("connecting", "fanout -c200 --connect-rate 20"),
+        ("connecting", "conns -c800 --connect-rate 20"),
+        ("warming up", "-c5 -R500 -d5s --warmup 30s"),
+        ("measuring", "-c5 -R500 -d60s --warmup 0s"),
+    ] {
+        let _alone = alone();
+        let path = scratch("interrupted.json");
+        let line = format!("{line} -q --json {} {}", path.display(), slow.url());
+        let child = loadgen(&line).stdout(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGINT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{line}");
+        let report = report::load(&path).unwrap();
+        let (reasons, notes) = (codes(&report.verdict.reasons), codes(&report.verdict.notes));
+        assert!(!notes.contains(&"overload"), "{line}: {:?}", report.verdict);
+        let text = String::from_utf8_lossy(&output.stdout);
+        if mode == "measuring" {
+            assert!(report.messages.sent > 0 && !reasons.contains(&"interrupted"), "{:?}", report.verdict);
+        } else {
+            assert_eq!(reasons, ["interrupted"], "{line}: {:?}", report.verdict);
+            assert!(!text.contains("achieved"), "{line}: {text}");
+        }
+        if mode == "connecting" {
+            let c = &report.connections;
+            assert!(c.opened > 0 && c.held_min == c.opened && c.opened < c.asked, "{line}: {c:?}");
+        }
+    }
+}
+
 #[test]
 fn exit_codes_say_what_happened() {
     let server = Server::start(Faults::default());
@@ -194,6 +286,73 @@ fn exit_codes_say_what_happened() {
     }
 }
 
+/// Nobody waits for a run whose report has nowhere to go.
+#[test]
+fn wrong_files_are_named_before_the_run() {
+    let folder = scratch("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.display();
+    for option in [
+        "-o /nonexistent/x".to_owned(),
+        "--json /nonexistent/x".to_owned(),
+        "--html /nonexistent/x".to_owned(),
+        "--baseline /nonexistent/x".to_owned(),
+        format!("--csv {folder}"),
+    ] {
+        // Had it begun, there would be a report of no connection opened.
+        let output = loadgen(&format!("-c1 {option} ws://127.3.2.1:1/")).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{option}");
+        assert!(error.starts_with(&format!("loadgen: {option}: ")), "{error}");
+        assert_eq!((error.lines().count(), output.stdout.len()), (1, 0), "{error}");
+    }
+}
+
+#[test]
+fn a_report_that_one_format_cannot_hold_is_shown_all_the_same() {
+    let server = Server::start(Faults { broadcast: true, ..Faults::default() });
+    let path = scratch("fanout.hgrm");
+    let line = format!("fanout -c3 -d300ms --warmup 0s --hdr {} {}", path.display(), server.url());
+    let (report, output) = measure(&line);
+    assert!(report.fanout.is_some());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("VERDICT"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no response times for .hgrm"));
+}
+
+/// Whatever fails a run is one line on stderr, even if nothing else is to be seen.
+#[test]
+fn a_failed_gate_says_why() {
+    let server = Server::start(Faults::default());
+    let dead = Server::start(Faults { drop: Some(1), ..Faults::default() });
+    let old = scratch("old.json");
+    let _alone = alone();
+    let quick = "-c2 -d500ms --warmup 0s --drain 100ms -q -o /dev/null";
+    let first = format!("{quick} -R20 --json {} {}", old.display(), server.url());
+    assert!(loadgen(&first).status().unwrap().success());
+    for (options, url, code, says) in [
+        ("--fail-if p50>1ns", server.url(), 3, "loadgen: p50>1ns was not judged: 10 samples are too few"),
+        ("--fail-if max>1ns", server.url(), 3, "loadgen: max>1ns holds"),
+        (&format!("-R40 --baseline {}", old.display()), server.url(), 3, "different rates, 20/s and 40/s"),
+        ("--strict", dead.url(), 1, "loadgen: no replies to 10 messages"),
+    ] {
+        let rate = if options.contains("-R") { "" } else { "-R20" };
+        let output = loadgen(&format!("{quick} {rate} {options} {url}")).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(code), 1), "{options}: {error}");
+        assert!(error.contains(says), "{options}: {error}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_crash() {
+    for (line, code) in [("help run", 0), ("--version", 0), ("doctor", 0), ("--no-such-option", 2)] {
+        let closed = || std::io::pipe().unwrap().1;
+        let status = loadgen(line).stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{line}");
+    }
+}
+
 #[test]
 fn version_and_help_are_answered() {
     let version = loadgen("--version").output().unwrap();
@@ -201,7 +360,9 @@ fn version_and_help_are_answered() {
     for line in ["--help", "-h", "run --help", "storm -h"] {
         let help = loadgen(line).output().unwrap();
         assert!(help.status.success(), "{line}");
-        assert!(String::from_utf8_lossy(&help.stdout).contains("Usage: loadgen"), "{line}");
+        let text = String::from_utf8_lossy(&help.stdout);
+        assert!(text.contains("Usage: loadgen"), "{line}");
+        assert!(text.contains("loadgen --version") || line.contains(' '), "{text}");
     }
 }
 

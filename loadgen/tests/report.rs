@@ -88,7 +88,7 @@ fn a_reader_ignores_fields_it_does_not_know_and_refuses_another_schema() {
     assert_eq!(load(newer).unwrap().messages.sent, 100_000);
     let other = load(json.replace("loadgen.report/1", "loadgen.report/2")).unwrap_err();
     assert!(other.contains("schema `loadgen.report/2` is not loadgen.report/1"), "{other}");
-    assert!(load("{".into()).unwrap_err().contains("not a loadgen report"));
+    assert!(load("{".into()).unwrap_err().ends_with("report.json: not a loadgen report"));
     assert!(report::load(&dir.join("absent.json")).unwrap_err().contains("absent.json"));
 }
 
@@ -108,6 +108,26 @@ fn the_text_begins_with_the_verdict_and_keeps_to_the_terminal() {
         }
         assert!(!text.contains('\x1b'), "{name}");
         assert!(Format::Text.render(&report, true).unwrap().contains("\x1b[1;33mSUSPECT\x1b[0m"), "{name}");
+    }
+}
+
+/// The own slip beside the verdict is the one it was judged by: the highest percentile that the samples carry.
+#[test]
+fn the_own_slip_of_few_samples_is_shown_all_the_same() {
+    let mut report = sample::run(1);
+    report.latency_ns.own_slip = report.latency_ns.connect.clone();
+    let shown = report::format::ns(report.latency_ns.own_slip.as_ref().unwrap().p["90"]);
+    let text = Format::Text.render(&report, false).unwrap();
+    assert!(text.lines().nth(1).unwrap().contains(&format!("own slip p90 {shown}")), "{text}");
+}
+
+#[test]
+fn the_page_counts_threads() {
+    let mut report = sample::run(1);
+    for (threads, words) in [(1, "1 thread, "), (2, "2 threads, ")] {
+        report.config.threads = threads;
+        let html = Format::Html.render(&report, false).unwrap();
+        assert!(html.contains(words), "{words}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 
 use super::format;
-use super::model::{Interval, Report, Stat, Status};
+use super::model::{Config, Interval, Report, Stat, Status};
 use super::text::{sentence, status_word};
 
 /// What changed from one report to the other.
@@ -14,8 +14,9 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// Why the two should not be compared at all, or only with care.
     pub warnings: Vec<String>,
-    /// Neither run is INVALID: the numbers are the servers'.
-    pub comparable: bool,
+    /// Why nothing was judged: a run is INVALID, so that its numbers are not the server's, or the two were given
+    /// different rates, so that their times say nothing about each other.
+    pub obstacle: Option<String>,
     noise: f64,
     names: [String; 2],
 }
@@ -97,16 +98,25 @@ pub fn reports(old: &Report, new: &Report, noise: f64) -> Comparison {
     Comparison {
         rows,
         warnings: warnings(old, new),
-        comparable: old.verdict.status.max(new.verdict.status) < Status::Invalid,
+        obstacle: obstacle(old, new),
         noise,
         names: [label(old, "old"), label(new, "new")],
     }
 }
 
 impl Comparison {
-    /// The rows that got worse. Of runs that cannot be compared this says nothing: see [`Comparison::comparable`].
+    /// The rows that got worse. Of runs that cannot be compared this says nothing: see [`Comparison::obstacle`].
     pub fn regressions(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.change == Change::Regression)
+    }
+
+    /// Why this comparison is to fail whoever asked for it, in one line: what got worse, or why nothing was judged.
+    pub fn failure(&self) -> Option<String> {
+        if let Some(why) = &self.obstacle {
+            return Some(format!("the comparison was not judged: {why}"));
+        }
+        let worse: Vec<&str> = self.regressions().map(|row| row.what.as_str()).collect();
+        (!worse.is_empty()).then(|| format!("regression: {}", worse.join(", ")))
     }
 
     /// A table for a terminal.
@@ -122,7 +132,7 @@ impl Comparison {
                 format!("[{}, {}]", format::change(low), format::change(high))
             });
             let verdict = match row.change {
-                _ if !self.comparable => "not judged".into(),
+                _ if self.obstacle.is_some() => "not judged".into(),
                 Change::Same => format!("same (within {:.1}%)", self.noise * 100.0),
                 Change::Noise => "within noise".into(),
                 Change::Better => "better".into(),
@@ -130,7 +140,7 @@ impl Comparison {
             };
             let _ = writeln!(
                 out,
-                "{:12}{:>14}{:>14}{:>10}   {interval:20}{verdict}",
+                "{:12}{:>14}{:>14}{:>10}   {interval:20} {verdict}",
                 row.what,
                 row.unit.show(row.old),
                 row.unit.show(row.new),
@@ -170,6 +180,24 @@ fn label(report: &Report, otherwise: &str) -> String {
 fn memory(report: &Report) -> Option<super::model::Slope> {
     let of_run = report.server.as_ref().and_then(|s| s.bytes_per_connection);
     of_run.or(report.conns.as_ref().and_then(|c| c.slope))
+}
+
+fn obstacle(old: &Report, new: &Report) -> Option<String> {
+    // The rate of a search is what it found.
+    let found = old.config.mode == "find" && new.config.mode == "find";
+    let (a, b) = (&old.config, &new.config);
+    if (a.rate != b.rate || a.rate_plan != b.rate_plan) && !found {
+        let plan = |c: &Config| match (&c.rate_plan, c.rate) {
+            (Some(plan), _) => plan.clone(),
+            (None, Some(rate)) => format!("{}/s", format::short(rate)),
+            (None, None) => "none (closed loop)".to_owned(),
+        };
+        return Some(format!("the runs were given different rates, {} and {}", plan(a), plan(b)));
+    }
+    let (which, invalid) =
+        [("old", old), ("new", new)].into_iter().find(|(_, r)| r.verdict.status == Status::Invalid)?;
+    let reason = invalid.verdict.reasons.first().map_or("", |r| sentence(r));
+    Some(format!("the {which} run is INVALID: {reason}"))
 }
 
 fn warnings(old: &Report, new: &Report) -> Vec<String> {
@@ -420,13 +448,27 @@ mod tests {
     }
 
     #[test]
+    fn runs_of_different_rates_are_not_judged() {
+        let mut a = run(1, 60_000.0);
+        let mut b = run(2, 90_000.0);
+        (a.config.rate, b.config.rate) = (Some(1000.0), Some(50.0));
+        let c = reports(&a, &b, 0.02);
+        let why = "not judged: the runs were given different rates, 1k/s and 50/s";
+        assert!(c.failure().unwrap().ends_with(why), "{:?}", c.failure());
+        assert!(!c.text().contains("REGRESSION"), "{}", c.text());
+        assert!(c.text().contains("] not judged"), "{}", c.text());
+        b.config.rate = Some(1000.0);
+        assert!(reports(&a, &b, 0.02).failure().unwrap().starts_with("regression: p50"));
+    }
+
+    #[test]
     fn an_invalid_run_cannot_be_compared() {
         let a = run(1, 60_000.0);
         let mut b = a.clone();
         b.verdict.status = Status::Invalid;
         b.verdict.reasons = vec!["own_slip: loadgen was late".into()];
         let c = reports(&a, &b, 0.02);
-        assert!(!c.comparable);
+        assert!(c.obstacle.is_some() && c.failure().unwrap().contains("loadgen was late"));
         let text = c.text();
         assert!(text.contains("the new run is INVALID: loadgen was late"), "{text}");
         assert!(text.contains("not judged") && !text.contains("same"), "{text}");

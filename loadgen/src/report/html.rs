@@ -312,12 +312,13 @@ fn facts(out: &mut String, report: &Report) {
     facts.push((
         "loadgen",
         format!(
-            "{}, CPU {:.0}%, loop busy {:.0}%, RSS {}, {} threads, {} seed {}",
+            "{}, CPU {:.0}%, loop busy {:.0}%, RSS {}, {} {}, {}, seed {}",
             report.tool.version,
             report.client.cpu_pct,
             report.checks.loop_busy_pct,
             bytes(report.client.rss_bytes as f64),
             c.threads,
+            if c.threads == 1 { "thread" } else { "threads" },
             c.idle,
             report.run.seed
         ),

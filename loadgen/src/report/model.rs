@@ -98,6 +98,9 @@ pub struct Run {
     /// Wall clock at the start of measuring, the zero of [`Interval::start_ns`].
     pub measured_from_unix_ns: u64,
     pub seed: u64,
+    /// The command line, quoted for a shell: it repeats the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<String>,
     /// Stopped by a signal: the numbers cover only what ran, and thresholds were not judged.
@@ -601,6 +604,9 @@ pub struct FindStep {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub ok: bool,
+    /// Why the objective could not be judged at this load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub achieved_rate: f64,
     pub verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,9 @@ pub fn render(report: &Report, color: bool) -> String {
         let _ = writeln!(out, "signature    {text} ({:.1}% of samples)", signature.share * 100.0);
     }
     thresholds(&mut out, &report.thresholds, color);
+    if let Some(command) = &report.run.command {
+        let _ = writeln!(out, "to repeat    {command}");
+    }
     out
 }
 
@@ -62,7 +65,9 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
     let status = if color { painted(report.verdict.status, status) } else { status.into() };
     let _ = write!(out, "VERDICT  {status}");
     let m = &report.messages;
-    if let Some(target) = m.target_rate {
+    if report.run.interrupted && m.sent == 0 {
+        // There was no time to reach any rate in.
+    } else if let Some(target) = m.target_rate {
         let share = if target > 0.0 { m.achieved_rate / target * 100.0 } else { 0.0 };
         let _ = write!(
             out,
@@ -74,7 +79,12 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "    achieved {}/s", count(m.achieved_rate.round() as u64));
     }
     if let Some(slip) = &report.latency_ns.own_slip {
-        let _ = write!(out, "  own slip p99 {}", at(slip, "99"));
+        // The percentile that was judged: the highest of these that the samples carry.
+        let high = ["99", "90", "50"].into_iter().find_map(|key| Some((key, slip.p.get(key)?)));
+        let _ = match high {
+            Some((key, value)) => write!(out, "  own slip p{key} {}", ns(*value)),
+            None => write!(out, "  own slip max {}", ns(slip.max)),
+        };
     }
     if m.sent > 0 {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
@@ -376,7 +386,11 @@ fn find_steps(out: &mut String, find: &Find) {
                 &maybe_at(&step.response, "99"),
                 &maybe_at(&step.response, "99.9"),
                 status_word(step.verdict.status),
-                if step.ok { "ok" } else { "no" },
+                match (step.ok, &step.note) {
+                    (true, _) => "ok",
+                    (false, None) => "no",
+                    (false, Some(_)) => "not judged",
+                },
             ],
         );
     }

@@ -148,6 +148,14 @@ impl Condition {
         matches!(self.metric, Metric::Percentile(_) | Metric::Max | Metric::Mean).then_some(self.limit)
     }
 
+    /// How many samples the condition takes to be judged: ten beyond its percentile.
+    pub fn samples(&self) -> u64 {
+        match self.metric {
+            Metric::Percentile(q) => (10.0 / (1.0 - q)).round() as u64,
+            _ => 0,
+        }
+    }
+
     /// `value` with the unit of this condition's metric.
     pub fn show(&self, value: f64) -> String {
         match self.metric {
@@ -168,7 +176,7 @@ impl Condition {
             Metric::Percentile(q) => {
                 let h = response()?.histogram()?;
                 let found = stats::percentile(&h, q);
-                found.ok_or_else(|| too_few(&h, q))?.value as f64
+                found.ok_or_else(|| too_few(h.len(), self.samples()))?.value as f64
             }
             Metric::Max | Metric::Mean if response()?.count == 0 => {
                 return Err("no message was answered".into());
@@ -197,12 +205,8 @@ impl Condition {
     }
 }
 
-fn too_few(h: &hdrhistogram::Histogram<u64>, q: f64) -> String {
-    format!(
-        "{} samples are too few: it takes {}",
-        format::count(h.len()),
-        format::count((10.0 / (1.0 - q)).round() as u64)
-    )
+fn too_few(samples: u64, needed: u64) -> String {
+    format!("{} samples are too few: it takes {}", format::count(samples), format::count(needed))
 }
 
 #[cfg(test)]

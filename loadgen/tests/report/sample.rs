@@ -200,6 +200,7 @@ pub fn find() -> Report {
             load,
             value: Some(p99),
             ok: p99 < 2e6,
+            note: None,
             achieved_rate: load,
             verdict: Verdict::default(),
             response: Some(response),
