@@ -38,12 +38,12 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         let opening = engine.open(asked, &mut session.live)?;
         let opened = opening.opened;
         let took = opening.ended.saturating_sub(opening.began.unwrap_or(opening.ended)).max(1);
-        opening_ns += took;
         all.add(&opening);
         if engine.interrupted() {
             last = Measured::nothing(&engine);
             break;
         }
+        opening_ns += took;
         let rate = args.per_conn_rate * step as f64;
         let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
         last = engine.run(&plan, &mut session.live)?;

@@ -286,7 +286,7 @@ impl Session {
 
         self.connections(report, asked, opening);
         connection::add(&mut report.connections.failed, &measured.failures);
-        report.connections.held_min = measured.held_min;
+        report.connections.held_min = measured.held_min.min(opening.opened);
         report.messages = Counted {
             target_rate: (!closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
             achieved_rate,

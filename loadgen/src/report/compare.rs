@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn runs_of_different_rates_are_not_judged() {
         let mut a = run(1, 60_000.0);
-        let mut b = run(2, 90_000.0);
+        let mut b = run(2, 900_000.0);
         (a.config.rate, b.config.rate) = (Some(1000.0), Some(50.0));
         let c = reports(&a, &b, 0.02);
         let why = "not judged: the runs were given different rates, 1k/s and 50/s";
