@@ -3,9 +3,9 @@
 // Every test file compiles this module for itself, and none needs all of it.
 #![allow(dead_code)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, pipe};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -32,16 +32,21 @@ impl Server {
     /// Pass `--policy off` or `--policy 127.0.0.1:0`: the default, port 843, is not a test's to take. Panics with
     /// what the server said if it does not come up.
     pub fn start(args: &[&str]) -> Server {
+        Server::start_as(args, |_, _| {})
+    }
+
+    /// The same, after `prepare` has changed the command as it likes; it is shown the pipe that will be stderr.
+    pub fn start_as(args: &[&str], prepare: impl FnOnce(&mut Command, &PipeWriter)) -> Server {
         let policy = args.windows(2).any(|pair| pair[0] == "--policy" && pair[1] != "off");
         assert!(args.contains(&"--policy"), "a test has to say --policy off or --policy 127.0.0.1:0");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wsecho"))
-            .args(["--listen", "127.0.0.1:0"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("cargo has built wsecho");
-        let log = Log::of(child.stderr.take().expect("stderr is piped"));
+        let (reader, writer) = pipe().expect("two descriptors");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wsecho"));
+        command.args(["--listen", "127.0.0.1:0"]).args(args).stdin(Stdio::null());
+        prepare(&mut command, &writer);
+        let child = command.stderr(writer).spawn().expect("cargo has built wsecho");
+        // With it goes our own copy of the pipe's end, or the log would never end.
+        drop(command);
+        let log = Log::of(reader);
         // Owned from here on, so that a panic below ends the process.
         let mut server = Server { echo: ([0, 0, 0, 0], 0).into(), policy: None, child, log };
         server.echo = address(&server.wait_for("listening on "), "listening on ");
@@ -123,7 +128,7 @@ struct State {
 }
 
 impl Log {
-    fn of(stderr: ChildStderr) -> Arc<Log> {
+    fn of(stderr: PipeReader) -> Arc<Log> {
         let log = Arc::new(Log::default());
         let writer = Arc::clone(&log);
         thread::spawn(move || {
