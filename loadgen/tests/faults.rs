@@ -380,6 +380,7 @@ fn replies_between_00_and_ff_are_checked_like_others() {
         let (report, output) = measure(&format!("{line} {}", server.url()));
         assert!(report.connections.failed.is_empty(), "{:?}", report.connections);
         assert!(output.status.success());
+        assert_eq!(server.closes.load(std::sync::atomic::Ordering::Relaxed), 2, "FF 00 on each connection");
         report.messages
     };
     let sound = m(Faults::default());

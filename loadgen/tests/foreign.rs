@@ -156,13 +156,13 @@ fn our_own_wsecho() {
 #[test]
 fn our_own_wsecho_in_every_draft() {
     let server = wsecho();
-    for draft in [13, 8, 7, 76, 75] {
-        // 75 and 76 have whole text messages and no more.
-        let beyond = |options: &str| ["--binary", "--fragment", "--ping"].iter().any(|o| options.contains(o));
-        let possible: Vec<&str> =
-            EVERYTHING.into_iter().filter(|options| draft < 75 || !beyond(options)).collect();
-        assert!(possible.len() >= 4);
-        exercise(&server.url, &format!("--draft {draft}"), &possible);
+    for (draft, possible) in [
+        (8, &["--binary --size 65536 --fragment 4096", "--ping 200ms"][..]),
+        (7, &["--binary", "--closed -p 4"]),
+        (76, &["", "--size 0", "--size 8", "--size 1..70000", "--closed -p 4"]),
+        (75, &["", "--size 0", "--size 8", "--size 1..70000", "--closed -p 4"]),
+    ] {
+        exercise(&server.url, &format!("--draft {draft}"), possible);
         let own =
             ["--origin http://a.example --subprotocol chat", "--no-stamp --size 20", "--size 300k -R20"];
         exercise(&server.url, &format!("--draft {draft}"), &own);

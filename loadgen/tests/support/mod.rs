@@ -70,6 +70,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Pongs received.
     pub pongs: Arc<AtomicU64>,
+    /// Closes received.
+    pub closes: Arc<AtomicU64>,
 }
 
 /// The bytes of a reply, and when to write them.
@@ -80,6 +82,7 @@ struct State {
     began: Instant,
     replies: AtomicU64,
     pongs: Arc<AtomicU64>,
+    closes: Arc<AtomicU64>,
     busy_until: Mutex<Instant>,
     members: Mutex<Vec<(u64, mpsc::Sender<Reply>)>>,
 }
@@ -92,11 +95,13 @@ impl Server {
         let listener: TcpListener = socket.into();
         let address = listener.local_addr().unwrap();
         let pongs = Arc::<AtomicU64>::default();
+        let closes = Arc::<AtomicU64>::default();
         let state = Arc::new(State {
             faults,
             began: Instant::now(),
             replies: AtomicU64::new(0),
             pongs: pongs.clone(),
+            closes: closes.clone(),
             busy_until: Mutex::new(Instant::now()),
             members: Mutex::default(),
         });
@@ -111,7 +116,7 @@ impl Server {
                 thread::spawn(move || drop(serve(&state, number as u64, stream)));
             }
         });
-        Server { address, pongs }
+        Server { address, pongs, closes }
     }
 
     pub fn url(&self) -> String {
@@ -176,6 +181,7 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
         let now = Instant::now();
         match first & 0x0F {
             0x8 => {
+                state.closes.fetch_add(1, Ordering::Relaxed);
                 let _ = replies.send((now, frame(0x88, &payload)));
                 thread::sleep(Duration::from_millis(20));
                 return stream.shutdown(Shutdown::Both);
