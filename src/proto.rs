@@ -13,6 +13,7 @@ pub mod hixie;
 pub mod hybi;
 pub mod mask;
 pub mod member;
+pub mod paths;
 pub mod policy;
 pub mod proxy;
 pub mod session;

@@ -48,9 +48,11 @@ pub fn check(body: &[u8]) -> Result<Option<u16>, Fail> {
     }
 }
 
+/// Whether a Close frame may carry this code.
+///
 /// 1000-1003 and 1007-1014 are registered for the wire (1012-1014 after the RFC), 3000-4999 are free to use. 1004 is
 /// reserved; 1005, 1006 and 1015 only ever describe a connection; the rest belongs to nobody.
-fn may_be_sent(code: u16) -> bool {
+pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
