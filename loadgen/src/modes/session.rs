@@ -240,7 +240,7 @@ impl Session {
         let spin = engine.spec.spin;
         Report {
             schema: SCHEMA.into(),
-            tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into(), commit: None },
+            tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into() },
             run: Run {
                 id: format!("{:06x}", fastrand::u32(..1 << 24)),
                 name: common.name.clone(),
@@ -299,7 +299,6 @@ impl Session {
             unanswered: counts.unanswered,
             not_sent: counts.not_sent,
             timeouts: counts.timeouts,
-            shed_deadline: 0,
             capped_inflight: counts.capped,
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
@@ -307,6 +306,7 @@ impl Session {
             pings_answered: counts.pings_answered,
             pongs_received: counts.pongs_received,
             closes_received: counts.closes_received,
+            ..Counted::default()
         };
         report.latency_ns = Latencies {
             response: total.response.stat(),
