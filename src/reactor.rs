@@ -10,30 +10,37 @@
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
 pub mod boards;
+pub mod config;
 pub mod connection;
 pub mod deadlines;
+pub mod end;
 pub mod kernel;
 pub mod listener;
+pub mod moment;
 pub mod outbox;
+pub mod shutdown;
 pub mod stats;
 pub mod system;
 pub mod token;
 pub mod turn;
 
 use crate::log::{self, Class, Level};
-use crate::proto::close;
-use crate::proto::handshake::Site;
+use crate::proto::framing::close_code;
 use boards::Boards;
+use config::Config;
 use connection::Connection;
-use deadlines::{Deadlines, Moment};
+use deadlines::Deadlines;
+use end::End;
 use kernel::{Event, Kernel, Notice};
 use listener::{Accept, Listener, Role, State};
+use moment::Moment;
+use shutdown::{Drain, Stop};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 use token::{ConnId, Source};
-use turn::{Bench, Context, End, Turn};
+use turn::{Bench, Context, Turn};
 
 /// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
 const ACCEPTS_PER_TICK: usize = 64;
@@ -43,27 +50,6 @@ const STATS_SPARE: usize = 4;
 const STALL: Duration = Duration::from_millis(100);
 /// How often clients are told to go while that is spread over time.
 const SPREAD_STEP: Duration = Duration::from_millis(10);
-
-/// What the reactor goes by.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub site: Site,
-    /// Clients held at once; further ones wait in the listeners' queues.
-    pub max_connections: usize,
-    /// From accept to the end of the handshake.
-    pub handshake_timeout: Duration,
-    /// A connection that sends no byte for this long is closed with 1001.
-    pub idle_timeout: Option<Duration>,
-    /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
-    pub ping_interval: Option<Duration>,
-    pub boards: boards::Rules,
-    /// Over how long the Close frames are spread when the server stops.
-    pub drain_spread: Duration,
-    /// How long after the stop the last client is dropped.
-    pub drain_timeout: Duration,
-    /// How often the service manager wants to hear that the loop goes round.
-    pub watchdog: Option<Duration>,
-}
 
 /// The server's loop, over any [`Kernel`].
 pub struct Reactor<K: Kernel> {
@@ -80,36 +66,6 @@ pub struct Reactor<K: Kernel> {
     stop: Stop,
     /// When the service manager is to hear from the loop again.
     next_notice: Moment,
-}
-
-/// Whether, and how, the server is ending.
-#[derive(Debug)]
-enum Stop {
-    No,
-    Draining(Drain),
-    Now,
-}
-
-/// The way out.
-#[derive(Debug)]
-struct Drain {
-    since: Moment,
-    /// Clients that are still to be told, from the back.
-    untold: Vec<ConnId>,
-    /// How many there were.
-    total: usize,
-}
-
-impl Drain {
-    /// How many clients should not have been told yet: fewer and fewer, evenly over `spread`.
-    fn untold_at(&self, now: Moment, spread: Duration) -> usize {
-        let passed = now.after(self.since);
-        if passed >= spread {
-            return 0;
-        }
-        let left = (spread - passed).as_micros() * self.total as u128 / spread.as_micros();
-        left as usize
-    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -253,7 +209,7 @@ impl<K: Kernel> Reactor<K> {
     fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
         for id in ids {
             if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close::GOING_AWAY, reason, &mut self.bench.stats, self.now);
+                let turn = connection.close(close_code::GOING_AWAY, reason, &mut self.bench.stats, self.now);
                 self.settle(id, turn);
             }
         }

@@ -12,9 +12,9 @@ use std::rc::Rc;
 use wire::{ANSWER, REQUEST, masked};
 use wsecho::reactor::boards::Boards;
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::deadlines::Moment;
 use wsecho::reactor::kernel::{Event, Stream};
 use wsecho::reactor::listener::Role;
+use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
 use wsecho::reactor::turn::{Bench, Context};
 

@@ -17,7 +17,7 @@ use conversation::Conversation;
 use fastrand::Rng;
 use reader::Reader;
 use wire::{ANSWER, REQUEST};
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::turn::Bench;
 

@@ -5,7 +5,8 @@ pub mod hixie76;
 pub mod http;
 
 use super::Version;
-use super::session::{Endpoint, Limits};
+use super::limits::Limits;
+use super::progress::Endpoint;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use deflate::Deflate;

@@ -1,99 +1,16 @@
 //! One connection's protocol, from its first byte to its last.
 
 use super::Version;
-use super::fail::Fail;
-use super::frame;
+use super::framing::frame;
+use super::framing::hixie::Hixie;
+use super::framing::hybi::Hybi;
+use super::framing::member::Member;
 use super::handshake::hixie76::{self, Numbers};
-use super::handshake::{Answer, Head, Opening, Page, Place, Refusal, Site};
-use super::hixie::Hixie;
-use super::hybi::{Hybi, WHOLE_MAX};
-use super::member::Member;
+use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
 use super::policy;
+use super::progress::{News, Progress, Reply};
 use super::proxy::{self, NotProxy};
-use core::net::SocketAddr;
 use std::ops::Range;
-
-/// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
-pub const HEADROOM: usize = 16;
-/// Spare bytes a caller leaves behind what it read, so that a Close frame fits there.
-pub const TAILROOM: usize = 16;
-
-/// Most bytes that [`Session::receive`] leaves unconsumed: a frame one byte short, or a head.
-pub const CARRY_MAX: usize = WHOLE_MAX + super::frame::HEADER_MAX;
-
-/// Bounds that the echo respects.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Payload bytes a message may have over all its fragments; 0 for no limit.
-    pub max_message: u64,
-}
-
-/// What became of the bytes that were handed in.
-#[derive(Debug)]
-pub struct Progress {
-    /// Bytes at the front of the input that are done with; the rest is to be handed in again with more behind it.
-    pub consumed: usize,
-    /// What to send.
-    pub reply: Reply,
-    /// Something worth counting or logging; `None` for an ordinary echo.
-    pub news: Option<News>,
-    /// Nothing but the reply will ever be sent: shut the write side behind it, and read until the peer is gone.
-    pub ended: bool,
-    /// An age has begun: hand in at once what is left over.
-    pub again: bool,
-    /// Messages that have come whole.
-    pub messages: u32,
-}
-
-/// Where the bytes to send are.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// In the buffer that was handed in; often empty.
-    InPlace(Range<usize>),
-    /// In the letter that was handed in.
-    Letter,
-}
-
-/// What happened, where it is not an echo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// A proxy said who the client is, if it knows.
-    Proxied(Option<SocketAddr>),
-    /// A proxy was to say who the client is, and something else came.
-    NotProxied,
-    /// The handshake succeeded.
-    Opened(Version),
-    /// A client is to be a member of the board of this name: seat it before the reply is sent, or
-    /// [`Session::turn_away`]. It has opened with this version, or, with none yet, will in Hixie-76.
-    Joins { name: String, opened: Option<Version> },
-    /// An HTTP request was answered with something else than 101.
-    Refused(Refusal),
-    /// A page was sent.
-    Page(Page),
-    /// The numbers were asked for: append the answer to the letter before it is sent.
-    Asked(Endpoint),
-    /// The Flash policy was sent.
-    Policy,
-    /// Something that is not a policy request came where only those are answered.
-    NotPolicy,
-    /// The peer closed, with this code.
-    Closed(Option<u16>),
-    /// The peer asked to be closed by sending `quit`.
-    Quit,
-    /// The peer broke the protocol.
-    Failed(Fail),
-    /// A frame of a dialect without close codes was too long.
-    TooLong,
-}
-
-/// What is served where the numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `/metrics`
-    Metrics,
-    /// `/healthz`
-    Health,
-}
 
 /// The state of one connection's protocol.
 #[derive(Debug)]
@@ -168,7 +85,7 @@ impl Session {
 
     /// Takes the bytes `buf[input]` and says what to send.
     ///
-    /// The caller leaves [`HEADROOM`] bytes before `input` and [`TAILROOM`] behind it. A reply that is not an echo is
+    /// The caller leaves [`super::progress::HEADROOM`] bytes before `input` and [`super::progress::TAILROOM`] behind it. A reply that is not an echo is
     /// appended to `letter`, which the caller empties; on a board, where the reply is in place, the letter is what the other
     /// members are to get.
     pub fn receive(
@@ -258,27 +175,6 @@ impl Session {
             Phase::Open(Dialect::Member(Member::Hybi(_))) => Some(frame::PING),
             _ => None,
         }
-    }
-}
-
-impl Progress {
-    fn wait() -> Progress {
-        Progress::discard(0)
-    }
-
-    fn discard(consumed: usize) -> Progress {
-        Progress {
-            consumed,
-            reply: Reply::InPlace(0..0),
-            news: None,
-            ended: false,
-            again: false,
-            messages: 0,
-        }
-    }
-
-    fn last_letter(consumed: usize, news: News) -> Progress {
-        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true, again: false, messages: 0 }
     }
 }
 

@@ -3,9 +3,9 @@
 //! Who is on which board, and what was said there since the last delivery. Sockets are the reactor's business: it delivers once
 //! a tick, so that a burst costs one write per member, and nobody's turn waits for a room full of others.
 
-use super::deadlines::Moment;
+use super::moment::Moment;
 use super::token::ConnId;
-use crate::proto::member::translate_to_hixie;
+use crate::proto::framing::member::translate_to_hixie;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;

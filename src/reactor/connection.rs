@@ -1,18 +1,20 @@
 //! One client: its socket, its protocol, and what is left over between two turns.
 
-use super::Config;
 use super::boards::{BoardId, Boards, Framing, Full};
-use super::deadlines::Moment;
+use super::config::Config;
+use super::end::End;
 use super::kernel::{Event, Stream};
 use super::listener::Role;
+use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
-use super::turn::{Bench, Context, End, Turn};
+use super::turn::{Bench, Context, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
-use crate::proto::close;
+use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::session::{Age, HEADROOM, News, Reply, Session, TAILROOM};
+use crate::proto::progress::{HEADROOM, News, Reply, TAILROOM};
+use crate::proto::session::{Age, Session};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -146,7 +148,7 @@ impl<S: Stream> Connection<S> {
             self.digest(bench, context, input)?;
         }
         if self.leaving && self.session.age() == Age::Open {
-            return Ok(self.close(close::GOING_AWAY, "", &mut bench.stats, context.now));
+            return Ok(self.close(close_code::GOING_AWAY, "", &mut bench.stats, context.now));
         }
         Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
     }
@@ -251,7 +253,7 @@ impl<S: Stream> Connection<S> {
                 }
             }
             News::Quit => {
-                stats.closed(Side::Server, Some(close::NORMAL));
+                stats.closed(Side::Server, Some(close_code::NORMAL));
                 self.tell(Level::Debug, format_args!("closed 1000: quit"));
             }
             News::TooLong => {
@@ -301,7 +303,7 @@ impl<S: Stream> Connection<S> {
         let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
         if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
             self.tell(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
-            return Some(self.close(close::POLICY_VIOLATION, "too far behind", stats, now));
+            return Some(self.close(close_code::POLICY_VIOLATION, "too far behind", stats, now));
         }
         let before = self.held();
         let sent = self.send(bytes, stats);
@@ -448,7 +450,7 @@ impl<S: Stream> Connection<S> {
         }
         if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
             self.tell(Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close::GOING_AWAY, "", stats, now);
+            return self.close(close_code::GOING_AWAY, "", stats, now);
         }
         if self.ping != Ping::No {
             self.tell(Level::Debug, format_args!("lost: no answer to a ping"));
@@ -516,7 +518,7 @@ impl<S: Stream> Connection<S> {
     /// Panics unless what the fields promise each other holds.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
-        use crate::proto::session::CARRY_MAX;
+        use crate::proto::limits::CARRY_MAX;
         if let Some(buffers) = &self.buffers {
             assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
             assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());

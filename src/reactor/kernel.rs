@@ -1,6 +1,6 @@
 //! What the reactor asks of the operating system: the seam where a simulation takes its place.
 
-use super::deadlines::Moment;
+use super::moment::Moment;
 use super::token::{ConnId, Source};
 use std::io;
 use std::net::SocketAddr;

@@ -2,12 +2,12 @@
 //!
 //! Everything is counted where it happens, by adding to a field: a scrape costs the same with ten clients and with a million.
 
-use super::deadlines::Moment;
-use super::turn::End;
+use super::end::End;
+use super::moment::Moment;
 use crate::log;
 use crate::proto::Version;
 use crate::proto::handshake::Refusal;
-use crate::proto::session::Endpoint;
+use crate::proto::progress::Endpoint;
 use std::fmt;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The kernel in production: `mio`, the system's sockets, its clock and its signals.
 
-use super::deadlines::Moment;
 use super::kernel::{Event, Kernel, Notice, Stream};
+use super::moment::Moment;
 use super::token::{ConnId, Source};
 use crate::notify::Manager;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};

@@ -1,11 +1,12 @@
 //! What a connection's turn works with, and what comes of it.
 
-use super::Config;
 use super::boards::Boards;
-use super::deadlines::Moment;
+use super::config::Config;
+use super::end::End;
+use super::moment::Moment;
 use super::stats::Stats;
 use super::token::ConnId;
-use crate::proto::session::{HEADROOM, TAILROOM};
+use crate::proto::progress::{HEADROOM, TAILROOM};
 
 /// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
 #[derive(Debug)]
@@ -48,29 +49,4 @@ pub enum Turn {
     Again,
     /// The connection is over: drop it.
     Over(End),
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Everything was said, and the peer left.
-    Closed,
-    /// The peer left in the middle of a conversation.
-    Eof,
-    /// The system reported an error.
-    Error,
-    /// The handshake, or a policy request, took too long.
-    HandshakeTimeout,
-    /// No answer to a Ping.
-    PingTimeout,
-    /// Everything was said, and the peer did not leave.
-    LingerTimeout,
-    /// The server stopped, and there was no way to say so.
-    Shutdown,
-}
-
-impl End {
-    /// In the order of the variants.
-    pub const NAMES: [&'static str; 7] =
-        ["closed", "eof", "error", "handshake-timeout", "ping-timeout", "linger-timeout", "shutdown"];
 }

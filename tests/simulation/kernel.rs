@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use wsecho::reactor::deadlines::Moment;
 use wsecho::reactor::kernel::{Event, Kernel, Notice, Stream};
+use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::ConnId;
 
 /// A kernel with its clients and its clock, none of them real.

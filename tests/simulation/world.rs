@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
-use wsecho::reactor::Config;
+use wsecho::reactor::config::Config;
 use wsecho::reactor::kernel::Event;
 use wsecho::reactor::token::ConnId;
 

@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use wsecho::reactor::Config;
 use wsecho::reactor::boards::Boards;
+use wsecho::reactor::config::Config;
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::deadlines::Moment;
 use wsecho::reactor::kernel::{Event, Stream};
 use wsecho::reactor::listener::Role;
+use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
 use wsecho::reactor::turn::{Bench, Context, Turn};
 

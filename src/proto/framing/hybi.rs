@@ -1,19 +1,15 @@
 //! The echo itself, for hybi-07 to RFC 6455: frames in, the same frames out, in the same buffer.
 
 use super::close;
-use super::echo::Echo;
-use super::fail::Fail;
+use super::close_code;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask::{self, Key};
-use super::session::{Limits, News, Progress, Reply};
+use super::reply::Echo;
 use super::utf8::Utf8;
+use super::violation::Fail;
+use crate::proto::limits::{Limits, WHOLE_MAX};
+use crate::proto::progress::{News, Progress, Reply};
 use std::ops::Range;
-
-/// Largest frame that is kept until it is whole; a larger one is cut through as it arrives.
-///
-/// Large enough that the sizes people measure (up to 16 KiB) come back as one frame and one write, small enough that
-/// a peer that stops in mid-frame pins no memory worth mentioning.
-pub const WHOLE_MAX: usize = 32 * 1024;
 
 /// One connection's framing state.
 #[derive(Debug, Default, Clone)]
@@ -197,7 +193,7 @@ impl Hybi {
         }
         if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
             echo.reply = before;
-            echo.push_last(&close::frame(close::NORMAL));
+            echo.push_last(&close::frame(close_code::NORMAL));
             return Ok(Step::Closed(News::Quit));
         }
         echo.messages += u32::from(header.fin);

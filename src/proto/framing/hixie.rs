@@ -3,7 +3,8 @@
 //! A message is `00`, text, `FF`, so its echo is the same bytes, passed on as they come: no length is known in advance
 //! and nothing is kept. What is not such a message is skipped, as the drafts ask.
 
-use super::session::{Limits, News, Progress, Reply};
+use crate::proto::limits::Limits;
+use crate::proto::progress::{News, Progress, Reply};
 use std::ops::Range;
 
 /// The closing handshake of draft 76; clients of draft 75 skip it as an empty frame of no meaning.

@@ -1,6 +1,6 @@
 //! What a peer can do wrong once its connection is open.
 
-use super::close;
+use super::close_code;
 
 /// A peer's fault in the WebSocket protocol; decides the close code and the words of the log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl Fail {
     /// The close code that tells the peer (RFC 6455 §7.4.1).
     pub fn code(self) -> u16 {
         match self {
-            Fail::TooBig => close::TOO_BIG,
-            Fail::Utf8 => close::INVALID_PAYLOAD,
-            _ => close::PROTOCOL_ERROR,
+            Fail::TooBig => close_code::TOO_BIG,
+            Fail::Utf8 => close_code::INVALID_PAYLOAD,
+            _ => close_code::PROTOCOL_ERROR,
         }
     }
 

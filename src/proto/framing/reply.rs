@@ -1,9 +1,9 @@
 //! A reply that grows over the bytes it answers.
 
 use super::close;
-use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask;
+use super::violation::Fail;
 use std::ops::Range;
 
 /// One read's bytes and the reply that grows over them.

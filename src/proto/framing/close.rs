@@ -1,19 +1,7 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4).
+//! Close frames (RFC 6455 §5.5.1).
 
-use super::fail::Fail;
-
-/// Normal closure: what `quit` is answered with.
-pub const NORMAL: u16 = 1000;
-/// Going away: the server stops, or its patience with a silent peer ended.
-pub const GOING_AWAY: u16 = 1001;
-/// Protocol error.
-pub const PROTOCOL_ERROR: u16 = 1002;
-/// Text, or a close reason, that is not UTF-8.
-pub const INVALID_PAYLOAD: u16 = 1007;
-/// Policy violation: what a board's member that does not keep up is told.
-pub const POLICY_VIOLATION: u16 = 1008;
-/// A message beyond the limit.
-pub const TOO_BIG: u16 = 1009;
+use super::close_code;
+use super::violation::Fail;
 
 /// A whole unmasked Close frame that carries `code` and no reason.
 pub fn frame(code: u16) -> [u8; 4] {
@@ -39,19 +27,13 @@ pub fn check(body: &[u8]) -> Result<Option<u16>, Fail> {
         [_] => Err(Fail::CloseTooShort),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            if !may_be_sent(code) {
+            if !close_code::may_be_sent(code) {
                 return Err(Fail::CloseCode);
             }
             std::str::from_utf8(reason).map_err(|_| Fail::Utf8)?;
             Ok(Some(code))
         }
     }
-}
-
-/// 1000-1003 and 1007-1014 are registered for the wire (1012-1014 after the RFC), 3000-4999 are free to use. 1004 is
-/// reserved; 1005, 1006 and 1015 only ever describe a connection; the rest belongs to nobody.
-fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One frame's header (RFC 6455 §5.2; drafts hybi-07 to -17 frame alike).
 
-use super::fail::Fail;
 use super::mask::Key;
+use super::violation::Fail;
 
 /// Longest header a client sends: two bytes, a 64-bit length, the masking key.
 pub const HEADER_MAX: usize = 14;

@@ -1,12 +1,12 @@
 //! A board's member: its messages are not echoed but handed to all the others, whole.
 
 use super::close;
-use super::echo::Echo;
-use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::hixie;
-use super::hybi::WHOLE_MAX;
-use super::session::{News, Progress, Reply};
+use super::reply::Echo;
+use super::violation::Fail;
+use crate::proto::limits::WHOLE_MAX;
+use crate::proto::progress::{News, Progress, Reply};
 use std::ops::Range;
 
 /// Longest message of a board, in bytes: what may be kept between reads.
