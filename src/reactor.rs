@@ -31,7 +31,7 @@ use config::Config;
 use connection::Connection;
 use deadlines::Deadlines;
 use end::End;
-use kernel::{Event, Kernel, Notice};
+use kernel::{Kernel, Notice, Readiness};
 use listener::{Accept, Listener, Role, State};
 use moment::Moment;
 use shutdown::{Drain, Stop};
@@ -40,7 +40,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 use token::{ConnId, Source};
-use turn::{Bench, Context, Turn};
+use turn::{Context, Shared, Turn};
 
 /// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
 const ACCEPTS_PER_TICK: usize = 64;
@@ -61,7 +61,7 @@ pub struct Reactor<K: Kernel> {
     serial: u32,
     run: VecDeque<ConnId>,
     deadlines: Deadlines,
-    bench: Bench,
+    shared: Shared,
     now: Moment,
     stop: Stop,
     /// When the service manager is to hear from the loop again.
@@ -81,7 +81,7 @@ impl<K: Kernel> Reactor<K> {
             serial: 0,
             run: VecDeque::new(),
             deadlines: Deadlines::default(),
-            bench: Bench::new(Boards::new(boards)),
+            shared: Shared::new(Boards::new(boards)),
             now,
             stop: Stop::No,
             next_notice: now,
@@ -100,7 +100,7 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..self.run.len() {
             let Some(id) = self.run.pop_front() else { break };
             self.serve(id);
-            if self.bench.boards.is_heavy() {
+            if self.shared.boards.is_heavy() {
                 self.deliver();
             }
         }
@@ -111,7 +111,7 @@ impl<K: Kernel> Reactor<K> {
         self.drain();
         self.notify();
         let end = self.kernel.now();
-        self.bench.stats.tick(self.now, end);
+        self.shared.stats.tick(self.now, end);
         // The next poll waits from here: what this tick took must not come on top.
         self.now = end;
         Ok(match &self.stop {
@@ -128,7 +128,7 @@ impl<K: Kernel> Reactor<K> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, .. } = self;
         let (mut stops, mut reports) = (0, 0);
-        let polled = kernel.poll(timeout, |event: Event| match event.source {
+        let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
                 let Some(connection) = find(connections, id) else { return };
                 connection.note(&event);
@@ -144,7 +144,7 @@ impl<K: Kernel> Reactor<K> {
         self.now = self.kernel.now();
         if reports > 0 {
             // Who asks is answered, whatever the level; who asks without end is not.
-            log::limited(Class::Report, Level::Off, format_args!("{}", self.bench.stats.summary()));
+            log::limited(Class::Report, Level::Off, format_args!("{}", self.shared.stats.summary()));
         }
         for _ in 0..stops {
             self.stop();
@@ -162,7 +162,7 @@ impl<K: Kernel> Reactor<K> {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
-        next = next.min(self.bench.boards.next_end().unwrap_or(Moment::NEVER));
+        next = next.min(self.shared.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
                 State::Quiet | State::Closed => {}
@@ -186,13 +186,13 @@ impl<K: Kernel> Reactor<K> {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
-        let turn = connection.turn(&mut self.bench, &context);
-        self.settle(id, turn);
+        let turn = connection.turn(&mut self.shared, &context);
+        self.finish_turn(id, turn);
     }
 
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { bench: Bench { boards, stats, .. }, connections, now, .. } = self;
+        let Reactor { shared: Shared { boards, stats, .. }, connections, now, .. } = self;
         let mut fallen = Vec::new();
         boards.deliver(|id, bytes, messages| {
             let Some(connection) = find(connections, id) else { return };
@@ -201,7 +201,7 @@ impl<K: Kernel> Reactor<K> {
             }
         });
         for (id, turn) in fallen {
-            self.settle(id, turn);
+            self.finish_turn(id, turn);
         }
     }
 
@@ -209,14 +209,14 @@ impl<K: Kernel> Reactor<K> {
     fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
         for id in ids {
             if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close_code::GOING_AWAY, reason, &mut self.bench.stats, self.now);
-                self.settle(id, turn);
+                let turn = connection.close(close_code::GOING_AWAY, reason, &mut self.shared.stats, self.now);
+                self.finish_turn(id, turn);
             }
         }
     }
 
     /// Does what a turn leaves to do, and sees to the connection's alarm.
-    fn settle(&mut self, id: ConnId, turn: Turn) {
+    fn finish_turn(&mut self, id: ConnId, turn: Turn) {
         let Some(connection) = find(&mut self.connections, id) else {
             return;
         };
@@ -237,9 +237,9 @@ impl<K: Kernel> Reactor<K> {
 
     fn remove(&mut self, id: ConnId, end: End) {
         let mut connection = self.connections.remove(id.key as usize);
-        connection.finish(end, &mut self.bench.stats);
+        connection.finish(end, &mut self.shared.stats);
         if let Some(board) = connection.board {
-            self.bench.boards.leave(board, id);
+            self.shared.boards.leave(board, id);
         }
         for listener in &mut self.listeners {
             if let State::Stalled(_) = listener.state {
@@ -263,18 +263,18 @@ impl<K: Kernel> Reactor<K> {
             let is_due = connection.deadline(&self.config) <= self.now;
             let turn = if is_due {
                 let context = Context { id, config: &self.config, now: self.now };
-                connection.expire(&mut self.bench, &context)
+                connection.expire(&mut self.shared, &context)
             } else {
                 Turn::Wait
             };
-            self.settle(id, turn);
+            self.finish_turn(id, turn);
         }
     }
 
     /// Closes the boards whose lifetime is over, and everybody on them.
     fn end_boards(&mut self) {
-        while let Some(members) = self.bench.boards.end(self.now) {
-            let reason = self.bench.boards.end_reason();
+        while let Some(members) = self.shared.boards.end(self.now) {
+            let reason = self.shared.boards.end_reason();
             self.close(members, &reason);
         }
     }
@@ -298,7 +298,7 @@ impl<K: Kernel> Reactor<K> {
                     self.listeners[index].drained();
                     continue;
                 }
-                self.bench.stats.accept_errors += 1;
+                self.shared.stats.accept_errors += 1;
                 failures += 1;
                 // An error that should concern one client, and comes for all of them, is like a want of something.
                 if accept == Accept::Stall || failures == ACCEPTS_PER_TICK {
@@ -346,8 +346,8 @@ impl<K: Kernel> Reactor<K> {
         }
         let role = self.listeners[index].role;
         slot.insert(Connection::new(stream, self.serial, role, self.now));
-        self.bench.stats.accepted(role.kind());
-        self.settle(id, Turn::Wait);
+        self.shared.stats.accepted(role.kind());
+        self.finish_turn(id, Turn::Wait);
     }
 
     /// A signal: the first has everyone told to go, the second does not wait for it.
@@ -359,7 +359,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         self.kernel.notify(Notice::Stopping);
-        self.bench.stats.draining = true;
+        self.shared.stats.draining = true;
         for index in 0..self.listeners.len() {
             // Whoever asks for the health of this server is still answered.
             if self.listeners[index].role == Role::Stats {

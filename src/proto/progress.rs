@@ -5,19 +5,19 @@
 //! 1. [`Session::receive`](super::session::Session::receive) takes the bytes that were read, with what an earlier call left
 //!    unconsumed in front, [`HEADROOM`] spare bytes before and [`TAILROOM`] behind. It never asks for more memory and never looks
 //!    at a byte twice for its own sake.
-//! 2. The caller acts on [`Progress::news`] first (it may change the letter), then sends [`Progress::reply`], whole and before
+//! 2. The caller acts on [`Progress::event`] first (it may change the response), then sends [`Progress::reply`], whole and before
 //!    anything else it has to say.
 //! 3. Consumed bytes are done with. The rest it keeps, and hands in again in front of the next ones; not before
-//!    [`Session::wants`](super::session::Session::wants) says that these make something to act on.
+//!    [`Session::needs_processing`](super::session::Session::needs_processing) says that these make something to act on.
 //! 4. If [`Progress::again`] is set, an age has begun, and what is left goes back in at once.
 //! 5. If [`Progress::ended`] is set, the reply is the last thing to be said. What comes from then on is consumed and ignored.
 //!
 //! Between two such rounds the caller may end the conversation ([`Session::close`](super::session::Session::close)) or send a
 //! [`Session::ping`](super::session::Session::ping), where the protocol has room for one. Progress is never an error: a peer's
-//! fault is news with an answer, and the caller has nothing to decide.
+//! fault is an event with an answer, and the caller has nothing to decide.
 
 use super::Version;
-use super::framing::violation::Fail;
+use super::framing::violation::Violation;
 use super::handshake::{Page, Refusal};
 use core::net::SocketAddr;
 use std::ops::Range;
@@ -35,7 +35,7 @@ pub struct Progress {
     /// What to send.
     pub reply: Reply,
     /// Something worth counting or logging; `None` for an ordinary echo.
-    pub news: Option<News>,
+    pub event: Option<Event>,
     /// Nothing but the reply will ever be sent: shut the write side behind it, and read until the peer is gone.
     pub ended: bool,
     /// An age has begun: hand in at once what is left over.
@@ -49,13 +49,13 @@ pub struct Progress {
 pub enum Reply {
     /// In the buffer that was handed in; often empty.
     InPlace(Range<usize>),
-    /// In the letter that was handed in.
-    Letter,
+    /// In the response that was handed in.
+    Buffer,
 }
 
 /// What happened, where it is not an echo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum Event {
     /// A proxy said who the client is, if it knows.
     Proxied(Option<SocketAddr>),
     /// A proxy was to say who the client is, and something else came.
@@ -63,13 +63,13 @@ pub enum News {
     /// The handshake succeeded.
     Opened(Version),
     /// A client is to be a member of the board of this name: seat it before the reply is sent, or
-    /// [`Session::turn_away`]. It has opened with this version, or, with none yet, will in Hixie-76.
+    /// [`Session::refuse`]. It has opened with this version, or, with none yet, will in Hixie-76.
     Joins { name: String, opened: Option<Version> },
     /// An HTTP request was answered with something else than 101.
     Refused(Refusal),
     /// A page was sent.
     Page(Page),
-    /// The numbers were asked for: append the answer to the letter before it is sent.
+    /// The numbers were asked for: append the answer to the response before it is sent.
     Asked(Endpoint),
     /// The Flash policy was sent.
     Policy,
@@ -80,7 +80,7 @@ pub enum News {
     /// The peer asked to be closed by sending `quit`.
     Quit,
     /// The peer broke the protocol.
-    Failed(Fail),
+    Failed(Violation),
     /// A frame of a dialect without close codes was too long.
     TooLong,
 }
@@ -103,14 +103,21 @@ impl Progress {
         Progress {
             consumed,
             reply: Reply::InPlace(0..0),
-            news: None,
+            event: None,
             ended: false,
             again: false,
             messages: 0,
         }
     }
 
-    pub(super) fn last_letter(consumed: usize, news: News) -> Progress {
-        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true, again: false, messages: 0 }
+    pub(super) fn last_response(consumed: usize, event: Event) -> Progress {
+        Progress {
+            consumed,
+            reply: Reply::Buffer,
+            event: Some(event),
+            ended: true,
+            again: false,
+            messages: 0,
+        }
     }
 }

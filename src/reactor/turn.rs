@@ -10,25 +10,25 @@ use crate::proto::progress::{HEADROOM, TAILROOM};
 
 /// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Shared {
     /// Where input is read and becomes the reply, with room on either side.
     pub scratch: Box<[u8]>,
     /// Where a reply is put together that is not made of its input.
-    pub letter: Vec<u8>,
+    pub response: Vec<u8>,
     pub boards: Boards,
     pub stats: Stats,
 }
 
-impl Bench {
+impl Shared {
     /// Bytes that one read takes at most.
     ///
     /// A message of a mebibyte comes and goes in pieces of this size, and each costs a read, a write and often a wake-up
-    /// (`cargo bench --bench floor -- 1m`). An idle server never touches most of it.
+    /// (`cargo shared --shared floor -- 1m`). An idle server never touches most of it.
     pub const SCRATCH: usize = 256 * 1024;
 
-    pub fn new(boards: Boards) -> Bench {
-        let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();
-        Bench { scratch, letter: Vec::new(), boards, stats: Stats::default() }
+    pub fn new(boards: Boards) -> Shared {
+        let scratch = vec![0; HEADROOM + Shared::SCRATCH + TAILROOM].into();
+        Shared { scratch, response: Vec::new(), boards, stats: Stats::default() }
     }
 }
 
