@@ -17,8 +17,9 @@
 //!   errors of accept; `moment` is time, `deadlines` when patience ends, `shutdown` the way out; `boards` is who hears whom;
 //!   `stats` counts; `config` is what it goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
-//!   what a proxy puts in front; `handshake` (with `http`, `deflate` and `hixie76`) answers the opening request; `framing` is how
-//!   messages are framed once it is open; `limits` are bounds with their reasons; `policy` is Flash's.
+//!   what a proxy puts in front; `handshake` answers the opening request (`http`), with what is served where (`site`), 101 (`hybi`,
+//!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
+//!   bounds with their reasons; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
 //! - `src/pages`: what a browser is shown, embedded.
 //!

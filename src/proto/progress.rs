@@ -18,7 +18,7 @@
 
 use super::Version;
 use super::framing::violation::Violation;
-use super::handshake::{Page, Refusal};
+use super::handshake::{Endpoint, Page, Refusal};
 use core::net::SocketAddr;
 use std::ops::Range;
 
@@ -83,15 +83,6 @@ pub enum Event {
     Failed(Violation),
     /// A frame of a dialect without close codes was too long.
     TooLong,
-}
-
-/// What is served where the numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `/metrics`
-    Metrics,
-    /// `/healthz`
-    Health,
 }
 
 impl Progress {

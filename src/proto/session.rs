@@ -5,7 +5,7 @@ use super::framing::frame;
 use super::framing::hixie::Hixie;
 use super::framing::hybi::Hybi;
 use super::framing::member::Member;
-use super::handshake::hixie76::{self, Numbers};
+use super::handshake::hixie::{self, Numbers};
 use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
 use super::policy;
 use super::progress::{Event, Progress, Reply};
@@ -224,7 +224,7 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
 #[inline(never)]
 fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
     let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
-    let digest = hixie76::digest(numbers, last);
+    let digest = hixie::digest(numbers, last);
     let end = input.start + last.len();
     let reply = end - digest.len()..end;
     buf[reply.clone()].copy_from_slice(&digest);

@@ -6,8 +6,7 @@ use super::end::End;
 use super::moment::Moment;
 use crate::log;
 use crate::proto::Version;
-use crate::proto::handshake::Refusal;
-use crate::proto::progress::Endpoint;
+use crate::proto::handshake::{Endpoint, Refusal};
 use std::fmt;
 use std::time::Duration;
 
