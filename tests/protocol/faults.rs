@@ -3,7 +3,7 @@
 use support::config;
 use support::conversation::Conversation;
 use support::wire::{ANSWER, REQUEST, masked};
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 use wsecho::reactor::listener::Role;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];

@@ -6,7 +6,7 @@
 use support::config;
 use support::conversation::Conversation;
 use support::wire::{ANSWER, REQUEST, masked};
-use wsecho::reactor::Config;
+use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
 /// What a client says, what it hears, and whether the server ends the conversation then.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use support::reader::Reader;
 use support::script::{self, Line};
 use support::wire::{ANSWER, REQUEST, masked};
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 
 /// The policy, as Flash players of the day were given it.
 const POLICY: &[u8] =
