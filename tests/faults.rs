@@ -9,7 +9,7 @@ mod wire;
 
 use conversation::Conversation;
 use wire::{ANSWER, REQUEST, masked};
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 use wsecho::reactor::listener::Role;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];

@@ -12,7 +12,7 @@ mod wire;
 
 use conversation::Conversation;
 use wire::{ANSWER, REQUEST, masked};
-use wsecho::reactor::Config;
+use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
 /// What a client says, what it hears, and whether the server ends the conversation then.

@@ -12,11 +12,11 @@ use std::rc::Rc;
 use wire::{ANSWER, REQUEST, masked};
 use wsecho::reactor::boards::Boards;
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::deadlines::Moment;
-use wsecho::reactor::kernel::{Event, Stream};
+use wsecho::reactor::kernel::{Readiness, Stream};
 use wsecho::reactor::listener::Role;
+use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
-use wsecho::reactor::turn::{Bench, Context};
+use wsecho::reactor::turn::{Context, Shared};
 
 const ID: ConnId = ConnId { key: 0, serial: 1 };
 const NOW: Moment = Moment(0);
@@ -38,24 +38,24 @@ struct Taken {
 #[test]
 fn an_event_is_not_forgotten_for_what_is_said_before_its_turn() {
     let config = config::config();
-    let mut bench = Bench::new(Boards::new(config.boards));
+    let mut shared = Shared::new(Boards::new(config.boards));
     let context = Context { id: ID, config: &config, now: NOW };
     let taken = Rc::new(RefCell::new(Taken { bytes: Vec::new(), room: 10 }));
     let said = [REQUEST.as_bytes(), &masked(0x81, [1, 2, 3, 4], b"Hello")].concat();
     let socket = Socket { said, taken: taken.clone() };
-    bench.stats.accepted(Role::Echo.kind());
+    shared.stats.accepted(Role::Echo.kind());
     let mut connection = Connection::new(socket, ID.serial, Role::Echo, NOW);
     let source = Source::Connection(ID);
-    connection.note(&Event { source, readable: true, writable: true, read_closed: false });
-    connection.turn(&mut bench, &context);
+    connection.note(&Readiness { source, readable: true, writable: true, read_closed: false });
+    connection.turn(&mut shared, &context);
     assert_eq!(taken.borrow().bytes, ANSWER.as_bytes()[..10], "what there is room for");
 
     taken.borrow_mut().room = usize::MAX;
-    connection.note(&Event { source, readable: false, writable: true, read_closed: false });
-    let fallen = connection.deliver(b"\x81\x02hi", 1, &mut bench.stats, NOW);
+    connection.note(&Readiness { source, readable: false, writable: true, read_closed: false });
+    let fallen = connection.deliver(b"\x81\x02hi", 1, &mut shared.stats, NOW);
     assert_eq!(fallen, None);
-    connection.close(1001, "", &mut bench.stats, NOW);
-    connection.turn(&mut bench, &context);
+    connection.close(1001, "", &mut shared.stats, NOW);
+    connection.turn(&mut shared, &context);
     let expected = [ANSWER.as_bytes(), b"\x81\x05Hello\x81\x02hi\x88\x02\x03\xe9"].concat();
     assert_eq!(taken.borrow().bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
 }

@@ -17,9 +17,9 @@ use conversation::Conversation;
 use fastrand::Rng;
 use reader::Reader;
 use wire::{ANSWER, REQUEST};
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 use wsecho::reactor::listener::Role;
-use wsecho::reactor::turn::Bench;
+use wsecho::reactor::turn::Shared;
 
 #[test]
 fn random_conversations_get_what_they_are_owed() {
@@ -38,7 +38,7 @@ fn random_conversations_get_what_they_are_owed() {
 #[test]
 fn frames_of_every_notable_size_come_back() {
     let notable =
-        [0, 125, 126, 65535, 65536, WHOLE_MAX - 1, WHOLE_MAX, WHOLE_MAX + 1, Bench::SCRATCH - 8, 300_000];
+        [0, 125, 126, 65535, 65536, WHOLE_MAX - 1, WHOLE_MAX, WHOLE_MAX + 1, Shared::SCRATCH - 8, 300_000];
     seeds::each_seed(20, |mut rng| {
         for size in notable {
             let lines = script::messages(&mut rng, 1, |_| size);

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::tcp::Reset;
-use wsecho::reactor::kernel::Event;
+use wsecho::reactor::kernel::Readiness;
 use wsecho::reactor::token::Source;
 
 impl World {
@@ -19,7 +19,7 @@ impl World {
         self.ready.is_empty() && self.signals == 0 && self.backlogs.iter().all(|backlog| !backlog.edge)
     }
 
-    pub(super) fn collect(&mut self) -> Vec<Event> {
+    pub(super) fn collect(&mut self) -> Vec<Readiness> {
         let mut events = Vec::new();
         let most = if self.chance(4) { self.rng.usize(1..=8) } else { 1024 };
         while events.len() < most {
@@ -30,11 +30,16 @@ impl World {
         for (index, backlog) in self.backlogs.iter_mut().enumerate() {
             if std::mem::take(&mut backlog.edge) && !backlog.clients.is_empty() {
                 let source = Source::Listener(index);
-                events.push(Event { source, readable: true, writable: false, read_closed: false });
+                events.push(Readiness { source, readable: true, writable: false, read_closed: false });
             }
         }
         for _ in 0..std::mem::take(&mut self.signals) {
-            events.push(Event { source: Source::Stop, readable: true, writable: false, read_closed: false });
+            events.push(Readiness {
+                source: Source::Stop,
+                readable: true,
+                writable: false,
+                read_closed: false,
+            });
         }
         self.invent(&mut events);
         for index in std::mem::take(&mut self.unfinished) {
@@ -46,11 +51,11 @@ impl World {
         events
     }
 
-    pub(super) fn report(&mut self, index: usize) -> Option<Event> {
+    pub(super) fn report(&mut self, index: usize) -> Option<Readiness> {
         let wire = &mut self.wires[index];
         let source = Source::Connection(wire.id.filter(|_| !wire.closed)?);
         let is_broken = wire.reset != Reset::No;
-        let event = Event {
+        let event = Readiness {
             source,
             readable: wire.is_readable(),
             writable: wire.is_writable(),
@@ -67,21 +72,24 @@ impl World {
     }
 
     /// Adds events about nothing, and about nobody.
-    pub(super) fn invent(&mut self, events: &mut Vec<Event>) {
+    pub(super) fn invent(&mut self, events: &mut Vec<Readiness>) {
         let hints = self.rng.u8(..8);
         let (readable, writable, read_closed) = (hints & 1 != 0, hints & 2 != 0, hints == 7);
         let at = self.rng.usize(..=events.len());
         if self.chance(4) && !self.graveyard.is_empty() {
             let id = self.graveyard[self.rng.usize(..self.graveyard.len())];
             let source = Source::Connection(id);
-            events.insert(at, Event { source, readable: true, writable: true, read_closed });
+            events.insert(at, Readiness { source, readable: true, writable: true, read_closed });
         } else if self.chance(4) {
             let index = self.rng.usize(..self.wires.len());
             let wire = &mut self.wires[index];
             if let Some(id) = wire.id.filter(|_| !wire.closed) {
                 wire.cause |= readable;
                 wire.fin_was_told |= read_closed;
-                events.insert(at, Event { source: Source::Connection(id), readable, writable, read_closed });
+                events.insert(
+                    at,
+                    Readiness { source: Source::Connection(id), readable, writable, read_closed },
+                );
             }
         }
     }

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use wsecho::reactor::deadlines::Moment;
-use wsecho::reactor::kernel::{Event, Kernel, Notice, Stream};
+use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream};
+use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::ConnId;
 
 /// A kernel with its clients and its clock, none of them real.
@@ -22,7 +22,7 @@ pub struct Socket {
 impl Kernel for Scripted {
     type Stream = Socket;
 
-    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Event)) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()> {
         let events = self.0.borrow_mut().poll(timeout)?;
         events.into_iter().for_each(on_event);
         Ok(())

@@ -5,7 +5,7 @@ use super::script::{self, Line};
 use super::wire::{ANSWER, REQUEST, masked};
 use fastrand::Rng;
 use std::collections::VecDeque;
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 
 /// The policy, as Flash players of the day were given it.
 const POLICY: &[u8] =

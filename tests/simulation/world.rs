@@ -17,8 +17,8 @@ use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
-use wsecho::reactor::Config;
-use wsecho::reactor::kernel::Event;
+use wsecho::reactor::config::Config;
+use wsecho::reactor::kernel::Readiness;
 use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
@@ -143,7 +143,7 @@ impl World {
 
     // What the server calls.
 
-    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Readiness>> {
         self.end_round();
         let until = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
         let may_sleep = timeout != Some(Duration::ZERO);

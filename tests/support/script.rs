@@ -3,7 +3,7 @@
 use super::reader::Owed;
 use super::wire::masked;
 use fastrand::Rng;
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 
 /// One frame, and what the server owes for it.
 pub struct Line {

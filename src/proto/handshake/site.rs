@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use super::http::Repeated;
-use crate::proto::session::Limits;
+use crate::proto::limits::Limits;
 use core::time::Duration;
 
 /// What is served where, and to whom: the part of the configuration that the protocol needs.

@@ -1,10 +1,10 @@
 //! What a peer can do wrong once its connection is open.
 
-use super::close;
+use super::close_code;
 
 /// A peer's fault in the WebSocket protocol; decides the close code and the words of the log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fail {
+pub enum Violation {
     /// A Close frame with a code that may not be sent (RFC 6455 §7.4).
     CloseCode,
     /// A Close frame with a body of one byte (§5.5.1).
@@ -33,32 +33,32 @@ pub enum Fail {
     Utf8,
 }
 
-impl Fail {
+impl Violation {
     /// The close code that tells the peer (RFC 6455 §7.4.1).
     pub fn code(self) -> u16 {
         match self {
-            Fail::TooBig => close::TOO_BIG,
-            Fail::Utf8 => close::INVALID_PAYLOAD,
-            _ => close::PROTOCOL_ERROR,
+            Violation::TooBig => close_code::TOO_BIG,
+            Violation::Utf8 => close_code::INVALID_PAYLOAD,
+            _ => close_code::PROTOCOL_ERROR,
         }
     }
 
     /// What was wrong, for the log.
     pub fn text(self) -> &'static str {
         match self {
-            Fail::CloseCode => "close code that may not be sent",
-            Fail::CloseTooShort => "close body of one byte",
-            Fail::ContinuationWithoutStart => "continuation without a message",
-            Fail::ControlFragmented => "fragmented control frame",
-            Fail::ControlTooLong => "control frame beyond 125 bytes",
-            Fail::LengthNotMinimal => "length not in its shortest form",
-            Fail::LengthTopBit => "64-bit length with its top bit set",
-            Fail::MessageInsideMessage => "new message inside a fragmented one",
-            Fail::Opcode => "unknown opcode",
-            Fail::ReservedBits => "reserved bit set",
-            Fail::TooBig => "message too big",
-            Fail::Unmasked => "frame not masked",
-            Fail::Utf8 => "not UTF-8",
+            Violation::CloseCode => "close code that may not be sent",
+            Violation::CloseTooShort => "close body of one byte",
+            Violation::ContinuationWithoutStart => "continuation without a message",
+            Violation::ControlFragmented => "fragmented control frame",
+            Violation::ControlTooLong => "control frame beyond 125 bytes",
+            Violation::LengthNotMinimal => "length not in its shortest form",
+            Violation::LengthTopBit => "64-bit length with its top bit set",
+            Violation::MessageInsideMessage => "new message inside a fragmented one",
+            Violation::Opcode => "unknown opcode",
+            Violation::ReservedBits => "reserved bit set",
+            Violation::TooBig => "message too big",
+            Violation::Unmasked => "frame not masked",
+            Violation::Utf8 => "not UTF-8",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A reply that grows over the bytes it answers.
 
 use super::close;
-use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask;
+use super::violation::Violation;
 use std::ops::Range;
 
 /// One read's bytes and the reply that grows over them.
@@ -70,7 +70,7 @@ impl<'a> Echo<'a> {
     }
 
     /// Answers the whole Close frame at `at` with its own code and reason; the code.
-    pub fn answer_close(&mut self, header: &FrameHeader) -> Result<Option<u16>, Fail> {
+    pub fn answer_close(&mut self, header: &FrameHeader) -> Result<Option<u16>, Violation> {
         let before = self.reply.clone();
         let body = self.push_frame(header, frame::first_byte(true, false, Opcode::Close));
         let checked = close::check(&self.buf[body]);

@@ -1,7 +1,7 @@
 //! One frame's header (RFC 6455 §5.2; drafts hybi-07 to -17 frame alike).
 
-use super::fail::Fail;
 use super::mask::Key;
+use super::violation::Violation;
 
 /// Longest header a client sends: two bytes, a 64-bit length, the masking key.
 pub const HEADER_MAX: usize = 14;
@@ -22,7 +22,7 @@ pub enum Opcode {
 
 impl Opcode {
     /// The opcode in the low four bits of a frame's first byte.
-    pub fn from_nibble(nibble: u8) -> Result<Opcode, Fail> {
+    pub fn from_nibble(nibble: u8) -> Result<Opcode, Violation> {
         Ok(match nibble {
             0x0 => Opcode::Continuation,
             0x1 => Opcode::Text,
@@ -30,7 +30,7 @@ impl Opcode {
             0x8 => Opcode::Close,
             0x9 => Opcode::Ping,
             0xA => Opcode::Pong,
-            _ => return Err(Fail::Opcode),
+            _ => return Err(Violation::Opcode),
         })
     }
 
@@ -60,33 +60,33 @@ impl FrameHeader {
     /// refused at the first byte that proves it: a ping that claims a gigabyte is turned away at its second.
     // Outlined, which is what two callers make of it, it costs a tenth of a small frame.
     #[inline(always)]
-    pub fn parse(input: &[u8], rsv1: bool) -> Result<Option<FrameHeader>, Fail> {
+    pub fn parse(input: &[u8], rsv1: bool) -> Result<Option<FrameHeader>, Violation> {
         let Some(&first) = input.first() else {
             return Ok(None);
         };
         let allowed = if rsv1 { 0x40 } else { 0 };
         if first & 0x70 & !allowed != 0 {
-            return Err(Fail::ReservedBits);
+            return Err(Violation::ReservedBits);
         }
         let opcode = Opcode::from_nibble(first & 0x0F)?;
         let fin = first & 0x80 != 0;
         if opcode.is_control() && !fin {
-            return Err(Fail::ControlFragmented);
+            return Err(Violation::ControlFragmented);
         }
         // The bit says that this message is compressed: only its first frame can say so (RFC 7692 §6).
         if first & 0x40 != 0 && !matches!(opcode, Opcode::Text | Opcode::Binary) {
-            return Err(Fail::ReservedBits);
+            return Err(Violation::ReservedBits);
         }
 
         let Some(&second) = input.get(1) else {
             return Ok(None);
         };
         if second & 0x80 == 0 {
-            return Err(Fail::Unmasked);
+            return Err(Violation::Unmasked);
         }
         let short = second & 0x7F;
         if opcode.is_control() && short > 125 {
-            return Err(Fail::ControlTooLong);
+            return Err(Violation::ControlTooLong);
         }
         let (len, len_end) = match short {
             126 => match parse_len16(&input[2..])? {
@@ -106,20 +106,20 @@ impl FrameHeader {
     }
 }
 
-fn parse_len16(input: &[u8]) -> Result<Option<u64>, Fail> {
+fn parse_len16(input: &[u8]) -> Result<Option<u64>, Violation> {
     let Some(bytes) = input.first_chunk() else {
         return Ok(None);
     };
     let len = u16::from_be_bytes(*bytes);
-    if len < 126 { Err(Fail::LengthNotMinimal) } else { Ok(Some(u64::from(len))) }
+    if len < 126 { Err(Violation::LengthNotMinimal) } else { Ok(Some(u64::from(len))) }
 }
 
-fn parse_len64(input: &[u8]) -> Result<Option<u64>, Fail> {
+fn parse_len64(input: &[u8]) -> Result<Option<u64>, Violation> {
     if input.first().is_some_and(|byte| byte & 0x80 != 0) {
-        return Err(Fail::LengthTopBit);
+        return Err(Violation::LengthTopBit);
     }
     if input.first_chunk() == Some(&[0; 6]) {
-        return Err(Fail::LengthNotMinimal);
+        return Err(Violation::LengthNotMinimal);
     }
     Ok(input.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)))
 }
@@ -166,28 +166,33 @@ mod tests {
     #[test]
     fn a_bad_header_is_refused_at_the_byte_that_proves_it() {
         for (why, bytes, at, fail) in [
-            ("RSV1 without an extension", &[0xC1u8, 0x80][..], 1, Fail::ReservedBits),
-            ("RSV2", &[0xA1, 0x80], 1, Fail::ReservedBits),
-            ("RSV3", &[0x91, 0x80], 1, Fail::ReservedBits),
-            ("opcode 3", &[0x83, 0x80], 1, Fail::Opcode),
-            ("opcode 7", &[0x87, 0x80], 1, Fail::Opcode),
-            ("opcode B", &[0x8B, 0x80], 1, Fail::Opcode),
-            ("opcode F", &[0x8F, 0x80], 1, Fail::Opcode),
-            ("close without FIN", &[0x08, 0x80], 1, Fail::ControlFragmented),
-            ("ping without FIN", &[0x09, 0x80], 1, Fail::ControlFragmented),
-            ("not masked", &[0x81, 0x05], 2, Fail::Unmasked),
-            ("empty and not masked", &[0x81, 0x00], 2, Fail::Unmasked),
-            ("ping of 126 bytes", &[0x89, 0xFE, 0, 126], 2, Fail::ControlTooLong),
-            ("close that claims 2^40", &[0x88, 0xFF, 0, 0, 1], 2, Fail::ControlTooLong),
-            ("5 written in 16 bits", &[0x82, 0xFE, 0, 5], 4, Fail::LengthNotMinimal),
-            ("125 written in 16 bits", &[0x82, 0xFE, 0, 125], 4, Fail::LengthNotMinimal),
+            ("RSV1 without an extension", &[0xC1u8, 0x80][..], 1, Violation::ReservedBits),
+            ("RSV2", &[0xA1, 0x80], 1, Violation::ReservedBits),
+            ("RSV3", &[0x91, 0x80], 1, Violation::ReservedBits),
+            ("opcode 3", &[0x83, 0x80], 1, Violation::Opcode),
+            ("opcode 7", &[0x87, 0x80], 1, Violation::Opcode),
+            ("opcode B", &[0x8B, 0x80], 1, Violation::Opcode),
+            ("opcode F", &[0x8F, 0x80], 1, Violation::Opcode),
+            ("close without FIN", &[0x08, 0x80], 1, Violation::ControlFragmented),
+            ("ping without FIN", &[0x09, 0x80], 1, Violation::ControlFragmented),
+            ("not masked", &[0x81, 0x05], 2, Violation::Unmasked),
+            ("empty and not masked", &[0x81, 0x00], 2, Violation::Unmasked),
+            ("ping of 126 bytes", &[0x89, 0xFE, 0, 126], 2, Violation::ControlTooLong),
+            ("close that claims 2^40", &[0x88, 0xFF, 0, 0, 1], 2, Violation::ControlTooLong),
+            ("5 written in 16 bits", &[0x82, 0xFE, 0, 5], 4, Violation::LengthNotMinimal),
+            ("125 written in 16 bits", &[0x82, 0xFE, 0, 125], 4, Violation::LengthNotMinimal),
             (
                 "65535 written in 64 bits",
                 &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
                 8,
-                Fail::LengthNotMinimal,
+                Violation::LengthNotMinimal,
             ),
-            ("top bit of a 64-bit length", &[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1], 3, Fail::LengthTopBit),
+            (
+                "top bit of a 64-bit length",
+                &[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1],
+                3,
+                Violation::LengthTopBit,
+            ),
         ] {
             assert_eq!(FrameHeader::parse(&bytes[..at], false), Err(fail), "{why}");
             assert_eq!(FrameHeader::parse(bytes, false), Err(fail), "{why}, with what follows");
@@ -200,7 +205,7 @@ mod tests {
         let text = FrameHeader::parse(&[0xC1, 0x80, 1, 2, 3, 4], true).expect("allowed").expect("whole");
         assert!(text.rsv1);
         for first in [0xC0, 0xC8, 0xC9, 0xCA] {
-            assert_eq!(FrameHeader::parse(&[first], true), Err(Fail::ReservedBits));
+            assert_eq!(FrameHeader::parse(&[first], true), Err(Violation::ReservedBits));
         }
     }
 

@@ -1,19 +1,15 @@
 //! The echo itself, for hybi-07 to RFC 6455: frames in, the same frames out, in the same buffer.
 
 use super::close;
-use super::echo::Echo;
-use super::fail::Fail;
+use super::close_code;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask::{self, Key};
-use super::session::{Limits, News, Progress, Reply};
+use super::reply::Echo;
 use super::utf8::Utf8;
+use super::violation::Violation;
+use crate::proto::limits::{Limits, WHOLE_MAX};
+use crate::proto::progress::{Event, Progress, Reply};
 use std::ops::Range;
-
-/// Largest frame that is kept until it is whole; a larger one is cut through as it arrives.
-///
-/// Large enough that the sizes people measure (up to 16 KiB) come back as one frame and one write, small enough that
-/// a peer that stops in mid-frame pins no memory worth mentioning.
-pub const WHOLE_MAX: usize = 32 * 1024;
 
 /// One connection's framing state.
 #[derive(Debug, Default, Clone)]
@@ -68,10 +64,10 @@ impl Hybi {
             match self.step(&mut echo, limits) {
                 Ok(Step::Next) => {}
                 Ok(Step::Wait) => break None,
-                Ok(Step::Closed(news)) => break Some(news),
+                Ok(Step::Closed(event)) => break Some(event),
                 Err(fail) => {
                     echo.push_last(&close::frame(fail.code()));
-                    break Some(News::Failed(fail));
+                    break Some(Event::Failed(fail));
                 }
             }
         };
@@ -80,7 +76,7 @@ impl Hybi {
         Progress {
             consumed,
             reply: Reply::InPlace(echo.reply),
-            news: result,
+            event: result,
             ended,
             again: false,
             messages: echo.messages,
@@ -91,7 +87,7 @@ impl Hybi {
     ///
     /// `false`: they only lengthen an unfinished frame and may simply be kept. Text is checked ahead of time, so a
     /// fault in it is worth acting on at once.
-    pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
+    pub fn needs_processing(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
         let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else {
             return true;
         };
@@ -128,7 +124,7 @@ impl Hybi {
     }
 
     #[inline]
-    fn step(&mut self, echo: &mut Echo, limits: &Limits) -> Result<Step, Fail> {
+    fn step(&mut self, echo: &mut Echo, limits: &Limits) -> Result<Step, Violation> {
         if self.stream.is_some() {
             return self.cut_through(echo);
         }
@@ -148,7 +144,7 @@ impl Hybi {
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
             Opcode::Pong => echo.at += header.size + header.len as usize,
-            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(News::Closed(code))),
+            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
@@ -156,20 +152,20 @@ impl Hybi {
 
     /// §5.4: fragments of one message, and control frames between them.
     #[inline]
-    fn check_order(&self, opcode: Opcode) -> Result<(), Fail> {
+    fn check_order(&self, opcode: Opcode) -> Result<(), Violation> {
         match (opcode, self.message) {
-            (Opcode::Continuation, None) => Err(Fail::ContinuationWithoutStart),
-            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Fail::MessageInsideMessage),
+            (Opcode::Continuation, None) => Err(Violation::ContinuationWithoutStart),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Violation::MessageInsideMessage),
             _ => Ok(()),
         }
     }
 
     /// The limit on a message, over all its fragments.
     #[inline]
-    fn check_size(&self, header: &FrameHeader, limits: &Limits) -> Result<(), Fail> {
+    fn check_size(&self, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
         let size = self.total.saturating_add(header.len);
         let is_too_big = limits.max_message != 0 && size > limits.max_message && !header.opcode.is_control();
-        if is_too_big { Err(Fail::TooBig) } else { Ok(()) }
+        if is_too_big { Err(Violation::TooBig) } else { Ok(()) }
     }
 
     /// What the payload of a data frame is, given the message it belongs to.
@@ -182,7 +178,7 @@ impl Hybi {
     }
 
     #[inline]
-    fn echo_whole(&mut self, echo: &mut Echo, header: &FrameHeader) -> Result<Step, Fail> {
+    fn echo_whole(&mut self, echo: &mut Echo, header: &FrameHeader) -> Result<Step, Violation> {
         let kind = self.kind_of(header);
         let before = echo.reply.clone();
         let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
@@ -192,13 +188,13 @@ impl Hybi {
             let payload = &echo.buf[payload.clone()];
             if !self.utf8.takes(&payload[ahead..], header.fin) {
                 echo.reply = before;
-                return Err(Fail::Utf8);
+                return Err(Violation::Utf8);
             }
         }
         if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
             echo.reply = before;
-            echo.push_last(&close::frame(close::NORMAL));
-            return Ok(Step::Closed(News::Quit));
+            echo.push_last(&close::frame(close_code::NORMAL));
+            return Ok(Step::Closed(Event::Quit));
         }
         echo.messages += u32::from(header.fin);
         self.end_frame(kind, header.fin, header.len);
@@ -222,7 +218,7 @@ impl Hybi {
         echo: &mut Echo,
         header: &FrameHeader,
         have: usize,
-    ) -> Result<Step, Fail> {
+    ) -> Result<Step, Violation> {
         if have == 0 || header.opcode.is_control() {
             return Ok(Step::Wait);
         }
@@ -235,7 +231,7 @@ impl Hybi {
                     self.check_ahead(&echo.buf[body + ahead..echo.end], mask::advance(header.key, ahead));
                 self.ahead = have as u32;
                 if !good {
-                    return Err(Fail::Utf8);
+                    return Err(Violation::Utf8);
                 }
             }
             return Ok(Step::Wait);
@@ -267,7 +263,7 @@ impl Hybi {
     }
 
     /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
-    fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Fail> {
+    fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Violation> {
         let Some(stream) = &mut self.stream else {
             return Ok(Step::Next);
         };
@@ -281,7 +277,7 @@ impl Hybi {
         if stream.kind == Message::Text {
             let fin = stream.fin && is_last;
             if !self.utf8.takes(&echo.buf[piece.clone()], fin) {
-                return Err(Fail::Utf8);
+                return Err(Violation::Utf8);
             }
             echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
             stream.opcode = Opcode::Continuation;
@@ -314,5 +310,5 @@ enum Step {
     Next,
     /// What is left is the beginning of something; more bytes are needed.
     Wait,
-    Closed(News),
+    Closed(Event),
 }

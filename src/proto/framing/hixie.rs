@@ -3,7 +3,8 @@
 //! A message is `00`, text, `FF`, so its echo is the same bytes, passed on as they come: no length is known in advance
 //! and nothing is kept. What is not such a message is skipped, as the drafts ask.
 
-use super::session::{Limits, News, Progress, Reply};
+use crate::proto::limits::Limits;
+use crate::proto::progress::{Event, Progress, Reply};
 use std::ops::Range;
 
 /// The closing handshake of draft 76; clients of draft 75 skip it as an empty frame of no meaning.
@@ -62,7 +63,7 @@ impl Hixie {
                         push(buf, &mut reply, at..at + 1);
                         at += 1;
                     } else if known == QUIT.len() {
-                        return end(buf, input, reply, messages, News::Quit);
+                        return end(buf, input, reply, messages, Event::Quit);
                     } else {
                         break;
                     }
@@ -73,9 +74,9 @@ impl Hixie {
                 }
                 State::Between => match length(&rest[1..], limits) {
                     Length::Partial => break,
-                    Length::TooLong => return end(buf, input, reply, messages, News::TooLong),
+                    Length::TooLong => return end(buf, input, reply, messages, Event::TooLong),
                     Length::Known { value: 0, .. } if first == END => {
-                        return end(buf, input, reply, messages, News::Closed(None));
+                        return end(buf, input, reply, messages, Event::Closed(None));
                     }
                     Length::Known { value, size } => {
                         self.state = State::Skip(value);
@@ -90,7 +91,7 @@ impl Hixie {
                         return Progress {
                             consumed: input.len(),
                             reply: Reply::InPlace(reply),
-                            news: Some(News::TooLong),
+                            event: Some(Event::TooLong),
                             ended: true,
                             again: false,
                             messages,
@@ -118,7 +119,7 @@ impl Hixie {
         Progress {
             consumed: at - input.start,
             reply: Reply::InPlace(reply),
-            news: None,
+            event: None,
             ended: false,
             again: false,
             messages,
@@ -147,7 +148,13 @@ fn push(buf: &mut [u8], reply: &mut Range<usize>, from: Range<usize>) {
 }
 
 /// Closes, behind what is echoed; nothing after that is looked at.
-fn end(buf: &mut [u8], input: Range<usize>, mut reply: Range<usize>, messages: u32, news: News) -> Progress {
+fn end(
+    buf: &mut [u8],
+    input: Range<usize>,
+    mut reply: Range<usize>,
+    messages: u32,
+    event: Event,
+) -> Progress {
     if reply.is_empty() {
         reply = input.start..input.start;
     }
@@ -156,7 +163,7 @@ fn end(buf: &mut [u8], input: Range<usize>, mut reply: Range<usize>, messages: u
     Progress {
         consumed: input.len(),
         reply: Reply::InPlace(reply),
-        news: Some(news),
+        event: Some(event),
         ended: true,
         again: false,
         messages,

@@ -1,12 +1,12 @@
 //! A board's member: its messages are not echoed but handed to all the others, whole.
 
 use super::close;
-use super::echo::Echo;
-use super::fail::Fail;
 use super::frame::{self, FrameHeader, Opcode};
 use super::hixie;
-use super::hybi::WHOLE_MAX;
-use super::session::{News, Progress, Reply};
+use super::reply::Echo;
+use super::violation::Violation;
+use crate::proto::limits::WHOLE_MAX;
+use crate::proto::progress::{Event, Progress, Reply};
 use std::ops::Range;
 
 /// Longest message of a board, in bytes: what may be kept between reads.
@@ -37,7 +37,7 @@ impl Member {
     #[inline(never)]
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, post: &mut Vec<u8>) -> Progress {
         let mut echo = Echo::new(buf, input.clone());
-        let news = loop {
+        let event = loop {
             let step = match self {
                 Member::Hybi(fragments) => fragments.step(&mut echo, post),
                 Member::Hixie => hixie_step(&mut echo, post),
@@ -45,19 +45,19 @@ impl Member {
             match step {
                 Ok(Step::Next) => {}
                 Ok(Step::Wait) => break None,
-                Ok(Step::Closed(code)) => break Some(News::Closed(code)),
+                Ok(Step::Closed(code)) => break Some(Event::Closed(code)),
                 Err(fail) => {
-                    echo.push_last(&self.farewell(fail.code(), ""));
-                    break Some(News::Failed(fail));
+                    echo.push_last(&self.close_frame(fail.code(), ""));
+                    break Some(Event::Failed(fail));
                 }
             }
         };
-        let ended = news.is_some();
+        let ended = event.is_some();
         let consumed = if ended { input.len() } else { echo.at - input.start };
         Progress {
             consumed,
             reply: Reply::InPlace(echo.reply),
-            news,
+            event,
             ended,
             again: false,
             messages: echo.messages,
@@ -65,7 +65,7 @@ impl Member {
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones may complete something.
-    pub fn wants(&self, carried: &[u8], fresh: &[u8]) -> bool {
+    pub fn needs_processing(&self, carried: &[u8], fresh: &[u8]) -> bool {
         let total = carried.len() + fresh.len();
         match self {
             Member::Hixie => carried[0] != hixie::TEXT || total > MESSAGE_MAX || fresh.contains(&hixie::END),
@@ -77,7 +77,7 @@ impl Member {
     }
 
     /// The bytes that end the conversation; `reason` at most 123 bytes.
-    pub fn farewell(&self, code: u16, reason: &str) -> Vec<u8> {
+    pub fn close_frame(&self, code: u16, reason: &str) -> Vec<u8> {
         match self {
             Member::Hixie => hixie::CLOSE.to_vec(),
             Member::Hybi(_) => close::frame_with_reason(code, reason),
@@ -92,7 +92,7 @@ enum Step {
 }
 
 impl Fragments {
-    fn step(&mut self, echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Fail> {
+    fn step(&mut self, echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Violation> {
         let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], false)? else {
             return Ok(Step::Wait);
         };
@@ -116,16 +116,16 @@ impl Fragments {
         Ok(Step::Next)
     }
 
-    fn check(&self, header: &FrameHeader) -> Result<(), Fail> {
+    fn check(&self, header: &FrameHeader) -> Result<(), Violation> {
         match (header.opcode, self.opcode) {
-            (Opcode::Continuation, None) => return Err(Fail::ContinuationWithoutStart),
-            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Fail::MessageInsideMessage),
+            (Opcode::Continuation, None) => return Err(Violation::ContinuationWithoutStart),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::MessageInsideMessage),
             _ => {}
         }
-        if header.len > (MESSAGE_MAX - self.bytes.len()) as u64 { Err(Fail::TooBig) } else { Ok(()) }
+        if header.len > (MESSAGE_MAX - self.bytes.len()) as u64 { Err(Violation::TooBig) } else { Ok(()) }
     }
 
-    fn take(&mut self, header: &FrameHeader, payload: &[u8], post: &mut Vec<u8>) -> Result<(), Fail> {
+    fn take(&mut self, header: &FrameHeader, payload: &[u8], post: &mut Vec<u8>) -> Result<(), Violation> {
         let opcode = self.opcode.unwrap_or(header.opcode);
         if !header.fin {
             self.opcode = Some(opcode);
@@ -142,7 +142,7 @@ impl Fragments {
     }
 }
 
-fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Fail> {
+fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Violation> {
     let rest = &echo.buf[echo.at..echo.end];
     let Some(&first) = rest.first() else { return Ok(Step::Wait) };
     if first != hixie::TEXT {
@@ -153,7 +153,7 @@ fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Fail> {
                 echo.push_last(&hixie::CLOSE);
                 Ok(Step::Closed(None))
             }
-            _ => Err(Fail::Opcode),
+            _ => Err(Violation::Opcode),
         };
     }
     match rest.iter().take(MESSAGE_MAX + 2).position(|byte| *byte == hixie::END) {
@@ -163,14 +163,14 @@ fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Fail> {
             echo.messages += 1;
             Ok(Step::Next)
         }
-        None if rest.len() > MESSAGE_MAX => Err(Fail::TooBig),
+        None if rest.len() > MESSAGE_MAX => Err(Violation::TooBig),
         None => Ok(Step::Wait),
     }
 }
 
-fn push_message(post: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> Result<(), Fail> {
+fn push_message(post: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> Result<(), Violation> {
     if opcode == Opcode::Text {
-        std::str::from_utf8(payload).map_err(|_| Fail::Utf8)?;
+        std::str::from_utf8(payload).map_err(|_| Violation::Utf8)?;
     }
     let len = payload.len() as u64;
     let mut header = [0; 10];
@@ -208,7 +208,7 @@ mod tests {
     fn run(mut member: Member, bytes: &[u8], size: usize) -> (Vec<u8>, Vec<u8>) {
         let (mut post, mut told, mut carry) = (Vec::new(), Vec::new(), Vec::new());
         for piece in bytes.chunks(size) {
-            if !carry.is_empty() && !member.wants(&carry, piece) {
+            if !carry.is_empty() && !member.needs_processing(&carry, piece) {
                 carry.extend_from_slice(piece);
                 continue;
             }
