@@ -317,12 +317,7 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost
-            + self.duplicated
-            + self.reordered
-            + self.corrupt
-            + self.unanswered
-            + self.not_sent
+        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
     }
 }
 

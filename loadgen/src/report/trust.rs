@@ -50,7 +50,8 @@ fn percentiles(
     };
     let mut found = Vec::new();
     for (key, q) in PERCENTILES {
-        let (Some(with), Some(without)) = (stats::percentile(&with, q), stats::percentile(&without, q)) else {
+        let (Some(with), Some(without)) = (stats::percentile(&with, q), stats::percentile(&without, q))
+        else {
             break;
         };
         let (response_ns, without) = (with.value, without.value);
@@ -97,7 +98,8 @@ mod tests {
     #[test]
     fn a_late_tail_costs_the_tail_alone() {
         let late = |i: u64| if i.is_multiple_of(50) { 900_000 } else { 5_000 };
-        let verdict = judged(stat((0..10_000).map(|i| 100_000 + late(i))), stat((0..10_000).map(|_| 100_000)), 0);
+        let verdict =
+            judged(stat((0..10_000).map(|i| 100_000 + late(i))), stat((0..10_000).map(|_| 100_000)), 0);
         assert_eq!(verdict.valid_to.as_deref(), Some("90"), "{:?}", verdict.trust);
         let ours = verdict.doubt_ns("99").unwrap();
         assert!((890_000..=910_000).contains(&ours), "{ours}");
