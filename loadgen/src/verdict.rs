@@ -1,11 +1,12 @@
 //! Whether the numbers are the server's or loadgen's own.
 
+pub mod assemble;
 pub mod pattern;
 
-use crate::engine::Measured;
-use crate::engine::connection::Opening;
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
+use crate::report::format::{commas, short_rate, short_time};
 use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
-use crate::report::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
 pub struct Facts {
