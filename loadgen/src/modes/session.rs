@@ -194,7 +194,7 @@ impl Session {
         let spin = engine.spec.spin;
         Report {
             schema: SCHEMA.into(),
-            tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into(), commit: None },
+            tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into() },
             run: Run {
                 id: format!("{:06x}", fastrand::u32(..1 << 24)),
                 name: common.name.clone(),

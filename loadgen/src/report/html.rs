@@ -122,6 +122,7 @@ fn header(out: &mut String, report: &Report) {
     let meaning = match status {
         Status::Valid => "The numbers are the server’s.",
         Status::Suspect => "The numbers may be in part loadgen’s or this host’s.",
+        Status::Faulty => "The numbers are the server’s, which did not do as it should.",
         Status::Invalid => "The numbers are not the server’s.",
     };
     let word = status_word(status);
@@ -283,7 +284,7 @@ fn facts(out: &mut String, report: &Report) {
             "Little’s law",
             format!(
                 "{:.2} in flight counted, {:.2} from rate × latency, gap {:.1}%",
-                l.inflight_sampled, l.lambda_w, l.gap_pct
+                l.inflight, l.lambda_w, l.gap_pct
             ),
         ));
     }

@@ -91,7 +91,7 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
     }
     if let Some(little) = &report.checks.littles_law {
-        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight_sampled, little.lambda_w);
+        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight, little.lambda_w);
     }
     if let Some(used) = report.checks.ceiling_used_pct {
         let _ = write!(out, "  {used:.0}% of this host's ceiling");
@@ -113,6 +113,7 @@ pub fn status_word(status: Status) -> &'static str {
     match status {
         Status::Valid => "VALID",
         Status::Suspect => "SUSPECT",
+        Status::Faulty => "FAULTY",
         Status::Invalid => "INVALID",
     }
 }
@@ -120,7 +121,7 @@ pub fn status_word(status: Status) -> &'static str {
 fn painted(status: Status, word: &str) -> String {
     let sgr = match status {
         Status::Valid => 32,
-        Status::Suspect => 33,
+        Status::Suspect | Status::Faulty => 33,
         Status::Invalid => 31,
     };
     format!("\x1b[1;{sgr}m{word}\x1b[0m")
@@ -160,7 +161,6 @@ fn counts(out: &mut String, report: &Report) {
     for (what, n) in [
         ("later than --timeout", m.timeouts),
         ("never sent: their connections were gone", m.not_sent),
-        ("never sent: past --deadline", m.shed_deadline),
         ("never sent: --max-inflight reached", m.capped_inflight),
     ] {
         if n > 0 {

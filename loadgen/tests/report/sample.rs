@@ -70,7 +70,7 @@ pub fn run(seed: u64) -> Report {
     let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
     Report {
         schema: SCHEMA.into(),
-        tool: Tool { name: "loadgen".into(), version: "0.1.0".into(), commit: None },
+        tool: Tool { name: "loadgen".into(), version: "0.1.0".into() },
         run: Run {
             id: format!("{seed:06x}"),
             started: "2026-11-21T00:00:00.000Z".into(),
@@ -85,6 +85,7 @@ pub fn run(seed: u64) -> Report {
                 "target_is_local",
                 "client and server share 2 CPUs (server 32%, loadgen 24%)",
             )],
+            ..Verdict::default()
         },
         target: Target { urls: vec!["ws://127.0.0.1:9001/echo".into()], local: true },
         config: Config {
@@ -139,7 +140,7 @@ pub fn run(seed: u64) -> Report {
             ..Latencies::default()
         },
         checks: Checks {
-            littles_law: Some(LittlesLaw { inflight_sampled: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
+            littles_law: Some(LittlesLaw { inflight: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
             loop_busy_pct: 22.4,
             ceiling_used_pct: None,
         },
