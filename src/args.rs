@@ -34,6 +34,8 @@ pub struct Options {
     pub deflate: bool,
     /// `None`: no boards are served.
     pub boards: Option<Rules>,
+    /// Whether `/ws` is served.
+    pub test_paths: bool,
     pub proxy_protocol: bool,
     pub reuse_port: bool,
     pub user: Option<String>,
@@ -123,6 +125,9 @@ struct Arguments {
     /// serve no boards
     #[argh(switch)]
     no_boards: bool,
+    /// do not serve /ws and the paths under it, which fail on demand
+    #[argh(switch)]
+    no_test_paths: bool,
     /// how long a board exists, 0 for ever (default 300)
     #[argh(option, arg_name = "secs", default = "Duration::from_secs(300)", from_str_fn(seconds))]
     board_lifetime: Duration,
@@ -227,6 +232,7 @@ pub fn parse(
         ping_interval: above_zero(arguments.ping_interval),
         origins: arguments.origin,
         deflate: !arguments.no_deflate,
+        test_paths: !arguments.no_test_paths,
         boards: (!arguments.no_boards).then_some(Rules {
             lifetime: above_zero(arguments.board_lifetime),
             max_boards: arguments.max_boards,
@@ -446,6 +452,7 @@ mod tests {
                 "--proxy-protocol",
                 "--reuse-port",
                 "--no-boards",
+                "--no-test-paths",
                 "--version",
                 "--help,",
                 "--help",

@@ -102,6 +102,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The target without its query.
     pub path: &'a str,
+    /// The target as it was sent.
+    pub sent: &'a str,
     headers: &'a [httparse::Header<'a>],
 }
 
@@ -126,9 +128,10 @@ impl<'a> Request<'a> {
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Refusal::Bad("not an HTTP request"));
         };
-        let target = origin_form(target);
+        let sent = target;
+        let target = origin_form(sent);
         let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let request = Request { target, path, headers: parsed.headers };
+        let request = Request { target, path, sent, headers: parsed.headers };
         if method != "GET" {
             return Err(Refusal::Method);
         }
@@ -159,6 +162,11 @@ impl<'a> Request<'a> {
                 _ => true,
             };
         if has_body { Err(Refusal::Bad("a request here has no body")) } else { Ok(()) }
+    }
+
+    /// Every line's name and value, in order.
+    pub fn lines(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
     }
 
     /// The values of every line of that name.

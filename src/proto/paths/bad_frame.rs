@@ -1,6 +1,6 @@
 //! Frames that break the protocol, and the rule that each breaks.
 
-use crate::proto::close;
+use crate::proto::framing::{close, close_code};
 
 /// A frame that a client has to refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl BadFrame {
         let number = super::units::number(number).and_then(|number| u16::try_from(number).ok())?;
         match kind {
             "opcode" if matches!(number, 3..=7 | 11..=15) => Some(BadFrame::Opcode(number as u8)),
-            "close" if !close::may_be_sent(number) => Some(BadFrame::Close(number)),
+            "close" if !close_code::may_be_sent(number) => Some(BadFrame::Close(number)),
             _ => None,
         }
     }

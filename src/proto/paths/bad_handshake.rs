@@ -69,7 +69,7 @@ const LONG: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Response<'a> {
     pub accept: &'a str,
-    pub subprotocol: Option<&'a str>,
+    pub subprotocol: Option<&'a [u8]>,
     pub extension: Option<String>,
     pub headers: &'a [(String, String)],
 }
@@ -166,7 +166,7 @@ impl<'a> Head<'a> {
         head.push("Connection", "Upgrade");
         head.push("Sec-WebSocket-Accept", response.accept);
         if let Some(subprotocol) = response.subprotocol {
-            head.push("Sec-WebSocket-Protocol", subprotocol);
+            head.lines.push(("Sec-WebSocket-Protocol", subprotocol.to_vec()));
         }
         if let Some(extension) = &response.extension {
             head.push("Sec-WebSocket-Extensions", extension);

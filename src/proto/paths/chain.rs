@@ -5,7 +5,7 @@ use super::bad_handshake::BadHandshake;
 use super::problem::Problem;
 use super::steps::{self, Kind};
 use super::units;
-use crate::proto::close;
+use crate::proto::framing::close_code;
 use crate::proto::handshake::deflate;
 use crate::proto::handshake::http::is_token;
 use std::time::Duration;
@@ -128,7 +128,7 @@ pub fn is_chain(path: &str) -> bool {
     path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Reads a request's target, `/ws`, steps, query and all; `max_message` as in [`Limits`](crate::proto::session::Limits).
+/// Reads a request's target, `/ws`, steps, query and all; `max_message` as in [`Limits`](crate::proto::limits::Limits).
 pub fn parse(target: &str, max_message: u64) -> Result<Chain, Problem> {
     if target.len() > TARGET_MAX {
         return Err(Problem::request(format_args!("a path here has at most {TARGET_MAX} bytes")));
@@ -359,7 +359,7 @@ impl Parser<'_> {
             return Ok(Step::Close { code: None, reason });
         }
         let code = units::number(call.text(0)).and_then(|code| u16::try_from(code).ok());
-        let Some(code) = code.filter(|code| close::may_be_sent(*code)) else {
+        let Some(code) = code.filter(|code| close_code::may_be_sent(*code)) else {
             return Err(
                 call.bad("takes a code that may be sent (RFC 6455 §7.4); others are bad-frame/close-<code>")
             );

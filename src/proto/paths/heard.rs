@@ -3,13 +3,11 @@
 //! What a client sends goes through the same framing as on every echo path, so it is checked, unmasked and answered there.
 //! A program works on what comes out: a server's frames, well-formed and whole but for the payload of large ones.
 
-use crate::proto::hixie;
+use crate::proto::framing::hixie;
+use crate::proto::framing::hybi::CLIENTS_PONG;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
-
-/// First byte under which the framing hands over the client's own Pongs, which no echo would send: one with RSV3.
-pub const CLIENTS_PONG: u8 = 0x9A;
 
 const PONG: u8 = 0x8A;
 const CLOSE: u8 = 0x88;
@@ -39,10 +37,15 @@ struct Chunk {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item {
     /// A data frame begins, with this first byte; so many bytes of payload are announced, in Hixie none.
-    Begin { first: u8, len: u64 },
+    Begin {
+        first: u8,
+        len: u64,
+    },
     Payload(Range<usize>),
     /// The data frame has ended, and with `fin` the message.
-    End { fin: bool },
+    End {
+        fin: bool,
+    },
     /// The Pong that answers a Ping of the client.
     Pong(Range<usize>),
     /// The payload of a Pong of the client's own.
@@ -66,6 +69,10 @@ pub struct Heard {
 impl Heard {
     pub fn new(is_hixie: bool) -> Heard {
         Heard { is_hixie, ..Heard::default() }
+    }
+
+    pub fn is_hixie(&self) -> bool {
+        self.is_hixie
     }
 
     pub fn push(&mut self, bytes: &[u8], end: Option<Cause>) {
@@ -227,22 +234,59 @@ mod tests {
     fn frames_are_told_apart_however_they_are_cut_through() {
         let large = [b"\x82\x7f\0\0\0\0\0\x01\0\0".as_slice(), &[b'x'; 3]].concat();
         let rest = [vec![b'x'; 0x10000 - 3], b"\x8a\x01p\x9a\x01q\x01\x00".to_vec()].concat();
-        let told = items(false, &[(b"\x81\x02hi", None), (&large, None), (&rest, None), (b"\x80\x01c\x88\x02\x03\xe8", Some(Cause::Peer))]);
+        let told = items(
+            false,
+            &[
+                (b"\x81\x02hi", None),
+                (&large, None),
+                (&rest, None),
+                (b"\x80\x01c\x88\x02\x03\xe8", Some(Cause::Peer)),
+            ],
+        );
         let payload = format!("payload {}", "x".repeat(0x10000 - 3));
-        assert_eq!(told, [
-            "begin 81 2", "payload hi", "end true", "begin 82 65536", "payload xxx", &payload, "end true",
-            r"pong \x8a\x01p", "answer q", "begin 01 0", "end false", "begin 80 1", "payload c", "end true",
-            r"close \x88\x02\x03\xe8 Peer",
-        ]);
+        assert_eq!(
+            told,
+            [
+                "begin 81 2",
+                "payload hi",
+                "end true",
+                "begin 82 65536",
+                "payload xxx",
+                &payload,
+                "end true",
+                r"pong \x8a\x01p",
+                "answer q",
+                "begin 01 0",
+                "end false",
+                "begin 80 1",
+                "payload c",
+                "end true",
+                r"close \x88\x02\x03\xe8 Peer",
+            ]
+        );
     }
 
     #[test]
     fn hixie_text_comes_as_it_goes() {
-        let told = items(true, &[(b"\0he", None), (b"llo", None), (b"\xff\0\xff\0a", None), (b"\xff\xff\0", Some(Cause::Peer))]);
-        assert_eq!(told, [
-            "begin 81 0", "payload he", "payload llo", "end true", "begin 81 0", "end true", "begin 81 0", "payload a", "end true",
-            r"close \xff\x00 Peer",
-        ]);
+        let told = items(
+            true,
+            &[(b"\0he", None), (b"llo", None), (b"\xff\0\xff\0a", None), (b"\xff\xff\0", Some(Cause::Peer))],
+        );
+        assert_eq!(
+            told,
+            [
+                "begin 81 0",
+                "payload he",
+                "payload llo",
+                "end true",
+                "begin 81 0",
+                "end true",
+                "begin 81 0",
+                "payload a",
+                "end true",
+                r"close \xff\x00 Peer",
+            ]
+        );
         let told = items(true, &[(b"\0long", Some(Cause::Server))]);
         assert_eq!(told, ["begin 81 0", "payload long", "close  Server"]);
     }

@@ -10,11 +10,13 @@ use super::heard::{Cause, Heard, Item};
 use super::report::{Caller, Report};
 use super::writer::Writer;
 use crate::proto::Version;
-use crate::proto::close;
-use crate::proto::fail::Fail;
-use crate::proto::hixie::{self, Hixie};
-use crate::proto::hybi::Hybi;
-use crate::proto::session::{Limits, News, Progress, Reply};
+use crate::proto::framing::close;
+use crate::proto::framing::close_code;
+use crate::proto::framing::hixie::{self, Hixie};
+use crate::proto::framing::hybi::Hybi;
+use crate::proto::framing::violation::Violation;
+use crate::proto::limits::Limits;
+use crate::proto::progress::{Event, Progress, Reply};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -30,6 +32,9 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 const TRICKLE_PAUSE: Duration = Duration::from_millis(1);
 /// How often a throttled connection reads, unless not even one byte is due.
 const THROTTLE_STEP: u64 = 10;
+
+/// What the messages of `source` are made of.
+const FILL: [u8; 1024] = [b'*'; 1024];
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -53,7 +58,7 @@ pub struct Program {
     /// Nothing is to be written before.
     writes_at: Duration,
     /// What is to be counted, until it is told.
-    news: Option<News>,
+    event: Option<Event>,
 }
 
 #[derive(Debug)]
@@ -69,17 +74,32 @@ enum Framing {
 enum Doing {
     /// The next step may begin.
     Next,
-    Delay { until: Duration },
-    After { left: u32 },
+    Delay {
+        until: Duration,
+    },
+    After {
+        left: u32,
+    },
     /// `said` bytes of the message that is being sent.
-    Source { size: u64, left: u32, said: u64 },
+    Source {
+        size: u64,
+        left: u32,
+        said: u64,
+    },
     /// `number` is of the Ping that is out, or the next.
-    Ping { number: u32, last: u32, until: Option<Duration> },
+    Ping {
+        number: u32,
+        last: u32,
+        until: Option<Duration>,
+    },
     Echo,
     Sink,
     Size,
     /// The peer's Close is answered with this later.
-    CloseLate { until: Duration, answer: Vec<u8> },
+    CloseLate {
+        until: Duration,
+        answer: Vec<u8>,
+    },
     /// Nothing will be said, but the connection stays.
     Silent,
     Over(End),
@@ -127,7 +147,7 @@ struct Repeat {
 /// What became of a call of [`Program::advance`].
 #[derive(Debug)]
 pub struct Advance {
-    pub news: Option<News>,
+    pub event: Option<Event>,
     /// Messages that were sent whole.
     pub messages: u32,
     pub then: Then,
@@ -164,7 +184,7 @@ impl Program {
             size: 0,
             reads_at: Duration::ZERO,
             writes_at: Duration::ZERO,
-            news: None,
+            event: None,
         }
     }
 
@@ -182,9 +202,9 @@ impl Program {
             Framing::Hixie(hixie) => hixie.receive(buf, input, limits),
             Framing::Deaf => return Progress::discard(input.len()),
         };
-        let end = match (progress.ended, &progress.news) {
+        let end = match (progress.ended, &progress.event) {
             (false, _) => None,
-            (true, Some(News::Closed(_))) => Some(Cause::Peer),
+            (true, Some(Event::Closed(_))) => Some(Cause::Peer),
             (true, _) => Some(Cause::Server),
         };
         if let Reply::InPlace(reply) = &progress.reply {
@@ -197,9 +217,9 @@ impl Program {
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
-    pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
+    pub fn needs_processing(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
         match &mut self.framing {
-            Framing::Hybi(hybi) => hybi.wants(carried, fresh),
+            Framing::Hybi(hybi) => hybi.needs_processing(carried, fresh),
             Framing::Hixie(_) | Framing::Deaf => true,
         }
     }
@@ -226,8 +246,8 @@ impl Program {
         }
     }
 
-    /// Goes on as far as it can `now`, and appends to `letter` what it says.
-    pub fn advance(&mut self, now: Duration, letter: &mut Vec<u8>) -> Advance {
+    /// Goes on as far as it can `now`, and appends to `response` what it says.
+    pub fn advance(&mut self, now: Duration, response: &mut Vec<u8>) -> Advance {
         self.heard.stamp(now);
         // What trickles is first said to the end.
         if self.out.is_empty() {
@@ -239,12 +259,12 @@ impl Program {
             Some(bytes) => bytes,
             None => usize::MAX,
         };
-        let before = letter.len();
-        self.out.pour(most, letter);
-        if letter.len() > before {
+        let before = response.len();
+        self.out.pour(most, response);
+        if response.len() > before {
             self.writes_at = now + TRICKLE_PAUSE;
         }
-        Advance { news: self.news.take(), messages, then: self.then(now, letter.len() > before) }
+        Advance { event: self.event.take(), messages, then: self.then(now, response.len() > before) }
     }
 
     fn then(&mut self, now: Duration, has_said: bool) -> Then {
@@ -285,7 +305,7 @@ impl Program {
     /// When the next reply is due.
     fn hears_at(&self) -> Option<Duration> {
         match self.doing {
-            Doing::Delay { .. } => None,
+            Doing::Delay { .. } | Doing::CloseLate { .. } | Doing::Silent | Doing::Over(_) => None,
             _ => self.heard.next_at().map(|at| at + self.rules.latency),
         }
     }
@@ -305,19 +325,19 @@ impl Program {
             Doing::Delay { until } if now >= *until => self.doing = Doing::Next,
             Doing::After { left: 0 } | Doing::Source { left: 0, .. } => self.doing = Doing::Next,
             Doing::Source { size, left, said } if *said > 0 || self.out.is_between_messages() => {
-                let piece = (*size - *said).min(SAID_MAX as u64);
+                let piece = (*size - *said).min(FILL.len() as u64);
                 if *said == 0 {
                     let first = 0x80 | if self.heard.is_hixie() { TEXT } else { BINARY };
                     self.out.begin(first, *size);
                 }
-                self.out.payload(&[b'*'; SAID_MAX][..piece as usize]);
+                self.out.payload(&FILL[..piece as usize]);
                 *said += piece;
                 if *said == *size {
                     self.out.end(true);
                     (*left, *said) = (*left - 1, 0);
                 }
             }
-            Doing::Ping { number, last, .. } if number > last => self.doing = Doing::Next,
+            Doing::Ping { number, last, .. } if *number > *last => self.doing = Doing::Next,
             Doing::Ping { number, until: until @ None, .. } if self.out.is_between_frames() => {
                 let payload = number.to_string();
                 self.out.raw(&[0x89, payload.len() as u8]);
@@ -325,7 +345,7 @@ impl Program {
                 *until = Some(now + PONG_TIMEOUT);
             }
             Doing::Ping { until: Some(until), .. } if now >= *until => {
-                self.close(Some(close::PROTOCOL_ERROR), "no pong");
+                self.close(Some(close_code::PROTOCOL_ERROR), "no pong");
             }
             Doing::CloseLate { until, answer } if now >= *until => {
                 self.out.raw(answer);
@@ -400,25 +420,21 @@ impl Program {
         if self.is_sending() || self.hears_at().is_none_or(|at| at > now) {
             return false;
         }
-        if matches!(self.doing, Doing::Silent | Doing::Over(_) | Doing::CloseLate { .. }) {
-            return false;
-        }
         let Some(item) = self.heard.next() else { return false };
         match item {
             Item::Begin { first, len } => {
-                self.is_within_limit(len);
+                self.check_limit(len);
                 if self.echoes() {
                     self.out.begin(first, len);
                 }
             }
             Item::Payload(range) => {
-                let payload = &self.heard.bytes()[range];
-                self.size += payload.len() as u64;
+                self.size += range.len() as u64;
+                // In Hixie no length was announced.
+                self.check_limit(0);
                 if self.echoes() {
-                    self.out.payload(payload);
+                    self.out.payload(&self.heard.bytes()[range]);
                 }
-                // In Hixie no length is announced.
-                self.is_within_limit(0);
             }
             Item::End { fin } => self.end_frame(fin),
             Item::Pong(range) if !self.rules.is_mute => self.out.raw(&self.heard.bytes()[range]),
@@ -442,15 +458,16 @@ impl Program {
     }
 
     /// Closes, where the message that is being heard goes beyond its limit with `more` bytes.
-    fn is_within_limit(&mut self, more: u64) {
-        let Some(limit) = self.rules.limit.filter(|limit| self.size + more > *limit) else { return };
-        debug_assert!(limit < u64::MAX);
+    fn check_limit(&mut self, more: u64) {
+        if self.rules.limit.is_none_or(|limit| self.size + more <= limit) {
+            return;
+        }
         if self.out.is_between_frames() {
-            self.close(Some(close::TOO_BIG), "");
-            self.news = Some(News::Failed(Fail::TooBig));
+            self.close(Some(close_code::TOO_BIG), "");
+            self.event = Some(Event::Failed(Violation::TooBig));
         } else {
             // In the middle of an echo of Hixie nothing can be said.
-            self.news = Some(News::TooLong);
+            self.event = Some(Event::TooLong);
             self.end(End::Fin);
         }
     }
@@ -498,7 +515,7 @@ impl Program {
                 None => self.out.raw(&[0x88, 0]),
             }
         }
-        self.news = Some(News::Closes(code));
+        self.event = Some(Event::Closes(code));
         self.end(End::Fin);
     }
 
@@ -508,7 +525,7 @@ impl Program {
     }
 
     /// The bytes that end it from outside; `None` in the middle of a frame, where nothing can be said.
-    pub fn farewell(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
+    pub fn close_frame(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
         if !self.out.is_between_frames() || self.is_sending() || matches!(self.doing, Doing::Silent) {
             return None;
         }

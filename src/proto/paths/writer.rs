@@ -1,7 +1,7 @@
 //! What a program says, framed as its chain wants it.
 
-use crate::proto::frame;
-use crate::proto::hixie;
+use crate::proto::framing::frame;
+use crate::proto::framing::hixie;
 
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
@@ -145,10 +145,10 @@ impl Writer {
         self.bytes.is_empty()
     }
 
-    /// Moves at most `most` bytes to `letter`.
-    pub fn pour(&mut self, most: usize, letter: &mut Vec<u8>) {
+    /// Moves at most `most` bytes to `response`.
+    pub fn pour(&mut self, most: usize, response: &mut Vec<u8>) {
         let count = most.min(self.bytes.len());
-        letter.extend(self.bytes.drain(..count));
+        response.extend(self.bytes.drain(..count));
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
@@ -170,9 +170,9 @@ mod tests {
     use super::*;
 
     fn written(writer: &mut Writer) -> Vec<u8> {
-        let mut letter = Vec::new();
-        writer.pour(usize::MAX, &mut letter);
-        letter
+        let mut response = Vec::new();
+        writer.pour(usize::MAX, &mut response);
+        response
     }
 
     #[test]
