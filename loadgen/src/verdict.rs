@@ -1,9 +1,12 @@
 //! Whether the numbers are the server's or loadgen's own.
 
-use crate::connection::Opening;
-use crate::engine::Measured;
+pub mod assemble;
+pub mod pattern;
+
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
+use crate::report::format::{commas, short_rate, short_time};
 use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
-use crate::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
 pub struct Facts {

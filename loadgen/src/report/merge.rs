@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Slope, Stat, Status, Verdict,
+    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
 };
+use super::stats::Slope;
 
 /// Adds reports up: counts and rates are summed, histograms are added bucket by bucket, so that percentiles are those
 /// of all the messages and never averages of percentiles.

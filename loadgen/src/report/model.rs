@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
-use super::stats;
+use super::stats::{self, Slope};
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "loadgen.report/1";
@@ -440,14 +440,6 @@ pub struct Server {
     /// Kernel memory a connection, as far as the host tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_bytes_per_connection: Option<f64>,
-}
-
-/// A least-squares slope with its 95 % confidence interval.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Slope {
-    pub slope: f64,
-    pub ci95: [f64; 2],
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

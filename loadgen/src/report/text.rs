@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::format::{bytes, count, ns, short, time};
-use super::model::{Conns, Fanout, Find, PERCENTILES, Report, Slope, Stat, Status, Storm, ThresholdResult};
+use super::model::{Conns, Fanout, Find, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
+use super::stats::Slope;
 use super::threshold::Condition;
 
 /// `report` in lines of about 110 columns. `color` is for a terminal that wants it.

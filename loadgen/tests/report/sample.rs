@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use loadgen::report::model::*;
+use loadgen::report::stats::Slope;
 use loadgen::report::{Report, SCHEMA, Stat};
 
 const SECOND: u64 = 1_000_000_000;

@@ -1,0 +1,718 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use argh::FromArgs;
+
+use crate::engine::backoff::Backoff;
+use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::size::Sizes;
+use crate::protocol::draft::Draft;
+use crate::report::units;
+use crate::report::{Condition, Format};
+
+/// An open-loop WebSocket load generator that counts latency from the schedule.
+///
+/// `loadgen [run] ws://HOST:PORT/PATH` measures a server; see `loadgen run --help`. `loadgen --version` says which this is.
+#[derive(Debug, FromArgs)]
+pub struct Args {
+    #[argh(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum Command {
+    Run(Run),
+    Conns(Conns),
+    Find(Find),
+    Fanout(Fanout),
+    Storm(Storm),
+    Report(Report),
+    Compare(Compare),
+    Merge(Merge),
+    Doctor(Doctor),
+    Calibrate(Calibrate),
+}
+
+/// Defines a mode: its own options, and those that every mode has, which argh cannot share by itself.
+macro_rules! mode {
+    ($(#[$meta:meta])* $name:ident { $($own:tt)* }) => {
+        #[derive(Debug, FromArgs)]
+        $(#[$meta])*
+        pub struct $name {
+            $($own)*
+
+            /// servers to measure, ws://HOST:PORT/PATH; connections take turns
+            #[argh(positional, arg_name = "url")]
+            pub urls: Vec<String>,
+
+            /// connections to hold, as 100, 10k or 1M (100)
+            #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
+            pub connections: u64,
+            /// threads (one per 1000 connections, at most CPUs - 1)
+            #[argh(option, short = 't', from_str_fn(threads))]
+            pub threads: Option<usize>,
+            /// connections started a second (5k)
+            #[argh(option, default = "5000.0", from_str_fn(units::rate), arg_name = "rate")]
+            pub connect_rate: f64,
+            /// connections under way at a time (256)
+            #[argh(option, default = "256", from_str_fn(units::count), arg_name = "n")]
+            pub connect_inflight: u64,
+            /// time for connect and upgrade (10s)
+            #[argh(option, default = "Duration::from_secs(10)", from_str_fn(units::duration), arg_name = "time")]
+            pub connect_timeout: Duration,
+            /// local addresses to connect from: a list of addresses, A-B and A/LEN
+            #[argh(option, arg_name = "addresses")]
+            pub source: Option<String>,
+            /// measure although not all connections open
+            #[argh(switch)]
+            pub allow_partial: bool,
+
+            /// payload: 128, 64..4k, 90%:64,10%:1k or lognormal:p50=200,p99=8k (128)
+            #[argh(option, default = "Sizes::Fixed(128)", from_str_fn(Sizes::parse), arg_name = "bytes")]
+            pub size: Sizes,
+            /// binary messages rather than text
+            #[argh(switch)]
+            pub binary: bool,
+            /// send messages in fragments of so many bytes
+            #[argh(option, from_str_fn(fragment), arg_name = "bytes")]
+            pub fragment: Option<usize>,
+            /// send the content of a file
+            #[argh(option, arg_name = "file")]
+            pub payload: Option<PathBuf>,
+            /// no stamp in messages: replies are told apart by their content
+            #[argh(switch)]
+            pub no_stamp: bool,
+            /// do not look at what replies say
+            #[argh(switch)]
+            pub no_verify: bool,
+            /// protocol version: 13 (RFC 6455), 8 or 7, or Hixie's 76 or 75 (13)
+            #[argh(option, default = "Draft::Rfc6455", from_str_fn(Draft::parse), arg_name = "version")]
+            pub draft: Draft,
+            /// send messages compressed: permessage-deflate without context takeover
+            #[argh(switch)]
+            pub deflate: bool,
+            /// header line of the upgrade request, 'Name: value' (repeatable)
+            #[argh(option, short = 'H', from_str_fn(header), arg_name = "line")]
+            pub header: Vec<String>,
+            /// subprotocols to offer, comma-separated
+            #[argh(option, arg_name = "names")]
+            pub subprotocol: Option<String>,
+            /// origin header
+            #[argh(option, arg_name = "origin")]
+            pub origin: Option<String>,
+            /// ping every connection so often
+            #[argh(option, from_str_fn(some_time), arg_name = "time")]
+            pub ping: Option<Duration>,
+
+            /// process id of the server, if it is on this host: its CPU and memory are sampled
+            #[argh(option, from_str_fn(pid), arg_name = "pid")]
+            pub server_pid: Option<u32>,
+            /// stop sleeping so long before a message is due (50us with more than 2 CPUs, else 15us)
+            #[argh(option, from_str_fn(units::duration), arg_name = "time")]
+            pub spin: Option<Duration>,
+            /// seed of everything random (1)
+            #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
+            pub seed: u64,
+            /// be process I of N that share connections, rate and source addresses: I/N
+            #[argh(option, default = "Shard { index: 0, count: 1 }", from_str_fn(Shard::parse), arg_name = "i/n")]
+            pub shard: Shard,
+            /// begin at a time, in seconds since 1970 or as HH:MM:SS UTC
+            #[argh(option, from_str_fn(start_at), arg_name = "time")]
+            pub start_at: Option<SystemTime>,
+
+            /// length of a row of the time series (1s)
+            #[argh(option, default = "Duration::from_secs(1)", from_str_fn(some_time), arg_name = "time")]
+            pub interval: Duration,
+            /// a name for the report
+            #[argh(option, arg_name = "text")]
+            pub name: Option<String>,
+            /// no progress on stderr
+            #[argh(switch, short = 'q')]
+            pub quiet: bool,
+            /// form of the report on stdout: text, json, csv, hgrm, hlog, svg or html (text)
+            #[argh(option, default = "Format::Text")]
+            pub format: Format,
+            /// write the report there rather than to stdout
+            #[argh(option, short = 'o', arg_name = "file")]
+            pub output: Option<PathBuf>,
+            /// also write the report as JSON
+            #[argh(option, arg_name = "file")]
+            pub json: Option<PathBuf>,
+            /// also write response times as .hgrm
+            #[argh(option, arg_name = "file")]
+            pub hdr: Option<PathBuf>,
+            /// also write all histograms as .hlog
+            #[argh(option, arg_name = "file")]
+            pub hlog: Option<PathBuf>,
+            /// also write the time series as CSV
+            #[argh(option, arg_name = "file")]
+            pub csv: Option<PathBuf>,
+            /// also write the plots as SVG
+            #[argh(option, arg_name = "file")]
+            pub svg: Option<PathBuf>,
+            /// also write the report as one HTML page
+            #[argh(option, arg_name = "file")]
+            pub html: Option<PathBuf>,
+
+            /// exit 3 if a condition holds or could not be judged, such as 'p99>5ms' or 'errors>0' (repeatable)
+            #[argh(option, arg_name = "condition")]
+            pub fail_if: Vec<Condition>,
+            /// exit 3 if worse than an earlier report, JSON or HTML, or if the two could not be compared
+            #[argh(option, arg_name = "file")]
+            pub baseline: Option<PathBuf>,
+            /// change that is no regression (2%)
+            #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
+            pub noise_threshold: f64,
+            /// exit 4 if the verdict is INVALID
+            #[argh(switch)]
+            pub strict: bool,
+        }
+
+        impl $name {
+            /// The options that every mode has, and what is left.
+            pub fn common(&self) -> Common {
+                Common {
+                    urls: self.urls.clone(),
+                    connections: self.connections as usize,
+                    threads: self.threads,
+                    connect_rate: self.connect_rate,
+                    connect_inflight: self.connect_inflight as usize,
+                    connect_timeout: self.connect_timeout,
+                    source: self.source.clone(),
+                    allow_partial: self.allow_partial,
+                    size: self.size.clone(),
+                    binary: self.binary,
+                    fragment: self.fragment,
+                    payload: self.payload.clone(),
+                    no_stamp: self.no_stamp,
+                    no_verify: self.no_verify,
+                    draft: self.draft,
+                    deflate: self.deflate,
+                    header: self.header.clone(),
+                    subprotocol: self.subprotocol.clone(),
+                    origin: self.origin.clone(),
+                    ping: self.ping,
+                    server_pid: self.server_pid,
+                    spin: self.spin,
+                    seed: self.seed,
+                    shard: self.shard,
+                    start_at: self.start_at,
+                    interval: self.interval,
+                    name: self.name.clone(),
+                    quiet: self.quiet,
+                    format: self.format,
+                    output: self.output.clone(),
+                    files: [
+                        (Format::Json, &self.json),
+                        (Format::Hgrm, &self.hdr),
+                        (Format::Hlog, &self.hlog),
+                        (Format::Csv, &self.csv),
+                        (Format::Svg, &self.svg),
+                        (Format::Html, &self.html),
+                    ]
+                    .into_iter()
+                    .filter_map(|(format, path)| Some((format, path.clone()?)))
+                    .collect(),
+                    fail_if: self.fail_if.clone(),
+                    baseline: self.baseline.clone(),
+                    noise_threshold: self.noise_threshold,
+                    strict: self.strict,
+                    max_inflight: None,
+                    timeout: None,
+                }
+            }
+        }
+    };
+}
+
+/// The options that every mode has.
+#[derive(Clone, Debug)]
+pub struct Common {
+    pub urls: Vec<String>,
+    pub connections: usize,
+    pub threads: Option<usize>,
+    pub connect_rate: f64,
+    pub connect_inflight: usize,
+    pub connect_timeout: Duration,
+    pub source: Option<String>,
+    pub allow_partial: bool,
+    pub size: Sizes,
+    pub binary: bool,
+    pub fragment: Option<usize>,
+    pub payload: Option<PathBuf>,
+    pub no_stamp: bool,
+    pub no_verify: bool,
+    pub draft: Draft,
+    pub deflate: bool,
+    pub header: Vec<String>,
+    pub subprotocol: Option<String>,
+    pub origin: Option<String>,
+    pub ping: Option<Duration>,
+    pub server_pid: Option<u32>,
+    pub spin: Option<Duration>,
+    pub seed: u64,
+    pub shard: Shard,
+    pub start_at: Option<SystemTime>,
+    pub interval: Duration,
+    pub name: Option<String>,
+    pub quiet: bool,
+    pub format: Format,
+    pub output: Option<PathBuf>,
+    pub files: Vec<(Format, PathBuf)>,
+    pub fail_if: Vec<Condition>,
+    pub baseline: Option<PathBuf>,
+    pub noise_threshold: f64,
+    pub strict: bool,
+    /// `run` only.
+    pub max_inflight: Option<u32>,
+    /// `run` only.
+    pub timeout: Option<Duration>,
+}
+
+mode! {
+    /// Send messages on a schedule (or as fast as replies come) and time the replies.
+    #[argh(subcommand, name = "run")]
+    Run {
+        /// messages a second over all connections: 50k, a ramp 1k:50k, or steps 1k,2k@10s (1 a connection)
+        #[argh(option, short = 'R', from_str_fn(Rate::parse))]
+        pub rate: Option<Rate>,
+        /// messages a second on each connection that sends, instead of --rate
+        #[argh(option, from_str_fn(units::rate), arg_name = "rate")]
+        pub per_conn_rate: Option<f64>,
+        /// closed loop: a reply sends the next message (for the ceiling, not for latency)
+        #[argh(switch)]
+        pub closed: bool,
+        /// messages in flight on each connection, closed loop (1)
+        #[argh(option, short = 'p', default = "1", from_str_fn(positive))]
+        pub pipeline: u32,
+        /// do not send while so many are in flight on the connection, but count it
+        #[argh(option, from_str_fn(positive), arg_name = "n")]
+        pub max_inflight: Option<u32>,
+        /// connections that send, a number or a percentage (100%)
+        #[argh(option, default = "Part::Share(1.0)", from_str_fn(Part::parse), arg_name = "n|p%")]
+        pub active: Part,
+        /// even or poisson (even)
+        #[argh(option, default = "Arrival::Even", from_str_fn(arrival), arg_name = "kind")]
+        pub arrival: Arrival,
+        /// time to measure (30s)
+        #[argh(option, short = 'd', default = "Duration::from_secs(30)", from_str_fn(some_time))]
+        pub duration: Duration,
+        /// time before that, at the same load, that does not count (5s)
+        #[argh(option, default = "Duration::from_secs(5)", from_str_fn(units::duration), arg_name = "time")]
+        pub warmup: Duration,
+        /// time for the last replies (2s)
+        #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
+        pub drain: Duration,
+        /// count replies later than that, from the write, as timeouts
+        #[argh(option, from_str_fn(some_time), arg_name = "time")]
+        pub timeout: Option<Duration>,
+    }
+}
+
+mode! {
+    /// Open connections step by step, hold them, and measure what each costs the server.
+    #[argh(subcommand, name = "conns")]
+    Conns {
+        /// numbers of connections, ascending, as 1k,10k,100k (a quarter, half and all of -c)
+        #[argh(option, from_str_fn(steps), arg_name = "n,n,…")]
+        pub steps: Option<Steps>,
+        /// time to hold each step (5s)
+        #[argh(option, default = "Duration::from_secs(5)", from_str_fn(some_time), arg_name = "time")]
+        pub hold: Duration,
+        /// messages a second on each connection while holding (1)
+        #[argh(option, default = "1.0", from_str_fn(units::rate), arg_name = "rate")]
+        pub per_conn_rate: f64,
+    }
+}
+
+mode! {
+    /// Search for the highest rate, or number of connections, that meets an objective; exit 3 if none does.
+    #[argh(subcommand, name = "find")]
+    Find {
+        /// objective, such as 'p99.9<5ms'
+        #[argh(option, arg_name = "condition")]
+        pub slo: Condition,
+        /// search for connections, each with --per-conn-rate, instead of the rate
+        #[argh(switch)]
+        pub by_connections: bool,
+        /// where to begin (1k messages a second, or 100 connections)
+        #[argh(option, from_str_fn(units::rate), arg_name = "load")]
+        pub min: Option<f64>,
+        /// where to end (1M messages a second, or -c)
+        #[argh(option, from_str_fn(units::rate), arg_name = "load")]
+        pub max: Option<f64>,
+        /// how close to come (5%)
+        #[argh(option, default = "0.05", from_str_fn(share), arg_name = "percent")]
+        pub precision: f64,
+        /// messages a second on each connection, with --by-connections (1)
+        #[argh(option, default = "1.0", from_str_fn(units::rate), arg_name = "rate")]
+        pub per_conn_rate: f64,
+        /// time to measure each load (5s)
+        #[argh(option, short = 'd', default = "Duration::from_secs(5)", from_str_fn(some_time))]
+        pub duration: Duration,
+        /// time before that which does not count (1s)
+        #[argh(option, default = "Duration::from_secs(1)", from_str_fn(units::duration), arg_name = "time")]
+        pub warmup: Duration,
+    }
+}
+
+mode! {
+    /// Measure a server that passes each message on to every other connection.
+    #[argh(subcommand, name = "fanout")]
+    Fanout {
+        /// connections that send (1)
+        #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
+        pub publishers: u64,
+        /// messages a second over all publishers (10)
+        #[argh(option, short = 'R', default = "Rate::Constant(10.0)", from_str_fn(Rate::parse))]
+        pub rate: Rate,
+        /// time to measure (10s)
+        #[argh(option, short = 'd', default = "Duration::from_secs(10)", from_str_fn(some_time))]
+        pub duration: Duration,
+        /// time before that which does not count (1s)
+        #[argh(option, default = "Duration::from_secs(1)", from_str_fn(units::duration), arg_name = "time")]
+        pub warmup: Duration,
+        /// time for the last deliveries (2s)
+        #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
+        pub drain: Duration,
+    }
+}
+
+mode! {
+    /// Drop all connections but a few, have them come back, and watch both.
+    #[argh(subcommand, name = "storm")]
+    Storm {
+        /// connections that are left alone and send, a number or a percentage (5%)
+        #[argh(option, default = "Part::Share(0.05)", from_str_fn(Part::parse), arg_name = "n|p%")]
+        pub survivors: Part,
+        /// messages a second on each survivor (10)
+        #[argh(option, default = "10.0", from_str_fn(units::rate), arg_name = "rate")]
+        pub per_conn_rate: f64,
+        /// how connections are dropped: rst or close (rst)
+        #[argh(option, default = "Fault::Rst", from_str_fn(fault), arg_name = "kind")]
+        pub fault: Fault,
+        /// how they come back: none, fixed:TIME or exp:TIME..TIME with full jitter (exp:100ms..5s)
+        #[argh(option, default = "default_backoff()", from_str_fn(Backoff::parse), arg_name = "policy")]
+        pub backoff: Backoff,
+        /// time before the storm that is measured (5s)
+        #[argh(option, default = "Duration::from_secs(5)", from_str_fn(some_time), arg_name = "time")]
+        pub before: Duration,
+        /// time from the storm to the end (15s)
+        #[argh(option, default = "Duration::from_secs(15)", from_str_fn(some_time), arg_name = "time")]
+        pub after: Duration,
+    }
+}
+
+/// Show a report again, in any form.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "report")]
+pub struct Report {
+    /// JSON or HTML that loadgen wrote
+    #[argh(positional)]
+    pub file: PathBuf,
+    /// form: text, json, csv, hgrm, hlog, svg or html (text)
+    #[argh(option, default = "Format::Text")]
+    pub format: Format,
+    /// write there rather than to stdout
+    #[argh(option, short = 'o', arg_name = "file")]
+    pub output: Option<PathBuf>,
+}
+
+/// Say what changed from one report to another; exit 3 if it is a regression or could not be judged.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "compare")]
+pub struct Compare {
+    /// the report to compare with
+    #[argh(positional)]
+    pub old: PathBuf,
+    /// the report in question
+    #[argh(positional)]
+    pub new: PathBuf,
+    /// change that is no regression (2%)
+    #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
+    pub noise_threshold: f64,
+}
+
+/// Add the reports of a sharded run up, exactly.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "merge")]
+pub struct Merge {
+    /// reports
+    #[argh(positional)]
+    pub files: Vec<PathBuf>,
+    /// where the sum goes, JSON
+    #[argh(option, short = 'o', arg_name = "file")]
+    pub output: PathBuf,
+}
+
+/// Say what this host allows, and how to allow more.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "doctor")]
+pub struct Doctor {
+    /// server to be measured
+    #[argh(positional)]
+    pub url: Option<String>,
+    /// connections to be held (100)
+    #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
+    pub connections: u64,
+    /// local addresses to connect from
+    #[argh(option, arg_name = "addresses")]
+    pub source: Option<String>,
+}
+
+/// Measure this host's own floor and ceiling against a null server; later runs say how much of it they used.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "calibrate")]
+pub struct Calibrate {
+    /// time for each measurement (3s)
+    #[argh(option, short = 'd', default = "Duration::from_secs(3)", from_str_fn(some_time))]
+    pub duration: Duration,
+    /// no progress on stderr
+    #[argh(switch, short = 'q')]
+    pub quiet: bool,
+}
+
+/// A part of the connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Part {
+    Number(usize),
+    Share(f64),
+}
+
+impl Part {
+    fn parse(text: &str) -> Result<Part, String> {
+        match text.strip_suffix('%') {
+            Some(_) => share(text).map(Part::Share),
+            None => units::count(text).map(|n| Part::Number(n as usize)),
+        }
+    }
+
+    /// That part of `n`, at least one.
+    pub fn of(self, n: usize) -> usize {
+        match self {
+            Part::Number(k) => k.min(n),
+            Part::Share(s) => (s * n as f64).round() as usize,
+        }
+        .max(1)
+    }
+}
+
+/// `--shard I/N`: process I, counted from 0 here and from 1 there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shard {
+    pub index: usize,
+    pub count: usize,
+}
+
+impl Shard {
+    fn parse(text: &str) -> Result<Shard, String> {
+        text.split_once('/')
+            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)))
+            .filter(|(i, n)| *i >= 1 && i <= n)
+            .map(|(i, n)| Shard { index: i - 1, count: n })
+            .ok_or_else(|| format!("`{text}` is not I/N with I from 1 to N"))
+    }
+
+    /// Where this shard's part of `n` begins and how large it is.
+    pub fn part(self, n: usize) -> (usize, usize) {
+        let begin = |i| n * i / self.count;
+        (begin(self.index), begin(self.index + 1) - begin(self.index))
+    }
+}
+
+/// `--steps` of `conns`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Steps(pub Vec<usize>);
+
+/// `--fault` of `storm`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    Rst,
+    Close,
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    match text {
+        "rst" => Ok(Fault::Rst),
+        "close" => Ok(Fault::Close),
+        _ => Err(format!("`{text}` is neither rst nor close")),
+    }
+}
+
+fn default_backoff() -> Backoff {
+    Backoff::Jitter { base: Duration::from_millis(100), max: Duration::from_secs(5) }
+}
+
+fn steps(text: &str) -> Result<Steps, String> {
+    let steps =
+        text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;
+    match steps.is_sorted_by(|a, b| a < b) && steps[0] > 0 {
+        true => Ok(Steps(steps)),
+        false => Err(format!("`{text}` is not ascending")),
+    }
+}
+
+fn arrival(text: &str) -> Result<Arrival, String> {
+    match text {
+        "even" => Ok(Arrival::Even),
+        "poisson" => Ok(Arrival::Poisson),
+        _ => Err(format!("`{text}` is neither even nor poisson")),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=256) => Ok(n),
+        _ => Err(format!("`{text}` is not a number of threads from 1 to 256")),
+    }
+}
+
+fn positive(text: &str) -> Result<u32, String> {
+    units::count(text)
+        .ok()
+        .filter(|n| (1..=1_000_000).contains(n))
+        .map(|n| n as u32)
+        .ok_or_else(|| format!("`{text}` is not a number from 1 to 1M"))
+}
+
+fn fragment(text: &str) -> Result<usize, String> {
+    units::bytes(text)?
+        .checked_sub(1)
+        .map(|n| n + 1)
+        .ok_or_else(|| "a fragment has at least 1 byte".to_owned())
+}
+
+/// A time above zero.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        Duration::ZERO => Err("the time must be above zero".into()),
+        time => Ok(time),
+    }
+}
+
+/// `2%`, or `0.02`.
+fn share(text: &str) -> Result<f64, String> {
+    let value = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|p| p / 100.0),
+        None => text.parse(),
+    };
+    value
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| format!("`{text}` is not a percentage such as 2%"))
+}
+
+fn header(text: &str) -> Result<String, String> {
+    let whole =
+        text.split_once(':').is_some_and(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace));
+    match whole && !text.contains(['\r', '\n']) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("`{text}` is not a header line such as 'Cookie: a=b'")),
+    }
+}
+
+fn pid(text: &str) -> Result<u32, String> {
+    let pid = text.parse().map_err(|_| format!("`{text}` is not a process id"))?;
+    match crate::host::procfs::rss(pid) {
+        Some(_) => Ok(pid),
+        None => Err(format!("there is no process {pid} whose memory can be read")),
+    }
+}
+
+fn start_at(text: &str) -> Result<SystemTime, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .map(|since| UNIX_EPOCH + since)
+            .map_err(|_| format!("`{text}` is not a time"));
+    }
+    let wrong = || format!("`{text}` is neither seconds since 1970 nor HH:MM:SS in UTC");
+    let parts: Vec<u64> = text.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let [h @ 0..24, m @ 0..60, s @ 0..60] = parts[..] else { return Err(wrong()) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let today = now / 86_400 * 86_400 + h * 3600 + m * 60 + s;
+    // The next such time: tomorrow's, if today's has passed.
+    let at = if today <= now { today + 86_400 } else { today };
+    Ok(UNIX_EPOCH + Duration::from_secs(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::argv::normalize;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let args = normalize(line.split_whitespace().map(str::to_owned));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        Args::from_args(&["loadgen"], &args).map(|args| args.command).map_err(|exit| exit.output)
+    }
+
+    fn run(line: &str) -> Run {
+        match parse(line) {
+            Ok(Command::Run(run)) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_url_is_enough() {
+        let run = run("ws://127.0.0.1:9/");
+        assert_eq!((run.connections, run.rate, run.closed), (100, None, false));
+        assert_eq!(run.urls, ["ws://127.0.0.1:9/"]);
+    }
+
+    #[test]
+    fn options_take_units() {
+        let run =
+            run("-c10k -R50k -d1m --warmup=250ms --active 5% --size 90%:64,10%:1k ws://h/ --fail-if p99>5ms");
+        assert_eq!(run.connections, 10_000);
+        assert_eq!(run.rate, Some(Rate::Constant(50_000.0)));
+        assert_eq!(run.duration, Duration::from_secs(60));
+        assert_eq!(run.warmup, Duration::from_millis(250));
+        assert_eq!(run.active.of(10_000), 500);
+        assert_eq!(run.fail_if.len(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_option_and_what_it_takes() {
+        for (line, option, takes) in [
+            ("-c many ws://h/", "-c", "is not a count such as"),
+            ("--rate=fast ws://h/", "--rate", "is not a rate above zero"),
+            ("-d soon ws://h/", "-d", "is not a time such as"),
+            ("--size big ws://h/", "--size", "is not a size up to"),
+            ("--draft 14 ws://h/", "--draft", "is not 13, 8, 7, 76 or 75"),
+            ("--shard 3/2 ws://h/", "--shard", "is not I/N"),
+            ("--fail-if p99 ws://h/", "--fail-if", "p99"),
+            ("-H nonsense ws://h/", "-H", "header line"),
+            ("conns --steps 2k,1k ws://h/", "--steps", "not ascending"),
+            ("storm --backoff often ws://h/", "--backoff", "is not none, fixed"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(option) && error.contains(takes), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn shards_cover_everything_once() {
+        for (n, count) in [(100, 3), (7, 7), (1_000_000, 64)] {
+            let mut next = 0;
+            for index in 0..count {
+                let (begin, len) = Shard { index, count }.part(n);
+                assert_eq!(begin, next);
+                next += len;
+            }
+            assert_eq!(next, n);
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_next_such_time() {
+        let now = SystemTime::now();
+        let at = start_at("03:04:05").unwrap();
+        assert!(at > now && at <= now + Duration::from_secs(86_400));
+        assert_eq!(start_at("1795219199"), Ok(UNIX_EPOCH + Duration::from_secs(1_795_219_199)));
+        assert!(start_at("25:00:00").is_err());
+    }
+}

@@ -1,0 +1,49 @@
+//! Where answers go: files, stdout, stderr, the exit code.
+
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+
+use crate::cli::problem::Problem;
+use crate::report::{self, Format, Report};
+
+/// The exit codes, beside 130 and 143 for an interrupted run.
+pub mod exit {
+    pub const OK: u8 = 0;
+    /// Could not run, or not with all connections, or nothing was answered.
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    /// A threshold was passed, a regression found or no load met the objective, or none of it could be judged.
+    pub const THRESHOLD: u8 = 3;
+    /// The verdict is INVALID, with `--strict`.
+    pub const INVALID: u8 = 4;
+}
+
+/// Writes `report` to `path` or stdout.
+///
+/// # Errors
+/// When it cannot be written, or has not what the format needs.
+pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> Result<(), Problem> {
+    match path {
+        Some(path) => report::save(report, format, path).map_err(Problem::Failed),
+        None => {
+            let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            print(&format.render(report, color).map_err(Problem::Failed)?)
+        }
+    }
+}
+
+/// Prints to stdout. A reader that has gone has seen enough.
+///
+/// # Errors
+/// The system's, such as a full disk.
+pub fn print(text: &str) -> Result<(), Problem> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Problem::Failed(format!("stdout: {e}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Says on stderr what is wrong, if anybody reads it.
+pub fn complain(text: &str) {
+    let _ = writeln!(stderr(), "loadgen: {text}");
+}

@@ -1,0 +1,245 @@
+//! What messages say, and whether a reply says the same.
+//!
+//! A message is known by its connection and its index there. Both fix its size and its body, a window of random bytes,
+//! so that a reply can be checked without keeping what was sent. Messages long enough begin with a stamp that says
+//! which one they are; shorter ones are told apart by their bodies, as far as so few bytes can.
+
+use crate::engine::size::Sizes;
+use crate::protocol::frame::Opcode;
+
+/// Windows begin anywhere in this many bytes: so many messages in a row have each their own, and all of it stays in the
+/// first-level cache.
+const WINDOWS: usize = 1 << 12;
+
+/// Bytes of a stamp; in text, twice as many hexadecimal digits.
+const STAMP: usize = 16;
+
+/// Bits of the clock in a stamp: 2^48 ns are 78 hours.
+const CLOCK_BITS: u32 = 48;
+
+/// The rule by which messages are made.
+pub struct Messages {
+    opcode: Opcode,
+    body: Body,
+    stamped: bool,
+    seed: u64,
+}
+
+enum Body {
+    Random { sizes: Sizes, pool: Vec<u8> },
+    File(Vec<u8>),
+}
+
+/// Who a message is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Name {
+    pub conn: u32,
+    pub index: u32,
+}
+
+/// What stands at the front of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    pub name: Name,
+    /// When it was due, as far as 48 bits go.
+    clock: u64,
+}
+
+impl Messages {
+    /// Messages of random content.
+    pub fn random(opcode: Opcode, sizes: Sizes, stamped: bool, seed: u64) -> Messages {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let pool = (0..WINDOWS + sizes.max())
+            .map(|_| if opcode == Opcode::Text { rng.u8(b' '..=b'~') } else { rng.u8(..) })
+            .collect();
+        Messages { opcode, body: Body::Random { sizes, pool }, stamped, seed }
+    }
+
+    /// The same content again and again.
+    pub fn file(opcode: Opcode, content: Vec<u8>) -> Messages {
+        Messages { opcode, body: Body::File(content), stamped: false, seed: 0 }
+    }
+
+    pub fn opcode(&self) -> Opcode {
+        self.opcode
+    }
+
+    /// The size of message `name`.
+    pub fn size(&self, name: Name) -> usize {
+        match &self.body {
+            Body::Random { sizes, .. } => sizes.pick(mix(self.seed, name, 0)),
+            Body::File(content) => content.len(),
+        }
+    }
+
+    /// The longest message there is.
+    pub fn max_size(&self) -> usize {
+        match &self.body {
+            Body::Random { sizes, .. } => sizes.max(),
+            Body::File(content) => content.len(),
+        }
+    }
+
+    /// Whether a message of `size` bytes carries a stamp.
+    pub fn is_stamped(&self, size: usize) -> bool {
+        self.stamped && size >= self.stamp_size()
+    }
+
+    fn stamp_size(&self) -> usize {
+        if self.opcode == Opcode::Text { 2 * STAMP } else { STAMP }
+    }
+
+    /// Puts the payload of message `name`, due at `due`, into `out`.
+    pub fn write(&self, out: &mut Vec<u8>, name: Name, size: usize, due: u64) {
+        out.clear();
+        if self.is_stamped(size) {
+            let stamp = self.stamp(name, due);
+            match self.opcode {
+                Opcode::Text => out.extend_from_slice(&hex(stamp)),
+                _ => out.extend_from_slice(&stamp.to_be_bytes()),
+            }
+        }
+        let written = out.len();
+        out.extend_from_slice(&self.window(name, size)[written..]);
+    }
+
+    /// The stamp at the front of `payload`, or `None` when it is not one of ours.
+    pub fn read_stamp(&self, payload: &[u8]) -> Option<Stamp> {
+        let bits = match self.opcode {
+            Opcode::Text => unhex(payload.first_chunk::<{ 2 * STAMP }>()?)?,
+            _ => u128::from_be_bytes(*payload.first_chunk::<STAMP>()?),
+        };
+        let name = Name { conn: (bits >> 96) as u32, index: (bits >> 64) as u32 };
+        let clock = (bits as u64) >> (64 - CLOCK_BITS);
+        (bits == self.stamp(name, clock)).then_some(Stamp { name, clock })
+    }
+
+    /// Whether `payload`, behind its stamp if it carries one, is the body of message `name`.
+    pub fn has_body(&self, payload: &[u8], name: Name) -> bool {
+        let from = if self.is_stamped(payload.len()) { self.stamp_size() } else { 0 };
+        payload.len() <= self.max_size() && payload[from..] == self.window(name, payload.len())[from..]
+    }
+
+    fn stamp(&self, name: Name, due: u64) -> u128 {
+        let clock = due & ((1 << CLOCK_BITS) - 1);
+        let check = mix(self.seed, name, clock) >> CLOCK_BITS;
+        u128::from(name.conn) << 96 | u128::from(name.index) << 64 | u128::from(clock << 16 | check)
+    }
+
+    fn window(&self, name: Name, size: usize) -> &[u8] {
+        match &self.body {
+            Body::File(content) => &content[..size.min(content.len())],
+            Body::Random { pool, .. } => {
+                // An odd factor visits every window before any comes again.
+                let at = (name.index as usize)
+                    .wrapping_mul(40_503)
+                    .wrapping_add((name.conn as usize).wrapping_mul(31));
+                let at = at % WINDOWS;
+                &pool[at..at + size]
+            }
+        }
+    }
+}
+
+impl Stamp {
+    /// When the message was due, given that it was at most 78 hours before `now`.
+    pub fn due(&self, now: u64) -> u64 {
+        now - (now.wrapping_sub(self.clock) & ((1 << CLOCK_BITS) - 1))
+    }
+}
+
+/// A hash of a message's name: splitmix64's finish over its parts.
+fn mix(seed: u64, name: Name, salt: u64) -> u64 {
+    let mut z = seed
+        ^ (u64::from(name.conn) << 32 | u64::from(name.index)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ salt;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn hex(bits: u128) -> [u8; 2 * STAMP] {
+    let mut out = [0; 2 * STAMP];
+    for (pair, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(bits.to_be_bytes()) {
+        *pair = [b"0123456789abcdef"[usize::from(byte >> 4)], b"0123456789abcdef"[usize::from(byte & 15)]];
+    }
+    out
+}
+
+fn unhex(digits: &[u8; 2 * STAMP]) -> Option<u128> {
+    let mut bits = 0;
+    for &c in digits {
+        let digit = match c {
+            b'0'..=b'9' => c - b'0',
+            b'a'..=b'f' => c - b'a' + 10,
+            _ => return None,
+        };
+        bits = bits << 4 | u128::from(digit);
+    }
+    Some(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: Name = Name { conn: 70_000, index: 3 };
+
+    fn payload(messages: &Messages, name: Name, due: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        messages.write(&mut out, name, messages.size(name), due);
+        out
+    }
+
+    #[test]
+    fn a_message_comes_back_as_itself() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let messages = Messages::random(opcode, Sizes::Range(32, 200), true, 9);
+            for index in 0..1000 {
+                let name = Name { conn: 5, index };
+                // An uptime of more than 78 hours.
+                let due = 900_000_000_000_000 + u64::from(index);
+                let bytes = payload(&messages, name, due);
+                let stamp = messages.read_stamp(&bytes).expect("own stamp");
+                assert_eq!((stamp.name, stamp.due(due + 12_345)), (name, due));
+                assert!(messages.has_body(&bytes, name));
+                assert!(opcode == Opcode::Binary || bytes.iter().all(|b| (b' '..=b'~').contains(b)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let messages = Messages::random(opcode, Sizes::Fixed(64), true, 9);
+            let good = payload(&messages, NAME, 123_456_789);
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                let same = messages
+                    .read_stamp(&bad)
+                    .is_some_and(|s| s.name == NAME && messages.has_body(&bad, NAME));
+                assert!(!same, "bit {bit} of {opcode:?}");
+            }
+            assert!(!messages.has_body(&good[..63], NAME) || messages.size(NAME) != 63);
+        }
+    }
+
+    #[test]
+    fn short_messages_differ_from_their_neighbours() {
+        let messages = Messages::random(Opcode::Binary, Sizes::Fixed(8), true, 9);
+        assert!(!messages.is_stamped(8));
+        let all: std::collections::HashSet<_> =
+            (0..WINDOWS as u32).map(|index| payload(&messages, Name { conn: 1, index }, 0)).collect();
+        assert_eq!(all.len(), WINDOWS);
+    }
+
+    #[test]
+    fn a_file_is_sent_as_it_is() {
+        let messages = Messages::file(Opcode::Text, b"{\"op\":\"ping\"}".to_vec());
+        assert_eq!(payload(&messages, NAME, 1), b"{\"op\":\"ping\"}");
+        assert!(messages.has_body(b"{\"op\":\"ping\"}", NAME));
+        assert!(!messages.has_body(b"{\"op\":\"pong\"}", NAME));
+        assert!(!messages.has_body(b"{\"op\":\"ping\"}x", NAME));
+    }
+}

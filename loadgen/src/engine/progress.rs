@@ -1,0 +1,180 @@
+//! Progress on stderr: one line that renews itself on a terminal, a line an interval elsewhere.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::engine::plan::Plan;
+use crate::engine::recorder::Tally;
+use crate::engine::spec::Gauges;
+use crate::host::clock::{self, SECOND};
+use crate::host::procfs::{self, Cpu};
+use crate::report::format::{commas, short_rate, short_time};
+use crate::report::model::Interval;
+
+/// Where progress goes.
+pub struct Live {
+    mode: Mode,
+    /// Something stands on the line that the next one must overwrite.
+    dirty: bool,
+    /// The tick that is being put together from all threads.
+    window: Window,
+    cpu: [(u64, Cpu); 2],
+    last_opening: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Quiet,
+    Terminal,
+    Plain,
+}
+
+struct Window {
+    tally: Tally,
+    /// Of the tick; none before the first.
+    number: Option<i64>,
+}
+
+impl Live {
+    /// Progress as befits stderr; none at all when `quiet`.
+    pub fn new(quiet: bool) -> Live {
+        let mode = match quiet {
+            true => Mode::Quiet,
+            false if stderr().is_terminal() => Mode::Terminal,
+            false => Mode::Plain,
+        };
+        Live {
+            mode,
+            dirty: false,
+            window: Window { tally: Tally::default(), number: None },
+            cpu: Default::default(),
+            last_opening: 0,
+        }
+    }
+
+    /// How far the opening of connections is.
+    pub fn opening(&mut self, held: u64, asked: u64, failed: u64) {
+        let failures = if failed > 0 { format!("  failed {}", commas(failed)) } else { String::new() };
+        let line = format!("connecting  {}/{}{failures}", commas(held), commas(asked));
+        match self.mode {
+            Mode::Terminal => self.renew(&line),
+            // Lines in a log come once a second.
+            Mode::Plain if clock::now() >= self.last_opening + SECOND => {
+                self.last_opening = clock::now();
+                self.say(&line);
+            }
+            _ => {}
+        }
+    }
+
+    /// One thread's tick of a run between the two times of `window`.
+    pub fn tick(
+        &mut self,
+        gauges: &[Arc<Gauges>],
+        plan: &Plan,
+        window: (u64, u64),
+        number: i64,
+        tally: &Tally,
+    ) {
+        if self.mode != Mode::Terminal {
+            return;
+        }
+        if self.window.number == Some(number) {
+            self.window.tally.add(tally);
+            return;
+        }
+        // A tick of the next number: the one before is whole.
+        let done = std::mem::replace(&mut self.window, Window { tally: tally.clone(), number: Some(number) });
+        if done.number.is_some() {
+            let line = self.line(gauges, plan, window, &done.tally);
+            self.renew(&line);
+        }
+    }
+
+    fn line(&mut self, gauges: &[Arc<Gauges>], plan: &Plan, (from, to): (u64, u64), tally: &Tally) -> String {
+        let now = clock::now();
+        let part = |a: u64, b: u64| format!("{}s/{}s", a / SECOND, b.div_ceil(SECOND));
+        let when = match now {
+            t if t < from => format!("warm-up {}", (from - t).div_ceil(SECOND)),
+            t if t < to => part(t - from, to - from),
+            t => format!("draining {}s", (t - to) / SECOND),
+        };
+        let held = gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum();
+        let inflight: i64 = gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
+        let mut cpu = format!("cpu me {:.0}%", self.cpu_since(0, std::process::id()));
+        if let Some(pid) = plan.server_pid {
+            cpu += &format!(" srv {:.0}%", self.cpu_since(1, pid));
+        }
+        // Ticks are a quarter of a second.
+        let per_second = |n: u64| short_rate(n as f64 * 4.0);
+        let time = |q| short_time(tally.response.at(q));
+        let slip = tally.own_slip.at(0.99);
+        let doubt = if slip > 1_000_000.max(tally.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
+        format!(
+            "{when}  conns {}  sent {}/s  recv {}/s  inflight {inflight}  p50 {} p99 {} max {}  slip p99 {}  {cpu}  {doubt}",
+            commas(held),
+            per_second(tally.counts.sent),
+            per_second(tally.counts.received),
+            time(0.5),
+            time(0.99),
+            time(1.0),
+            short_time(slip),
+        )
+    }
+
+    fn cpu_since(&mut self, which: usize, pid: u32) -> f64 {
+        let (then, before) = self.cpu[which];
+        let (now, cpu) = (clock::now(), procfs::cpu(pid).unwrap_or_default());
+        self.cpu[which] = (now, cpu);
+        100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64
+    }
+
+    /// An interval is over.
+    pub fn row(&mut self, row: &Interval) {
+        if self.mode != Mode::Plain {
+            return;
+        }
+        let p = |key: &str| {
+            let value = row.response.as_ref().and_then(|stat| stat.p.get(key));
+            value.map_or("-".to_owned(), |ns| short_time(*ns))
+        };
+        let max = row.response.as_ref().map_or("-".to_owned(), |stat| short_time(stat.max));
+        let errors = if row.errors > 0 { format!("  errors {}", commas(row.errors)) } else { String::new() };
+        self.say(&format!(
+            "{:>4}s {:<7} conns {}  sent {}/s  inflight {:.1}  p50 {} p99 {} max {max}  busy {:.0}%{errors}",
+            (row.start_ns + row.len_ns as i64) / SECOND as i64,
+            row.phase,
+            commas(row.held),
+            short_rate(row.achieved_rate),
+            row.inflight,
+            p("50"),
+            p("99"),
+            row.loop_busy_pct,
+        ));
+    }
+
+    /// A line that stays.
+    pub fn say(&mut self, line: &str) {
+        if self.mode != Mode::Quiet {
+            self.clear();
+            // Progress that nobody reads any more is no reason to stop.
+            let _ = writeln!(stderr(), "{line}");
+        }
+    }
+
+    fn renew(&mut self, line: &str) {
+        // A line longer than the terminal would wrap and leave its first half behind.
+        let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(160usize);
+        let line: String = line.chars().take(width.saturating_sub(1)).collect();
+        let _ = write!(stderr(), "\r\x1b[K{line}");
+        self.dirty = true;
+    }
+
+    /// Takes the line that renews itself off the terminal.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}

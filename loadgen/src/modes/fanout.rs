@@ -1,0 +1,76 @@
+//! `loadgen fanout`: one sends, many receive.
+
+use crate::cli::args;
+use crate::cli::problem::Problem;
+use crate::engine::measured::Measured;
+use crate::engine::plan::Plan;
+use crate::host::clock;
+use crate::modes::session::{Session, config, plan};
+use crate::report::Report;
+use crate::verdict;
+
+/// The command. One thread, since a message's deliveries are put together in one place.
+///
+/// # Errors
+/// When not all connections open, or messages are too short for a stamp.
+pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
+    let common = args::Common { threads: Some(1), ..args.common() };
+    let (connections, publishers) = (common.connections, args.publishers as usize);
+    if connections < 2 || publishers == 0 || publishers > connections {
+        return Err(Problem::Usage(
+            "fanout takes two connections or more, and a publisher or more among them".into(),
+        ));
+    }
+    if common.shard.count > 1 || args.threads.is_some_and(|n| n > 1) {
+        return Err(Problem::Usage(
+            "fanout runs on one thread of one process: leave out -t and --shard".into(),
+        ));
+    }
+    let mut session = Session::new(common)?;
+    let engine = session.engine(connections)?;
+    let least = if session.common.binary { 16 } else { 32 };
+    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.messages.is_stamped(least)
+    {
+        return Err(Problem::Usage(
+            "fanout needs stamped messages: leave out --payload and --no-stamp".into(),
+        ));
+    }
+    let opening = engine.open(connections, &mut session.live)?;
+    let interrupted = engine.interrupted();
+    if !interrupted && opening.opened < connections as u64 && !session.common.allow_partial
+        || !interrupted && opening.opened < 2
+    {
+        let reasons: Vec<String> =
+            opening.failures.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
+        let held = opening.opened;
+        return Err(Problem::Failed(format!(
+            "{held} of {connections} connections opened: {}",
+            reasons.join(", ")
+        )));
+    }
+    let plan = Plan {
+        rate: Some(args.rate.clone()),
+        active: publishers,
+        warmup: args.warmup,
+        duration: args.duration,
+        drain: args.drain,
+        fanout: true,
+        ..plan(&session)
+    };
+    let mut measured = match interrupted {
+        true => Measured::nothing(engine.held(), engine.interrupted()),
+        false => engine.run(&plan, &mut session.live)?,
+    };
+    let mut report = session.report(config("fanout", connections, &plan), &engine);
+    session.fill(&mut report, connections, &opening, &measured);
+    report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, clock::now()));
+    if let Some(fanout) = &report.fanout {
+        let messages = &mut report.messages;
+        messages.received = fanout.received;
+        messages.unanswered = fanout.expected.saturating_sub(fanout.received);
+        (messages.duplicated, messages.reordered) = (fanout.duplicated, fanout.reordered);
+        verdict::replies(&mut report.verdict, messages);
+    }
+    engine.close()?;
+    Ok((session, report))
+}

@@ -1,0 +1,43 @@
+//! `loadgen run`: hold connections, send on a schedule, time the replies.
+
+use crate::cli::args::{Common, Run};
+use crate::cli::problem::Problem;
+use crate::engine::plan::Plan;
+use crate::engine::schedule::Rate;
+use crate::modes::session::{Session, measure, plan};
+use crate::report::Report;
+
+/// The command.
+///
+/// # Errors
+/// See [`measure`].
+pub fn command(args: &Run) -> Result<(Session, Report), Problem> {
+    let common = Common { max_inflight: args.max_inflight, timeout: args.timeout, ..args.common() };
+    let connections = common.connections;
+    let mut session = Session::new(common)?;
+    if args.closed && (args.rate.is_some() || args.per_conn_rate.is_some()) {
+        return Err(Problem::Usage("--closed has no schedule: leave out --rate and --per-conn-rate".into()));
+    }
+    if args.rate.is_some() && args.per_conn_rate.is_some() {
+        return Err(Problem::Usage("--rate and --per-conn-rate say the same: leave one out".into()));
+    }
+    let active = args.active.of(connections);
+    let rate = match (&args.rate, args.per_conn_rate) {
+        _ if args.closed => None,
+        (Some(rate), _) => Some(rate.clone()),
+        (None, per_conn) => Some(Rate::Constant(per_conn.unwrap_or(1.0) * active as f64)),
+    };
+    let plan = Plan {
+        rate,
+        pipeline: args.pipeline,
+        arrival: args.arrival,
+        active: session.share(active),
+        warmup: args.warmup,
+        duration: args.duration,
+        drain: args.drain,
+        ..plan(&session)
+    };
+    let mode = if args.closed { "closed" } else { "open" };
+    let (report, _) = measure(&mut session, mode, connections, &plan)?;
+    Ok((session, report))
+}

@@ -1,0 +1,76 @@
+//! `loadgen storm`: everyone is dropped and comes back.
+
+use std::time::Duration;
+
+use crate::cli::args::{self, Fault};
+use crate::cli::problem::Problem;
+use crate::engine::plan::Plan;
+use crate::engine::recorder::Times;
+use crate::engine::schedule::Rate;
+use crate::host::clock;
+use crate::modes::session::{Session, measure, plan};
+use crate::report::Report;
+use crate::report::model::{Storm, StormPhase};
+
+/// The command.
+///
+/// # Errors
+/// When the engine cannot go on.
+pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
+    // Fine rows, from which the survivors' times before, during and after are put together.
+    let common = args::Common { interval: Duration::from_millis(250), ..args.common() };
+    let connections = common.connections;
+    let survivors = args.survivors.of(connections);
+    if survivors >= connections {
+        return Err(Problem::Usage("--survivors takes fewer than all connections".into()));
+    }
+    let mut session = Session::new(common)?;
+    let reset = args.fault == Fault::Rst;
+    let plan = Plan {
+        rate: Some(Rate::Constant(args.per_conn_rate * survivors as f64)),
+        active: session.share(survivors),
+        duration: args.before + args.after,
+        storm: Some((args.before, reset, args.backoff.clone())),
+        ..plan(&session)
+    };
+    let (mut report, measured) = measure(&mut session, "storm", connections, &plan)?;
+    let Some(recovery) = measured.recovery else { return Ok((session, report)) };
+    let at = recovery.dropped_at - measured.from;
+    let back = recovery.back_after(1.0);
+    let phase = |name: &str, from: u64, to: u64| {
+        let mut echo = Times::default();
+        for row in &report.intervals {
+            let (start, end) = (row.start_ns, row.start_ns + row.len_ns as i64);
+            if start >= from as i64
+                && end <= to as i64
+                && let Some(histogram) = row.response.as_ref().and_then(|stat| stat.histogram().ok())
+            {
+                echo.add(&Times { histogram, saturated: 0 });
+            }
+        }
+        StormPhase { name: name.into(), echo: echo.stat() }
+    };
+    // Rows that the storm's edges cut count as during.
+    const ROW: u64 = clock::SECOND / 4;
+    let (first, last) = (at / ROW * ROW, back.map_or(u64::MAX / 2, |t| (at + t).div_ceil(ROW) * ROW));
+    let phases =
+        vec![phase("before", 0, first), phase("during", first, last), phase("after", last, u64::MAX / 2)];
+    report.storm = Some(Storm {
+        fault: if reset { "rst" } else { "close" }.into(),
+        policy: args.backoff.to_string(),
+        dropped_at_ns: at,
+        dropped: recovery.dropped,
+        back: recovery.back.len() as u64,
+        back_ns: [("50", 0.5), ("90", 0.9), ("99", 0.99), ("100", 1.0)]
+            .into_iter()
+            .filter_map(|(key, share)| Some((key.to_owned(), recovery.back_after(share)?)))
+            .collect(),
+        attempts: recovery.attempts,
+        syn_retransmits: report.connections.syn_retransmits,
+        listen_overflows: report.connections.listen_overflows,
+        handshake: recovery.handshake.stat(),
+        survivors: survivors as u64,
+        phases,
+    });
+    Ok((session, report))
+}
