@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
@@ -225,11 +225,17 @@ impl Doors {
 ///
 /// # Errors
 /// When the name has none, or one of them is in use. An address that this host lacks is left out, since `localhost` is
-/// `::1` too in the hosts file of machines without IPv6; that all are lacking is an error.
+/// `::1`, too, on machines without IPv6; that all are lacking is an error.
 fn bind_name(host: &str, port: u16, reuse_port: bool) -> io::Result<Vec<Listener>> {
     /// Another program may hold, on the second address, the port that was free on the first.
     const ATTEMPTS: usize = 16;
-    let addresses: BTreeSet<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let addresses: BTreeSet<SocketAddr> = match host {
+        // RFC 6761 §6.3, whatever the hosts file says: browsers do not ask it.
+        "localhost" => {
+            BTreeSet::from([(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+        }
+        _ => (host, port).to_socket_addrs()?.collect(),
+    };
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;

@@ -51,9 +51,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at(end);
     let factor = units.iter().find(|(name, _)| *name == unit)?.1;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-    let is_number =
-        !(whole.is_empty() && decimals.is_empty()) && !decimals.contains('.') && decimals.len() <= 9;
-    if !is_number {
+    if number.trim_matches('.').is_empty() || decimals.contains('.') || decimals.len() > 9 {
         return None;
     }
     let billionths: u64 = format!("{decimals:0<9}").parse().ok()?;
