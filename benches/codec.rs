@@ -59,6 +59,7 @@ impl Echo {
                 origins: Vec::new(),
                 deflate: false,
                 boards: false,
+                board_lifetime: None,
                 stats: false,
                 limits: Limits { max_message: 0 },
             },

@@ -89,6 +89,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             origins: options.origins.clone(),
             deflate: options.deflate,
             boards: options.boards.is_some(),
+            board_lifetime: options.boards.and_then(|rules| rules.lifetime),
             stats: options.stats == Some(Stats::Page),
             limits: Limits { max_message: options.max_message },
         },

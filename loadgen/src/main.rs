@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use loadgen::cli::args::{Args, Command};
+use loadgen::cli::problem::Problem;
 use loadgen::cli::{argv, output};
-use loadgen::modes::session::Problem;
-use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, storm};
+use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, session, storm};
 use loadgen::report::{self, Format, compare, merge};
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn end(result: Result<u8, Problem>) -> ExitCode {
 }
 
 fn execute(command: &Command) -> Result<u8, Problem> {
-    let (session, report) = match command {
+    let (asked, report) = match command {
         Command::Run(args) => run::command(args)?,
         Command::Conns(args) => conns::command(args)?,
         Command::Find(args) => find::command(args)?,
@@ -79,5 +79,5 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             return Ok(if works { output::exit::OK } else { output::exit::FAILED });
         }
     };
-    output::finish(session, report)
+    session::finish(asked, report)
 }

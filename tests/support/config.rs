@@ -14,6 +14,7 @@ pub fn config() -> Config {
             origins: Vec::new(),
             deflate: true,
             boards: true,
+            board_lifetime: None,
             stats: false,
             limits: Limits { max_message: 1 << 20 },
         },

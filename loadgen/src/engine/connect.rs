@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 
 use mio::{Interest, Token};
 
-use crate::engine::connection::{Conn, Stage, describe};
-use crate::engine::worker::{Event, Worker};
+use crate::engine::commands::Event;
+use crate::engine::connection::{Conn, Stage};
+use crate::engine::worker::Worker;
 use crate::host::clock;
 use crate::host::source_addresses;
+use crate::host::system_error::describe;
 use crate::protocol::target;
 
 /// Connects in a row before anything else is looked at.
