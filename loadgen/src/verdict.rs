@@ -32,7 +32,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     let window_ns = (measured.to - measured.from) as f64;
 
     if measured.interrupted && total.counts.sent == 0 {
-        verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured".into());
+        verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured");
         return verdict;
     }
     let held = measured.held_min.min(opening.opened);
@@ -139,7 +139,7 @@ pub fn replies(verdict: &mut Verdict, counts: &Messages) {
 fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     let total = &measured.total;
     let counts = &total.counts;
-    let mut note = |code: &str, text: String| verdict.notes.push(format!("{code}: {text}"));
+    let mut note = |code: &str, text: String| verdict.note(code, text);
     if facts.closed {
         note(
             "closed_loop",
@@ -204,11 +204,4 @@ pub fn littles_law(measured: &Measured) -> Option<(LittlesLaw, bool)> {
     let rate = measured.total.counts.received as f64 / (measured.to - measured.from) as f64;
     let late = 2.0 * rate * measured.seen.hiccup.histogram.mean();
     Some((law, law.gap_pct > 5.0 && gap > late.max(0.5) + 4.0 * error))
-}
-
-impl Verdict {
-    fn doubt(&mut self, status: Status, code: &str, text: String) {
-        self.status = self.status.max(status);
-        self.reasons.push(format!("{code}: {text}"));
-    }
 }
