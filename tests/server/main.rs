@@ -12,3 +12,4 @@ mod metrics;
 mod refusals;
 mod sockets;
 mod startup;
+mod stderr;

@@ -15,7 +15,7 @@ use support::process::{listening_ports, wait_until};
 use support::server::Server;
 
 /// The command, with nothing of the tests' own environment that it would look at.
-fn wsecho(arguments: &[&str]) -> Command {
+pub fn wsecho(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsecho"));
     command
         .args(arguments)
@@ -27,15 +27,15 @@ fn wsecho(arguments: &[&str]) -> Command {
 }
 
 /// A running server that a test started by itself. Dropping it kills it.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
-    fn start(command: &mut Command) -> Running {
+    pub fn start(command: &mut Command) -> Running {
         Running(command.spawn().expect("cargo has built wsecho"))
     }
 
     /// The address of its only listener, once it listens.
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         let mut ports = Vec::new();
         wait_until("the server listens", || {
             ports = listening_ports(self.0.id());
@@ -45,12 +45,12 @@ impl Running {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = self.0.id().try_into().expect("a process id is positive");
         kill(Pid::from_raw(pid), signal).expect("the server is running");
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the server ends", || {
             status = self.0.try_wait().expect("a child can be waited for");
@@ -60,7 +60,7 @@ impl Running {
     }
 
     /// What it wrote, once it has ended.
-    fn output(mut self) -> Output {
+    pub fn output(mut self) -> Output {
         let status = self.ended();
         let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
         if let Some(mut pipe) = self.0.stdout.take() {
@@ -142,7 +142,7 @@ fn text_that_nobody_takes_is_no_failure_and_a_full_disk_is_one() {
 }
 
 /// `script`, with the command as `$0` and these arguments as `$1` and on.
-fn shell(script: &str, arguments: &[&str]) -> Command {
+pub fn shell(script: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_wsecho")]).args(arguments).env_remove("PORT");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -323,56 +323,6 @@ fn an_ipv6_wildcard_is_announced_as_localhost() {
     let stderr = String::from_utf8(server.output().stderr).expect("text");
     let line = format!("wsecho: listening on [::]:{port}, echo at ws://localhost:{port}/echo\n");
     assert!(stderr.starts_with(&line), "{stderr}");
-}
-
-/// Gives it much to log, sees that it serves all the same, and ends it.
-fn serves_and_ends(server: &mut Running) {
-    let address = server.address();
-    let mut witness = Client::connect(address);
-    witness.send(upgrade("/echo", ""));
-    witness.expect(SWITCHING);
-    for number in 0..1000 {
-        // Two lines each, together more than a pipe holds (64 KiB).
-        let mut client = Client::connect(address);
-        client.send([upgrade("/echo", "").into_bytes(), frame(FIN | CLOSE, b"\x03\xe8")].concat());
-        client.expect(SWITCHING);
-        client.expect(b"\x88\x02\x03\xe8");
-        // No FIN, so that no thousand sockets are left in TIME_WAIT.
-        client.reset();
-        if number % 50 == 0 {
-            witness.echo("served");
-        }
-    }
-    server.signal(Signal::SIGTERM);
-    witness.expect(b"\x88\x02\x03\xe9");
-    witness.expect_eof();
-    drop(witness);
-    assert_eq!(server.ended().code(), Some(0));
-}
-
-#[test]
-fn a_log_that_cannot_be_written_stops_nothing() {
-    let arguments = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
-    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-    serves_and_ends(&mut Running::start(wsecho(&arguments).stderr(full)));
-    let (reader, writer) = pipe().expect("two descriptors");
-    drop(reader);
-    serves_and_ends(&mut Running::start(wsecho(&arguments).stderr(writer)));
-    serves_and_ends(&mut Running::start(&mut shell("exec \"$0\" \"$@\" >&- 2>&- <&-", &arguments)));
-}
-
-#[test]
-fn a_log_that_nobody_reads_loses_whole_lines_and_stops_nothing() {
-    let arguments = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
-    let mut server = Running::start(&mut wsecho(&arguments));
-    serves_and_ends(&mut server);
-    let stderr = String::from_utf8(server.output().stderr).expect("text");
-    assert!(stderr.len() > 32 * 1024 && stderr.ends_with('\n'), "{} bytes", stderr.len());
-    for line in stderr.lines() {
-        assert!(line.starts_with("wsecho: ") && line.matches("wsecho: ").count() == 1, "{line:?}");
-    }
-    let told = stderr.matches("opened").count();
-    assert!((100..1000).contains(&told), "{told} lines of 1001: some are lost, or this is no test");
 }
 
 #[test]
