@@ -60,6 +60,7 @@ impl Failure {
 pub fn run(options: Options) -> Result<(), Failure> {
     log::set_level(options.level);
     log::set_format(options.format);
+    log::prepare();
     let mut doors = Doors::open(&options)?;
     let descriptors = descriptor_limit();
     let max_connections = max_connections(&options, descriptors, doors.listeners.len())?;

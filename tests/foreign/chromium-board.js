@@ -1,8 +1,8 @@
-// Headless Chromium on the drawing board of the server at ADDRESS:PORT; the boards at BRIEF-ADDRESS exist for a second.
+// Headless Chromium on the drawing board of the server at ADDRESS:PORT; the boards at BRIEF-ADDRESS exist for ten seconds.
 // usage: chromium-board.js ADDRESS:PORT BRIEF-ADDRESS:PORT SCREENSHOTS
 'use strict';
 
-const { chromium } = require('playwright-core');
+const { launch } = require('./browser.js');
 const { check, run } = require('./messages.js');
 
 const [address, brief, screenshots] = process.argv.slice(2);
@@ -53,6 +53,7 @@ async function draw(browser) {
   const context = await browser.newContext({ viewport: { width: 900, height: 700 } });
   const one = await open(context, `http://${address}/board`);
   check('its own board', /\/board\/[a-z0-9]{8}$/.test(one.url()), true);
+  check('way back', await one.getAttribute('header a', 'href'), '/');
   check('link to share', await one.inputValue('#link'), one.url());
   const two = await open(context, one.url());
   await two.emulateMedia({ colorScheme: 'dark' });
@@ -81,6 +82,10 @@ async function draw(browser) {
     await page.screenshot({ path: `${screenshots}/board-${name}.png` });
   }
 
+  // Who is not alone is asked first; Playwright says no, as Escape does, unless told otherwise.
+  await two.click('#clear');
+  await has(two, [0.5, 0.2], first);
+  two.once('dialog', (dialog) => dialog.accept());
   await two.click('#clear');
   for (const page of [one, two, three]) await has(page, [0.5, 0.2], '');
   await two.close();
@@ -91,17 +96,21 @@ async function draw(browser) {
 
 async function end(browser) {
   const page = await open(browser, `http://${brief}/board/brief`);
+  check('no warning yet', await page.isVisible('#ending'), false);
+  await page.waitForSelector('#ending:not([hidden])');
+  check('time left', /^0:0\d$/.test(await page.textContent('#time')), true);
+  // A newcomer learns when the board ends from who is there, and not from its own start.
+  const late = await open(browser, `http://${brief}/board/brief`);
+  await late.waitForSelector('#ending:not([hidden])');
+  await late.close();
   await page.waitForSelector('#ended:not([hidden])');
-  check('reason', await page.textContent('#reason'), "The server closed this board: Board can't exist for more than 1s.");
+  check('reason', await page.textContent('#reason'), "The server closed this board: Board can't exist for more than 10s.");
   check('state', await page.textContent('#state'), 'closed');
   await page.close();
 }
 
 async function main() {
-  const browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  const browser = await launch();
   try {
     await draw(browser);
     await end(browser);

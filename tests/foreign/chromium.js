@@ -3,7 +3,7 @@
 // usage: chromium.js ADDRESS:PORT PID PLAIN-ADDRESS:PORT SCREENSHOTS
 'use strict';
 
-const { chromium } = require('playwright-core');
+const { launch } = require('./browser.js');
 const { texts, binaries, conversation, memory, GROWTH, check, run } = require('./messages.js');
 
 const [address, pid, plain, screenshots] = process.argv.slice(2);
@@ -159,10 +159,7 @@ async function deflate(browser) {
 }
 
 async function main() {
-  const browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  const browser = await launch();
   try {
     await drive(browser);
     await socket(browser);

@@ -13,3 +13,4 @@ mod metrics;
 mod refusals;
 mod sockets;
 mod startup;
+mod stderr;

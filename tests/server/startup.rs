@@ -99,56 +99,6 @@ fn a_mistake_is_told_by_its_status_though_nobody_takes_the_line() {
     assert_eq!(run(&mut shell("exec \"$0\" --nope 2>&-", &[])).status.code(), Some(2));
 }
 
-/// Gives it much to log, sees that it serves all the same, and ends it.
-fn serves_and_ends(server: &mut Running) {
-    let address = server.address();
-    let mut witness = Client::connect(address);
-    witness.send(upgrade("/echo", ""));
-    witness.expect(SWITCHING);
-    for number in 0..1000 {
-        // Two lines each, together more than a pipe holds (64 KiB).
-        let mut client = Client::connect(address);
-        client.send([upgrade("/echo", "").into_bytes(), frame(FIN | CLOSE, b"\x03\xe8")].concat());
-        client.expect(SWITCHING);
-        client.expect(b"\x88\x02\x03\xe8");
-        // No FIN, so that no thousand sockets are left in TIME_WAIT.
-        client.reset();
-        if number % 50 == 0 {
-            witness.echo("served");
-        }
-    }
-    server.signal(Signal::SIGTERM);
-    witness.expect(b"\x88\x02\x03\xe9");
-    witness.expect_eof();
-    drop(witness);
-    assert_eq!(server.ended().code(), Some(0));
-}
-
-#[test]
-fn a_log_that_cannot_be_written_stops_nothing() {
-    let arguments = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
-    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-    serves_and_ends(&mut Running::start(wsecho(&arguments).stderr(full)));
-    let (reader, writer) = pipe().expect("two descriptors");
-    drop(reader);
-    serves_and_ends(&mut Running::start(wsecho(&arguments).stderr(writer)));
-    serves_and_ends(&mut Running::start(&mut shell("exec \"$0\" \"$@\" >&- 2>&- <&-", &arguments)));
-}
-
-#[test]
-fn a_log_that_nobody_reads_loses_whole_lines_and_stops_nothing() {
-    let arguments = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
-    let mut server = Running::start(&mut wsecho(&arguments));
-    serves_and_ends(&mut server);
-    let stderr = String::from_utf8(server.output().stderr).expect("text");
-    assert!(stderr.len() > 32 * 1024 && stderr.ends_with('\n'), "{} bytes", stderr.len());
-    for line in stderr.lines() {
-        assert!(line.starts_with("wsecho: ") && line.matches("wsecho: ").count() == 1, "{line:?}");
-    }
-    let told = stderr.matches("opened").count();
-    assert!((100..1000).contains(&told), "{told} lines of 1001: some are lost, or this is no test");
-}
-
 #[test]
 fn the_log_level_decides_what_is_told() {
     for (level, is_refusal_told, is_opening_told) in

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
+    ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
 };
 use super::stats::Slope;
 
@@ -45,6 +45,7 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     for part in rest {
         add(&mut whole, part).map_err(|e| format!("report {}: {e}", part.run.id))?;
     }
+    whole.assess();
     whole.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.response_ns));
     whole.slowest.truncate(first.slowest.len().max(100));
     if let Some(conns) = &mut whole.conns {
@@ -69,6 +70,8 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
         ("compression", x.deflate != y.deflate),
         ("arrival", x.arrival != y.arrival),
         ("pipeline", x.pipeline != y.pipeline),
+        ("stamps", x.stamps != y.stamps),
+        ("matching", x.matching != y.matching),
         ("steps", steps(a) != steps(b)),
     ]
     .into_iter()
@@ -92,16 +95,15 @@ fn verdict(reports: &[Report]) -> Verdict {
     let mut verdict = Verdict::default();
     for report in reports {
         verdict.status = verdict.status.max(report.verdict.status);
-        let named = |finding: &String| match (reports.len(), finding.split_once(": ")) {
-            (1, _) => finding.clone(),
-            (_, Some((code, text))) => format!("{code}: {}: {text}", report.run.id),
-            (_, None) => format!("{}: {finding}", report.run.id),
+        let named = |finding: &Finding| match reports.len() {
+            1 => finding.clone(),
+            _ => Finding::new(&finding.code, format!("{}: {}", report.run.id, finding.text)),
         };
         verdict.reasons.extend(report.verdict.reasons.iter().map(named));
+        verdict.findings.extend(report.verdict.findings.iter().map(named));
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
-            let code = |n: &str| n.split_once(": ").map_or(n.to_owned(), |(code, _)| code.to_owned());
-            if !verdict.notes.iter().any(|n| code(n) == code(note)) {
+            if !verdict.notes.iter().any(|n| n.code == note.code) {
                 verdict.notes.push(note.clone());
             }
         }
@@ -110,12 +112,12 @@ fn verdict(reports: &[Report]) -> Verdict {
     if let Some(of) = parts.iter().filter_map(|p| Some(p.shard?[1])).max() {
         let present: BTreeSet<u32> = parts.iter().filter_map(|p| Some(p.shard?[0])).collect();
         if present.len() as u32 != of || parts.len() as u32 != of {
-            verdict.status = Status::Invalid;
-            verdict.reasons.push(format!(
-                "shards: {} of {of} shards in {} reports: this is not the load that was asked for",
+            let text = format!(
+                "{} of {of} shards in {} reports: this is not the load that was asked for",
                 present.len(),
                 parts.len()
-            ));
+            );
+            verdict.doubt(Status::Invalid, "shards", text);
         }
     }
     let started = parts.iter().map(|p| p.started_unix_ns).filter(|t| *t > 0);
@@ -123,12 +125,11 @@ fn verdict(reports: &[Report]) -> Verdict {
         let apart = latest - earliest;
         let duration = reports[0].config.duration_ns;
         if apart > duration / 20 {
-            verdict.status = verdict.status.max(Status::Suspect);
-            verdict.reasons.push(format!(
-                "started_apart: the parts began {} apart, over 5% of their duration: they did not load the server \
-                 together",
+            let text = format!(
+                "the parts began {} apart, over 5% of their duration: they did not load the server together",
                 format::ns(apart)
-            ));
+            );
+            verdict.doubt(Status::Invalid, "started_apart", text);
         }
     }
     verdict
@@ -156,6 +157,8 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.held_min += p.held_min;
     c.syn_retransmits += p.syn_retransmits;
     c.sources += p.sources;
+    c.silent += p.silent;
+    c.replaced += p.replaced;
     c.open_ns = c.open_ns.max(p.open_ns);
     // A counter of the whole host, so parts on one host all saw the same drops.
     c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
@@ -169,10 +172,10 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
 
     whole.checks.loop_busy_pct = whole.checks.loop_busy_pct.max(part.checks.loop_busy_pct);
     if let (Some(a), Some(b)) = (&mut whole.checks.littles_law, &part.checks.littles_law) {
-        a.inflight_sampled += b.inflight_sampled;
+        a.inflight += b.inflight;
         a.lambda_w += b.lambda_w;
-        let larger = a.inflight_sampled.max(a.lambda_w);
-        a.gap_pct = if larger > 0.0 { (a.inflight_sampled - a.lambda_w).abs() / larger * 100.0 } else { 0.0 };
+        let larger = a.inflight.max(a.lambda_w);
+        a.gap_pct = if larger > 0.0 { (a.inflight - a.lambda_w).abs() / larger * 100.0 } else { 0.0 };
     } else {
         whole.checks.littles_law = None;
     }
@@ -207,6 +210,8 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     let &Messages {
         target_rate,
         achieved_rate,
+        answered_rate,
+        queue_growth,
         sent,
         received,
         lost,
@@ -214,9 +219,12 @@ fn add_messages(m: &mut Messages, part: &Messages) {
         reordered,
         corrupt,
         unanswered,
+        late,
+        unsolicited,
+        ambiguous,
+        stuck,
         not_sent,
         timeouts,
-        shed_deadline,
         capped_inflight,
         bytes_sent,
         bytes_received,
@@ -227,6 +235,8 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     } = part;
     m.target_rate = sum(m.target_rate, target_rate);
     m.achieved_rate += achieved_rate;
+    m.answered_rate += answered_rate;
+    m.queue_growth = sum(m.queue_growth, queue_growth);
     m.sent += sent;
     m.received += received;
     m.lost += lost;
@@ -234,9 +244,12 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     m.reordered += reordered;
     m.corrupt += corrupt;
     m.unanswered += unanswered;
+    m.late += late;
+    m.unsolicited += unsolicited;
+    m.ambiguous += ambiguous;
+    m.stuck += stuck;
     m.not_sent += not_sent;
     m.timeouts += timeouts;
-    m.shed_deadline += shed_deadline;
     m.capped_inflight += capped_inflight;
     m.bytes_sent += bytes_sent;
     m.bytes_received += bytes_received;
@@ -266,7 +279,23 @@ fn add_signatures(whole: &mut Report, part: &Report) {
 }
 
 fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
-    let Latencies { response, wire, own_slip, backpressure, read_lag, connect, upgrade, ping, hiccup } = part;
+    let Latencies {
+        response,
+        wire,
+        undisturbed,
+        response_low,
+        response_high,
+        own_slip,
+        backpressure,
+        read_lag,
+        connect,
+        upgrade,
+        ping,
+        hiccup,
+    } = part;
+    add_stat(&mut a.undisturbed, undisturbed)?;
+    add_stat(&mut a.response_low, response_low)?;
+    add_stat(&mut a.response_high, response_high)?;
     add_stat(&mut a.response, response)?;
     add_stat(&mut a.wire, wire)?;
     add_stat(&mut a.own_slip, own_slip)?;
@@ -347,6 +376,7 @@ fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::model::{Mode, Phase};
     use hdrhistogram::Histogram;
 
     fn histogram(values: impl Iterator<Item = u64>) -> Histogram<u64> {
@@ -362,7 +392,7 @@ mod tests {
         report.run.id = format!("r{i}");
         report.run.shard = Some([i, 3]);
         report.run.measured_from_unix_ns = 1_000_000_000_000;
-        report.config.mode = "open".into();
+        report.config.mode = Mode::Open;
         report.config.duration_ns = 2_000_000_000;
         report.connections.asked = 10;
         report.connections.held_min = 10;
@@ -373,7 +403,7 @@ mod tests {
             .map(|s| Interval {
                 start_ns: s * 1_000_000_000 + i64::from(i),
                 len_ns: 1_000_000_000,
-                phase: "run".into(),
+                phase: Phase::Run,
                 sent: 500,
                 response: Some(Stat::new(&histogram(values().filter(|v| (v % 2) as i64 == s)), 0)),
                 ..Interval::default()
@@ -410,17 +440,17 @@ mod tests {
     fn a_missing_shard_makes_the_whole_invalid() {
         let merged = reports(&[shard(1), shard(3)]).unwrap();
         assert_eq!(merged.verdict.status, Status::Invalid);
-        assert!(merged.verdict.reasons[0].contains("2 of 3 shards in 2 reports"));
+        assert!(merged.verdict.reasons[0].text.contains("2 of 3 shards in 2 reports"));
     }
 
     #[test]
     fn the_worst_verdict_wins_and_names_its_part() {
         let mut bad = shard(2);
-        bad.verdict.status = Status::Suspect;
-        bad.verdict.reasons = vec!["own_slip: it was late".into()];
+        bad.verdict.status = Status::Faulty;
+        bad.verdict.reasons = vec![Finding::new("own_slip", "it was late")];
         let merged = reports(&[shard(1), bad, shard(3)]).unwrap();
-        assert_eq!(merged.verdict.status, Status::Suspect);
-        assert_eq!(merged.verdict.reasons, ["own_slip: r2: it was late"]);
+        assert_eq!(merged.verdict.status, Status::Faulty);
+        assert_eq!(merged.verdict.reasons, [Finding::new("own_slip", "r2: it was late")]);
     }
 
     #[test]
@@ -428,8 +458,8 @@ mod tests {
         let mut late = shard(3);
         late.run.measured_from_unix_ns += 1_000_000_000;
         let merged = reports(&[shard(1), shard(2), late]).unwrap();
-        assert_eq!(merged.verdict.status, Status::Suspect);
-        assert!(merged.verdict.reasons[0].contains("1 s apart"), "{:?}", merged.verdict.reasons);
+        assert_eq!(merged.verdict.status, Status::Invalid);
+        assert!(merged.verdict.reasons[0].text.contains("1 s apart"), "{:?}", merged.verdict.reasons);
     }
 
     #[test]
@@ -440,7 +470,7 @@ mod tests {
             reports(&[shard(1), report]).unwrap_err()
         };
         assert!(other(|r| r.run.id = "r1".into()).contains("given twice"));
-        assert!(other(|r| r.config.mode = "closed".into()).contains("differ in mode"));
+        assert!(other(|r| r.config.mode = Mode::Closed).contains("differ in mode"));
         assert!(other(|r| r.config.size.bytes = 1).contains("differ in message size"));
         assert!(other(|r| r.config.draft = 76).contains("differ in draft"));
         assert!(other(|r| r.config.deflate = true).contains("differ in compression"));

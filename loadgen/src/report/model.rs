@@ -1,14 +1,15 @@
-//! The report as data: schema `loadgen.report/1`.
+//! The report as data: schema `loadgen.report/2`.
 //!
 //! Everything a run found out is in one [`Report`]; every output (text, JSON, CSV, plots) is a view of it, and so is
 //! every judgement made later (`compare`, `merge`, thresholds). Field names are the JSON's names and never change; new
 //! fields may come, so readers ignore what they do not know and take a default for what is missing. The published JSON
-//! Schema is `loadgen/schema/report-1.json`.
+//! Schema is `loadgen/schema/report-2.json`; reports of schema 1 are read too, and are schema 2 once read.
 //!
 //! Times are integer nanoseconds (`_ns`), rates are per second, sizes are bytes, shares are per cent (`_pct`). Floating
 //! point fields must be finite: JSON has no other numbers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +20,11 @@ use serde::{Deserialize, Serialize};
 use super::stats::{self, Slope};
 
 /// The value of [`Report::schema`].
-pub const SCHEMA: &str = "loadgen.report/1";
+pub const SCHEMA: &str = "loadgen.report/2";
+
+/// The schema before: nothing in it said what the server answered, how far the percentiles hold, or by which clock a
+/// reply ended.
+pub const SCHEMA_1: &str = "loadgen.report/1";
 
 /// One run, or several merged.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -63,13 +68,13 @@ pub struct Report {
 impl Report {
     /// The intervals whose messages count: not those of connecting and warming up.
     pub fn measured_intervals(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter().filter(|i| i.phase == "run" || i.phase == "drain")
+        self.intervals.iter().filter(|i| matches!(i.phase, Phase::Run | Phase::Drain))
     }
 
     /// How long messages were sent and counted: what was asked for, or what there was of it when interrupted.
     pub fn measured_ns(&self) -> u64 {
         if self.run.interrupted && !self.intervals.is_empty() {
-            self.intervals.iter().filter(|i| i.phase == "run").map(|i| i.len_ns).sum()
+            self.intervals.iter().filter(|i| i.phase == Phase::Run).map(|i| i.len_ns).sum()
         } else {
             self.config.duration_ns
         }
@@ -81,8 +86,6 @@ impl Report {
 pub struct Tool {
     pub name: String,
     pub version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -101,8 +104,6 @@ pub struct Run {
     /// The command line, quoted for a shell: it repeats the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_sha256: Option<String>,
     /// Stopped by a signal: the numbers cover only what ran, and thresholds were not judged.
     pub interrupted: bool,
     /// `[I, N]` of `--shard I/N`.
@@ -110,13 +111,18 @@ pub struct Run {
     pub shard: Option<[u32; 2]>,
 }
 
-/// Whether the numbers are the server's. Ordered: the worse is the greater.
+/// Whether the numbers are the server's, and whether the server did as it should. Ordered: the worse is the greater.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     #[default]
+    /// The numbers are the server's, up to [`Verdict::valid_to`].
     Valid,
+    /// Of schema 1 only: the numbers may be in part loadgen's own.
     Suspect,
+    /// The server changed, repeated, lost or refused something: its fault, and measured rightly.
+    Faulty,
+    /// The numbers are not the server's, or there are none.
     Invalid,
 }
 
@@ -124,11 +130,133 @@ pub enum Status {
 #[serde(default)]
 pub struct Verdict {
     pub status: Status,
-    /// Why not [`Status::Valid`]: `code: sentence`, for instance
-    /// `own_slip: own slip p99 14 ms is over 50% of wire p50`. The code is for machines, one word of `[a-z0-9_]`.
-    pub reasons: Vec<String>,
-    /// What a reader should know but which does not cast doubt by itself; same form.
-    pub notes: Vec<String>,
+    /// The highest of [`PERCENTILES`] up to which every percentile of the response that the samples carry can be
+    /// trusted; absent when not even the first can, when there are none, and in reports of schema 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<String>,
+    /// How much of each percentile of the response may be loadgen's own doing.
+    pub trust: Vec<Trust>,
+    /// Why not [`Status::Valid`].
+    pub reasons: Vec<Finding>,
+    /// What the server did that a reader must know before any latency, such as that a queue grew.
+    pub findings: Vec<Finding>,
+    /// What a reader should know but which does not cast doubt by itself.
+    pub notes: Vec<Finding>,
+}
+
+impl Verdict {
+    /// Adds a reason and makes the status at least as bad as it.
+    pub fn doubt(&mut self, status: Status, code: &str, text: impl Into<String>) {
+        self.status = self.status.max(status);
+        self.reasons.push(Finding::new(code, text));
+    }
+
+    /// Adds a note.
+    pub fn note(&mut self, code: &str, text: impl Into<String>) {
+        self.notes.push(Finding::new(code, text));
+    }
+}
+
+/// One thing found out about a run. In JSON it is a string, `own_slip: own slip p99 14 ms is over half of wire p50`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "String", into = "String")]
+pub struct Finding {
+    /// For machines, one word of `[a-z0-9_]`; empty in a report that names none.
+    pub code: String,
+    /// For people, a sentence.
+    pub text: String,
+}
+
+impl Finding {
+    /// The finding named `code`.
+    pub fn new(code: &str, text: impl Into<String>) -> Finding {
+        Finding { code: code.to_owned(), text: text.into() }
+    }
+}
+
+impl From<String> for Finding {
+    fn from(line: String) -> Finding {
+        let word =
+            |code: &str| code.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
+        match line.split_once(": ") {
+            Some((code, text)) if word(code) => Finding::new(code, text),
+            _ => Finding { code: String::new(), text: line },
+        }
+    }
+}
+
+impl From<Finding> for String {
+    fn from(finding: Finding) -> String {
+        match finding.code.as_str() {
+            "" => finding.text,
+            code => format!("{code}: {}", finding.text),
+        }
+    }
+}
+
+/// What kind of run a report is of.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// `run`: messages go out by a schedule.
+    #[default]
+    Open,
+    /// `run --closed`: replies send the next messages.
+    Closed,
+    Conns,
+    Find,
+    Fanout,
+    Storm,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Open => "open",
+            Mode::Closed => "closed",
+            Mode::Conns => "conns",
+            Mode::Find => "find",
+            Mode::Fanout => "fanout",
+            Mode::Storm => "storm",
+        })
+    }
+}
+
+/// What a stretch of a run was for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Connect,
+    Warmup,
+    /// What is measured.
+    #[default]
+    Run,
+    /// Waiting for the last replies.
+    Drain,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            Phase::Connect => "connect",
+            Phase::Warmup => "warmup",
+            Phase::Run => "run",
+            Phase::Drain => "drain",
+        })
+    }
+}
+
+/// One percentile of the response: what it is, and what it would be without loadgen's own lateness.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Trust {
+    /// A key of [`Stat::p`].
+    pub p: String,
+    pub response_ns: u64,
+    /// So much of it may be loadgen's or its host's.
+    pub ours_ns: u64,
+    /// Whether that is too little to matter.
+    pub trusted: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -143,8 +271,7 @@ pub struct Target {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Config {
-    /// `open`, `closed`, `conns`, `find`, `fanout` or `storm`.
-    pub mode: String,
+    pub mode: Mode,
     pub connections: u64,
     /// How many of the connections send.
     pub active: u64,
@@ -176,6 +303,16 @@ pub struct Config {
     /// `sleep`, `hybrid` or `spin`.
     pub idle: String,
     pub spin_ns: u64,
+    /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
+    /// read it). Figures of one are not to be compared with figures of the other.
+    pub stamps: String,
+    /// How replies were told from each other: `stamp`, `content`, or `order` where nothing else was left.
+    pub matching: String,
+    /// `--timeout`, or its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_inflight: Option<u64>,
 }
 
 /// Message sizes, payload bytes.
@@ -225,6 +362,10 @@ pub struct Connections {
     pub listen_overflows: u64,
     /// From the first connect to the last upgrade.
     pub open_ns: u64,
+    /// Sent messages and never had an answer to one.
+    pub silent: u64,
+    /// Given up and opened anew, since a reply without a stamp could not have been told from the next.
+    pub replaced: u64,
     /// Source addresses used.
     pub sources: u64,
 }
@@ -236,7 +377,13 @@ pub struct Messages {
     /// Absent in closed mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
+    /// Written while measuring, a second.
     pub achieved_rate: f64,
+    /// Replies read while measuring, a second: what the server did.
+    pub answered_rate: f64,
+    /// How fast the messages in flight became more over the measured time, a second; absent when they did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_growth: Option<f64>,
     pub sent: u64,
     pub received: u64,
     /// Never came back although a later one on the same connection did.
@@ -244,13 +391,21 @@ pub struct Messages {
     pub duplicated: u64,
     pub reordered: u64,
     pub corrupt: u64,
-    /// Still out when the drain ended; recorded in the histograms at their age then.
+    /// Still out when the drain ended, or in a closed loop for longer than `--timeout`; recorded in the histograms at
+    /// their age then.
     pub unanswered: u64,
+    /// Came back after they had been counted as unanswered.
+    pub late: u64,
+    /// Messages of the server's own: pushes, heartbeats, greetings. They answer nothing.
+    pub unsolicited: u64,
+    /// Replies of which it cannot be told which message they answer.
+    pub ambiguous: u64,
+    /// Closed loop: slots whose message was still out at the end.
+    pub stuck: u64,
     /// Were due on connections that were gone.
     pub not_sent: u64,
     /// Came back later than `--timeout`; they are in the histograms too.
     pub timeouts: u64,
-    pub shed_deadline: u64,
     pub capped_inflight: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
@@ -263,13 +418,7 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost
-            + self.duplicated
-            + self.reordered
-            + self.corrupt
-            + self.unanswered
-            + self.not_sent
-            + self.shed_deadline
+        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
     }
 }
 
@@ -283,13 +432,21 @@ pub struct Latencies {
     /// Written -> read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
+    /// The response of each message less what loadgen itself is known to have added to it: what the verdict trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undisturbed: Option<Stat>,
+    /// Where replies cannot be told apart, what the response is at least and at most; `response` and `wire` are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_low: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_high: Option<Stat>,
     /// Scheduled -> written, as far as it is loadgen's own lateness.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_slip: Option<Stat>,
     /// Waiting for room in the socket buffer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backpressure: Option<Stat>,
-    /// Wake-up -> read.
+    /// From the kernel's stamp to the read; with `read` stamps, from the wake-up to the read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_lag: Option<Stat>,
     /// SYN -> connected.
@@ -312,6 +469,9 @@ impl Latencies {
         [
             ("response", &self.response),
             ("wire", &self.wire),
+            ("undisturbed", &self.undisturbed),
+            ("response_low", &self.response_low),
+            ("response_high", &self.response_high),
             ("own_slip", &self.own_slip),
             ("backpressure", &self.backpressure),
             ("read_lag", &self.read_lag),
@@ -418,7 +578,9 @@ pub struct Checks {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct LittlesLaw {
-    pub inflight_sampled: f64,
+    /// Mean over the measured time.
+    #[serde(alias = "inflight_sampled")]
+    pub inflight: f64,
     pub lambda_w: f64,
     pub gap_pct: f64,
 }
@@ -496,8 +658,7 @@ pub struct Interval {
     /// From the start of measuring; negative while warming up.
     pub start_ns: i64,
     pub len_ns: u64,
-    /// `connect`, `warmup`, `run` or `drain`.
-    pub phase: String,
+    pub phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
     /// Sent a second.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::format::{bytes, count, ns, short, time};
-use super::model::{Conns, Fanout, Find, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
+use super::model::{Conns, Fanout, Find, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
 use super::stats::Slope;
 use super::threshold::Condition;
 
@@ -91,20 +91,20 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
     }
     if let Some(little) = &report.checks.littles_law {
-        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight_sampled, little.lambda_w);
+        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight, little.lambda_w);
     }
     if let Some(used) = report.checks.ceiling_used_pct {
         let _ = write!(out, "  {used:.0}% of this host's ceiling");
     }
     out.push('\n');
     for reason in &report.verdict.reasons {
-        let _ = writeln!(out, "REASON   {}", sentence(reason));
+        let _ = writeln!(out, "REASON   {}", reason.text);
     }
     if report.run.interrupted {
         out.push_str("NOTE     interrupted: the numbers cover what ran, thresholds were not judged\n");
     }
     for note in &report.verdict.notes {
-        let _ = writeln!(out, "NOTE     {}", sentence(note));
+        let _ = writeln!(out, "NOTE     {}", note.text);
     }
 }
 
@@ -113,6 +113,7 @@ pub fn status_word(status: Status) -> &'static str {
     match status {
         Status::Valid => "VALID",
         Status::Suspect => "SUSPECT",
+        Status::Faulty => "FAULTY",
         Status::Invalid => "INVALID",
     }
 }
@@ -120,22 +121,10 @@ pub fn status_word(status: Status) -> &'static str {
 fn painted(status: Status, word: &str) -> String {
     let sgr = match status {
         Status::Valid => 32,
-        Status::Suspect => 33,
+        Status::Suspect | Status::Faulty => 33,
         Status::Invalid => 31,
     };
     format!("\x1b[1;{sgr}m{word}\x1b[0m")
-}
-
-/// A finding without its code: `own_slip: own slip …` becomes `own slip …`.
-pub fn sentence(finding: &str) -> &str {
-    match finding.split_once(": ") {
-        Some((code, text))
-            if code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') =>
-        {
-            text
-        }
-        _ => finding,
-    }
 }
 
 fn counts(out: &mut String, report: &Report) {
@@ -172,7 +161,6 @@ fn counts(out: &mut String, report: &Report) {
     for (what, n) in [
         ("later than --timeout", m.timeouts),
         ("never sent: their connections were gone", m.not_sent),
-        ("never sent: past --deadline", m.shed_deadline),
         ("never sent: --max-inflight reached", m.capped_inflight),
     ] {
         if n > 0 {
@@ -209,7 +197,7 @@ const LABEL: usize = 23;
 const COLUMN: usize = 10;
 
 fn latencies(out: &mut String, report: &Report) {
-    let closed = report.config.mode == "closed";
+    let closed = report.config.mode == Mode::Closed;
     let _ = write!(out, "{:LABEL$}", "");
     for head in
         PERCENTILES.map(|(key, _)| format!("p{key}")).iter().map(String::as_str).chain(["max", "mean"])

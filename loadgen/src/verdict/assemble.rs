@@ -41,7 +41,6 @@ pub fn fill(
         unanswered: counts.unanswered,
         not_sent: counts.not_sent,
         timeouts: counts.timeouts,
-        shed_deadline: 0,
         capped_inflight: counts.capped,
         bytes_sent: counts.bytes_sent,
         bytes_received: counts.bytes_received,
@@ -49,6 +48,7 @@ pub fn fill(
         pings_answered: counts.pings_answered,
         pongs_received: counts.pongs_received,
         closes_received: counts.closes_received,
+        ..Messages::default()
     };
     report.latency_ns = Latencies {
         response: total.response.stat(),

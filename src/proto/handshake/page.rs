@@ -1,6 +1,7 @@
 //! The pages that a browser is shown.
 
-use super::{Page, Site, push};
+use super::refusal::push;
+use super::site::{Page, Site};
 
 impl Page {
     /// The text as it stands in the sources.
