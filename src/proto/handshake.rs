@@ -18,7 +18,7 @@ use http::Request;
 use hybi::HybiUpgrade;
 use page::write_page;
 pub use refusal::Refusal;
-pub use site::{Endpoint, Page, Paths, Place, Plan, Site};
+pub use site::{Endpoint, Page, Paths, Place, Plan, Site, is_board};
 use site::{endpoint_of, page_of, place_of};
 
 /// How a request was answered.
