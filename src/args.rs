@@ -2,12 +2,12 @@
 
 mod address;
 mod mistakes;
-mod units;
 
 use crate::log::{self, Format, Level};
 use crate::print::What;
 use crate::proto::handshake::{Paths, is_board};
 use crate::reactor::boards::Rules;
+use crate::units;
 pub use address::{Address, everywhere};
 use argh::FromArgs;
 use mistakes::explain;
@@ -129,16 +129,11 @@ struct Arguments {
     /// serve no boards
     #[argh(switch)]
     no_boards: bool,
-<<<<<<< HEAD
     /// do not serve /ws and the paths under it, which fail on demand
     #[argh(switch)]
     no_test_paths: bool,
-    /// how long a board exists, 0 for ever (default 300)
-    #[argh(option, arg_name = "secs", default = "Duration::from_secs(300)", from_str_fn(seconds))]
-=======
     /// how long a board exists, 0 for ever (default 5m)
     #[argh(option, arg_name = "time", default = "Duration::from_secs(300)", from_str_fn(time))]
->>>>>>> main
     board_lifetime: Duration,
     /// let at most this many boards exist at once (default 1000)
     #[argh(option, arg_name = "n", default = "1000", from_str_fn(count))]

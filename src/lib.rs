@@ -46,3 +46,4 @@ pub mod notify;
 pub mod print;
 pub mod proto;
 pub mod reactor;
+mod units;

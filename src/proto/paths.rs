@@ -14,5 +14,5 @@ pub mod problem;
 pub mod program;
 pub mod report;
 pub mod steps;
-pub mod units;
+pub mod text;
 pub mod writer;

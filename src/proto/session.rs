@@ -250,6 +250,23 @@ impl Session {
         }
     }
 
+    /// When [`Self::advance`] is to be called though nothing has happened.
+    pub fn wakes_at(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.wakes_at(),
+            Phase::Late(late) => late.until(),
+            _ => None,
+        }
+    }
+
+    /// Whether it means to read what comes.
+    pub fn listens(&self) -> bool {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.listens(),
+            _ => true,
+        }
+    }
+
     /// So many bytes were read.
     pub fn has_read(&mut self, count: usize, now: Duration) {
         if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
@@ -346,7 +363,7 @@ fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
 /// Puts off an answer, with all that it brings with it.
 fn hold(delay: Delay, progress: Progress, next: Phase, response: &mut Vec<u8>) -> (Progress, Option<Phase>) {
     let late = Late::new(delay, std::mem::take(response), (progress.event, next));
-    let progress = Progress::discard(progress.consumed);
+    let progress = Progress { reply: Reply::Buffer, ..Progress::discard(progress.consumed) };
     (progress, Some(Phase::Late(Box::new(late))))
 }
 

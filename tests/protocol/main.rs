@@ -6,4 +6,5 @@
 mod faults;
 mod golden;
 mod golden_hixie;
+mod paths;
 mod random;

@@ -56,7 +56,7 @@ pub const FRAMES: [Frame; 15] = [
         b"\x81\x0Awsecho",
         "the end of the connection inside a frame, without a Close (§7.1.5)",
     ),
-    frame("deflate", b"\xC1\x06wsecho", "a compressed message that cannot be inflated (RFC 7692 §7.2.2)"),
+    frame("deflate", b"\xC1\x06\x07secho", "a compressed message that cannot be inflated (RFC 7692 §7.2.2)"),
     frame("close-1", b"\x88\x01\x03", "a Close frame with half of a code (§5.5.1)"),
 ];
 
@@ -70,7 +70,7 @@ impl BadFrame {
             return Some(BadFrame::Fixed(frame));
         }
         let (kind, number) = name.rsplit_once('-')?;
-        let number = super::units::number(number).and_then(|number| u16::try_from(number).ok())?;
+        let number = super::text::number(number).and_then(|number| u16::try_from(number).ok())?;
         match kind {
             "opcode" if matches!(number, 3..=7 | 11..=15) => Some(BadFrame::Opcode(number as u8)),
             "close" if !close_code::may_be_sent(number) => Some(BadFrame::Close(number)),

@@ -4,10 +4,11 @@ use super::bad_frame::BadFrame;
 use super::bad_handshake::BadHandshake;
 use super::problem::Problem;
 use super::steps::{self, Kind};
-use super::units;
+use super::text;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::deflate;
 use crate::proto::handshake::http::is_token;
+use crate::units;
 use std::time::Duration;
 
 /// Where the chains are.
@@ -139,7 +140,7 @@ pub fn parse(target: &str, max_message: u64) -> Result<Chain, Problem> {
     let mut count = 0;
     let mut is_over = false;
     while let Some((at, name)) = segments.next() {
-        let name = &*units::decode(name).map_err(|why| Problem::bad(name, why))?;
+        let name = &*text::decode(name).map_err(|why| Problem::bad(name, why))?;
         let step = steps::named(name).ok_or_else(|| Problem::unknown(name))?;
         if is_over {
             return Err(Problem::bad(name, "nothing can follow the last step of a chain"));
@@ -186,7 +187,7 @@ struct Call {
 impl Call {
     fn push(&mut self, segment: &str) -> Result<(), Problem> {
         self.written = format!("{}/{segment}", self.written);
-        let argument = units::decode(segment).map_err(|why| self.bad(why))?;
+        let argument = text::decode(segment).map_err(|why| self.bad(why))?;
         self.arguments.push(argument);
         Ok(())
     }
@@ -206,7 +207,7 @@ impl Call {
     }
 
     fn number(&self, at: usize, least: u32, most: u32) -> Result<u32, Problem> {
-        let number = units::number(self.text(at)).and_then(|number| u32::try_from(number).ok());
+        let number = text::number(self.text(at)).and_then(|number| u32::try_from(number).ok());
         number
             .filter(|number| (least..=most).contains(number))
             .ok_or_else(|| self.bad(format_args!("takes a number from {least} to {most}")))
@@ -251,7 +252,7 @@ impl Parser<'_> {
             }
             "basic-auth" => {
                 let pair = format!("{}:{}", call.text(0), call.text(1));
-                opening.credentials = Some((Scheme::Basic, units::base64(&pair)));
+                opening.credentials = Some((Scheme::Basic, text::base64(&pair)));
             }
             "bearer" => {
                 let is_good =
@@ -358,7 +359,7 @@ impl Parser<'_> {
             }
             return Ok(Step::Close { code: None, reason });
         }
-        let code = units::number(call.text(0)).and_then(|code| u16::try_from(code).ok());
+        let code = text::number(call.text(0)).and_then(|code| u16::try_from(code).ok());
         let Some(code) = code.filter(|code| close_code::may_be_sent(*code)) else {
             return Err(
                 call.bad("takes a code that may be sent (RFC 6455 §7.4); others are bad-frame/close-<code>")
@@ -379,7 +380,7 @@ impl Parser<'_> {
     /// The decoded value of that name in the query.
     fn asked(&self, name: &str) -> Option<Result<String, &'static str>> {
         let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.find(|(each, _)| *each == name).map(|(_, value)| units::decode(&value.replace('+', " ")))
+        pairs.find(|(each, _)| *each == name).map(|(_, value)| text::decode(&value.replace('+', " ")))
     }
 }
 

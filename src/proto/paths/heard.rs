@@ -111,10 +111,20 @@ impl Heard {
 
     /// The next thing to act on; `None` until more is heard.
     pub fn next(&mut self) -> Option<Item> {
-        while self.chunks.front()?.is_done() && self.frame.is_none_or(|(_, left)| self.is_hixie || left > 0) {
-            self.kept -= self.chunks.pop_front()?.kept();
-        }
+        self.forget();
         if self.is_hixie { self.next_hixie() } else { self.next_hybi() }
+    }
+
+    /// Lets go of everything that was acted on; the item that was taken last is no longer there.
+    pub fn forget(&mut self) {
+        while self.chunks.front().is_some_and(Chunk::is_done) && !self.has_end_to_tell() {
+            self.kept -= self.chunks.pop_front().map_or(0, |chunk| chunk.kept());
+        }
+    }
+
+    /// Whether the end of a frame is still to be told, of which nothing else is left.
+    fn has_end_to_tell(&self) -> bool {
+        !self.is_hixie && matches!(self.frame, Some((_, 0)))
     }
 
     fn next_hybi(&mut self) -> Option<Item> {

@@ -57,6 +57,8 @@ pub struct Program {
     reads_at: Duration,
     /// Nothing is to be written before.
     writes_at: Duration,
+    /// When it is to be called though nothing has happened.
+    wakes_at: Option<Duration>,
     /// What is to be counted, until it is told.
     event: Option<Event>,
 }
@@ -184,6 +186,7 @@ impl Program {
             size: 0,
             reads_at: Duration::ZERO,
             writes_at: Duration::ZERO,
+            wakes_at: None,
             event: None,
         }
     }
@@ -239,6 +242,16 @@ impl Program {
         }
     }
 
+    /// Whether it means to read what comes, be it slowly.
+    pub fn listens(&self) -> bool {
+        !matches!(self.doing, Doing::Delay { .. } | Doing::Over(_))
+    }
+
+    /// When it is to be called though nothing has happened.
+    pub fn wakes_at(&self) -> Option<Duration> {
+        self.wakes_at
+    }
+
     /// So many bytes were read.
     pub fn has_read(&mut self, count: usize, now: Duration) {
         if let Some(rate) = self.rules.throttle {
@@ -246,7 +259,7 @@ impl Program {
         }
     }
 
-    /// Goes on as far as it can `now`, and appends to `response` what it says.
+    /// Goes on as far as it can `now`, and appends what it says to `response`, where other words may stand already.
     pub fn advance(&mut self, now: Duration, response: &mut Vec<u8>) -> Advance {
         self.heard.stamp(now);
         // What trickles is first said to the end.
@@ -264,7 +277,12 @@ impl Program {
         if response.len() > before {
             self.writes_at = now + TRICKLE_PAUSE;
         }
-        Advance { event: self.event.take(), messages, then: self.then(now, response.len() > before) }
+        let then = self.then(now, !response.is_empty());
+        self.wakes_at = match then {
+            Then::Wait(until) => until,
+            _ => None,
+        };
+        Advance { event: self.event.take(), messages, then }
     }
 
     fn then(&mut self, now: Duration, has_said: bool) -> Then {
@@ -272,8 +290,8 @@ impl Program {
             return Then::Wait(Some(self.writes_at));
         }
         match self.doing {
-            // A RST overtakes what was said, so it has a turn of its own.
-            Doing::Over(End::Reset) if has_said => Then::GoOn,
+            // A RST overtakes what was said, so it has a turn of its own, behind what the peer has taken.
+            Doing::Over(End::Reset | End::HalfClose) if has_said => Then::GoOn,
             Doing::Over(End::HalfClose) => {
                 (self.doing, self.framing) = (Doing::Silent, Framing::Deaf);
                 Then::End(End::HalfClose)
@@ -440,8 +458,9 @@ impl Program {
             Item::Pong(range) if !self.rules.is_mute => self.out.raw(&self.heard.bytes()[range]),
             Item::Pong(_) => {}
             Item::Answer(range) => {
-                let Doing::Ping { number, until: until @ Some(_), .. } = &mut self.doing else { return true };
-                if self.heard.bytes()[range] == *number.to_string().as_bytes() {
+                if let Doing::Ping { number, until: until @ Some(_), .. } = &mut self.doing
+                    && self.heard.bytes()[range] == *number.to_string().as_bytes()
+                {
                     (*number, *until) = (*number + 1, None);
                 }
             }
@@ -450,6 +469,7 @@ impl Program {
                 self.answer_close(answer, cause, now);
             }
         }
+        self.heard.forget();
         true
     }
 
