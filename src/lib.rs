@@ -16,7 +16,8 @@
 //!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes; `listener` sorts the errors of accept;
 //!   `deadlines` is when patience ends; `boards` is who hears whom; `stats` counts; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `session` leads from the first byte to the last; `proxy` reads what a proxy puts in front;
-//!   `handshake` (with `http`, `deflate` and `hixie76`) answers the opening request; `hybi` and `hixie` echo in the two
+//!   `handshake` answers the opening request (`http`), with what is served where (`site`), 101 (`hybi`, `deflate`, `hixie`) or
+//!   something else (`refusal`, `page`); `hybi` and `hixie` echo in the two
 //!   framings, `member` takes a board's messages, `echo` is the reply that grows over the bytes it answers; `frame`, `mask`,
 //!   `utf8`, `close` and `fail` are one idea each; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].

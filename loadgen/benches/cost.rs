@@ -13,11 +13,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use loadgen::args::{Args, Command as Mode};
-use loadgen::calibrate::null_peer;
+use loadgen::cli::args::{Args, Command as Mode};
 use loadgen::engine::Plan;
-use loadgen::run::plan;
-use loadgen::session::Session;
+use loadgen::modes::calibrate::null_peer;
+use loadgen::modes::run::plan;
+use loadgen::modes::session::Session;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -106,7 +106,7 @@ impl Server {
         let mut address = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut address).expect("its address");
-        if loadgen::host::cpus() > 1 {
+        if loadgen::host::procfs::cpus() > 1 {
             pin(child.id(), 1);
             pin(0, 0);
         }

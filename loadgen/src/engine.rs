@@ -1,5 +1,20 @@
 //! The threads, and the script-facing side of them: open connections, run traffic, close.
 
+pub mod connect;
+pub mod connection;
+pub mod in_flight;
+pub mod payload;
+pub mod progress;
+pub mod recorder;
+pub mod sampler;
+pub mod schedule;
+pub mod send;
+pub mod size;
+pub mod socket_io;
+pub mod timer;
+pub mod verify;
+pub mod worker;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -10,18 +25,18 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::clock::{self, SECOND};
-use crate::connection::{self, Failures, Gauges, Opening, Spec};
-use crate::fanout::Collector;
-use crate::host::{self, Cpu};
-use crate::live::Live;
+use crate::engine::connection::{Failures, Gauges, Opening, Spec};
+use crate::engine::progress::Live;
+use crate::engine::recorder::{Tally, Times};
+use crate::engine::sampler::{Seen, Watch};
+use crate::engine::schedule::{Arrival, Cursor, Curve, Rate};
+use crate::engine::send::{Load, Traffic};
+use crate::engine::worker::{Command, Event, Outcome, TickReport, Worker};
+use crate::host::clock::{self, SECOND};
+use crate::host::procfs::{self, Cpu};
+use crate::modes::fanout::Collector;
+use crate::modes::storm::{Backoff, Recovery};
 use crate::report::model::{Interval, ServerSample};
-use crate::schedule::{Arrival, Cursor, Curve, Rate};
-use crate::storm::{Backoff, Recovery};
-use crate::tally::{Tally, Times};
-use crate::traffic::{Load, Traffic};
-use crate::watch::{Seen, Watch};
-use crate::worker::{Command, Event, Outcome, TickReport, Worker};
 
 /// Live figures are renewed this often.
 const TICK: u64 = SECOND / 4;
@@ -382,11 +397,11 @@ impl Run<'_> {
 /// What process `pid` has used so far.
 fn usage(pid: u32) -> Usage {
     Usage {
-        cpu: host::cpu(pid).unwrap_or_default(),
+        cpu: procfs::cpu(pid).unwrap_or_default(),
         wall_ns: 0,
-        rss: host::rss(pid).unwrap_or(0),
-        descriptors: host::descriptors(pid).unwrap_or(0),
-        involuntary: host::involuntary_switches(pid).unwrap_or(0),
+        rss: procfs::rss(pid).unwrap_or(0),
+        descriptors: procfs::descriptors(pid).unwrap_or(0),
+        involuntary: procfs::involuntary_switches(pid).unwrap_or(0),
     }
 }
 
@@ -442,7 +457,7 @@ impl Rows {
             measured_rows: (to - from).div_ceil(interval) as i64,
             share: 1.0 / plan.shard.1 as f64,
             server_pid: plan.server_pid,
-            server_cpu: plan.server_pid.and_then(|pid| Some((clock::now(), host::cpu(pid)?))),
+            server_cpu: plan.server_pid.and_then(|pid| Some((clock::now(), procfs::cpu(pid)?))),
             open: BTreeMap::new(),
             done: Vec::new(),
             shown: 0,
@@ -490,10 +505,10 @@ impl Rows {
         let begin = self.warmup + start_ns as f64 / SECOND as f64;
         let rate = self.curve.as_ref().filter(|_| phase != "drain");
         let server = self.server_pid.and_then(|pid| {
-            let (now, cpu) = (clock::now(), host::cpu(pid)?);
+            let (now, cpu) = (clock::now(), procfs::cpu(pid)?);
             let (then, before) = self.server_cpu.replace((now, cpu))?;
             let cpu_pct = 100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64;
-            Some(ServerSample { cpu_pct, rss_bytes: host::rss(pid)? })
+            Some(ServerSample { cpu_pct, rss_bytes: procfs::rss(pid)? })
         });
         let counts = &tally.counts;
         let waited = counts.idle_ns as f64 / (len_ns * self.threads) as f64;

@@ -3,47 +3,20 @@
 //! Messages go out at the times a schedule gives, whatever has come back; latency is counted from those times. The
 //! program is a library and a thin `main`, so that tests and benches can use its parts.
 //!
-//! - what to do: [`args`], [`units`]; the modes are [`run`], [`conns`], [`find`], [`fanout`], [`storm`], [`calibrate`]
-//! - the threads: [`engine`] gives commands, [`worker`] carries them out ([`opening`], [`wire`], [`traffic`])
-//! - on the wire: [`target`], [`sources`], [`draft`], [`frame`], [`hixie`], [`deflate`], [`message`], [`verify`]
-//! - when: [`clock`], [`timer`], [`schedule`]
-//! - found out: [`tally`], [`watch`], [`host`], [`verdict`], [`signature`], [`live`], [`report`]; beforehand [`doctor`]
+//! Seven rooms; a room uses those below it:
+//!
+//! - [`modes`]: one module a subcommand
+//! - [`cli`]: the command line and where answers go
+//! - [`verdict`]: whether the numbers are the server's
+//! - [`engine`]: the threads, the connections, what goes out when and what is recorded
+//! - [`report`]: what was found out, as data, and every way of showing and judging it
+//! - [`protocol`]: the bytes of WebSocket as a client writes and reads them
+//! - [`host`]: what the machine gives and says
 
-pub mod args;
-pub mod argv;
-pub mod calibrate;
-pub mod clock;
-pub mod connection;
-pub mod conns;
-pub mod deflate;
-pub mod doctor;
-pub mod draft;
+pub mod cli;
 pub mod engine;
-pub mod fanout;
-pub mod find;
-pub mod frame;
-pub mod hixie;
 pub mod host;
-pub mod live;
-pub mod message;
-pub mod opening;
-pub mod output;
-pub mod pending;
+pub mod modes;
+pub mod protocol;
 pub mod report;
-pub mod run;
-pub mod schedule;
-pub mod session;
-pub mod signature;
-pub mod size;
-pub mod sources;
-pub mod storm;
-pub mod tally;
-pub mod target;
-pub mod timer;
-pub mod traffic;
-pub mod units;
 pub mod verdict;
-pub mod verify;
-pub mod watch;
-pub mod wire;
-pub mod worker;

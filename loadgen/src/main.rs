@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use loadgen::args::{Args, Command};
+use loadgen::cli::args::{Args, Command};
+use loadgen::cli::{argv, output};
+use loadgen::modes::session::Problem;
+use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, storm};
 use loadgen::report::{self, Format, compare, merge};
-use loadgen::session::Problem;
-use loadgen::{argv, calibrate, conns, doctor, fanout, find, output, run, storm};
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();

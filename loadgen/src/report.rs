@@ -22,6 +22,7 @@ pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
+pub mod units;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,11 @@
 //! Whether the numbers are the server's or loadgen's own.
 
-use crate::connection::Opening;
+pub mod pattern;
+
 use crate::engine::Measured;
+use crate::engine::connection::Opening;
 use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
-use crate::units::{commas, short_rate, short_time};
+use crate::report::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
 pub struct Facts {

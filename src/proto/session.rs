@@ -3,8 +3,8 @@
 use super::Version;
 use super::fail::Fail;
 use super::frame;
-use super::handshake::hixie76::{self, Numbers};
-use super::handshake::{Answer, Head, Opening, Page, Place, Refusal, Site};
+use super::handshake::hixie::{self as hixie_handshake, Numbers};
+use super::handshake::{Answer, Endpoint, Head, Opening, Page, Place, Refusal, Site};
 use super::hixie::Hixie;
 use super::hybi::{Hybi, WHOLE_MAX};
 use super::member::Member;
@@ -84,15 +84,6 @@ pub enum News {
     Failed(Fail),
     /// A frame of a dialect without close codes was too long.
     TooLong,
-}
-
-/// What is served where the numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `/metrics`
-    Metrics,
-    /// `/healthz`
-    Health,
 }
 
 /// The state of one connection's protocol.
@@ -324,7 +315,7 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
 #[inline(never)]
 fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
     let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
-    let digest = hixie76::digest(numbers, last);
+    let digest = hixie_handshake::digest(numbers, last);
     let end = input.start + last.len();
     let reply = end - digest.len()..end;
     buf[reply.clone()].copy_from_slice(&digest);

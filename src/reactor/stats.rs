@@ -6,8 +6,7 @@ use super::deadlines::Moment;
 use super::turn::End;
 use crate::log;
 use crate::proto::Version;
-use crate::proto::handshake::Refusal;
-use crate::proto::session::Endpoint;
+use crate::proto::handshake::{Endpoint, Refusal};
 use std::fmt;
 use std::time::Duration;
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::args::Find;
+use crate::cli::args::Find;
 use crate::engine::Plan;
+use crate::engine::schedule::Rate;
+use crate::modes::run::{measure, plan};
+use crate::modes::session::{Problem, Session};
 use crate::report::model::{Find as Found, FindStep, Status};
+use crate::report::units::short_rate;
 use crate::report::{Condition, Report};
-use crate::run::{measure, plan};
-use crate::schedule::Rate;
-use crate::session::{Problem, Session};
-use crate::units::short_rate;
 
 /// A step is lengthened up to this for a percentile that takes many samples.
 const LENGTH_MAX: Duration = Duration::from_secs(60);

@@ -2,9 +2,9 @@
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
+use crate::modes::session::{Problem, Session};
 use crate::report::model::ThresholdResult;
 use crate::report::{self, Format, Report, Status, compare};
-use crate::session::{Problem, Session};
 
 /// The exit codes, beside 130 and 143 for an interrupted run.
 pub mod exit {

@@ -4,8 +4,8 @@
 //! so that a reply can be checked without keeping what was sent. Messages long enough begin with a stamp that says
 //! which one they are; shorter ones are told apart by their bodies, as far as so few bytes can.
 
-use crate::frame::Opcode;
-use crate::size::Sizes;
+use crate::engine::size::Sizes;
+use crate::protocol::frame::Opcode;
 
 /// Windows begin anywhere in this many bytes: so many messages in a row have each their own, and all of it stays in the
 /// first-level cache.

@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use crate::clock::SECOND;
+use crate::host::clock::SECOND;
 
 /// One alarm, registered with a poll.
 pub struct Timer {

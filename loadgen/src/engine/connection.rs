@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use mio::net::TcpStream;
 
-use crate::frame::Opcode;
-use crate::message::Messages;
-use crate::pending::{List, NONE};
-use crate::sources::Sources;
-use crate::tally::Times;
-use crate::target::{Extras, Target};
+use crate::engine::in_flight::{List, NONE};
+use crate::engine::payload::Messages;
+use crate::engine::recorder::Times;
+use crate::host::source_addresses::Sources;
+use crate::protocol::frame::Opcode;
+use crate::protocol::target::{Extras, Target};
 
 /// What all connections share.
 pub struct Spec {
@@ -83,7 +83,7 @@ pub enum Stage {
 }
 
 /// One connection. Small, since there may be a million: whatever only a busy one needs is in a box or in the thread's
-/// [`Pending`](crate::pending::Pending) table.
+/// [`Pending`](crate::engine::in_flight::Pending) table.
 pub struct Conn {
     pub stream: Option<TcpStream>,
     pub stage: Stage,

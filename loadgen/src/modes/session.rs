@@ -6,24 +6,24 @@ use std::time::SystemTime;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::args::Common;
-use crate::argv;
-use crate::calibrate;
-use crate::clock::{self, SECOND};
-use crate::connection::{self, Opening, Spec};
+use crate::cli::args::Common;
+use crate::cli::argv;
+use crate::engine::connection::{self, Opening, Spec};
+use crate::engine::payload::Messages;
+use crate::engine::progress::Live;
 use crate::engine::{Engine, Measured};
-use crate::frame::Opcode;
-use crate::host::{self, Counters};
-use crate::live::Live;
-use crate::message::Messages;
+use crate::host::clock::{self, SECOND};
+use crate::host::procfs::{self, Counters};
+use crate::host::source_addresses::{self, Sources};
+use crate::modes::calibrate;
+use crate::protocol::frame::Opcode;
+use crate::protocol::target::{Extras, Target};
 use crate::report::model::{
     Checks, Client, Config, Connections, Latencies, Messages as Counted, Report, Run, SCHEMA, Server, Size,
     Target as Aim, Tool,
 };
 use crate::report::{self, Format};
-use crate::signature;
-use crate::sources::{self, Sources};
-use crate::target::{Extras, Target};
+use crate::verdict::pattern;
 use crate::verdict::{self, Facts};
 
 /// Why a command ends early.
@@ -157,8 +157,8 @@ impl Session {
     pub fn engine(&self, connections: usize) -> Result<Engine, Problem> {
         let common = &self.common;
         let (first, mine) = common.shard.part(connections);
-        host::allow_descriptors(mine).map_err(Problem::Failed)?;
-        let (range, _) = sources::port_range();
+        procfs::allow_descriptors(mine).map_err(Problem::Failed)?;
+        let (range, _) = source_addresses::port_range();
         let per_target = connections.div_ceil(self.targets.len());
         let sources = Sources::plan(common.source.as_deref(), &self.targets[0].address, per_target, range)
             .map_err(Problem::Usage)?;
@@ -198,7 +198,7 @@ impl Session {
             connect_timeout: common.connect_timeout.as_nanos() as u64,
             // An alarm takes about 20 µs to become a return from the poll; that much earlier costs no time at all. With
             // processors to spare, more of it makes up for slow wake-ups too.
-            spin: spin.unwrap_or(if host::cpus() > 2 { 50_000 } else { 15_000 }),
+            spin: spin.unwrap_or(if procfs::cpus() > 2 { 50_000 } else { 15_000 }),
             seed: common.seed,
             threads,
             first,
@@ -207,7 +207,7 @@ impl Session {
     }
 
     fn threads(&self, connections: usize) -> usize {
-        let most = host::cpus().saturating_sub(1).max(1);
+        let most = procfs::cpus().saturating_sub(1).max(1);
         self.common.threads.unwrap_or((connections / 1000).clamp(1, most)).min(connections)
     }
 
@@ -264,7 +264,7 @@ impl Session {
                 spin_ns: spin,
                 ..config
             },
-            host: host::describe(&counted),
+            host: procfs::describe(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
                 syn_retransmits: counted.syn_retransmits,
@@ -339,7 +339,7 @@ impl Session {
             rss_bytes: measured.own.rss,
             ctx_involuntary: measured.own.involuntary,
         };
-        report.signatures = signature::find(measured, opening);
+        report.signatures = pattern::find(measured, opening);
         report.slowest = total.slowest.list();
         report.intervals = measured.intervals.clone();
         report.verdict = verdict::judge(

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 
-use crate::draft::Draft;
+use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::size::Sizes;
+use crate::modes::storm::Backoff;
+use crate::protocol::draft::Draft;
+use crate::report::units;
 use crate::report::{Condition, Format};
-use crate::schedule::{Arrival, Rate};
-use crate::size::Sizes;
-use crate::storm::Backoff;
-use crate::units;
 
 /// An open-loop WebSocket load generator that counts latency from the schedule.
 ///
@@ -616,7 +616,7 @@ fn header(text: &str) -> Result<String, String> {
 
 fn pid(text: &str) -> Result<u32, String> {
     let pid = text.parse().map_err(|_| format!("`{text}` is not a process id"))?;
-    match crate::host::rss(pid) {
+    match crate::host::procfs::rss(pid) {
         Some(_) => Ok(pid),
         None => Err(format!("there is no process {pid} whose memory can be read")),
     }
@@ -641,7 +641,7 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::argv::normalize;
+    use crate::cli::argv::normalize;
 
     fn parse(line: &str) -> Result<Command, String> {
         let args = normalize(line.split_whitespace().map(str::to_owned));

@@ -13,13 +13,13 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Args, Calibrate, Command};
+use crate::cli::args::{Args, Calibrate, Command};
+use crate::cli::output;
 use crate::engine::Plan;
-use crate::output;
-use crate::run::{measure, plan};
-use crate::schedule::Rate;
-use crate::session::{Problem, Session};
-use crate::units::{short_rate, short_time};
+use crate::engine::schedule::Rate;
+use crate::modes::run::{measure, plan};
+use crate::modes::session::{Problem, Session};
+use crate::report::units::{short_rate, short_time};
 
 /// Connections at which the host is measured.
 const SIZES: [usize; 3] = [1, 100, 1000];
@@ -151,7 +151,7 @@ fn serve(stream: &mut TcpStream, open: &mut bool, buffer: &mut [u8]) -> bool {
         *open = true;
         let head = std::str::from_utf8(&buffer[..n]).unwrap_or_default();
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
-        return stream.write_all(crate::target::acceptance(key).as_bytes()).is_ok();
+        return stream.write_all(crate::protocol::target::acceptance(key).as_bytes()).is_ok();
     }
     // Messages here are 128 bytes and never split: two bytes of header, two of length, four of mask.
     let (mut from, mut to) = (0, 0);

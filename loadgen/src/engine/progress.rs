@@ -3,12 +3,12 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::atomic::Ordering;
 
-use crate::clock::{self, SECOND};
+use crate::engine::recorder::Tally;
 use crate::engine::{Engine, Plan};
-use crate::host::{self, Cpu};
+use crate::host::clock::{self, SECOND};
+use crate::host::procfs::{self, Cpu};
 use crate::report::model::Interval;
-use crate::tally::Tally;
-use crate::units::{commas, short_rate, short_time};
+use crate::report::units::{commas, short_rate, short_time};
 
 /// Where progress goes.
 pub struct Live {
@@ -115,7 +115,7 @@ impl Live {
 
     fn cpu_since(&mut self, which: usize, pid: u32) -> f64 {
         let (then, before) = self.cpu[which];
-        let (now, cpu) = (clock::now(), host::cpu(pid).unwrap_or_default());
+        let (now, cpu) = (clock::now(), procfs::cpu(pid).unwrap_or_default());
         self.cpu[which] = (now, cpu);
         100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64
     }

@@ -1,14 +1,14 @@
 //! `loadgen conns`: open connections step by step and see what each costs the server.
 
-use crate::args::Conns;
-use crate::connection::Opening;
+use crate::cli::args::Conns;
+use crate::engine::connection::Opening;
+use crate::engine::schedule::Rate;
 use crate::engine::{Measured, Plan};
-use crate::host::{self, Counters};
+use crate::host::procfs::{self, Counters};
+use crate::modes::run::{config, plan};
+use crate::modes::session::{Problem, Session};
 use crate::report::Report;
 use crate::report::model::{Conns as Found, ConnsStep, Slope};
-use crate::run::{config, plan};
-use crate::schedule::Rate;
-use crate::session::{Problem, Session};
 
 /// The command.
 ///
@@ -25,7 +25,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     let mut session = Session::new(common)?;
     let engine = session.engine(most)?;
     let pid = session.common.server_pid;
-    let empty = (pid.and_then(host::rss), host::tcp_memory());
+    let empty = (pid.and_then(procfs::rss), procfs::tcp_memory());
 
     let mut found = Found::default();
     let mut all = Opening::default();
@@ -47,7 +47,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         let rate = args.per_conn_rate * step as f64;
         let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
         last = engine.run(&plan, &mut session.live)?;
-        let memory = (pid.and_then(host::rss), host::tcp_memory());
+        let memory = (pid.and_then(procfs::rss), procfs::tcp_memory());
         let row = ConnsStep {
             asked: asked as u64,
             held: engine.held(),
@@ -89,7 +89,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     if let Some(pid) = pid {
         // The server frees what it frees when it has seen the last connection end.
         std::thread::sleep(std::time::Duration::from_millis(500));
-        found.closed_rss_bytes = host::rss(pid);
+        found.closed_rss_bytes = procfs::rss(pid);
         found.residue_bytes = found.closed_rss_bytes.zip(empty.0).map(|(now, then)| now as i64 - then as i64);
     }
     report.conns = Some(found);

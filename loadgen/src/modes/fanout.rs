@@ -5,15 +5,15 @@
 
 use std::collections::HashMap;
 
-use crate::args;
-use crate::clock;
+use crate::cli::args;
+use crate::engine::payload::Stamp;
+use crate::engine::recorder::Times;
 use crate::engine::{Measured, Plan};
-use crate::message::Stamp;
+use crate::host::clock;
+use crate::modes::run::{config, plan};
+use crate::modes::session::{Problem, Session};
 use crate::report::Report;
 use crate::report::model::Fanout;
-use crate::run::{config, plan};
-use crate::session::{Problem, Session};
-use crate::tally::Times;
 use crate::verdict;
 
 /// The command. One thread, since a message's deliveries are put together in one place.
@@ -207,9 +207,9 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Opcode;
-    use crate::message::{Messages, Name};
-    use crate::size::Sizes;
+    use crate::engine::payload::{Messages, Name};
+    use crate::engine::size::Sizes;
+    use crate::protocol::frame::Opcode;
 
     #[test]
     fn first_median_and_last_are_by_message() {

@@ -1,4 +1,70 @@
-//! The challenge of Hixie-76 (draft-hixie-thewebsocketprotocol-76 §1.3, §5.2).
+//! The handshakes of Hixie-75 and -76 (draft-hixie-thewebsocketprotocol-75 and -76 §1.3, §5.2).
+
+use super::http::Request;
+use super::site::check_origin;
+use super::{Refusal, Site, push};
+
+/// A good request of Hixie-75 or -76.
+pub struct HixieUpgrade<'a> {
+    /// Of draft 76 only.
+    pub numbers: Option<Numbers>,
+    origin: &'a [u8],
+    host: &'a [u8],
+    target: &'a str,
+    protocol: Option<&'a [u8]>,
+}
+
+impl<'a> HixieUpgrade<'a> {
+    pub fn read(request: &Request<'a>, site: &Site) -> Result<HixieUpgrade<'a>, Refusal> {
+        if request.has("Sec-WebSocket-Draft") {
+            return Err(Refusal::Bad("hybi-01 to -03 are not spoken"));
+        }
+        let numbers = match (request.only("Sec-WebSocket-Key1"), request.only("Sec-WebSocket-Key2")) {
+            (Ok(None), Ok(None)) => None,
+            (Ok(Some(key1)), Ok(Some(key2))) => match (number(key1), number(key2)) {
+                (Some(first), Some(second)) => Some(Numbers { first, second }),
+                _ => return Err(Refusal::Bad("Sec-WebSocket-Key1 or -Key2 hides no number")),
+            },
+            _ => {
+                return Err(Refusal::Bad("Hixie-76 needs one Sec-WebSocket-Key1 and one -Key2"));
+            }
+        };
+        check_origin(site, request.only("Origin"))?;
+        let protocol = match numbers {
+            // The draft's one string, compared whole by its clients.
+            None => request.all("WebSocket-Protocol").next(),
+            // The same, or the list of a Flash bridge, which wants one of its elements.
+            Some(_) => request.elements("Sec-WebSocket-Protocol").next(),
+        };
+        Ok(HixieUpgrade {
+            numbers,
+            origin: request.all("Origin").next().unwrap_or(b"null"),
+            host: request.all("Host").next().unwrap_or_default(),
+            target: request.target,
+            protocol,
+        })
+    }
+
+    /// Old WebKit compares the first 85 bytes of the answer to draft 75: status text, case and order are fixed.
+    pub fn write(&self, letter: &mut Vec<u8>) {
+        let (name, prefix) = if self.numbers.is_some() { ("WebSocket", "Sec-") } else { ("Web Socket", "") };
+        push(
+            letter,
+            format_args!(
+                "HTTP/1.1 101 {name} Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n{prefix}WebSocket-Origin: "
+            ),
+        );
+        letter.extend_from_slice(self.origin);
+        push(letter, format_args!("\r\n{prefix}WebSocket-Location: ws://"));
+        letter.extend_from_slice(self.host);
+        letter.extend_from_slice(self.target.as_bytes());
+        if let Some(protocol) = self.protocol {
+            push(letter, format_args!("\r\n{prefix}WebSocket-Protocol: "));
+            letter.extend_from_slice(protocol);
+        }
+        letter.extend_from_slice(b"\r\n\r\n");
+    }
+}
 
 /// The two numbers hidden in the keys, each divided by its spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

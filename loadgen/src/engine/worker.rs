@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 
-use crate::clock;
-use crate::connection::{Conn, Failures, Gauges, Opening, Spec, Stage};
-use crate::deflate::Deflate;
-use crate::fanout::Collector;
-use crate::frame::Opcode;
-use crate::pending::Pending;
-use crate::storm::Recovery;
-use crate::tally::{Counts, Tally, Times};
-use crate::timer::Timer;
-use crate::traffic::{Running, Traffic};
+use crate::engine::connection::{Conn, Failures, Gauges, Opening, Spec, Stage};
+use crate::engine::in_flight::Pending;
+use crate::engine::recorder::{Counts, Tally, Times};
+use crate::engine::send::{Running, Traffic};
+use crate::engine::timer::Timer;
+use crate::host::clock;
+use crate::modes::fanout::Collector;
+use crate::modes::storm::Recovery;
+use crate::protocol::deflate::Deflate;
+use crate::protocol::frame::Opcode;
 
 const TIMER: Token = Token(usize::MAX - 1);
 pub const WAKER: Token = Token(usize::MAX - 2);

@@ -1,9 +1,9 @@
 //! Which message a reply answers, and whether it answers it well.
 
-use crate::connection::Conn;
-use crate::frame::Opcode;
-use crate::message::{Messages, Name};
-use crate::pending::{Entry, Pending};
+use crate::engine::connection::Conn;
+use crate::engine::in_flight::{Entry, Pending};
+use crate::engine::payload::{Messages, Name};
+use crate::protocol::frame::Opcode;
 
 /// How far a reply without a stamp is looked for among the messages that are out.
 const REACH: usize = 64;
@@ -75,8 +75,8 @@ pub fn identify(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pending::NONE;
-    use crate::size::Sizes;
+    use crate::engine::in_flight::NONE;
+    use crate::engine::size::Sizes;
 
     struct Bench {
         messages: Messages,

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 
 use mio::{Interest, Token};
 
-use crate::clock;
-use crate::connection::{Conn, Stage, describe};
-use crate::sources;
-use crate::target;
-use crate::worker::{Event, Worker};
+use crate::engine::connection::{Conn, Stage, describe};
+use crate::engine::worker::{Event, Worker};
+use crate::host::clock;
+use crate::host::source_addresses;
+use crate::protocol::target;
 
 /// Connects in a row before anything else is looked at.
 const BATCH: usize = 16;
@@ -76,11 +76,12 @@ impl Worker {
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
         self.opening.began.get_or_insert(now);
-        let stream = sources::connect(target.address, self.spec.sources.of(number)).and_then(|mut stream| {
-            let both = Interest::READABLE | Interest::WRITABLE;
-            mio::Registry::register(self.poll.registry(), &mut stream, Token(i), both)?;
-            Ok(stream)
-        });
+        let stream =
+            source_addresses::connect(target.address, self.spec.sources.of(number)).and_then(|mut stream| {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                mio::Registry::register(self.poll.registry(), &mut stream, Token(i), both)?;
+                Ok(stream)
+            });
         let (stream, error) = match stream {
             Ok(stream) => (Some(stream), None),
             Err(e) => (None, Some(e)),

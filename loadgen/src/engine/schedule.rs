@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::SECOND;
-use crate::units;
+use crate::host::clock::SECOND;
+use crate::report::units;
 
 /// `--rate`: messages a second over all connections.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::connection::describe;
-use crate::host;
+use crate::engine::connection::describe;
+use crate::host::procfs;
+use crate::host::source_addresses::{Sources, port_range};
+use crate::protocol::target::Target;
 use crate::report::format::{bytes, count};
-use crate::sources::{Sources, port_range};
-use crate::target::Target;
 
 /// Kernel memory of an idle pair of loopback sockets, and of one that has carried a message: slab growth measured on
 /// Linux 6.18. A remote target has one end here, half of it.
@@ -142,7 +142,7 @@ impl Limits {
             memory_available: cgroup.into_iter().chain(machine).min(),
             conntrack: conntrack.zip(number(&format!("{net}/netfilter/nf_conntrack_max"))),
             time_wait: field("/proc/net/sockstat", "TCP:", "tw").unwrap_or(0),
-            cpus: host::cpus() as u64,
+            cpus: procfs::cpus() as u64,
             clocksource: text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             governor: text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         }

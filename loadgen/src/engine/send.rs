@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-use crate::clock;
-use crate::connection::Stage;
-use crate::fanout::Collector;
-use crate::frame::{self, Opcode};
-use crate::hixie;
-use crate::message::Name;
-use crate::pending::{Entry, NONE};
+use crate::engine::connection::Stage;
+use crate::engine::in_flight::{Entry, NONE};
+use crate::engine::payload::Name;
+use crate::engine::recorder::{Counts, Tally, Times};
+use crate::engine::schedule::Cursor;
+use crate::engine::verify::{self, Reply};
+use crate::engine::worker::{Event, Outcome, TickReport, Worker};
+use crate::host::clock;
+use crate::modes::fanout::Collector;
+use crate::protocol::frame::{self, Opcode};
+use crate::protocol::hixie;
 use crate::report::model::Slow;
-use crate::schedule::Cursor;
-use crate::tally::{Counts, Tally, Times};
-use crate::verify::{self, Reply};
-use crate::worker::{Event, Outcome, TickReport, Worker};
 
 /// Sends in a row before replies are looked at again.
 const BURST: usize = 16;

@@ -3,19 +3,19 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::args::{self, Fault};
-use crate::clock;
-use crate::connection::Stage;
+use crate::cli::args::{self, Fault};
 use crate::engine::Plan;
-use crate::frame::Opcode;
+use crate::engine::connection::Stage;
+use crate::engine::recorder::Times;
+use crate::engine::schedule::Rate;
+use crate::engine::worker::Worker;
+use crate::host::clock;
+use crate::modes::run::{measure, plan};
+use crate::modes::session::{Problem, Session};
+use crate::protocol::frame::Opcode;
 use crate::report::Report;
 use crate::report::model::{Storm, StormPhase};
-use crate::run::{measure, plan};
-use crate::schedule::Rate;
-use crate::session::{Problem, Session};
-use crate::tally::Times;
-use crate::units;
-use crate::worker::Worker;
+use crate::report::units;
 
 /// The command.
 ///

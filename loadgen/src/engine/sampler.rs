@@ -10,9 +10,9 @@ use std::thread::{self, JoinHandle};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-use crate::clock::{self, SECOND};
-use crate::connection::Gauges;
-use crate::tally::Times;
+use crate::engine::connection::Gauges;
+use crate::engine::recorder::Times;
+use crate::host::clock::{self, SECOND};
 
 /// What was seen between two times.
 #[derive(Default)]

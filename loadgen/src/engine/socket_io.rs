@@ -2,13 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use crate::clock;
-use crate::connection::{Outbox, Rest, Stage};
-use crate::frame::{self, Header, Opcode};
-use crate::hixie::{self, Piece};
-use crate::pending::NONE;
-use crate::target::HEAD_MAX;
-use crate::worker::Worker;
+use crate::engine::connection::{Outbox, Rest, Stage};
+use crate::engine::in_flight::NONE;
+use crate::engine::worker::Worker;
+use crate::host::clock;
+use crate::protocol::frame::{self, Header, Opcode};
+use crate::protocol::hixie::{self, Piece};
+use crate::protocol::target::HEAD_MAX;
 
 /// Beyond the longest message sent, what a server may say in one message of its own.
 const COURTESY: usize = 1 << 20;

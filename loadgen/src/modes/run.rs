@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::args::{Common, Run};
-use crate::connection::Opening;
+use crate::cli::args::{Common, Run};
+use crate::engine::connection::Opening;
+use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::{Measured, Plan};
+use crate::modes::session::{Problem, Session};
 use crate::report::Report;
 use crate::report::model::Config;
-use crate::schedule::{Arrival, Rate};
-use crate::session::{Problem, Session};
 
 /// A plan that sends nothing in particular, for modes to fill in.
 pub fn plan(session: &Session) -> Plan {

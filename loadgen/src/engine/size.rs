@@ -1,6 +1,6 @@
 //! How long each message is.
 
-use crate::units;
+use crate::report::units;
 
 /// `--size`: payload bytes.
 #[derive(Clone, Debug, PartialEq)]

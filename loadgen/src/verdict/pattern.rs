@@ -1,10 +1,10 @@
 //! Patterns in the times that name their cause.
 
-use crate::connection::Opening;
 use crate::engine::Measured;
+use crate::engine::connection::Opening;
+use crate::engine::recorder::Times;
 use crate::report::model::Signature;
-use crate::tally::Times;
-use crate::units::short_time;
+use crate::report::units::short_time;
 
 const MS: u64 = 1_000_000;
 

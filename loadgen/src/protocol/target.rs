@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1_smol::Sha1;
 
-use crate::deflate;
-use crate::draft::Draft;
-use crate::hixie::{self, Challenge};
+use crate::protocol::deflate;
+use crate::protocol::draft::Draft;
+use crate::protocol::hixie::{self, Challenge};
 
 /// Longest response head that is read (bytes); servers' heads are a few hundred.
 pub const HEAD_MAX: usize = 16 * 1024;

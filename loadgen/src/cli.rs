@@ -1,0 +1,5 @@
+//! The command line: what is asked, and where answers go.
+
+pub mod args;
+pub mod argv;
+pub mod output;

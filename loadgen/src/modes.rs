@@ -1,0 +1,10 @@
+//! One module a subcommand, and what a measurement of any of them needs ([`session`]).
+
+pub mod calibrate;
+pub mod conns;
+pub mod doctor;
+pub mod fanout;
+pub mod find;
+pub mod run;
+pub mod session;
+pub mod storm;

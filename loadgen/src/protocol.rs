@@ -1,0 +1,7 @@
+//! The bytes of WebSocket as a client writes and reads them.
+
+pub mod deflate;
+pub mod draft;
+pub mod frame;
+pub mod hixie;
+pub mod target;

@@ -1,0 +1,85 @@
+//! The handshake of versions 7, 8 and 13 (RFC 6455 §4.2, hybi-07 to -17).
+
+use super::deflate::{self, Deflate};
+use super::http::{self, Repeated, Request};
+use super::site::check_origin;
+use super::{Refusal, Site, push};
+use crate::proto::Version;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+/// What §1.3 has the server append to the key before hashing.
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A good request of version 7, 8 or 13.
+pub struct HybiUpgrade<'a> {
+    pub version: Version,
+    key: &'a [u8],
+    protocol: Option<&'a str>,
+    pub deflate: Option<Deflate>,
+}
+
+impl<'a> HybiUpgrade<'a> {
+    pub fn read(request: &Request<'a>, site: &Site, deflate: bool) -> Result<HybiUpgrade<'a>, Refusal> {
+        let version = match request.only("Sec-WebSocket-Version").ok().flatten() {
+            Some(b"13") => Version::Hybi13,
+            Some(b"8") => Version::Hybi8,
+            Some(b"7") => Version::Hybi7,
+            _ => return Err(Refusal::Version),
+        };
+        let key = match request.only("Sec-WebSocket-Key") {
+            Ok(Some(key)) if is_key(key) => key,
+            Ok(Some(_)) => return Err(Refusal::Bad("Sec-WebSocket-Key is not the base64 of 16 bytes")),
+            Ok(None) => return Err(Refusal::Bad("Sec-WebSocket-Key is missing")),
+            Err(Repeated) => return Err(Refusal::Bad("more than one Sec-WebSocket-Key")),
+        };
+        // Versions 7 and 8 have a name of their own for it (hybi-07 §5.2.2); some of their clients use the plain one.
+        let origin = match request.only("Sec-WebSocket-Origin") {
+            Ok(None) => request.only("Origin"),
+            _ if version == Version::Hybi13 => request.only("Origin"),
+            named => named,
+        };
+        check_origin(site, origin)?;
+        let protocol = first_protocol(request)?;
+        let deflate = if deflate { deflate::negotiate(request) } else { None };
+        Ok(HybiUpgrade { version, key, protocol, deflate })
+    }
+
+    pub fn write(&self, letter: &mut Vec<u8>) {
+        let mut sha1 = sha1_smol::Sha1::new();
+        sha1.update(self.key);
+        sha1.update(ACCEPT_GUID);
+        let mut accept = [0; 28];
+        BASE64
+            .encode_slice(sha1.digest().bytes(), &mut accept)
+            .expect("20 bytes are 28 characters of base64");
+        letter.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        );
+        letter.extend_from_slice(&accept);
+        if let Some(protocol) = self.protocol {
+            push(letter, format_args!("\r\nSec-WebSocket-Protocol: {protocol}"));
+        }
+        if let Some(deflate) = self.deflate {
+            push(letter, format_args!("\r\nSec-WebSocket-Extensions: {deflate}"));
+        }
+        letter.extend_from_slice(b"\r\n\r\n");
+    }
+}
+
+fn is_key(key: &[u8]) -> bool {
+    // 16 bytes are 24 characters; anything longer is not even decoded.
+    let mut nonce = [0; 18];
+    key.len() == 24 && BASE64.decode_slice(key, &mut nonce) == Ok(16)
+}
+
+/// The first subprotocol that was offered (§4.1 item 10, §11.3.4): an echo speaks all of them.
+fn first_protocol<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal> {
+    match request.elements("Sec-WebSocket-Protocol").next() {
+        None => Ok(None),
+        Some(name) if name.iter().all(|byte| http::is_token(*byte)) => {
+            Ok(Some(std::str::from_utf8(name).expect("a token is ASCII")))
+        }
+        Some(_) => Err(Refusal::Bad("Sec-WebSocket-Protocol is not a list of tokens")),
+    }
+}

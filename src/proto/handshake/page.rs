@@ -1,0 +1,40 @@
+//! The pages that a browser is shown.
+
+use super::{Page, Site, push};
+
+impl Page {
+    /// The text as it stands in the sources.
+    fn html(self) -> &'static str {
+        match self {
+            Page::Test => include_str!("../../pages/index.html"),
+            Page::Board => include_str!("../../pages/board.html"),
+        }
+    }
+}
+
+/// Text as the value of an HTML attribute in double quotes.
+fn attribute(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;")
+}
+
+pub fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
+    // The page mentions what it is told of.
+    let services = match (site.boards, site.stats) {
+        (false, false) => "",
+        (true, false) => "boards",
+        (false, true) => "stats",
+        (true, true) => "boards stats",
+    };
+    let path = attribute(site.echo_paths.example());
+    let html =
+        page.html().replacen("<body>", &format!("<body class=\"{services}\" data-echo=\"{path}\">"), 1);
+    push(
+        letter,
+        format_args!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
+             Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
+             connect-src *\r\nConnection: close\r\n\r\n{html}",
+            html.len()
+        ),
+    );
+}

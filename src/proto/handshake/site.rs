@@ -1,0 +1,112 @@
+//! What is served where, and to whom.
+
+use super::Refusal;
+use super::http::Repeated;
+use crate::proto::session::Limits;
+
+/// What is served where, and to whom: the part of the configuration that the protocol needs.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub echo_paths: Paths,
+    /// The Origins that may connect, compared byte for byte; empty for all.
+    pub origins: Vec<String>,
+    /// Whether compressed messages are agreed to.
+    pub deflate: bool,
+    /// Whether `/board` and `/board/<name>` are served.
+    pub boards: bool,
+    /// Whether `/metrics` and `/healthz` are served here too, and shown on the test page.
+    pub stats: bool,
+    pub limits: Limits,
+}
+
+/// The paths that echo.
+#[derive(Debug, Clone)]
+pub enum Paths {
+    Any,
+    These(Vec<String>),
+}
+
+impl Paths {
+    /// One of them, to tell a user: the usual one where it is among them.
+    pub fn example(&self) -> &str {
+        const USUAL: &str = "/echo";
+        match self {
+            Paths::These(paths) if !self.hold(USUAL) => paths.first().map_or(USUAL, String::as_str),
+            _ => USUAL,
+        }
+    }
+
+    fn hold(&self, path: &str) -> bool {
+        match self {
+            Paths::Any => true,
+            Paths::These(paths) => paths.iter().any(|each| each == path),
+        }
+    }
+}
+
+/// What a browser is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// At `/`.
+    Test,
+    /// At `/board` and `/board/<name>`.
+    Board,
+}
+
+/// Where an accepted connection's messages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Back.
+    Echo,
+    /// To the other members of the board of this name.
+    Board(String),
+}
+
+/// What is served where the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/metrics`
+    Metrics,
+    /// `/healthz`
+    Health,
+}
+
+pub fn endpoint_of(path: &str) -> Option<Endpoint> {
+    match path {
+        "/metrics" => Some(Endpoint::Metrics),
+        "/healthz" => Some(Endpoint::Health),
+        _ => None,
+    }
+}
+
+pub fn page_of(path: &str, site: &Site) -> Option<Page> {
+    match path {
+        "/" => Some(Page::Test),
+        "/board" if site.boards => Some(Page::Board),
+        _ if site.boards && board_name(path).is_some() => Some(Page::Board),
+        _ => None,
+    }
+}
+
+pub fn place_of(path: &str, site: &Site) -> Option<Place> {
+    if site.boards && (path == "/board" || path.starts_with("/board/")) {
+        return board_name(path).map(|name| Place::Board(name.to_owned()));
+    }
+    site.echo_paths.hold(path).then_some(Place::Echo)
+}
+
+/// A board's name: 1 to 64 of `A-Za-z0-9._-`.
+fn board_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/board/")?;
+    let is_good = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    is_good.then_some(name)
+}
+
+pub fn check_origin(site: &Site, origin: Result<Option<&[u8]>, Repeated>) -> Result<(), Refusal> {
+    let is_listed = match origin {
+        Ok(Some(origin)) => site.origins.iter().any(|each| each.as_bytes() == origin),
+        _ => false,
+    };
+    if site.origins.is_empty() || is_listed { Ok(()) } else { Err(Refusal::Origin) }
+}
