@@ -11,6 +11,7 @@ pub mod schedule;
 pub mod send;
 pub mod size;
 pub mod socket_io;
+pub mod target;
 pub mod timer;
 pub mod verify;
 pub mod worker;

@@ -72,9 +72,13 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             return Ok(output::exit::OK);
         }
         Command::Doctor(args) => {
-            let (text, works) =
-                doctor::examine(args.connections, args.url.as_deref(), args.source.as_deref())
-                    .map_err(Problem::Usage)?;
+            let (text, works) = doctor::examine(
+                args.connections,
+                args.url.as_deref(),
+                args.connect_to.as_ref(),
+                args.source.as_deref(),
+            )
+            .map_err(Problem::Usage)?;
             output::print(&text)?;
             return Ok(if works { output::exit::OK } else { output::exit::FAILED });
         }

@@ -10,7 +10,7 @@ use crate::engine::connection::{Conn, Stage, describe};
 use crate::engine::worker::{Event, Worker};
 use crate::host::clock;
 use crate::host::source_addresses;
-use crate::protocol::target;
+use crate::protocol::handshake;
 
 /// Connects in a row before anything else is looked at.
 const BATCH: usize = 16;
@@ -76,12 +76,13 @@ impl Worker {
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
         self.opening.began.get_or_insert(now);
-        let stream =
-            source_addresses::connect(target.address, self.spec.sources.of(number)).and_then(|mut stream| {
+        let stream = source_addresses::connect(&target.address, self.spec.sources.of(number)).and_then(
+            |mut stream| {
                 let both = Interest::READABLE | Interest::WRITABLE;
                 mio::Registry::register(self.poll.registry(), &mut stream, Token(i), both)?;
                 Ok(stream)
-            });
+            },
+        );
         let (stream, error) = match stream {
             Ok(stream) => (Some(stream), None),
             Err(e) => (None, Some(e)),
@@ -113,7 +114,7 @@ impl Worker {
             Ok(None) => {}
             Ok(Some(e)) | Err(e) => return self.lose(i, format!("connect: {}", describe(&e))),
         }
-        match stream.peer_addr() {
+        match socket2::SockRef::from(stream).peer_addr() {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotConnected => return,
             Err(e) => return self.lose(i, format!("connect: {}", describe(&e))),
@@ -128,7 +129,7 @@ impl Worker {
         }
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
-        let request = target::request(target, &self.spec.extras, self.nonce(i));
+        let request = handshake::request(&target.url, &self.spec.extras, self.nonce(i));
         self.put(i, &request);
     }
 
@@ -136,7 +137,8 @@ impl Worker {
     pub fn upgraded(&mut self, i: usize, input: &[u8], now: u64) -> Result<Option<usize>, String> {
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
-        let Some(size) = target::response(input, target, &self.spec.extras, self.nonce(i))? else {
+        let answer = handshake::response(input, &target.url, &self.spec.extras, self.nonce(i), false);
+        let Some(size) = answer.map_err(|refusal| refusal.reason)? else {
             return Ok(None);
         };
         let conn = &mut self.conns[i];

@@ -9,9 +9,10 @@ use mio::net::TcpStream;
 use crate::engine::in_flight::{List, NONE};
 use crate::engine::payload::Messages;
 use crate::engine::recorder::Times;
+use crate::engine::target::Target;
 use crate::host::source_addresses::Sources;
 use crate::protocol::frame::Opcode;
-use crate::protocol::target::{Extras, Target};
+use crate::protocol::handshake::Extras;
 
 /// What all connections share.
 pub struct Spec {

@@ -7,8 +7,8 @@ use crate::engine::in_flight::NONE;
 use crate::engine::worker::Worker;
 use crate::host::clock;
 use crate::protocol::frame::{self, Header, Opcode};
+use crate::protocol::handshake::HEAD_MAX;
 use crate::protocol::hixie::{self, Piece};
-use crate::protocol::target::HEAD_MAX;
 
 /// Beyond the longest message sent, what a server may say in one message of its own.
 const COURTESY: usize = 1 << 20;

@@ -11,13 +11,15 @@ use crate::cli::argv;
 use crate::engine::connection::{self, Opening, Spec};
 use crate::engine::payload::Messages;
 use crate::engine::progress::Live;
+use crate::engine::target::Target;
 use crate::engine::{Engine, Measured};
 use crate::host::clock::{self, SECOND};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
 use crate::modes::calibrate;
 use crate::protocol::frame::Opcode;
-use crate::protocol::target::{Extras, Target};
+use crate::protocol::handshake::Extras;
+use crate::protocol::url::Url;
 use crate::report::model::{
     Checks, Client, Config, Connections, Latencies, Messages as Counted, Report, Run, SCHEMA, Server, Size,
     Target as Aim, Tool,
@@ -133,12 +135,17 @@ impl Session {
                 "{option}: --draft {draft} has whole text messages and no more"
             )));
         }
-        let targets = common.urls.iter().map(|url| Target::resolve(url)).collect::<Result<_, _>>();
+        let urls: Result<Vec<Url>, String> = common.urls.iter().map(|url| Url::parse(url)).collect();
+        let urls = urls.map_err(Problem::Usage)?;
+        let reach = source_addresses::reach(common.source.as_deref()).map_err(Problem::Usage)?;
+        let baseline = files(&common)?;
+        let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
+        let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         Ok(Session {
-            baseline: files(&common)?,
+            baseline,
             live: Live::new(common.quiet),
             signals: Signals::new()?,
-            targets: targets.map_err(Problem::Usage)?,
+            targets: targets.map_err(Problem::Failed)?,
             started: SystemTime::now(),
             before: Counters::now(),
             common,
@@ -218,7 +225,7 @@ impl Session {
 
     /// Client and server share this host.
     pub fn local(&self) -> bool {
-        self.targets.iter().any(|t| t.address.ip().is_loopback())
+        self.targets.iter().any(|target| target.address.is_local())
     }
 
     /// The frame of a report: everything that does not depend on what was measured.
@@ -252,7 +259,10 @@ impl Session {
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
                 ..Run::default()
             },
-            target: Aim { urls: common.urls.clone(), local: self.local() },
+            target: Aim {
+                urls: self.targets.iter().map(|target| target.url.shown.clone()).collect(),
+                local: self.local(),
+            },
             config: Config {
                 threads: engine.spec.threads as u64,
                 size,

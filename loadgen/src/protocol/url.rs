@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::secret::{Secret, decoded, masked_url};
+use super::shown::{Secret, decoded, escaped, masked_url};
 
 /// Where a URL leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,8 +22,8 @@ pub enum Place {
     Unix(PathBuf),
 }
 
-/// A URL that can be asked for.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// A URL that can be asked for. Printed for debugging it is as it may be shown.
+#[derive(Clone, Eq, PartialEq)]
 pub struct Url {
     /// `wss:`, TLS.
     pub secure: bool,
@@ -38,13 +38,19 @@ pub struct Url {
     pub shown: String,
 }
 
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
 impl Url {
     /// Takes `text` apart.
     ///
     /// # Errors
     /// A sentence that says what is wrong, without what is secret in `text`.
     pub fn parse(text: &str) -> Result<Url, String> {
-        let wrong = |what: String| format!("`{}`: {what}", masked_url(text, false).escape_debug());
+        let wrong = |what: String| format!("`{}`: {what}", escaped(&masked_url(text, false)));
         if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace() || "\"<>\\".contains(*c)) {
             return Err(wrong(format!("{c:?} cannot stand in a URL; write %{:02X}", u32::from(c))));
         }
@@ -66,7 +72,8 @@ impl Url {
         if unix {
             return unix_socket(rest, secure, shown).map_err(wrong);
         }
-        let rest = rest.strip_prefix("//").ok_or_else(|| wrong(format!("{scheme}: wants two slashes behind it")))?;
+        let rest =
+            rest.strip_prefix("//").ok_or_else(|| wrong(format!("{scheme}: wants two slashes behind it")))?;
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, host) = match authority.rsplit_once('@') {
             Some((userinfo, host)) => (Some(userinfo), host),
@@ -113,8 +120,12 @@ pub fn host_and_port(text: &str) -> Result<Place, String> {
 
 /// The place that `HOST` or `HOST:PORT` names, and how the Host header names it.
 fn place(text: &str, default: u16) -> Result<(Place, String), String> {
+    if text.matches(':').count() > 1 && !text.starts_with('[') {
+        return Err("an IPv6 address stands in brackets, and behind it at most a port".into());
+    }
     let (host, port) = match text.rfind(']') {
         Some(end) => text.split_at(end + 1),
+        None if text.starts_with('[') => return Err("the bracket of an IPv6 address is not closed".into()),
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
     let port = match port.strip_prefix(':') {
@@ -128,7 +139,7 @@ fn place(text: &str, default: u16) -> Result<(Place, String), String> {
     };
     let suffix = if port == default { String::new() } else { format!(":{port}") };
     if let Some(literal) = host.strip_prefix('[') {
-        let literal = literal.strip_suffix(']').ok_or("the bracket of an IPv6 address is not closed")?;
+        let literal = literal.strip_suffix(']').unwrap_or(literal);
         let (address, zone) = match literal.split_once('%') {
             // RFC 6874 has %25 for the percent sign; people type the sign itself.
             Some((address, zone)) => (address, Some(zone.strip_prefix("25").unwrap_or(zone))),
@@ -147,7 +158,7 @@ fn place(text: &str, default: u16) -> Result<(Place, String), String> {
         return Err("the host's name has letters beyond ASCII; write it as DNS has it (xn--…)".into());
     }
     if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
-        return Err("the host's name has characters that no name has (an IPv6 address stands in brackets)".into());
+        return Err("the host's name has characters that no name has".into());
     }
     let name = host.to_ascii_lowercase();
     let authority = format!("{name}{suffix}");
@@ -200,7 +211,9 @@ fn basic(userinfo: &str) -> Result<Secret, String> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let (user, password) = (decoded(user), decoded(password));
     if user.contains(':') || [&user, &password].iter().any(|part| part.contains(char::is_control)) {
-        return Err("the user's name has a colon in it, or one of name and password a control character".into());
+        return Err(
+            "the user's name has a colon in it, or one of name and password a control character".into()
+        );
     }
     Ok(Secret(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))))
 }
@@ -249,7 +262,11 @@ mod tests {
             ("ws+unix:./a%20b", Place::Unix("./a b".into()), "localhost", "/"),
         ] {
             let parsed = Url::parse(url).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!((&parsed.place, &*parsed.authority, &*parsed.resource), (&place, authority, resource), "{url}");
+            assert_eq!(
+                (&parsed.place, &*parsed.authority, &*parsed.resource),
+                (&place, authority, resource),
+                "{url}"
+            );
             assert_eq!(parsed.secure, url.to_ascii_lowercase().starts_with("wss"));
         }
     }
@@ -270,9 +287,9 @@ mod tests {
             ("ws://h:0/", "port"),
             ("ws://h:65536/", "port"),
             ("ws://h:+80/", "port"),
-            ("ws://h:80:90/", "port"),
-            ("ws://::1/", "names no host"),
-            ("ws://fe80::1/", "port"),
+            ("ws://h:80:90/", "at most a port"),
+            ("ws://::1/", "in brackets"),
+            ("ws://fe80::1/", "in brackets"),
             ("ws://[::1/", "bracket"),
             ("ws://[::1]80/", "behind the bracket"),
             ("ws://[::g]/", "not an IPv6 address"),
@@ -313,7 +330,9 @@ mod tests {
         assert_eq!(authorization("ws://h/"), None);
         let url = Url::parse("ws://ann:s3cret@h:9/?token=s3cret").unwrap();
         assert!(!format!("{url:?}").contains("s3cret") && !url.shown.contains("s3cret"), "{url:?}");
-        for bad in ["ws://a%3Ab:s3cret@h/", "ws://a:s3cret%0A@h/", "ws://a:s3cret@h:port/", "ws://a:s3/cret@h/"] {
+        for bad in
+            ["ws://a%3Ab:s3cret@h/", "ws://a:s3cret%0A@h/", "ws://a:s3cret@h:port/", "ws://a:s3/cret@h/"]
+        {
             let error = Url::parse(bad).unwrap_err();
             assert!(!error.contains("s3") && !error.contains("cret"), "{error}");
         }
@@ -337,7 +356,7 @@ mod tests {
             let text = [
                 pick(&["ws://", "wss://", "WS://", "Wss://"]),
                 pick(&["", "", "a@", "a:b@", "a%20:%3a@"]),
-                pick(&["h", "H.example", "127.0.0.1", "[::1]", "[1:0::2]", "[::1", "", "a_b"]),
+                pick(&["h", "H.example", "127.0.0.1", "[::1]", "[1:0::2]", "[::1", "a_b"]),
                 pick(&["", ":", ":80", ":443", ":8087", ":99999", ":x"]),
                 pick(&["", "/", "/a/b", "/%41", "/~a!$&'()*+,;=:@"]),
                 pick(&["", "?", "?a=b&c=d", "?/?"]),

@@ -1,15 +1,28 @@
-//! What must not be repeated: passwords and tokens that a command line names.
+//! Text before anybody sees it: secrets masked, what others wrote escaped.
 //!
-//! Reports are sent around and logs are kept, so whatever goes into either is masked first: the userinfo of a URL, the
-//! values in its query whose names say that they are secret, and the values of header lines of that kind.
+//! Reports are sent around and logs are kept, so passwords and tokens of a command line are masked first: the userinfo
+//! of a URL, the values in its query whose names say that they are secret, and the values of header lines of that kind.
+//! And a terminal obeys whatever it is sent, so a server's words reach none as they are.
 
 /// Stands where a secret was.
 const MASK: &str = "***";
 
 /// A name with one of these in it stands for something secret. Hiding too much costs little.
 const WORDS: [&str; 14] = [
-    "apikey", "auth", "cookie", "cred", "jwt", "key", "passw", "pwd", "secret", "session", "signature", "ticket",
-    "token", "pass",
+    "apikey",
+    "auth",
+    "cookie",
+    "cred",
+    "jwt",
+    "key",
+    "passw",
+    "pwd",
+    "secret",
+    "session",
+    "signature",
+    "ticket",
+    "token",
+    "pass",
 ];
 
 /// Text that is sent and never shown.
@@ -93,12 +106,11 @@ pub fn masked_in(text: &str, given: &[String]) -> String {
     out
 }
 
-/// The secrets among the given URLs and header lines, as a server that sends the request back would show them.
-pub fn values<'a>(urls: impl Iterator<Item = &'a str>, headers: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let in_query = urls.filter_map(|url| url.split_once('?')).flat_map(|(_, query)| {
-        let pairs = query.split('#').next().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(name, _)| is_secret(&decoded(name))).map(|(_, value)| value.to_owned())
-    });
+/// The secrets in a path with a query and in header lines, as a server that sends the request back would show them.
+pub fn values<'a>(resource: &str, headers: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let query = resource.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let in_query = pairs.filter(|(name, _)| is_secret(&decoded(name))).map(|(_, value)| value.to_owned());
     let in_headers = headers.filter_map(|line| line.split_once(':')).filter(|(name, _)| is_secret(name));
     let mut all: Vec<String> = in_query.chain(in_headers.map(|(_, value)| value.trim().to_owned())).collect();
     all.retain(|value| !value.is_empty());
@@ -108,6 +120,29 @@ pub fn values<'a>(urls: impl Iterator<Item = &'a str>, headers: impl Iterator<It
 /// `text` with each of `values` masked.
 pub fn masked_values(text: &str, values: &[String]) -> String {
     values.iter().fold(text.to_owned(), |text, value| text.replace(value, MASK))
+}
+
+/// `text` without what a terminal could obey or a reader be fooled by: characters that are not printed (ESC, line ends,
+/// those that turn the direction of writing) are spelled as Rust spells them.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => out.push(c),
+            c => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
+/// Bytes as [`escaped`] text; those that are no UTF-8 are spelled `\xNN`.
+pub fn escaped_bytes(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        out += &escaped(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    out
 }
 
 /// `text` with its `%XX` decoded; what is no such triplet stays.
@@ -155,8 +190,18 @@ mod tests {
     #[test]
     fn a_command_line_is_shown_without_secrets() {
         let line = words(&[
-            "find", "-H", "Authorization: Bearer s3cret", "-HCookie: a=s3cret", "--header=X-Api-Key: s3cret", "-H",
-            "X-Trace: 7", "-H", "Bearer s3cret", "--slo", "p99<5ms", "ws://u:s3cret@h/?token=s3cret",
+            "find",
+            "-H",
+            "Authorization: Bearer s3cret",
+            "-HCookie: a=s3cret",
+            "--header=X-Api-Key: s3cret",
+            "-H",
+            "X-Trace: 7",
+            "-H",
+            "Bearer s3cret",
+            "--slo",
+            "p99<5ms",
+            "ws://u:s3cret@h/?token=s3cret",
         ]);
         let shown = masked_words(&line).join(" ");
         assert_eq!(
@@ -170,12 +215,16 @@ mod tests {
 
     #[test]
     fn a_server_that_repeats_the_request_is_not_quoted() {
-        let values = values(
-            ["ws://h/?key=k3y&n=1"].into_iter(),
-            ["Cookie: c00kie", "X-Trace: 7"].into_iter(),
-        );
+        let values = values("/?key=k3y&n=1", ["Cookie: c00kie", "X-Trace: 7"].into_iter());
         assert_eq!(values, ["k3y", "c00kie"]);
         assert_eq!(masked_values("no /?key=k3y&n=1 for c00kie", &values), "no /?key=***&n=1 for ***");
+    }
+
+    #[test]
+    fn terminals_are_not_obeyed() {
+        assert_eq!(escaped("it's \"fine\" é"), "it's \"fine\" é");
+        assert_eq!(escaped("\x1b[2J\r\n\u{202e}\u{9b}\\"), r"\u{1b}[2J\r\n\u{202e}\u{9b}\\");
+        assert_eq!(escaped_bytes(b"\x15\x03\xff ok \xc3\xa9"), r"\u{15}\u{3}\xff ok é");
     }
 
     #[test]
