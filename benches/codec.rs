@@ -11,7 +11,9 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use wsecho::proto::handshake::{Paths, Site};
-use wsecho::proto::session::{HEADROOM, Limits, Reply, Session, TAILROOM};
+use wsecho::proto::limits::Limits;
+use wsecho::proto::progress::{HEADROOM, Reply, TAILROOM};
+use wsecho::proto::session::Session;
 
 const SIZES: [usize; 6] = [0, 20, 125, 1 << 10, 16 << 10, 64 << 10];
 const BATCHES: [usize; 2] = [1, 16];
@@ -57,6 +59,7 @@ impl Echo {
                 origins: Vec::new(),
                 deflate: false,
                 boards: false,
+                board_lifetime: None,
                 stats: false,
                 limits: Limits { max_message: 0 },
             },
@@ -91,7 +94,7 @@ impl Echo {
         let input = HEADROOM..HEADROOM + self.input.len();
         match self.session.receive(&mut self.buf, input, &mut self.letter, &self.site).reply {
             Reply::InPlace(reply) => black_box(reply),
-            Reply::Letter => 0..0,
+            Reply::Buffer => 0..0,
         }
     }
 

@@ -5,11 +5,12 @@ use crate::args::{Address, Options, Policy, Stats};
 use crate::log;
 use crate::notify::{self, Manager};
 use crate::proto::handshake::Site;
-use crate::proto::session::Limits;
+use crate::proto::limits::Limits;
+use crate::reactor::Reactor;
 use crate::reactor::boards::Rules;
+use crate::reactor::config::Config;
 use crate::reactor::listener::Role;
 use crate::reactor::system::{BACKLOG, Listener, System, listen, listen_unix};
-use crate::reactor::{Config, Reactor};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{User, initgroups, setgid, setuid};
 use std::ffi::CString;
@@ -88,6 +89,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             origins: options.origins.clone(),
             deflate: options.deflate,
             boards: options.boards.is_some(),
+            board_lifetime: options.boards.and_then(|rules| rules.lifetime),
             stats: options.stats == Some(Stats::Page),
             limits: Limits { max_message: options.max_message },
         },

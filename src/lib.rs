@@ -13,13 +13,13 @@
 //!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`mod@print`] gives packagers their
 //!   files.
 //! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client,
-//!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes; `listener` sorts the errors of accept;
-//!   `deadlines` is when patience ends; `boards` is who hears whom; `stats` counts; `token` names things.
-//! - [`proto`]: bytes in, bytes out. `session` leads from the first byte to the last; `proxy` reads what a proxy puts in front;
-//!   `handshake` answers the opening request (`http`), with what is served where (`site`), 101 (`hybi`, `deflate`, `hixie`) or
-//!   something else (`refusal`, `page`); `hybi` and `hixie` echo in the two
-//!   framings, `member` takes a board's messages, `echo` is the reply that grows over the bytes it answers; `frame`, `mask`,
-//!   `utf8`, `close` and `fail` are one idea each; `policy` is Flash's.
+//!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes, `end` why it is over; `listener` sorts the
+//!   errors of accept; `moment` is time, `deadlines` when patience ends, `shutdown` the way out; `boards` is who hears whom;
+//!   `stats` counts; `config` is what it goes by; `token` names things.
+//! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
+//!   what a proxy puts in front; `handshake` answers the opening request (`http`), with what is served where (`site`), 101 (`hybi`,
+//!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
+//!   bounds with their reasons; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
 //! - `src/pages`: what a browser is shown, embedded.
 //!

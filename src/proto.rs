@@ -4,19 +4,13 @@
 //! sends the bytes that come back. One [`session::Session`] is one connection's worth of protocol, from its first byte
 //! (policy request, HTTP head) to its last (Close frame), and everything it keeps between calls fits in a few dozen bytes.
 
-pub mod close;
-pub mod echo;
-pub mod fail;
-pub mod frame;
+pub mod framing;
 pub mod handshake;
-pub mod hixie;
-pub mod hybi;
-pub mod mask;
-pub mod member;
+pub mod limits;
 pub mod policy;
+pub mod progress;
 pub mod proxy;
 pub mod session;
-pub mod utf8;
 
 /// Which wire format a connection agreed on.
 ///

@@ -10,30 +10,37 @@
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
 pub mod boards;
+pub mod config;
 pub mod connection;
 pub mod deadlines;
+pub mod end;
 pub mod kernel;
 pub mod listener;
+pub mod moment;
 pub mod outbox;
+pub mod shutdown;
 pub mod stats;
 pub mod system;
 pub mod token;
 pub mod turn;
 
 use crate::log::{self, Class, Level};
-use crate::proto::close;
-use crate::proto::handshake::Site;
+use crate::proto::framing::close_code;
 use boards::Boards;
+use config::Config;
 use connection::Connection;
-use deadlines::{Deadlines, Moment};
-use kernel::{Event, Kernel, Notice};
+use deadlines::Deadlines;
+use end::End;
+use kernel::{Kernel, Notice, Readiness};
 use listener::{Accept, Listener, Role, State};
+use moment::Moment;
+use shutdown::{Drain, Stop};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 use token::{ConnId, Source};
-use turn::{Bench, Context, End, Turn};
+use turn::{Context, Shared, Turn};
 
 /// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
 const ACCEPTS_PER_TICK: usize = 64;
@@ -43,27 +50,6 @@ const STATS_SPARE: usize = 4;
 const STALL: Duration = Duration::from_millis(100);
 /// How often clients are told to go while that is spread over time.
 const SPREAD_STEP: Duration = Duration::from_millis(10);
-
-/// What the reactor goes by.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub site: Site,
-    /// Clients held at once; further ones wait in the listeners' queues.
-    pub max_connections: usize,
-    /// From accept to the end of the handshake.
-    pub handshake_timeout: Duration,
-    /// A connection that sends no byte for this long is closed with 1001.
-    pub idle_timeout: Option<Duration>,
-    /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
-    pub ping_interval: Option<Duration>,
-    pub boards: boards::Rules,
-    /// Over how long the Close frames are spread when the server stops.
-    pub drain_spread: Duration,
-    /// How long after the stop the last client is dropped.
-    pub drain_timeout: Duration,
-    /// How often the service manager wants to hear that the loop goes round.
-    pub watchdog: Option<Duration>,
-}
 
 /// The server's loop, over any [`Kernel`].
 pub struct Reactor<K: Kernel> {
@@ -75,41 +61,11 @@ pub struct Reactor<K: Kernel> {
     serial: u32,
     run: VecDeque<ConnId>,
     deadlines: Deadlines,
-    bench: Bench,
+    shared: Shared,
     now: Moment,
     stop: Stop,
     /// When the service manager is to hear from the loop again.
     next_notice: Moment,
-}
-
-/// Whether, and how, the server is ending.
-#[derive(Debug)]
-enum Stop {
-    No,
-    Draining(Drain),
-    Now,
-}
-
-/// The way out.
-#[derive(Debug)]
-struct Drain {
-    since: Moment,
-    /// Clients that are still to be told, from the back.
-    untold: Vec<ConnId>,
-    /// How many there were.
-    total: usize,
-}
-
-impl Drain {
-    /// How many clients should not have been told yet: fewer and fewer, evenly over `spread`.
-    fn untold_at(&self, now: Moment, spread: Duration) -> usize {
-        let passed = now.after(self.since);
-        if passed >= spread {
-            return 0;
-        }
-        let left = (spread - passed).as_micros() * self.total as u128 / spread.as_micros();
-        left as usize
-    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -125,7 +81,7 @@ impl<K: Kernel> Reactor<K> {
             serial: 0,
             run: VecDeque::new(),
             deadlines: Deadlines::default(),
-            bench: Bench::new(Boards::new(boards)),
+            shared: Shared::new(Boards::new(boards)),
             now,
             stop: Stop::No,
             next_notice: now,
@@ -144,7 +100,7 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..self.run.len() {
             let Some(id) = self.run.pop_front() else { break };
             self.serve(id);
-            if self.bench.boards.is_heavy() {
+            if self.shared.boards.is_heavy() {
                 self.deliver();
             }
         }
@@ -155,7 +111,7 @@ impl<K: Kernel> Reactor<K> {
         self.drain();
         self.notify();
         let end = self.kernel.now();
-        self.bench.stats.tick(self.now, end);
+        self.shared.stats.tick(self.now, end);
         // The next poll waits from here: what this tick took must not come on top.
         self.now = end;
         Ok(match &self.stop {
@@ -172,7 +128,7 @@ impl<K: Kernel> Reactor<K> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, .. } = self;
         let (mut stops, mut reports) = (0, 0);
-        let polled = kernel.poll(timeout, |event: Event| match event.source {
+        let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
                 let Some(connection) = find(connections, id) else { return };
                 connection.note(&event);
@@ -188,7 +144,7 @@ impl<K: Kernel> Reactor<K> {
         self.now = self.kernel.now();
         if reports > 0 {
             // Who asks is answered, whatever the level; who asks without end is not.
-            log::limited(Class::Report, Level::Off, format_args!("{}", self.bench.stats.summary()));
+            log::limited(Class::Report, Level::Off, format_args!("{}", self.shared.stats.summary()));
         }
         for _ in 0..stops {
             self.stop();
@@ -206,7 +162,7 @@ impl<K: Kernel> Reactor<K> {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
-        next = next.min(self.bench.boards.next_end().unwrap_or(Moment::NEVER));
+        next = next.min(self.shared.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
                 State::Quiet | State::Closed => {}
@@ -230,13 +186,13 @@ impl<K: Kernel> Reactor<K> {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
-        let turn = connection.turn(&mut self.bench, &context);
-        self.settle(id, turn);
+        let turn = connection.turn(&mut self.shared, &context);
+        self.finish_turn(id, turn);
     }
 
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { bench: Bench { boards, stats, .. }, connections, now, .. } = self;
+        let Reactor { shared: Shared { boards, stats, .. }, connections, now, .. } = self;
         let mut fallen = Vec::new();
         boards.deliver(|id, bytes, messages| {
             let Some(connection) = find(connections, id) else { return };
@@ -245,7 +201,7 @@ impl<K: Kernel> Reactor<K> {
             }
         });
         for (id, turn) in fallen {
-            self.settle(id, turn);
+            self.finish_turn(id, turn);
         }
     }
 
@@ -253,14 +209,14 @@ impl<K: Kernel> Reactor<K> {
     fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
         for id in ids {
             if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close::GOING_AWAY, reason, &mut self.bench.stats, self.now);
-                self.settle(id, turn);
+                let turn = connection.close(close_code::GOING_AWAY, reason, &mut self.shared.stats, self.now);
+                self.finish_turn(id, turn);
             }
         }
     }
 
     /// Does what a turn leaves to do, and sees to the connection's alarm.
-    fn settle(&mut self, id: ConnId, turn: Turn) {
+    fn finish_turn(&mut self, id: ConnId, turn: Turn) {
         let Some(connection) = find(&mut self.connections, id) else {
             return;
         };
@@ -281,9 +237,9 @@ impl<K: Kernel> Reactor<K> {
 
     fn remove(&mut self, id: ConnId, end: End) {
         let mut connection = self.connections.remove(id.key as usize);
-        connection.finish(end, &mut self.bench.stats);
+        connection.finish(end, &mut self.shared.stats);
         if let Some(board) = connection.board {
-            self.bench.boards.leave(board, id);
+            self.shared.boards.leave(board, id);
         }
         for listener in &mut self.listeners {
             if let State::Stalled(_) = listener.state {
@@ -307,18 +263,18 @@ impl<K: Kernel> Reactor<K> {
             let is_due = connection.deadline(&self.config) <= self.now;
             let turn = if is_due {
                 let context = Context { id, config: &self.config, now: self.now };
-                connection.expire(&mut self.bench, &context)
+                connection.expire(&mut self.shared, &context)
             } else {
                 Turn::Wait
             };
-            self.settle(id, turn);
+            self.finish_turn(id, turn);
         }
     }
 
     /// Closes the boards whose lifetime is over, and everybody on them.
     fn end_boards(&mut self) {
-        while let Some(members) = self.bench.boards.end(self.now) {
-            let reason = self.bench.boards.end_reason();
+        while let Some(members) = self.shared.boards.end(self.now) {
+            let reason = self.shared.boards.end_reason();
             self.close(members, &reason);
         }
     }
@@ -342,7 +298,7 @@ impl<K: Kernel> Reactor<K> {
                     self.listeners[index].drained();
                     continue;
                 }
-                self.bench.stats.accept_errors += 1;
+                self.shared.stats.accept_errors += 1;
                 failures += 1;
                 // An error that should concern one client, and comes for all of them, is like a want of something.
                 if accept == Accept::Stall || failures == ACCEPTS_PER_TICK {
@@ -390,8 +346,8 @@ impl<K: Kernel> Reactor<K> {
         }
         let role = self.listeners[index].role;
         slot.insert(Connection::new(stream, self.serial, role, self.now));
-        self.bench.stats.accepted(role.kind());
-        self.settle(id, Turn::Wait);
+        self.shared.stats.accepted(role.kind());
+        self.finish_turn(id, Turn::Wait);
     }
 
     /// A signal: the first has everyone told to go, the second does not wait for it.
@@ -403,7 +359,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         self.kernel.notify(Notice::Stopping);
-        self.bench.stats.draining = true;
+        self.shared.stats.draining = true;
         for index in 0..self.listeners.len() {
             // Whoever asks for the health of this server is still answered.
             if self.listeners[index].role == Role::Stats {

@@ -14,10 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use loadgen::cli::args::{Args, Command as Mode};
-use loadgen::engine::Plan;
-use loadgen::modes::calibrate::null_peer;
-use loadgen::modes::run::plan;
+use loadgen::engine::plan::Plan;
+use loadgen::modes::null_server::null_peer;
 use loadgen::modes::session::Session;
+use loadgen::modes::session::plan;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;

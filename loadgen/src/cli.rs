@@ -3,3 +3,5 @@
 pub mod args;
 pub mod argv;
 pub mod output;
+pub mod problem;
+pub mod signals;

@@ -1,22 +1,31 @@
 //! The threads, and the script-facing side of them: open connections, run traffic, close.
 
+pub mod backoff;
+pub mod commands;
 pub mod connect;
 pub mod connection;
+pub mod deliveries;
+mod drop;
 pub mod in_flight;
+pub mod measured;
+pub mod opened;
 pub mod payload;
+pub mod plan;
 pub mod progress;
 pub mod recorder;
+pub mod recovery;
 pub mod sampler;
 pub mod schedule;
 pub mod send;
 pub mod size;
 pub mod socket_io;
+pub mod spec;
 pub mod target;
+pub mod time_series;
 pub mod timer;
 pub mod verify;
 pub mod worker;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,91 +35,28 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::engine::connection::{Failures, Gauges, Opening, Spec};
+use crate::engine::commands::{Command, Event, Outcome, TickReport};
+use crate::engine::deliveries::Collector;
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
+use crate::engine::plan::Plan;
 use crate::engine::progress::Live;
-use crate::engine::recorder::{Tally, Times};
-use crate::engine::sampler::{Seen, Watch};
-use crate::engine::schedule::{Arrival, Cursor, Curve, Rate};
+use crate::engine::recorder::Tally;
+use crate::engine::recovery::Recovery;
+use crate::engine::sampler::Watch;
+use crate::engine::schedule::{Cursor, Curve, Rate};
 use crate::engine::send::{Load, Traffic};
-use crate::engine::worker::{Command, Event, Outcome, TickReport, Worker};
+use crate::engine::spec::{Gauges, Spec};
+use crate::engine::time_series::Rows;
+use crate::engine::worker::Worker;
 use crate::host::clock::{self, SECOND};
-use crate::host::procfs::{self, Cpu};
-use crate::modes::fanout::Collector;
-use crate::modes::storm::{Backoff, Recovery};
-use crate::report::model::{Interval, ServerSample};
+use crate::host::usage::usage;
 
 /// Live figures are renewed this often.
 const TICK: u64 = SECOND / 4;
 
 /// From the decision to begin until the first message, so that all threads are ready.
 const LEAD: u64 = SECOND / 10;
-
-/// What to send: the same for every thread.
-#[derive(Clone)]
-pub struct Plan {
-    /// `None`: closed loop.
-    pub rate: Option<Rate>,
-    /// In flight a connection, closed loop.
-    pub pipeline: u32,
-    pub arrival: Arrival,
-    pub active: usize,
-    pub warmup: Duration,
-    pub duration: Duration,
-    pub drain: Duration,
-    pub interval: Duration,
-    /// Number of this process, and of processes.
-    pub shard: (usize, usize),
-    /// `clock::now` of the beginning.
-    pub start_at: Option<u64>,
-    pub fanout: bool,
-    /// Seconds into the measured time, whether to reset, and how to come back.
-    pub storm: Option<(Duration, bool, Backoff)>,
-    pub server_pid: Option<u32>,
-}
-
-/// What a run found.
-#[derive(Default)]
-pub struct Measured {
-    pub total: Tally,
-    pub intervals: Vec<Interval>,
-    pub failures: Failures,
-    pub held_min: u64,
-    /// Longest response by 10 ms of the schedule, microseconds.
-    pub peaks: Vec<u32>,
-    /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
-    pub unanswered: Times,
-    pub recovery: Option<Recovery>,
-    pub collector: Option<Collector>,
-    pub seen: Seen,
-    /// When measuring began and when the last message was due.
-    pub from: u64,
-    pub to: u64,
-    /// Messages due while measuring, by the schedule.
-    pub scheduled: f64,
-    pub own: Usage,
-    pub server: Option<Usage>,
-    /// Share of the time that the busiest thread did not wait, per cent.
-    pub busy_pct: f64,
-    pub interrupted: bool,
-}
-
-impl Measured {
-    /// Of a run that did not come about, with what `engine` holds.
-    pub fn nothing(engine: &Engine) -> Measured {
-        let (held_min, interrupted) = (engine.held(), engine.interrupted());
-        Measured { to: 1, held_min, interrupted, ..Measured::default() }
-    }
-}
-
-/// What a process used while measuring.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    pub cpu: Cpu,
-    pub wall_ns: u64,
-    pub rss: u64,
-    pub descriptors: u64,
-    pub involuntary: u64,
-}
 
 /// The threads.
 pub struct Engine {
@@ -360,7 +306,7 @@ impl Run<'_> {
             // Measuring began before the last tick of the warm-up was handed over.
             self.rows.row(0).0.add(&measured);
         }
-        self.live.tick(self.engine, self.plan, (self.from, self.to), number, shown);
+        self.live.tick(&self.engine.gauges, self.plan, (self.from, self.to), number, shown);
         if let Some(row) = self.rows.fresh() {
             self.live.row(row);
         }
@@ -374,7 +320,7 @@ impl Run<'_> {
 
     fn finished(&mut self, outcome: Outcome) {
         let all = &mut self.measured;
-        connection::add(&mut all.failures, &outcome.failures);
+        opened::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
         all.unanswered.add(&outcome.unanswered);
         if all.peaks.len() < outcome.peaks.len() {
@@ -392,150 +338,5 @@ impl Run<'_> {
         if let Some(collector) = outcome.collector {
             all.collector = Some(*collector);
         }
-    }
-}
-
-/// What process `pid` has used so far.
-fn usage(pid: u32) -> Usage {
-    Usage {
-        cpu: procfs::cpu(pid).unwrap_or_default(),
-        wall_ns: 0,
-        rss: procfs::rss(pid).unwrap_or(0),
-        descriptors: procfs::descriptors(pid).unwrap_or(0),
-        involuntary: procfs::involuntary_switches(pid).unwrap_or(0),
-    }
-}
-
-impl Usage {
-    fn since(self, earlier: Usage, wall_ns: u64) -> Usage {
-        let involuntary = self.involuntary.saturating_sub(earlier.involuntary);
-        Usage { cpu: self.cpu.since(earlier.cpu), wall_ns, involuntary, ..self }
-    }
-
-    /// Of one processor.
-    pub fn cpu_pct(&self) -> f64 {
-        100.0 * self.cpu.total() as f64 / self.wall_ns.max(1) as f64
-    }
-}
-
-/// The time series, put together from ticks of all threads.
-struct Rows {
-    curve: Option<Arc<Curve>>,
-    from: u64,
-    interval: u64,
-    per_row: u64,
-    threads: u64,
-    warmup: f64,
-    /// Ticks in the measured time.
-    measured_ticks: u64,
-    measured_rows: i64,
-    share: f64,
-    server_pid: Option<u32>,
-    server_cpu: Option<(u64, Cpu)>,
-    open: BTreeMap<i64, (Tally, u64, u64)>,
-    done: Vec<Interval>,
-    shown: usize,
-}
-
-impl Rows {
-    fn new(
-        plan: &Plan,
-        curve: Option<Arc<Curve>>,
-        from: u64,
-        to: u64,
-        interval: u64,
-        per_row: u64,
-        threads: usize,
-    ) -> Rows {
-        Rows {
-            curve,
-            from,
-            interval,
-            per_row,
-            threads: threads as u64,
-            warmup: plan.warmup.as_secs_f64(),
-            measured_ticks: (to - from) / (interval / per_row),
-            measured_rows: (to - from).div_ceil(interval) as i64,
-            share: 1.0 / plan.shard.1 as f64,
-            server_pid: plan.server_pid,
-            server_cpu: plan.server_pid.and_then(|pid| Some((clock::now(), procfs::cpu(pid)?))),
-            open: BTreeMap::new(),
-            done: Vec::new(),
-            shown: 0,
-        }
-    }
-
-    fn add(&mut self, tick: i64, tally: &Tally, held: u64) {
-        let number = tick.div_euclid(self.per_row as i64);
-        let row = self.row(number);
-        row.0.add(tally);
-        row.1 += 1;
-        row.2 = held;
-        if self.open[&number].1 == self.per_row * self.threads {
-            let (tally, _, held) = self.open.remove(&number).expect("just filled");
-            self.emit(number, &tally, held, self.interval);
-        }
-    }
-
-    fn row(&mut self, number: i64) -> &mut (Tally, u64, u64) {
-        self.open.entry(number).or_default()
-    }
-
-    /// Ends the rows that are not full.
-    fn finish(&mut self) {
-        for (number, (tally, ticks, held)) in std::mem::take(&mut self.open) {
-            // The last tick of a run ends with the last reply, so that its length is what is left until now.
-            let full = self.interval / self.per_row * ticks.div_ceil(self.threads);
-            let start = self.from.saturating_add_signed(number * self.interval as i64);
-            let len =
-                if number < 0 { full } else { clock::now().saturating_sub(start).min(self.interval).max(1) };
-            if tally.counts.sent + tally.counts.received + tally.counts.errors() > 0 {
-                self.emit(number, &tally, held, len);
-            }
-        }
-    }
-
-    fn emit(&mut self, number: i64, tally: &Tally, held: u64, len_ns: u64) {
-        let start_ns = number * self.interval as i64;
-        let phase = match number {
-            ..0 => "warmup",
-            n if n < self.measured_rows => "run",
-            _ => "drain",
-        };
-        let seconds = len_ns as f64 / SECOND as f64;
-        let begin = self.warmup + start_ns as f64 / SECOND as f64;
-        let rate = self.curve.as_ref().filter(|_| phase != "drain");
-        let server = self.server_pid.and_then(|pid| {
-            let (now, cpu) = (clock::now(), procfs::cpu(pid)?);
-            let (then, before) = self.server_cpu.replace((now, cpu))?;
-            let cpu_pct = 100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64;
-            Some(ServerSample { cpu_pct, rss_bytes: procfs::rss(pid)? })
-        });
-        let counts = &tally.counts;
-        let waited = counts.idle_ns as f64 / (len_ns * self.threads) as f64;
-        self.done.push(Interval {
-            start_ns,
-            len_ns,
-            phase: phase.to_owned(),
-            target_rate: rate.map(|c| c.due_between(begin.max(0.0), begin + seconds) / seconds * self.share),
-            achieved_rate: counts.sent as f64 / seconds,
-            sent: counts.sent,
-            received: counts.received,
-            held,
-            inflight: counts.flight_ns as f64 / len_ns as f64,
-            errors: counts.errors(),
-            response: tally.response.stat(),
-            wire: tally.wire.brief(),
-            own_slip: tally.own_slip.brief(),
-            loop_busy_pct: (100.0 * (1.0 - waited)).clamp(0.0, 100.0),
-            server,
-        });
-    }
-
-    /// A row that was finished since last asked.
-    fn fresh(&mut self) -> Option<&Interval> {
-        let row = self.done.get(self.shown)?;
-        self.shown += 1;
-        Some(row)
     }
 }

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use loadgen::cli::args::{Args, Command};
+use loadgen::cli::problem::Problem;
 use loadgen::cli::{argv, output};
-use loadgen::modes::session::Problem;
-use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, storm};
+use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, session, storm};
+use loadgen::protocol::shown::masked_in;
 use loadgen::report::{self, Format, compare, merge};
 
 fn main() -> ExitCode {
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
             output::print(concat!("loadgen ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| output::exit::OK)
         );
     }
-    let line = argv::normalize(given);
+    let line = argv::normalize(given.iter().cloned());
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     let args: Args = match argh::FromArgs::from_args(&["loadgen"], &line) {
         Ok(args) => args,
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
             return end(output::print(&format!("{}\n", output.trim_end())).map(|()| output::exit::OK));
         }
         Err(argh::EarlyExit { output, .. }) => {
-            return end(Err(Problem::Usage(output.trim_end().to_owned())));
+            return end(Err(Problem::Usage(masked_in(output.trim_end(), &given))));
         }
     };
     end(execute(&args.command))
@@ -41,7 +42,7 @@ fn end(result: Result<u8, Problem>) -> ExitCode {
 }
 
 fn execute(command: &Command) -> Result<u8, Problem> {
-    let (session, report) = match command {
+    let (asked, report) = match command {
         Command::Run(args) => run::command(args)?,
         Command::Conns(args) => conns::command(args)?,
         Command::Find(args) => find::command(args)?,
@@ -83,5 +84,5 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             return Ok(if works { output::exit::OK } else { output::exit::FAILED });
         }
     };
-    output::finish(session, report)
+    session::finish(asked, report)
 }

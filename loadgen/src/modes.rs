@@ -5,6 +5,7 @@ pub mod conns;
 pub mod doctor;
 pub mod fanout;
 pub mod find;
+pub mod null_server;
 pub mod run;
 pub mod session;
 pub mod storm;

@@ -22,13 +22,14 @@ pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
+mod trust;
 pub mod units;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-pub use model::{Report, SCHEMA, Stat, Status};
+pub use model::{Report, SCHEMA, SCHEMA_1, Stat, Status};
 pub use text::{sentence, status_word};
 pub use threshold::Condition;
 
@@ -96,9 +97,15 @@ pub fn load(path: &Path) -> Result<Report, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
     let json = html::json_inside(&text).unwrap_or(&text);
-    let report: Report = serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
-    if report.schema != SCHEMA {
-        return Err(format!("{name}: schema `{}` is not {SCHEMA}", report.schema));
+    let mut report: Report =
+        serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
+    match report.schema.as_str() {
+        SCHEMA => {}
+        SCHEMA_1 => {
+            SCHEMA.clone_into(&mut report.schema);
+            report.config.stamps = "read".into();
+        }
+        other => return Err(format!("{name}: schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
 }

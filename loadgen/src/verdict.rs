@@ -1,11 +1,12 @@
 //! Whether the numbers are the server's or loadgen's own.
 
+pub mod assemble;
 pub mod pattern;
 
-use crate::engine::Measured;
-use crate::engine::connection::Opening;
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
+use crate::report::format::{commas, short_rate, short_time};
 use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
-use crate::report::units::{commas, short_rate, short_time};
 
 /// Everything the judgement rests on besides the measurement.
 pub struct Facts {
@@ -68,9 +69,9 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     if let Some((law, significant)) = littles_law(measured)
         && significant
     {
-        let LittlesLaw { inflight_sampled, lambda_w, gap_pct } = law;
+        let LittlesLaw { inflight, lambda_w, gap_pct } = law;
         let text = format!(
-            "Little's law: {inflight_sampled:.2} messages in flight were seen and {lambda_w:.2} follow from the \
+            "Little's law: {inflight:.2} messages in flight were seen and {lambda_w:.2} follow from the \
              latencies, {gap_pct:.0}% apart"
         );
         verdict.doubt(Status::Invalid, "littles_law", text);
@@ -197,7 +198,7 @@ pub fn littles_law(measured: &Measured) -> Option<(LittlesLaw, bool)> {
         return None;
     }
     let gap = (sampled - lambda_w).abs();
-    let law = LittlesLaw { inflight_sampled: sampled, lambda_w, gap_pct: 100.0 * gap / lambda_w };
+    let law = LittlesLaw { inflight: sampled, lambda_w, gap_pct: 100.0 * gap / lambda_w };
     // Samples a millisecond apart are not independent: four times the naive error is a modest allowance. And a sampler
     // that wakes late, because the messages keep every CPU busy, sees those done that were in flight when it was due.
     let rate = measured.total.counts.received as f64 / (measured.to - measured.from) as f64;

@@ -146,7 +146,7 @@ def spoilt(report):
         change(other)
         return other
 
-    yield "another schema", with_(lambda r: r.update(schema="loadgen.report/2"))
+    yield "another schema", with_(lambda r: r.update(schema="loadgen.report/3"))
     yield "no verdict", with_(lambda r: r.pop("verdict"))
     yield "an unknown verdict", with_(lambda r: r["verdict"].update(status="fine"))
     yield "a negative count", with_(lambda r: r["messages"].update(lost=-1))

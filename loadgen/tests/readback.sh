@@ -26,4 +26,4 @@ if [ ! -e "$venv/ready" ]; then
     fail "could not install ${packages[*]} from PyPI"
   touch "$venv/ready"
 fi
-exec "$venv/bin/python" "$here/readback.py" "$here/../schema/report-1.json" "$reports"
+exec "$venv/bin/python" "$here/readback.py" "$here/../schema/report-2.json" "$reports"

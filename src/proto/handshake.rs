@@ -17,7 +17,6 @@ use page::write_page;
 pub use refusal::Refusal;
 pub use site::{Endpoint, Page, Paths, Place, Site};
 use site::{endpoint_of, page_of, place_of};
-use std::fmt;
 
 /// How a request was answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,10 +108,4 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
         let deflate = site.deflate && place == Place::Echo;
         Ok(Welcome::Hybi(HybiUpgrade::read(request, site, deflate)?, place))
     }
-}
-
-/// Appends formatted text. One function for all of them: each formatting machinery inlined is code.
-#[inline(never)]
-fn push(letter: &mut Vec<u8>, text: fmt::Arguments) {
-    letter.extend_from_slice(text.to_string().as_bytes());
 }

@@ -1,90 +1,16 @@
 //! One connection's protocol, from its first byte to its last.
 
 use super::Version;
-use super::fail::Fail;
-use super::frame;
-use super::handshake::hixie::{self as hixie_handshake, Numbers};
-use super::handshake::{Answer, Endpoint, Head, Opening, Page, Place, Refusal, Site};
-use super::hixie::Hixie;
-use super::hybi::{Hybi, WHOLE_MAX};
-use super::member::Member;
+use super::framing::frame;
+use super::framing::hixie::Hixie;
+use super::framing::hybi::Hybi;
+use super::framing::member::Member;
+use super::handshake::hixie::{self, Numbers};
+use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
 use super::policy;
+use super::progress::{Event, Progress, Reply};
 use super::proxy::{self, NotProxy};
-use core::net::SocketAddr;
 use std::ops::Range;
-
-/// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
-pub const HEADROOM: usize = 16;
-/// Spare bytes a caller leaves behind what it read, so that a Close frame fits there.
-pub const TAILROOM: usize = 16;
-
-/// Most bytes that [`Session::receive`] leaves unconsumed: a frame one byte short, or a head.
-pub const CARRY_MAX: usize = WHOLE_MAX + super::frame::HEADER_MAX;
-
-/// Bounds that the echo respects.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Payload bytes a message may have over all its fragments; 0 for no limit.
-    pub max_message: u64,
-}
-
-/// What became of the bytes that were handed in.
-#[derive(Debug)]
-pub struct Progress {
-    /// Bytes at the front of the input that are done with; the rest is to be handed in again with more behind it.
-    pub consumed: usize,
-    /// What to send.
-    pub reply: Reply,
-    /// Something worth counting or logging; `None` for an ordinary echo.
-    pub news: Option<News>,
-    /// Nothing but the reply will ever be sent: shut the write side behind it, and read until the peer is gone.
-    pub ended: bool,
-    /// An age has begun: hand in at once what is left over.
-    pub again: bool,
-    /// Messages that have come whole.
-    pub messages: u32,
-}
-
-/// Where the bytes to send are.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// In the buffer that was handed in; often empty.
-    InPlace(Range<usize>),
-    /// In the letter that was handed in.
-    Letter,
-}
-
-/// What happened, where it is not an echo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// A proxy said who the client is, if it knows.
-    Proxied(Option<SocketAddr>),
-    /// A proxy was to say who the client is, and something else came.
-    NotProxied,
-    /// The handshake succeeded.
-    Opened(Version),
-    /// A client is to be a member of the board of this name: seat it before the reply is sent, or
-    /// [`Session::turn_away`]. It has opened with this version, or, with none yet, will in Hixie-76.
-    Joins { name: String, opened: Option<Version> },
-    /// An HTTP request was answered with something else than 101.
-    Refused(Refusal),
-    /// A page was sent.
-    Page(Page),
-    /// The numbers were asked for: append the answer to the letter before it is sent.
-    Asked(Endpoint),
-    /// The Flash policy was sent.
-    Policy,
-    /// Something that is not a policy request came where only those are answered.
-    NotPolicy,
-    /// The peer closed, with this code.
-    Closed(Option<u16>),
-    /// The peer asked to be closed by sending `quit`.
-    Quit,
-    /// The peer broke the protocol.
-    Failed(Fail),
-    /// A frame of a dialect without close codes was too long.
-    TooLong,
-}
 
 /// The state of one connection's protocol.
 #[derive(Debug)]
@@ -120,7 +46,7 @@ enum Dialect {
 
 /// Which of a connection's ages it is in; decides what a passed deadline means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
+pub enum Stage {
     Policy,
     Greeting,
     Open,
@@ -148,32 +74,32 @@ impl Session {
         Session { phase: Phase::Stats(Head::default()) }
     }
 
-    pub fn age(&self) -> Age {
+    pub fn stage(&self) -> Stage {
         match &self.phase {
-            Phase::Policy => Age::Policy,
-            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Stats(_) | Phase::Proxy => Age::Greeting,
-            Phase::Open(_) => Age::Open,
-            Phase::Closing => Age::Closing,
+            Phase::Policy => Stage::Policy,
+            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Stats(_) | Phase::Proxy => Stage::Greeting,
+            Phase::Open(_) => Stage::Open,
+            Phase::Closing => Stage::Closing,
         }
     }
 
     /// Takes the bytes `buf[input]` and says what to send.
     ///
-    /// The caller leaves [`HEADROOM`] bytes before `input` and [`TAILROOM`] behind it. A reply that is not an echo is
-    /// appended to `letter`, which the caller empties; on a board, where the reply is in place, the letter is what the other
+    /// The caller leaves [`super::progress::HEADROOM`] bytes before `input` and [`super::progress::TAILROOM`] behind it. A reply that is not an echo is
+    /// appended to `response`, which the caller empties; on a board, where the reply is in place, the response is what the other
     /// members are to get.
     pub fn receive(
         &mut self,
         buf: &mut [u8],
         input: Range<usize>,
-        letter: &mut Vec<u8>,
+        response: &mut Vec<u8>,
         site: &Site,
     ) -> Progress {
         let progress = match &mut self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
-                let (progress, next) = greet(head, &buf[input], letter, site);
+                let (progress, next) = greet(head, &buf[input], response, site);
                 if let Some(next) = next {
                     self.phase = next;
                 }
@@ -186,7 +112,7 @@ impl Session {
                 }
                 progress
             }
-            Phase::Open(Dialect::Member(member)) => member.receive(buf, input, letter),
+            Phase::Open(Dialect::Member(member)) => member.receive(buf, input, response),
             Phase::Proxy => {
                 let progress = read_proxy_header(&buf[input]);
                 if progress.again {
@@ -194,8 +120,8 @@ impl Session {
                 }
                 progress
             }
-            Phase::Policy => answer_policy(&buf[input], letter),
-            Phase::Stats(head) => answer_question(head, &buf[input], letter),
+            Phase::Policy => answer_policy(&buf[input], response),
+            Phase::Stats(head) => answer_question(head, &buf[input], response),
             Phase::Closing => Progress::discard(input.len()),
         };
         if progress.ended {
@@ -207,12 +133,12 @@ impl Session {
     /// Whether `fresh` bytes behind the `carried` ones make something to act on; if not they are only to be kept.
     ///
     /// Looks at each fresh byte once, however slowly they drip.
-    pub fn wants(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
+    pub fn needs_processing(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
         match &mut self.phase {
             Phase::Greeting(head) if carried.first() != Some(&b'<') => head.scan(carried.len(), fresh),
             Phase::Stats(head) => head.scan(carried.len(), fresh),
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.wants(carried, fresh),
-            Phase::Open(Dialect::Member(member)) => member.wants(carried, fresh),
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.needs_processing(carried, fresh),
+            Phase::Open(Dialect::Member(member)) => member.needs_processing(carried, fresh),
             _ => true,
         }
     }
@@ -223,17 +149,17 @@ impl Session {
         let farewell = match &self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
-            Phase::Open(Dialect::Member(member)) => Some(member.farewell(code, reason)),
+            Phase::Open(Dialect::Member(member)) => Some(member.close_frame(code, reason)),
             _ => None,
         };
         self.phase = Phase::Closing;
         farewell
     }
 
-    /// There is no room on the board: a refusal takes the place of the 101 in `letter`.
-    pub fn turn_away(&mut self, letter: &mut Vec<u8>) {
-        letter.clear();
-        Refusal::BoardFull.write(letter);
+    /// There is no room on the board: a refusal takes the place of the 101 in `response`.
+    pub fn refuse(&mut self, response: &mut Vec<u8>) {
+        response.clear();
+        Refusal::BoardFull.write(response);
         self.phase = Phase::Closing;
     }
 
@@ -252,42 +178,25 @@ impl Session {
     }
 }
 
-impl Progress {
-    fn wait() -> Progress {
-        Progress::discard(0)
-    }
-
-    fn discard(consumed: usize) -> Progress {
-        Progress {
-            consumed,
-            reply: Reply::InPlace(0..0),
-            news: None,
-            ended: false,
-            again: false,
-            messages: 0,
-        }
-    }
-
-    fn last_letter(consumed: usize, news: News) -> Progress {
-        Progress { consumed, reply: Reply::Letter, news: Some(news), ended: true, again: false, messages: 0 }
-    }
-}
-
 /// Answers the first thing a client of the echo port says; how its session goes on, if it opens.
 #[inline(never)]
-fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (Progress, Option<Phase>) {
+fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> (Progress, Option<Phase>) {
     if input.first() == Some(&b'<') {
-        return (answer_policy(input, letter), None);
+        return (answer_policy(input, response), None);
     }
     let scanned = head.scanned();
     if !head.scan(scanned, &input[scanned..]) {
         return (Progress::wait(), None);
     }
     let size = head.scanned();
-    let (opening, place) = match head.answer(&input[..size], letter, site) {
-        Answer::Page(page) => return (Progress::last_letter(input.len(), News::Page(page)), None),
-        Answer::Stats(endpoint) => return (Progress::last_letter(input.len(), News::Asked(endpoint)), None),
-        Answer::Refuse(refusal) => return (Progress::last_letter(input.len(), News::Refused(refusal)), None),
+    let (opening, place) = match head.answer(&input[..size], response, site) {
+        Answer::Page(page) => return (Progress::last_response(input.len(), Event::Page(page)), None),
+        Answer::Stats(endpoint) => {
+            return (Progress::last_response(input.len(), Event::Asked(endpoint)), None);
+        }
+        Answer::Refuse(refusal) => {
+            return (Progress::last_response(input.len(), Event::Refused(refusal)), None);
+        }
         Answer::Open(opening, place) => (opening, place),
     };
     let dialect = match (&place, opening) {
@@ -301,12 +210,12 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
         Opening::Hixie75 => (Some(Version::Hixie75), Phase::Open(dialect)),
         Opening::Hybi { version, .. } => (Some(version), Phase::Open(dialect)),
     };
-    let news = match place {
-        Place::Echo => opened.map(News::Opened),
-        Place::Board(name) => Some(News::Joins { name, opened }),
+    let event = match place {
+        Place::Echo => opened.map(Event::Opened),
+        Place::Board(name) => Some(Event::Joins { name, opened }),
     };
     (
-        Progress { consumed: size, reply: Reply::Letter, news, ended: false, again: true, messages: 0 },
+        Progress { consumed: size, reply: Reply::Buffer, event, ended: false, again: true, messages: 0 },
         Some(next),
     )
 }
@@ -315,15 +224,15 @@ fn greet(head: &mut Head, input: &[u8], letter: &mut Vec<u8>, site: &Site) -> (P
 #[inline(never)]
 fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
     let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
-    let digest = hixie_handshake::digest(numbers, last);
+    let digest = hixie::digest(numbers, last);
     let end = input.start + last.len();
     let reply = end - digest.len()..end;
     buf[reply.clone()].copy_from_slice(&digest);
-    let news = Some(News::Opened(Version::Hixie76));
+    let event = Some(Event::Opened(Version::Hixie76));
     Progress {
         consumed: end - input.start,
         reply: Reply::InPlace(reply),
-        news,
+        event,
         ended: false,
         again: true,
         messages: 0,
@@ -335,38 +244,38 @@ fn read_proxy_header(input: &[u8]) -> Progress {
     match proxy::parse(input) {
         Ok(None) => Progress::wait(),
         Ok(Some(header)) => Progress {
-            news: Some(News::Proxied(header.client)),
+            event: Some(Event::Proxied(header.client)),
             again: true,
             ..Progress::discard(header.size)
         },
-        Err(NotProxy) => Progress::last_letter(input.len(), News::NotProxied),
+        Err(NotProxy) => Progress::last_response(input.len(), Event::NotProxied),
     }
 }
 
 /// Answers a client that asks for numbers.
 #[inline(never)]
-fn answer_question(head: &mut Head, input: &[u8], letter: &mut Vec<u8>) -> Progress {
+fn answer_question(head: &mut Head, input: &[u8], response: &mut Vec<u8>) -> Progress {
     let scanned = head.scanned();
     if !head.scan(scanned, &input[scanned..]) {
         return Progress::wait();
     }
     match head.question(&input[..head.scanned()]) {
-        Ok(endpoint) => Progress::last_letter(input.len(), News::Asked(endpoint)),
+        Ok(endpoint) => Progress::last_response(input.len(), Event::Asked(endpoint)),
         Err(refusal) => {
-            refusal.write(letter);
-            Progress::last_letter(input.len(), News::Refused(refusal))
+            refusal.write(response);
+            Progress::last_response(input.len(), Event::Refused(refusal))
         }
     }
 }
 
 #[inline(never)]
-fn answer_policy(input: &[u8], letter: &mut Vec<u8>) -> Progress {
+fn answer_policy(input: &[u8], response: &mut Vec<u8>) -> Progress {
     match policy::parse(input) {
         policy::Request::Partial => Progress::wait(),
         policy::Request::Whole => {
-            letter.extend_from_slice(policy::POLICY);
-            Progress::last_letter(input.len(), News::Policy)
+            response.extend_from_slice(policy::POLICY);
+            Progress::last_response(input.len(), Event::Policy)
         }
-        policy::Request::Other => Progress::last_letter(input.len(), News::NotPolicy),
+        policy::Request::Other => Progress::last_response(input.len(), Event::NotPolicy),
     }
 }

@@ -3,9 +3,9 @@
 //! Who is on which board, and what was said there since the last delivery. Sockets are the reactor's business: it delivers once
 //! a tick, so that a burst costs one write per member, and nobody's turn waits for a room full of others.
 
-use super::deadlines::Moment;
+use super::moment::Moment;
 use super::token::ConnId;
-use crate::proto::member::translate_to_hixie;
+use crate::proto::framing::member::translate_to_hixie;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
@@ -147,7 +147,7 @@ impl Boards {
     }
 
     /// Notes what a member says to the others: `messages` whole frames of a server, as `proto::member` writes them.
-    pub fn post(&mut self, id: BoardId, sender: ConnId, frames: &[u8], messages: u32) {
+    pub fn publish(&mut self, id: BoardId, sender: ConnId, frames: &[u8], messages: u32) {
         let Some(board) = self.find(id) else { return };
         let was_quiet = board.log.posts.is_empty();
         let before = board.log.len();
@@ -290,9 +290,9 @@ mod tests {
         boards.join("a", member(2), Framing::Hybi, Moment(0)).expect("room");
         boards.join("a", member(3), Framing::Hixie, Moment(0)).expect("room");
         boards.join("b", member(4), Framing::Hybi, Moment(0)).expect("room");
-        boards.post(board, member(1), b"\x81\x01x\x82\x01y", 1);
-        boards.post(board, member(2), b"\x81\x01z", 1);
-        boards.post(board, member(1), b"\x81\x01w", 1);
+        boards.publish(board, member(1), b"\x81\x01x\x82\x01y", 1);
+        boards.publish(board, member(2), b"\x81\x01z", 1);
+        boards.publish(board, member(1), b"\x81\x01w", 1);
         let expected = [
             (1, b"\x81\x01z".to_vec()),
             (2, b"\x81\x01x\x82\x01y\x81\x01w".to_vec()),
@@ -309,7 +309,7 @@ mod tests {
         let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
         boards.join("b", member(2), Framing::Hybi, Moment(0)).expect("room");
         assert_eq!(boards.join("c", member(3), Framing::Hybi, Moment(0)), Err(Full));
-        boards.post(board, member(1), b"\x81\x00", 1);
+        boards.publish(board, member(1), b"\x81\x00", 1);
         boards.leave(board, member(1));
         assert_eq!(boards.undelivered, 0);
         for key in 3..6 {
@@ -317,7 +317,7 @@ mod tests {
         }
         assert_eq!(boards.join("c", member(6), Framing::Hybi, Moment(0)), Err(Full));
         // The slot has a new board; the old name of it reaches nobody.
-        boards.post(board, member(1), b"\x81\x00", 1);
+        boards.publish(board, member(1), b"\x81\x00", 1);
         boards.leave(board, member(3));
         assert_eq!(delivered(&mut boards), []);
     }

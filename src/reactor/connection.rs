@@ -1,18 +1,20 @@
 //! One client: its socket, its protocol, and what is left over between two turns.
 
-use super::Config;
 use super::boards::{BoardId, Boards, Framing, Full};
-use super::deadlines::Moment;
-use super::kernel::{Event, Stream};
+use super::config::Config;
+use super::end::End;
+use super::kernel::{Readiness, Stream};
 use super::listener::Role;
+use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
-use super::turn::{Bench, Context, End, Turn};
+use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
-use crate::proto::close;
+use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::session::{Age, HEADROOM, News, Reply, Session, TAILROOM};
+use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -103,30 +105,30 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Notes what an event says; acts on nothing.
-    pub fn note(&mut self, event: &Event) {
+    pub fn note(&mut self, event: &Readiness) {
         self.readable |= event.readable;
         self.writable |= event.writable;
         self.read_closed |= event.read_closed;
     }
 
     /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
-    pub fn turn(&mut self, bench: &mut Bench, context: &Context) -> Turn {
+    pub fn turn(&mut self, shared: &mut Shared, context: &Context) -> Turn {
         let before = self.held();
-        let turn = self.try_turn(bench, context).unwrap_or_else(|error| self.lost(&error));
-        self.account(before, &mut bench.stats);
+        let turn = self.try_turn(shared, context).unwrap_or_else(|error| self.lost(&error));
+        self.account(before, &mut shared.stats);
         turn
     }
 
-    fn try_turn(&mut self, bench: &mut Bench, context: &Context) -> io::Result<Turn> {
-        if self.buffers.is_some() && !self.flush(&mut bench.stats, context.now)? {
+    fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
+        if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
             return Ok(Turn::Wait);
         }
         if !self.readable {
             return Ok(Turn::Wait);
         }
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = bench.scratch.len() - TAILROOM;
-        let count = match retry(|| self.socket.read(&mut bench.scratch[start..end])) {
+        let end = shared.scratch.len() - TAILROOM;
+        let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -135,65 +137,66 @@ impl<S: Stream> Connection<S> {
             }
             Err(error) => return Err(error),
         };
-        bench.stats.bytes_received += count as u64;
+        shared.stats.bytes_received += count as u64;
         // A short read has emptied the socket, unless a FIN follows that no further event will announce.
         self.readable = start + count == end || self.read_closed;
         self.ping = Ping::No;
-        if self.session.age() == Age::Open {
+        if self.session.stage() == Stage::Open {
             self.since = context.now;
         }
-        if let Some(input) = self.gather(bench, start, count) {
-            self.digest(bench, context, input)?;
+        if let Some(input) = self.assemble_input(shared, start, count) {
+            self.process(shared, context, input)?;
         }
-        if self.leaving && self.session.age() == Age::Open {
-            return Ok(self.close(close::GOING_AWAY, "", &mut bench.stats, context.now));
+        if self.leaving && self.session.stage() == Stage::Open {
+            return Ok(self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
         }
         Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
     }
 
     /// Puts the carry in front of the `count` bytes at `start`; `None` when the two do not make anything to act on yet, and
     /// were only put together in the carry.
-    fn gather(&mut self, bench: &mut Bench, start: usize, count: usize) -> Option<Range<usize>> {
+    fn assemble_input(&mut self, shared: &mut Shared, start: usize, count: usize) -> Option<Range<usize>> {
         let input = HEADROOM..start + count;
         if start > HEADROOM {
             let carry = &mut self.buffers.as_mut()?.carry;
-            let fresh = &bench.scratch[start..input.end];
-            if !self.session.wants(carry, fresh) {
+            let fresh = &shared.scratch[start..input.end];
+            if !self.session.needs_processing(carry, fresh) {
                 carry.extend_from_slice(fresh);
                 return None;
             }
-            bench.scratch[HEADROOM..start].copy_from_slice(carry);
+            shared.scratch[HEADROOM..start].copy_from_slice(carry);
             carry.clear();
         }
         Some(input)
     }
 
     /// Runs what was read through the session, and sends what it answers.
-    fn digest(&mut self, bench: &mut Bench, context: &Context, mut input: Range<usize>) -> io::Result<()> {
+    fn process(&mut self, shared: &mut Shared, context: &Context, mut input: Range<usize>) -> io::Result<()> {
         loop {
-            bench.letter.clear();
+            shared.response.clear();
             let site = &context.config.site;
-            let progress = self.session.receive(&mut bench.scratch, input.clone(), &mut bench.letter, site);
+            let progress =
+                self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
             input.start += progress.consumed;
-            bench.stats.messages_received += u64::from(progress.messages);
-            if let Some(news) = progress.news {
-                self.heed(news, bench, context);
+            shared.stats.messages_received += u64::from(progress.messages);
+            if let Some(event) = progress.event {
+                self.on_event(event, shared, context);
             }
-            let Bench { scratch, letter, boards, stats } = bench;
+            let Shared { scratch, response, boards, stats } = shared;
             match progress.reply {
-                Reply::Letter => self.send(letter, stats)?,
+                Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
                     self.send(&scratch[reply], stats)?;
                     match self.board {
                         None => stats.messages_sent += u64::from(progress.messages),
-                        Some(board) if !letter.is_empty() => {
-                            boards.post(board, context.id, letter, progress.messages);
+                        Some(board) if !response.is_empty() => {
+                            boards.publish(board, context.id, response, progress.messages);
                         }
                         Some(_) => {}
                     }
                 }
             }
-            if self.session.age() == Age::Closing && !self.write_closed {
+            if self.session.stage() == Stage::Closing && !self.write_closed {
                 self.since = context.now;
                 self.close_write()?;
             }
@@ -201,66 +204,66 @@ impl<S: Stream> Connection<S> {
                 break;
             }
         }
-        self.keep(bench, input);
+        self.keep(shared, input);
         Ok(())
     }
 
     /// Counts and logs what happened, and does what it takes before the answer is sent.
     #[inline(never)]
-    fn heed(&mut self, news: News, bench: &mut Bench, context: &Context) {
-        let stats = &mut bench.stats;
-        match news {
-            News::Proxied(client) => {
+    fn on_event(&mut self, event: Event, shared: &mut Shared, context: &Context) {
+        let stats = &mut shared.stats;
+        match event {
+            Event::Proxied(client) => {
                 self.client = client.map(Box::new);
-                self.tell(Level::Debug, format_args!("came through a proxy"));
+                self.log(Level::Debug, format_args!("came through a proxy"));
             }
-            News::NotProxied => self.tell(Level::Info, format_args!("no PROXY header where one was to come")),
-            News::Opened(version) => self.open(version, stats, context.now),
-            News::Joins { name, opened } => match self.join(&name, opened, &mut bench.boards, context) {
+            Event::NotProxied => self.log(Level::Info, format_args!("no PROXY header where one was to come")),
+            Event::Opened(version) => self.open(version, stats, context.now),
+            Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
                 Ok(()) => {
-                    self.tell(Level::Debug, format_args!("joins board {name}"));
+                    self.log(Level::Debug, format_args!("joins board {name}"));
                     if let Some(version) = opened {
                         self.open(version, stats, context.now);
                     }
                 }
                 Err(Full) => {
-                    self.session.turn_away(&mut bench.letter);
+                    self.session.refuse(&mut shared.response);
                     stats.refused(&Refusal::BoardFull);
-                    self.tell(Level::Info, format_args!("{}", Refusal::BoardFull));
+                    self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
                 }
             },
-            News::Refused(refusal) => {
+            Event::Refused(refusal) => {
                 stats.refused(&refusal);
-                self.tell(Level::Info, format_args!("{refusal}"));
+                self.log(Level::Info, format_args!("{refusal}"));
             }
-            News::Page(page) => {
+            Event::Page(page) => {
                 stats.pages += 1;
-                self.tell(Level::Debug, format_args!("sent a page: {page:?}"));
+                self.log(Level::Debug, format_args!("sent a page: {page:?}"));
             }
-            News::Asked(endpoint) => stats.answer(endpoint, &mut bench.letter),
-            News::Policy => {
+            Event::Asked(endpoint) => stats.answer(endpoint, &mut shared.response),
+            Event::Policy => {
                 stats.policies += 1;
-                self.tell(Level::Debug, format_args!("sent the Flash policy"));
+                self.log(Level::Debug, format_args!("sent the Flash policy"));
             }
-            News::NotPolicy => self.tell(Level::Debug, format_args!("not a policy request")),
-            News::Closed(code) => {
+            Event::NotPolicy => self.log(Level::Debug, format_args!("not a policy request")),
+            Event::Closed(code) => {
                 stats.closed(Side::Peer, code);
                 match code {
-                    Some(code) => self.tell(Level::Debug, format_args!("closed by the peer: {code}")),
-                    None => self.tell(Level::Debug, format_args!("closed by the peer")),
+                    Some(code) => self.log(Level::Debug, format_args!("closed by the peer: {code}")),
+                    None => self.log(Level::Debug, format_args!("closed by the peer")),
                 }
             }
-            News::Quit => {
-                stats.closed(Side::Server, Some(close::NORMAL));
-                self.tell(Level::Debug, format_args!("closed 1000: quit"));
+            Event::Quit => {
+                stats.closed(Side::Server, Some(close_code::NORMAL));
+                self.log(Level::Debug, format_args!("closed 1000: quit"));
             }
-            News::TooLong => {
+            Event::TooLong => {
                 stats.closed(Side::Server, None);
-                self.tell(Level::Debug, format_args!("closed: message too big"));
+                self.log(Level::Debug, format_args!("closed: message too big"));
             }
-            News::Failed(fail) => {
+            Event::Failed(fail) => {
                 stats.closed(Side::Server, Some(fail.code()));
-                self.tell(Level::Debug, format_args!("closed {}: {}", fail.code(), fail.text()));
+                self.log(Level::Debug, format_args!("closed {}: {}", fail.code(), fail.text()));
             }
         }
     }
@@ -273,7 +276,7 @@ impl<S: Stream> Connection<S> {
         self.version = Some(version);
         self.since = now;
         stats.opened(was, self.kind, version);
-        self.tell(Level::Debug, format_args!("opened: version {}", version.name()));
+        self.log(Level::Debug, format_args!("opened: version {}", version.name()));
     }
 
     fn join(
@@ -295,13 +298,13 @@ impl<S: Stream> Connection<S> {
     ///
     /// One that is too far behind is closed with 1008 instead: it must not slow the room, nor fill our memory.
     pub fn deliver(&mut self, bytes: &[u8], messages: u32, stats: &mut Stats, now: Moment) -> Option<Turn> {
-        if self.session.age() != Age::Open {
+        if self.session.stage() != Stage::Open {
             return None;
         }
         let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
         if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
-            self.tell(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
-            return Some(self.close(close::POLICY_VIOLATION, "too far behind", stats, now));
+            self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
+            return Some(self.close(close_code::POLICY_VIOLATION, "too far behind", stats, now));
         }
         let before = self.held();
         let sent = self.send(bytes, stats);
@@ -311,9 +314,9 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
-    fn keep(&mut self, bench: &Bench, input: Range<usize>) {
+    fn keep(&mut self, shared: &Shared, input: Range<usize>) {
         if !input.is_empty() {
-            self.buffers.get_or_insert_default().carry.extend_from_slice(&bench.scratch[input]);
+            self.buffers.get_or_insert_default().carry.extend_from_slice(&shared.scratch[input]);
         } else if self.outbox_is_empty() {
             self.buffers = None;
         }
@@ -342,7 +345,7 @@ impl<S: Stream> Connection<S> {
         } else {
             buffers.outbox = Outbox::default();
         }
-        if self.session.age() == Age::Closing {
+        if self.session.stage() == Stage::Closing {
             if count > 0 {
                 self.since = now;
             }
@@ -385,16 +388,16 @@ impl<S: Stream> Connection<S> {
     /// Ends the conversation with a Close frame, where one can be sent.
     #[inline(never)]
     pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
-        match self.session.age() {
-            Age::Open => {}
+        match self.session.stage() {
+            Stage::Open => {}
             // It is leaving already, and has its time for that.
-            Age::Closing => return Turn::Wait,
-            Age::Greeting => {
+            Stage::Closing => return Turn::Wait,
+            Stage::Greeting => {
                 self.leaving = true;
                 self.since = now;
                 return Turn::Wait;
             }
-            Age::Policy => return Turn::Over(End::Shutdown),
+            Stage::Policy => return Turn::Over(End::Shutdown),
         }
         let Some(frame) = self.session.close(code, reason) else {
             // In the middle of a frame there is no way to say it.
@@ -410,12 +413,12 @@ impl<S: Stream> Connection<S> {
 
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
-        let patience = match self.session.age() {
-            Age::Policy => POLICY_TIMEOUT,
-            Age::Greeting if self.leaving => LATE_GREETING,
-            Age::Greeting => config.handshake_timeout,
-            Age::Closing => LINGER,
-            Age::Open => {
+        let patience = match self.session.stage() {
+            Stage::Policy => POLICY_TIMEOUT,
+            Stage::Greeting if self.leaving => LATE_GREETING,
+            Stage::Greeting => config.handshake_timeout,
+            Stage::Closing => LINGER,
+            Stage::Open => {
                 let ping = config.ping_interval.filter(|_| self.session.knows_ping());
                 let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
                 match [config.idle_timeout, ping].into_iter().flatten().min() {
@@ -430,28 +433,28 @@ impl<S: Stream> Connection<S> {
     /// Its deadline has passed: a last look at the socket, then the verdict.
     ///
     /// One poll tells of so many clients and no more, so the bytes of this one may lie waiting behind others' events.
-    pub fn expire(&mut self, bench: &mut Bench, context: &Context) -> Turn {
+    pub fn expire(&mut self, shared: &mut Shared, context: &Context) -> Turn {
         let Context { config, now, .. } = *context;
         (self.readable, self.writable) = (true, true);
-        let turn = self.turn(bench, context);
+        let turn = self.turn(shared, context);
         if matches!(turn, Turn::Over(_)) || self.deadline(config) > now {
             return turn;
         }
-        let stats = &mut bench.stats;
-        match self.session.age() {
-            Age::Open => {}
-            Age::Closing => return Turn::Over(End::LingerTimeout),
-            Age::Greeting | Age::Policy => {
-                self.tell(Level::Debug, format_args!("timed out"));
+        let stats = &mut shared.stats;
+        match self.session.stage() {
+            Stage::Open => {}
+            Stage::Closing => return Turn::Over(End::LingerTimeout),
+            Stage::Greeting | Stage::Policy => {
+                self.log(Level::Debug, format_args!("timed out"));
                 return Turn::Over(End::HandshakeTimeout);
             }
         }
         if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
-            self.tell(Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close::GOING_AWAY, "", stats, now);
+            self.log(Level::Debug, format_args!("closed 1001: idle"));
+            return self.close(close_code::GOING_AWAY, "", stats, now);
         }
         if self.ping != Ping::No {
-            self.tell(Level::Debug, format_args!("lost: no answer to a ping"));
+            self.log(Level::Debug, format_args!("lost: no answer to a ping"));
             return Turn::Over(End::PingTimeout);
         }
         self.ping = if self.outbox_is_empty() { Ping::Sent } else { Ping::Owed };
@@ -491,13 +494,13 @@ impl<S: Stream> Connection<S> {
 
     #[cold]
     fn lost(&self, error: &io::Error) -> Turn {
-        self.tell(Level::Debug, format_args!("lost: {error}"));
+        self.log(Level::Debug, format_args!("lost: {error}"));
         Turn::Over(End::Error)
     }
 
     #[cold]
     #[inline(never)]
-    fn tell(&self, level: Level, text: std::fmt::Arguments) {
+    fn log(&self, level: Level, text: std::fmt::Arguments) {
         if !log::enabled(level) {
             return;
         }
@@ -516,13 +519,13 @@ impl<S: Stream> Connection<S> {
     /// Panics unless what the fields promise each other holds.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
-        use crate::proto::session::CARRY_MAX;
+        use crate::proto::limits::CARRY_MAX;
         if let Some(buffers) = &self.buffers {
             assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
             assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
             assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
         }
-        assert!(!self.write_closed || self.session.age() == Age::Closing, "FIN sent in mid-conversation");
+        assert!(!self.write_closed || self.session.stage() == Stage::Closing, "FIN sent in mid-conversation");
     }
 }
 

@@ -1,14 +1,14 @@
 //! What the reactor asks of the operating system: the seam where a simulation takes its place.
 
-use super::deadlines::Moment;
+use super::moment::Moment;
 use super::token::{ConnId, Source};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// News about readiness. A hint, and possibly a spurious one: only the result of an I/O call is a fact.
+/// What is told about readiness. A hint, and possibly a spurious one: only the result of an I/O call is a fact.
 #[derive(Debug, Clone, Copy)]
-pub struct Event {
+pub struct Readiness {
     pub source: Source,
     pub readable: bool,
     pub writable: bool,
@@ -24,7 +24,7 @@ pub trait Kernel {
     type Stream: Stream;
 
     /// Waits for events, at most `timeout`, and hands each to `on_event`.
-    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Event)) -> io::Result<()>;
+    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()>;
 
     /// The time now, on a clock that never goes back.
     fn now(&self) -> Moment;

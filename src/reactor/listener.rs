@@ -1,6 +1,6 @@
 //! Where clients come in.
 
-use super::deadlines::Moment;
+use super::moment::Moment;
 use super::stats::Kind;
 use crate::proto::session::Session;
 use std::io::{self, ErrorKind};

@@ -2,8 +2,8 @@
 //!
 //! Everything is counted where it happens, by adding to a field: a scrape costs the same with ten clients and with a million.
 
-use super::deadlines::Moment;
-use super::turn::End;
+use super::end::End;
+use super::moment::Moment;
 use crate::log;
 use crate::proto::Version;
 use crate::proto::handshake::{Endpoint, Refusal};
@@ -125,8 +125,8 @@ impl Stats {
         )
     }
 
-    /// Appends the whole HTTP answer for `endpoint` to `letter`.
-    pub fn answer(&self, endpoint: Endpoint, letter: &mut Vec<u8>) {
+    /// Appends the whole HTTP answer for `endpoint` to `response`.
+    pub fn answer(&self, endpoint: Endpoint, response: &mut Vec<u8>) {
         let (status, kind, body) = match endpoint {
             // The version of the text format is part of its type.
             Endpoint::Metrics => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", self.to_string()),
@@ -139,8 +139,8 @@ impl Stats {
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        letter.extend_from_slice(head.as_bytes());
-        letter.extend_from_slice(body.as_bytes());
+        response.extend_from_slice(head.as_bytes());
+        response.extend_from_slice(body.as_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kernel in production: `mio`, the system's sockets, its clock and its signals.
 
-use super::deadlines::Moment;
-use super::kernel::{Event, Kernel, Notice, Stream};
+use super::kernel::{Kernel, Notice, Readiness, Stream};
+use super::moment::Moment;
 use super::token::{ConnId, Source};
 use crate::notify::Manager;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -159,11 +159,11 @@ impl System {
 impl Kernel for System {
     type Stream = Client;
 
-    fn poll(&mut self, timeout: Option<Duration>, mut on_event: impl FnMut(Event)) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, mut on_event: impl FnMut(Readiness)) -> io::Result<()> {
         self.poll.poll(&mut self.events, timeout)?;
         for event in &self.events {
             let is_broken = event.is_error();
-            let event = Event {
+            let event = Readiness {
                 source: event.token().into(),
                 // A broken connection is told by the next call on it, whichever that is.
                 readable: event.is_readable() || event.is_read_closed() || is_broken,
@@ -176,7 +176,7 @@ impl Kernel for System {
             }
             while let Ok(Some(signal)) = self.signals.read_signal() {
                 match Signal::try_from(signal.ssi_signo as i32) {
-                    Ok(Signal::SIGUSR1) => on_event(Event { source: Source::Report, ..event }),
+                    Ok(Signal::SIGUSR1) => on_event(Readiness { source: Source::Report, ..event }),
                     Ok(Signal::SIGHUP) => {}
                     _ => on_event(event),
                 }

@@ -1,33 +1,34 @@
 //! What a connection's turn works with, and what comes of it.
 
-use super::Config;
 use super::boards::Boards;
-use super::deadlines::Moment;
+use super::config::Config;
+use super::end::End;
+use super::moment::Moment;
 use super::stats::Stats;
 use super::token::ConnId;
-use crate::proto::session::{HEADROOM, TAILROOM};
+use crate::proto::progress::{HEADROOM, TAILROOM};
 
 /// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Shared {
     /// Where input is read and becomes the reply, with room on either side.
     pub scratch: Box<[u8]>,
     /// Where a reply is put together that is not made of its input.
-    pub letter: Vec<u8>,
+    pub response: Vec<u8>,
     pub boards: Boards,
     pub stats: Stats,
 }
 
-impl Bench {
+impl Shared {
     /// Bytes that one read takes at most.
     ///
     /// A message of a mebibyte comes and goes in pieces of this size, and each costs a read, a write and often a wake-up
-    /// (`cargo bench --bench floor -- 1m`). An idle server never touches most of it.
+    /// (`cargo shared --shared floor -- 1m`). An idle server never touches most of it.
     pub const SCRATCH: usize = 256 * 1024;
 
-    pub fn new(boards: Boards) -> Bench {
-        let scratch = vec![0; HEADROOM + Bench::SCRATCH + TAILROOM].into();
-        Bench { scratch, letter: Vec::new(), boards, stats: Stats::default() }
+    pub fn new(boards: Boards) -> Shared {
+        let scratch = vec![0; HEADROOM + Shared::SCRATCH + TAILROOM].into();
+        Shared { scratch, response: Vec::new(), boards, stats: Stats::default() }
     }
 }
 
@@ -48,29 +49,4 @@ pub enum Turn {
     Again,
     /// The connection is over: drop it.
     Over(End),
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Everything was said, and the peer left.
-    Closed,
-    /// The peer left in the middle of a conversation.
-    Eof,
-    /// The system reported an error.
-    Error,
-    /// The handshake, or a policy request, took too long.
-    HandshakeTimeout,
-    /// No answer to a Ping.
-    PingTimeout,
-    /// Everything was said, and the peer did not leave.
-    LingerTimeout,
-    /// The server stopped, and there was no way to say so.
-    Shutdown,
-}
-
-impl End {
-    /// In the order of the variants.
-    pub const NAMES: [&'static str; 7] =
-        ["closed", "eof", "error", "handshake-timeout", "ping-timeout", "linger-timeout", "shutdown"];
 }

@@ -1,4 +1,4 @@
-# Sourced by the tests of proxies, after tests/common/lib.sh.
+# Sourced by the tests of proxies, after tests/support/lib.sh.
 
 # need_proxies: installs nginx and HAProxy without starting them, which their packages do where nothing forbids it.
 need_proxies() {

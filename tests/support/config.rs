@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 use wsecho::proto::handshake::{Paths, Site};
-use wsecho::proto::session::Limits;
-use wsecho::reactor::Config;
+use wsecho::proto::limits::Limits;
 use wsecho::reactor::boards::Rules;
+use wsecho::reactor::config::Config;
 
 /// What the command line gives without options, with a limit that tests can reach.
 pub fn config() -> Config {
@@ -14,6 +14,7 @@ pub fn config() -> Config {
             origins: Vec::new(),
             deflate: true,
             boards: true,
+            board_lifetime: None,
             stats: false,
             limits: Limits { max_message: 1 << 20 },
         },

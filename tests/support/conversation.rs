@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use wsecho::reactor::Config;
 use wsecho::reactor::boards::Boards;
+use wsecho::reactor::config::Config;
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::deadlines::Moment;
-use wsecho::reactor::kernel::{Event, Stream};
+use wsecho::reactor::kernel::{Readiness, Stream};
 use wsecho::reactor::listener::Role;
+use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
-use wsecho::reactor::turn::{Bench, Context, Turn};
+use wsecho::reactor::turn::{Context, Shared, Turn};
 
 const ID: ConnId = ConnId { key: 0, serial: 1 };
 
@@ -21,7 +21,7 @@ const ID: ConnId = ConnId { key: 0, serial: 1 };
 pub struct Conversation<'a> {
     connection: Connection<Socket>,
     wire: Rc<RefCell<Wire>>,
-    bench: Bench,
+    shared: Shared,
     config: &'a Config,
 }
 
@@ -41,12 +41,12 @@ struct Socket(Rc<RefCell<Wire>>);
 impl<'a> Conversation<'a> {
     /// A client that was just accepted. `miser`, if any, decides how little each write takes.
     pub fn new(role: Role, config: &'a Config, miser: Option<Rng>) -> Conversation<'a> {
-        let mut bench = Bench::new(Boards::new(config.boards));
-        bench.stats.accepted(role.kind());
+        let mut shared = Shared::new(Boards::new(config.boards));
+        shared.stats.accepted(role.kind());
         let (arrived, answered) = (VecDeque::new(), Vec::new());
         let wire = Rc::new(RefCell::new(Wire { arrived, answered, fin: false, miser, is_full: false }));
         let connection = Connection::new(Socket(wire.clone()), ID.serial, role, Moment(0));
-        Conversation { connection, wire, bench, config }
+        Conversation { connection, wire, shared, config }
     }
 
     /// Lets one segment arrive, and gives turns until nothing is left to do.
@@ -58,10 +58,10 @@ impl<'a> Conversation<'a> {
                 return;
             }
             let source = Source::Connection(ID);
-            self.connection.note(&Event { source, readable, writable, read_closed: false });
+            self.connection.note(&Readiness { source, readable, writable, read_closed: false });
             let turn = self
                 .connection
-                .turn(&mut self.bench, &Context { id: ID, config: self.config, now: Moment(0) });
+                .turn(&mut self.shared, &Context { id: ID, config: self.config, now: Moment(0) });
             assert!(!matches!(turn, Turn::Over(_)), "the server gave up on a client that is still there");
             self.connection.assert_invariants();
         }

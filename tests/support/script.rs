@@ -1,9 +1,9 @@
 //! What a client says in the course of a conversation, drawn from a seed, and what it is owed for it.
 
-use super::reader::Owed;
-use super::wire::masked;
+use crate::reader::Owed;
+use crate::wire::masked;
 use fastrand::Rng;
-use wsecho::proto::hybi::WHOLE_MAX;
+use wsecho::proto::limits::WHOLE_MAX;
 
 /// One frame, and what the server owes for it.
 pub struct Line {

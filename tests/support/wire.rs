@@ -26,3 +26,10 @@ pub const REQUEST: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: web
 /// The answer to it.
 pub const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// The lines of a request as the browsers of 2009 and 2010 sent it, without the empty one.
+pub const REQUEST_75: &str =
+    "GET /echo?a=b&c HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com:8087\r\n";
+/// The first lines of its answer.
+pub const ANSWER_75: &str =
+    "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n";

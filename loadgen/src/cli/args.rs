@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 
+use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::size::Sizes;
-use crate::modes::storm::Backoff;
 use crate::protocol::draft::Draft;
 use crate::protocol::url::{Place, host_and_port};
 use crate::report::units;

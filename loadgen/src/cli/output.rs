@@ -1,10 +1,9 @@
-//! How a command ends: files, the report on stdout, the exit code.
+//! Where answers go: files, stdout, stderr, the exit code.
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
-use crate::modes::session::{Problem, Session};
-use crate::report::model::ThresholdResult;
-use crate::report::{self, Format, Report, Status, compare};
+use crate::cli::problem::Problem;
+use crate::report::{self, Format, Report};
 
 /// The exit codes, beside 130 and 143 for an interrupted run.
 pub mod exit {
@@ -16,62 +15,6 @@ pub mod exit {
     pub const THRESHOLD: u8 = 3;
     /// The verdict is INVALID, with `--strict`.
     pub const INVALID: u8 = 4;
-}
-
-/// Judges the thresholds of `report`, writes it wherever it was asked for, and says how to exit.
-///
-/// # Errors
-/// When a file cannot be written, or has not what a format needs.
-pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
-    let common = &session.common;
-    report::judge(&mut report, &common.fail_if);
-    session.live.clear();
-    // What one file cannot hold must not keep the rest from being written.
-    let mut written = Ok(());
-    for (format, path) in &common.files {
-        written = written.and(report::save(&report, *format, path).map_err(Problem::Failed));
-    }
-    show(&report, common.format, common.output.as_deref()).and(written)?;
-
-    let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
-    if let Some(baseline) = &session.baseline
-        && !report.run.interrupted
-    {
-        let comparison = compare::reports(baseline, &report, common.noise_threshold);
-        print(&comparison.text())?;
-        failures.extend(comparison.failure());
-    }
-    if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
-        failures.push(format!("no load met {}: {}", find.objective, find.stopped));
-    }
-    if let Some(code) = session.signals.exit_code() {
-        return Ok(code);
-    }
-    let (asked, messages) = (report.connections.asked, &report.messages);
-    let held = report.connections.held_min.min(report.connections.opened);
-    let (code, why) = if held < asked && !common.allow_partial {
-        (exit::FAILED, format!("held {held} of {asked} connections"))
-    } else if messages.sent > 0 && messages.received == 0 {
-        (exit::FAILED, format!("no replies to {} messages", messages.sent))
-    } else if common.strict && report.verdict.status == Status::Invalid {
-        let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| report::sentence(r)).collect();
-        (exit::INVALID, format!("INVALID: {}", reasons.join("; ")))
-    } else if !failures.is_empty() {
-        (exit::THRESHOLD, failures.join("; "))
-    } else {
-        return Ok(exit::OK);
-    };
-    // The report may be in a file that nobody looks at.
-    complain(&why);
-    Ok(code)
-}
-
-/// Why a threshold was not met.
-fn missed(result: &ThresholdResult) -> String {
-    match &result.note {
-        Some(why) => format!("{} was not judged: {why}", result.expr),
-        None => format!("{} holds", result.expr),
-    }
 }
 
 /// Writes `report` to `path` or stdout.

@@ -1,14 +1,16 @@
 //! Progress on stderr: one line that renews itself on a terminal, a line an interval elsewhere.
 
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::engine::plan::Plan;
 use crate::engine::recorder::Tally;
-use crate::engine::{Engine, Plan};
+use crate::engine::spec::Gauges;
 use crate::host::clock::{self, SECOND};
 use crate::host::procfs::{self, Cpu};
+use crate::report::format::{commas, short_rate, short_time};
 use crate::report::model::Interval;
-use crate::report::units::{commas, short_rate, short_time};
 
 /// Where progress goes.
 pub struct Live {
@@ -67,7 +69,14 @@ impl Live {
     }
 
     /// One thread's tick of a run between the two times of `window`.
-    pub fn tick(&mut self, engine: &Engine, plan: &Plan, window: (u64, u64), number: i64, tally: &Tally) {
+    pub fn tick(
+        &mut self,
+        gauges: &[Arc<Gauges>],
+        plan: &Plan,
+        window: (u64, u64),
+        number: i64,
+        tally: &Tally,
+    ) {
         if self.mode != Mode::Terminal {
             return;
         }
@@ -78,12 +87,12 @@ impl Live {
         // A tick of the next number: the one before is whole.
         let done = std::mem::replace(&mut self.window, Window { tally: tally.clone(), number: Some(number) });
         if done.number.is_some() {
-            let line = self.line(engine, plan, window, &done.tally);
+            let line = self.line(gauges, plan, window, &done.tally);
             self.renew(&line);
         }
     }
 
-    fn line(&mut self, engine: &Engine, plan: &Plan, (from, to): (u64, u64), tally: &Tally) -> String {
+    fn line(&mut self, gauges: &[Arc<Gauges>], plan: &Plan, (from, to): (u64, u64), tally: &Tally) -> String {
         let now = clock::now();
         let part = |a: u64, b: u64| format!("{}s/{}s", a / SECOND, b.div_ceil(SECOND));
         let when = match now {
@@ -91,7 +100,8 @@ impl Live {
             t if t < to => part(t - from, to - from),
             t => format!("draining {}s", (t - to) / SECOND),
         };
-        let inflight: i64 = engine.gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
+        let held = gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum();
+        let inflight: i64 = gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
         let mut cpu = format!("cpu me {:.0}%", self.cpu_since(0, std::process::id()));
         if let Some(pid) = plan.server_pid {
             cpu += &format!(" srv {:.0}%", self.cpu_since(1, pid));
@@ -103,7 +113,7 @@ impl Live {
         let doubt = if slip > 1_000_000.max(tally.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
         format!(
             "{when}  conns {}  sent {}/s  recv {}/s  inflight {inflight}  p50 {} p99 {} max {}  slip p99 {}  {cpu}  {doubt}",
-            commas(engine.held()),
+            commas(held),
             per_second(tally.counts.sent),
             per_second(tally.counts.received),
             time(0.5),

@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-use crate::engine::connection::Gauges;
 use crate::engine::recorder::Times;
+use crate::engine::spec::Gauges;
 use crate::host::clock::{self, SECOND};
 
 /// What was seen between two times.

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
+use crate::engine::commands::{Event, Outcome, TickReport};
 use crate::engine::connection::Stage;
+use crate::engine::deliveries::Collector;
 use crate::engine::in_flight::{Entry, NONE};
 use crate::engine::payload::Name;
 use crate::engine::recorder::{Counts, Tally, Times};
 use crate::engine::schedule::Cursor;
 use crate::engine::verify::{self, Reply};
-use crate::engine::worker::{Event, Outcome, TickReport, Worker};
+use crate::engine::worker::Worker;
 use crate::host::clock;
-use crate::modes::fanout::Collector;
 use crate::protocol::frame::{self, Opcode};
 use crate::protocol::hixie;
 use crate::report::model::Slow;

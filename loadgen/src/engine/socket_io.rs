@@ -46,8 +46,12 @@ impl Worker {
             let taken = match result {
                 Ok(0) => {
                     self.scratch = scratch;
-                    let stage = if self.conns[i].stage == Stage::Upgrading { "upgrade" } else { "open" };
-                    self.lose(i, format!("{stage}: ended by the server without a Close"));
+                    let refused =
+                        (self.conns[i].stage == Stage::Upgrading).then(|| self.cut_short(i)).flatten();
+                    self.lose(
+                        i,
+                        refused.unwrap_or_else(|| "open: ended by the server without a Close".into()),
+                    );
                     return now;
                 }
                 Ok(n) => {

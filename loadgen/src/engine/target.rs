@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::connection::describe;
 use crate::host::address::Address;
+use crate::host::system_error::describe;
 use crate::protocol::url::{Place, Url};
 
 /// How long an address may keep the next one waiting (RFC 8305 section 5).

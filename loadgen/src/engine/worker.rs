@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 
-use crate::engine::connection::{Conn, Failures, Gauges, Opening, Spec, Stage};
+use crate::engine::commands::{Command, Event};
+use crate::engine::connection::{Conn, Stage};
 use crate::engine::in_flight::Pending;
-use crate::engine::recorder::{Counts, Tally, Times};
-use crate::engine::send::{Running, Traffic};
+use crate::engine::opened::{Failures, Opening};
+use crate::engine::recorder::{Counts, Tally};
+use crate::engine::recovery::Recovery;
+use crate::engine::send::Running;
+use crate::engine::spec::{Gauges, Spec};
 use crate::engine::timer::Timer;
 use crate::host::clock;
-use crate::modes::fanout::Collector;
-use crate::modes::storm::Recovery;
 use crate::protocol::deflate::Deflate;
 use crate::protocol::frame::Opcode;
 
@@ -34,51 +36,6 @@ const EVENTS: usize = 256;
 
 /// How long closed connections may take to be closed by the server too.
 const LINGER: u64 = 2 * clock::SECOND;
-
-/// What a thread is told.
-pub enum Command {
-    /// Connect until so many of this thread's connections were tried; answered by [`Event::Opened`].
-    Open(usize),
-    /// Send and receive; answered by [`Event::Tick`]s and one [`Event::Finished`].
-    Run(Box<Traffic>),
-    /// Drop every connection that does not send, and reconnect them.
-    Storm(Box<Recovery>),
-    /// Finish now with what there is.
-    Stop,
-    /// Close every connection; answered by [`Event::Closed`], after which the thread ends.
-    Close,
-}
-
-/// What a thread tells.
-pub enum Event {
-    Opened(Box<Opening>),
-    /// The messages of a stretch of time.
-    Tick(Box<TickReport>),
-    Finished(Box<Outcome>),
-    Closed,
-    /// The thread cannot go on.
-    Failed(io::Error),
-}
-
-/// One thread's part of one tick.
-pub struct TickReport {
-    /// Ticks since measuring began; negative while warming up.
-    pub number: i64,
-    pub measured: Box<Tally>,
-    pub warmup: Box<Tally>,
-}
-
-/// What is known when all is over.
-pub struct Outcome {
-    pub failures: Failures,
-    pub held_min: u64,
-    /// Longest response by 10 ms of the schedule, microseconds.
-    pub peaks: Vec<u32>,
-    /// Ages of the messages without a reply, from the write.
-    pub unanswered: Times,
-    pub recovery: Option<Box<Recovery>>,
-    pub collector: Option<Box<Collector>>,
-}
 
 /// The thread.
 pub struct Worker {

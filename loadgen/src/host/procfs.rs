@@ -7,9 +7,6 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::host::source_addresses::port_range;
-use crate::report::model::Host;
-
 /// Kernel ticks a second in `/proc/PID/stat`: USER_HZ, the same on every Linux this runs on.
 const TICK_NS: u64 = 10_000_000;
 
@@ -84,9 +81,10 @@ pub struct Counters {
     pub syn_retransmits: u64,
     pub listen_overflows: u64,
     /// Time stolen by the hypervisor and time in all, ticks of all processors.
-    steal: u64,
-    total: u64,
-    throttled: u64,
+    pub steal: u64,
+    pub total: u64,
+    /// How often the control group was made to wait.
+    pub throttled: u64,
 }
 
 impl Counters {
@@ -139,23 +137,6 @@ fn netstat() -> HashMap<String, u64> {
         .collect()
 }
 
-/// This host, and what happened to it in the time `counted`.
-pub fn describe(counted: &Counters) -> Host {
-    let first_line = |path: &str| fs::read_to_string(path).map(|t| t.trim().to_owned()).ok();
-    Host {
-        name: first_line("/proc/sys/kernel/hostname"),
-        kernel: first_line("/proc/sys/kernel/osrelease").unwrap_or_default(),
-        cpus: cpus() as u64,
-        clocksource: first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-            .unwrap_or_default(),
-        governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        nofile: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
-        port_range: port_range().1,
-        steal_pct: 100.0 * counted.steal as f64 / counted.total.max(1) as f64,
-        throttled: counted.throttled,
-    }
-}
-
 /// Processors this process may use.
 pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -203,7 +184,6 @@ mod tests {
         assert!(netstat().contains_key("ListenOverflows"));
         assert!(netstat().contains_key("TCPSynRetrans"));
         assert!(tcp_memory().unwrap() > 0);
-        assert!(!describe(&Counters::now()).kernel.is_empty());
     }
 
     #[test]

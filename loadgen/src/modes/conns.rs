@@ -1,14 +1,16 @@
 //! `loadgen conns`: open connections step by step and see what each costs the server.
 
 use crate::cli::args::Conns;
-use crate::engine::connection::Opening;
+use crate::cli::problem::Problem;
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
+use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::engine::{Measured, Plan};
 use crate::host::procfs::{self, Counters};
-use crate::modes::run::{config, plan};
-use crate::modes::session::{Problem, Session};
+use crate::modes::session::{Session, config, plan};
 use crate::report::Report;
-use crate::report::model::{Conns as Found, ConnsStep, Slope};
+use crate::report::model::{Conns as Found, ConnsStep};
+use crate::report::stats::Slope;
 
 /// The command.
 ///
@@ -29,7 +31,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
 
     let mut found = Found::default();
     let mut all = Opening::default();
-    let mut last = Measured::nothing(&engine);
+    let mut last = Measured::nothing(engine.held(), engine.interrupted());
     let (mut asked, mut opening_ns) = (0, 0);
     for &step in &steps {
         asked = session.share(step);
@@ -40,7 +42,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         let took = opening.ended.saturating_sub(opening.began.unwrap_or(opening.ended)).max(1);
         all.add(&opening);
         if engine.interrupted() {
-            last = Measured::nothing(&engine);
+            last = Measured::nothing(engine.held(), engine.interrupted());
             break;
         }
         opening_ns += took;

@@ -1,19 +1,12 @@
 //! `loadgen fanout`: one sends, many receive.
-//!
-//! The stamp in a message says who sent it and when it was due, so that each receiver's delay is known without asking
-//! the sender.
-
-use std::collections::HashMap;
 
 use crate::cli::args;
-use crate::engine::payload::Stamp;
-use crate::engine::recorder::Times;
-use crate::engine::{Measured, Plan};
+use crate::cli::problem::Problem;
+use crate::engine::measured::Measured;
+use crate::engine::plan::Plan;
 use crate::host::clock;
-use crate::modes::run::{config, plan};
-use crate::modes::session::{Problem, Session};
+use crate::modes::session::{Session, config, plan};
 use crate::report::Report;
-use crate::report::model::Fanout;
 use crate::verdict;
 
 /// The command. One thread, since a message's deliveries are put together in one place.
@@ -65,7 +58,7 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         ..plan(&session)
     };
     let mut measured = match interrupted {
-        true => Measured::nothing(&engine),
+        true => Measured::nothing(engine.held(), engine.interrupted()),
         false => engine.run(&plan, &mut session.live)?,
     };
     let mut report = session.report(config("fanout", connections, &plan), &engine);
@@ -80,167 +73,4 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
     }
     engine.close()?;
     Ok((session, report))
-}
-
-/// Gathers the deliveries of every message.
-pub struct Collector {
-    /// Connections; each message should reach all but its sender.
-    members: u64,
-    /// Messages due before this are warm-up.
-    from: u64,
-    published: u64,
-    received: u64,
-    duplicated: u64,
-    reordered: u64,
-    /// Messages under way.
-    open: HashMap<(u32, u32), Delivery>,
-    /// The highest index that each receiver has had from each sender.
-    highest: HashMap<(u32, u32), u32>,
-    first: Times,
-    median: Times,
-    last: Times,
-    spread: Times,
-}
-
-struct Delivery {
-    due: u64,
-    /// Delays in the order of arrival, which is ascending.
-    delays: Vec<u64>,
-    /// Who has it, a bit each.
-    reached: Vec<u64>,
-}
-
-impl Collector {
-    /// For `members` connections in all; messages due before `from` do not count.
-    pub fn new(members: u64, from: u64) -> Collector {
-        Collector {
-            members,
-            from,
-            published: 0,
-            received: 0,
-            duplicated: 0,
-            reordered: 0,
-            open: HashMap::new(),
-            highest: HashMap::new(),
-            first: Times::default(),
-            median: Times::default(),
-            last: Times::default(),
-            spread: Times::default(),
-        }
-    }
-
-    /// A message went out.
-    pub fn published(&mut self, measured: bool) {
-        self.published += u64::from(measured);
-    }
-
-    /// Connection `receiver` got a message at `now`; without a stamp it is none of ours.
-    pub fn delivered(&mut self, receiver: u32, stamp: Option<Stamp>, now: u64) {
-        let Some(stamp) = stamp else { return };
-        let due = stamp.due(now);
-        let sender = stamp.name.conn;
-        // Some servers send to everyone, some to everyone else.
-        if sender == receiver || due < self.from {
-            return;
-        }
-        let members = self.members as usize;
-        let message = (sender, stamp.name.index);
-        let highest = self.highest.entry((receiver, sender)).or_insert(0);
-        let late = stamp.name.index < *highest;
-        *highest = (*highest).max(stamp.name.index + 1);
-        if late && !self.open.contains_key(&message) {
-            self.duplicated += 1;
-            return;
-        }
-        let delivery = self.open.entry(message).or_insert_with(|| Delivery {
-            due,
-            delays: Vec::with_capacity(members - 1),
-            reached: vec![0; members.div_ceil(64)],
-        });
-        let (word, bit) = (receiver as usize / 64, 1 << (receiver % 64));
-        if delivery.reached.get(word).is_none_or(|w| w & bit != 0) {
-            self.duplicated += 1;
-            return;
-        }
-        delivery.reached[word] |= bit;
-        delivery.delays.push(now - due);
-        self.received += 1;
-        self.reordered += u64::from(late);
-        if delivery.delays.len() == members - 1 {
-            let delivery = self.open.remove(&message).expect("just looked at");
-            self.complete(&delivery, None);
-        }
-    }
-
-    fn complete(&mut self, delivery: &Delivery, age: Option<u64>) {
-        let delays = &delivery.delays;
-        self.first.record(delays[0]);
-        // Whoever did not get it in time would be among the last.
-        let all = self.members as usize - 1;
-        let last = age.unwrap_or(delays[delays.len() - 1]);
-        self.median.record(*delays.get((all - 1) / 2).unwrap_or(&last));
-        self.last.record(last);
-        self.spread.record(last - delays[0]);
-    }
-
-    /// The findings; messages that did not reach everyone by `now` count with the age they have.
-    pub fn report(mut self, publishers: u64, now: u64) -> Fanout {
-        for delivery in std::mem::take(&mut self.open).into_values() {
-            self.complete(&delivery, Some(now - delivery.due));
-        }
-        Fanout {
-            publishers,
-            receivers: self.members - 1,
-            published: self.published,
-            expected: self.published * (self.members - 1),
-            received: self.received,
-            duplicated: self.duplicated,
-            reordered: self.reordered,
-            first: self.first.stat(),
-            median: self.median.stat(),
-            last: self.last.stat(),
-            spread: self.spread.stat(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::payload::{Messages, Name};
-    use crate::engine::size::Sizes;
-    use crate::protocol::frame::Opcode;
-
-    #[test]
-    fn first_median_and_last_are_by_message() {
-        let messages = Messages::random(Opcode::Binary, Sizes::Fixed(16), true, 1);
-        let stamp = |index, due| {
-            let mut out = Vec::new();
-            messages.write(&mut out, Name { conn: 0, index }, 16, due);
-            messages.read_stamp(&out)
-        };
-        let mut collector = Collector::new(6, 1000);
-        // Warm-up does not count.
-        collector.delivered(1, stamp(0, 999), 1500);
-        collector.published(false);
-        for index in 1..4 {
-            collector.published(true);
-            for receiver in 0..6 {
-                // The sender's own copy is not a delivery.
-                collector.delivered(receiver, stamp(index, 2000), 2000 + 10 * u64::from(receiver) + 1);
-            }
-        }
-        collector.delivered(3, stamp(2, 2000), 2100);
-        // The last message reaches two of five.
-        collector.published(true);
-        collector.delivered(4, stamp(5, 3000), 3010);
-        collector.delivered(2, stamp(5, 3000), 3020);
-        collector.delivered(2, stamp(5, 3000), 3030);
-        let report = collector.report(1, 4000);
-        assert_eq!((report.published, report.expected, report.received, report.duplicated), (4, 20, 17, 2));
-        let (first, median, last) = (report.first.unwrap(), report.median.unwrap(), report.last.unwrap());
-        assert_eq!((first.count, first.min, first.max), (4, 10, 11));
-        assert_eq!((median.min, median.max), (31, 1000));
-        assert_eq!((last.min, last.max), (51, 1000));
-    }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::cli::args::Find;
-use crate::engine::Plan;
+use crate::cli::problem::Problem;
+use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::modes::run::{measure, plan};
-use crate::modes::session::{Problem, Session};
+use crate::modes::session::{Session, measure, plan};
+use crate::report::format::short_rate;
 use crate::report::model::{Find as Found, FindStep, Status};
-use crate::report::units::short_rate;
 use crate::report::{Condition, Report};
 
 /// A step is lengthened up to this for a percentile that takes many samples.

@@ -1,78 +1,30 @@
 //! What every mode begins and ends with: the engine for its options, and the report from what was found.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::SystemTime;
-
-use signal_hook::consts::{SIGINT, SIGTERM};
+use std::time::{Duration, SystemTime};
 
 use crate::cli::args::Common;
-use crate::cli::argv;
-use crate::engine::connection::{self, Opening, Spec};
+use crate::cli::problem::Problem;
+use crate::cli::signals::Signals;
+use crate::cli::{argv, output};
+use crate::engine::Engine;
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
 use crate::engine::payload::Messages;
+use crate::engine::plan::Plan;
 use crate::engine::progress::Live;
+use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::spec::Spec;
 use crate::engine::target::Target;
-use crate::engine::{Engine, Measured};
-use crate::host::clock::{self, SECOND};
+use crate::host::ceiling::ceiling;
+use crate::host::clock;
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
-use crate::modes::calibrate;
 use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::url::Url;
-use crate::report::model::{
-    Checks, Client, Config, Connections, Latencies, Messages as Counted, Report, Run, SCHEMA, Server, Size,
-    Target as Aim, Tool,
-};
-use crate::report::{self, Format};
-use crate::verdict::pattern;
-use crate::verdict::{self, Facts};
-
-/// Why a command ends early.
-#[derive(Debug, PartialEq)]
-pub enum Problem {
-    /// The command line asks for something that makes no sense: exit 2.
-    Usage(String),
-    /// It could not be done: exit 1.
-    Failed(String),
-}
-
-impl From<std::io::Error> for Problem {
-    fn from(e: std::io::Error) -> Problem {
-        Problem::Failed(e.to_string())
-    }
-}
-
-/// The signals that end a run early: the first writes a partial report, the second kills.
-pub struct Signals {
-    pub flag: Arc<AtomicBool>,
-    which: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    /// Takes SIGINT and SIGTERM over.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn new() -> std::io::Result<Signals> {
-        let signals = Signals { flag: Arc::default(), which: Arc::default() };
-        for signal in [SIGINT, SIGTERM] {
-            // The order matters: the second signal finds the flag set by the first.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, signals.flag.clone())?;
-            signal_hook::flag::register(signal, signals.flag.clone())?;
-            signal_hook::flag::register_usize(signal, signals.which.clone(), signal as usize)?;
-        }
-        Ok(signals)
-    }
-
-    /// 130 or 143 after a signal.
-    pub fn exit_code(&self) -> Option<u8> {
-        match self.which.load(Ordering::Relaxed) {
-            0 => None,
-            signal => Some(128 + signal as u8),
-        }
-    }
-}
+use crate::report::model::{Config, Connections, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool};
+use crate::report::{self, Format, Report, Status, compare};
+use crate::verdict::{Facts, assemble};
 
 /// Tries the files that the report will go to, and reads the baseline: a run must not be lost to a wrong path.
 fn files(common: &Common) -> Result<Option<Report>, Problem> {
@@ -247,7 +199,7 @@ impl Session {
         let spin = engine.spec.spin;
         Report {
             schema: SCHEMA.into(),
-            tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into(), commit: None },
+            tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into() },
             run: Run {
                 id: format!("{:06x}", fastrand::u32(..1 << 24)),
                 name: common.name.clone(),
@@ -261,6 +213,7 @@ impl Session {
             },
             target: Aim {
                 urls: self.targets.iter().map(|target| target.url.shown.clone()).collect(),
+                addresses: self.targets.iter().map(|target| target.address.to_string()).collect(),
                 local: self.local(),
             },
             config: Config {
@@ -274,7 +227,7 @@ impl Session {
                 spin_ns: spin,
                 ..config
             },
-            host: procfs::describe(&counted),
+            host: assemble::host(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
                 syn_retransmits: counted.syn_retransmits,
@@ -287,99 +240,170 @@ impl Session {
 
     /// Fills in what `measured` found, and judges it. `asked` connections were to be opened by this process.
     pub fn fill(&self, report: &mut Report, asked: usize, opening: &Opening, measured: &Measured) {
-        let total = &measured.total;
-        let counts = &total.counts;
-        let window = if measured.interrupted { clock::now().min(measured.to) } else { measured.to };
-        let seconds = window.saturating_sub(measured.from).max(1) as f64 / SECOND as f64;
-        let achieved_rate = counts.sent as f64 / seconds;
-        let closed = report.config.rate.is_none() && report.config.rate_plan.is_none();
-
-        self.connections(report, asked, opening);
-        connection::add(&mut report.connections.failed, &measured.failures);
-        report.connections.held_min = measured.held_min.min(opening.opened);
-        report.messages = Counted {
-            target_rate: (!closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
-            achieved_rate,
-            sent: counts.sent,
-            received: counts.received,
-            lost: counts.lost,
-            duplicated: counts.duplicated,
-            reordered: counts.reordered,
-            corrupt: counts.corrupt,
-            unanswered: counts.unanswered,
-            not_sent: counts.not_sent,
-            timeouts: counts.timeouts,
-            shed_deadline: 0,
-            capped_inflight: counts.capped,
-            bytes_sent: counts.bytes_sent,
-            bytes_received: counts.bytes_received,
-            pings_sent: counts.pings_sent,
-            pings_answered: counts.pings_answered,
-            pongs_received: counts.pongs_received,
-            closes_received: counts.closes_received,
+        let facts = Facts {
+            closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
+            fanout: report.config.mode == "fanout",
+            local: self.local(),
+            asked: asked as u64,
+            throttled: report.host.throttled,
+            steal_pct: report.host.steal_pct,
+            ceiling: ceiling(report.config.connections).filter(|_| self.local()),
         };
-        report.latency_ns = Latencies {
-            response: total.response.stat(),
-            wire: total.wire.stat(),
-            own_slip: if closed { None } else { total.own_slip.stat() },
-            backpressure: total.backpressure.stat(),
-            read_lag: total.read_lag.stat(),
-            ping: total.ping.stat(),
-            hiccup: measured.seen.hiccup.stat(),
-            ..std::mem::take(&mut report.latency_ns)
-        };
-        let ceiling = calibrate::ceiling(report.config.connections).filter(|_| self.local());
-        report.checks = Checks {
-            littles_law: verdict::littles_law(measured).map(|(law, _)| law),
-            loop_busy_pct: measured.busy_pct,
-            ceiling_used_pct: ceiling.map(|ceiling| 100.0 * achieved_rate / ceiling),
-        };
-        report.server = measured.server.zip(self.common.server_pid).map(|(usage, pid)| Server {
-            pid,
-            cpu_pct: usage.cpu_pct(),
-            cpu_user_pct: 100.0 * usage.cpu.user as f64 / usage.wall_ns.max(1) as f64,
-            cpu_sys_pct: 100.0 * usage.cpu.system as f64 / usage.wall_ns.max(1) as f64,
-            rss_bytes: usage.rss,
-            fds: usage.descriptors,
-            bytes_per_connection: None,
-            kernel_bytes_per_connection: None,
-        });
-        report.client = Client {
-            cpu_pct: measured.own.cpu_pct(),
-            rss_bytes: measured.own.rss,
-            ctx_involuntary: measured.own.involuntary,
-        };
-        report.signatures = pattern::find(measured, opening);
-        report.slowest = total.slowest.list();
-        report.intervals = measured.intervals.clone();
-        report.verdict = verdict::judge(
-            measured,
-            opening,
-            &Facts {
-                closed,
-                fanout: report.config.mode == "fanout",
-                local: self.local(),
-                asked: asked as u64,
-                throttled: report.host.throttled,
-                steal_pct: report.host.steal_pct,
-                ceiling,
-            },
-        );
-        // Of a fan-out, the collector knows what came.
-        if report.config.mode != "fanout" {
-            verdict::replies(&mut report.verdict, &report.messages);
-        }
+        assemble::fill(report, opening, measured, &facts, self.common.server_pid);
     }
+}
 
-    /// Fills in how the opening of `asked` connections went.
-    pub fn connections(&self, report: &mut Report, asked: usize, opening: &Opening) {
-        let connections = &mut report.connections;
-        connections.asked = asked as u64;
-        connections.opened = opening.opened;
-        connections.held_min = opening.opened;
-        connections.failed = opening.failures.clone();
-        connections.open_ns = opening.began.map_or(0, |began| opening.ended.saturating_sub(began));
-        report.latency_ns.connect = opening.connect.stat();
-        report.latency_ns.upgrade = opening.upgrade.stat();
+/// A plan that sends nothing in particular, for modes to fill in.
+pub fn plan(session: &Session) -> Plan {
+    let common = &session.common;
+    Plan {
+        rate: None,
+        pipeline: 1,
+        arrival: Arrival::Even,
+        active: common.connections,
+        warmup: Duration::ZERO,
+        duration: Duration::from_secs(1),
+        drain: Duration::from_secs(2),
+        interval: common.interval,
+        shard: (common.shard.index, common.shard.count),
+        start_at: session.start_at(),
+        fanout: false,
+        storm: None,
+        server_pid: common.server_pid,
+    }
+}
+
+/// What a plan looks like in a report.
+pub fn config(mode: &str, connections: usize, plan: &Plan) -> Config {
+    let length = plan.rate.as_ref().and_then(Rate::length).unwrap_or(plan.duration);
+    Config {
+        mode: mode.to_owned(),
+        connections: connections as u64,
+        active: plan.active.min(connections) as u64,
+        rate: plan.rate.as_ref().map(Rate::mean),
+        rate_plan: match &plan.rate {
+            Some(rate @ (Rate::Ramp(..) | Rate::Steps(..))) => Some(rate.to_string()),
+            _ => None,
+        },
+        pipeline: plan.rate.is_none().then_some(u64::from(plan.pipeline)),
+        arrival: match plan.arrival {
+            Arrival::Even => "even".into(),
+            Arrival::Poisson => "poisson".into(),
+        },
+        warmup_ns: plan.warmup.as_nanos() as u64,
+        duration_ns: length.as_nanos() as u64,
+        drain_ns: plan.drain.as_nanos() as u64,
+        ..Config::default()
+    }
+}
+
+/// Opens `connections`, runs `plan`, closes, and reports.
+///
+/// # Errors
+/// When not all connections opened and that was not allowed, or the engine could not go on.
+pub fn measure(
+    session: &mut Session,
+    mode: &str,
+    connections: usize,
+    plan: &Plan,
+) -> Result<(Report, Measured), Problem> {
+    let engine = session.engine(connections)?;
+    let asked = session.share(connections);
+    let opening = engine.open(asked, &mut session.live)?;
+    let measured = if engine.interrupted() || short(session, asked, &opening) {
+        Measured::nothing(engine.held(), engine.interrupted())
+    } else {
+        engine.run(plan, &mut session.live)?
+    };
+    session.live.clear();
+    let mut report = session.report(config(mode, connections, plan), &engine);
+    session.fill(&mut report, asked, &opening, &measured);
+    engine.close()?;
+    Ok((report, measured))
+}
+
+/// Whether too few connections opened to go on.
+fn short(session: &Session, asked: usize, opening: &Opening) -> bool {
+    let enough = if session.common.allow_partial { 1 } else { asked as u64 };
+    opening.opened < enough
+}
+
+/// Judges the thresholds of `report`, writes it wherever it was asked for, and says how to exit.
+///
+/// # Errors
+/// When a file cannot be written, or has not what a format needs.
+pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
+    let common = &session.common;
+    report::judge(&mut report, &common.fail_if);
+    session.live.clear();
+    // What one file cannot hold must not keep the rest from being written.
+    let mut written = Ok(());
+    for (format, path) in &common.files {
+        written = written.and(report::save(&report, *format, path).map_err(Problem::Failed));
+    }
+    let unreachable = unreachable(&report).filter(|_| session.signals.exit_code().is_none());
+    // A page of zeros would hide the one line that says what is wrong.
+    if unreachable.is_none() || common.format != Format::Text || common.output.is_some() {
+        output::show(&report, common.format, common.output.as_deref())?;
+    }
+    written?;
+
+    let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
+    if let Some(baseline) = &session.baseline
+        && !report.run.interrupted
+    {
+        let comparison = compare::reports(baseline, &report, common.noise_threshold);
+        output::print(&comparison.text())?;
+        failures.extend(comparison.failure());
+    }
+    if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
+        failures.push(format!("no load met {}: {}", find.objective, find.stopped));
+    }
+    if let Some(code) = session.signals.exit_code() {
+        return Ok(code);
+    }
+    let (asked, messages) = (report.connections.asked, &report.messages);
+    let held = report.connections.held_min.min(report.connections.opened);
+    let (code, why) = if let Some(why) = unreachable {
+        (output::exit::FAILED, why)
+    } else if held < asked && !common.allow_partial {
+        (output::exit::FAILED, format!("held {held} of {asked} connections"))
+    } else if messages.sent > 0 && messages.received == 0 {
+        (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
+    } else if common.strict && report.verdict.status == Status::Invalid {
+        let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| report::sentence(r)).collect();
+        (output::exit::INVALID, format!("INVALID: {}", reasons.join("; ")))
+    } else if !failures.is_empty() {
+        (output::exit::THRESHOLD, failures.join("; "))
+    } else {
+        return Ok(output::exit::OK);
+    };
+    // The report may be in a file that nobody looks at.
+    output::complain(&why);
+    Ok(code)
+}
+
+/// Why not one connection opened, if none did.
+fn unreachable(report: &Report) -> Option<String> {
+    let connections = &report.connections;
+    let (reason, n) = connections.failed.iter().max_by_key(|(_, n)| **n)?;
+    if connections.opened > 0 {
+        return None;
+    }
+    let mut why = format!("{}: {reason}", report.target.urls.join(" "));
+    if *n < connections.asked {
+        why += &format!(" ({n} of {} connections)", connections.asked);
+    }
+    if let Some(answer) = connections.answers.get(reason) {
+        why += &format!("; it said: {answer}");
+    }
+    Some(why)
+}
+
+/// Why a threshold was not met.
+fn missed(result: &ThresholdResult) -> String {
+    match &result.note {
+        Some(why) => format!("{} was not judged: {why}", result.expr),
+        None => format!("{} holds", result.expr),
     }
 }

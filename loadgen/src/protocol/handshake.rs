@@ -360,8 +360,8 @@ impl<'a> Answer<'a> {
         if let Some(name) = header {
             answer.extend(self.values(name).iter().map(|value| format!("{name}: {}", escaped(value))));
         }
-        if !body.is_empty() {
-            answer.push(escaped_bytes(body));
+        if !body.trim_ascii().is_empty() {
+            answer.push(escaped_bytes(body.trim_ascii()));
         }
         let secrets = secrets(url, extras);
         let answer: String = masked_values(&answer.join(" "), &secrets).chars().take(4 * QUOTED).collect();

@@ -122,14 +122,25 @@ pub fn masked_values(text: &str, values: &[String]) -> String {
     values.iter().fold(text.to_owned(), |text, value| text.replace(value, MASK))
 }
 
-/// `text` without what a terminal could obey or a reader be fooled by: characters that are not printed (ESC, line ends,
-/// those that turn the direction of writing) are spelled as Rust spells them.
+/// `text` without what a terminal could obey or a reader be fooled by: control characters (ESC, line ends) and those that
+/// are not seen or turn the direction of writing are spelled as Rust spells them.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '"' | '\'' => out.push(c),
-            c => out.extend(c.escape_debug()),
+            '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' => {
+                out.extend(c.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_debug()),
+            c => out.push(c),
         }
     }
     out
@@ -223,7 +234,7 @@ mod tests {
     #[test]
     fn terminals_are_not_obeyed() {
         assert_eq!(escaped("it's \"fine\" é"), "it's \"fine\" é");
-        assert_eq!(escaped("\x1b[2J\r\n\u{202e}\u{9b}\\"), r"\u{1b}[2J\r\n\u{202e}\u{9b}\\");
+        assert_eq!(escaped("\x1b[2J\r\n\u{202e}\u{9b}\\"), r"\u{1b}[2J\r\n\u{202e}\u{9b}\");
         assert_eq!(escaped_bytes(b"\x15\x03\xff ok \xc3\xa9"), r"\u{15}\u{3}\xff ok é");
     }
 

@@ -177,7 +177,7 @@ fn label(report: &Report, otherwise: &str) -> String {
     name.chars().take(13).collect()
 }
 
-fn memory(report: &Report) -> Option<super::model::Slope> {
+fn memory(report: &Report) -> Option<super::stats::Slope> {
     let of_run = report.server.as_ref().and_then(|s| s.bytes_per_connection);
     of_run.or(report.conns.as_ref().and_then(|c| c.slope))
 }

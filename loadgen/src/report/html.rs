@@ -122,6 +122,7 @@ fn header(out: &mut String, report: &Report) {
     let meaning = match status {
         Status::Valid => "The numbers are the server’s.",
         Status::Suspect => "The numbers may be in part loadgen’s or this host’s.",
+        Status::Faulty => "The numbers are the server’s, which did not do as it should.",
         Status::Invalid => "The numbers are not the server’s.",
     };
     let word = status_word(status);
@@ -276,14 +277,19 @@ fn facts(out: &mut String, report: &Report) {
         ),
     ));
     for (why, n) in &report.connections.failed {
-        facts.push(("failed connections", format!("{}: {why}", count(*n))));
+        let said = report
+            .connections
+            .answers
+            .get(why)
+            .map_or(String::new(), |answer| format!("; it said: {answer}"));
+        facts.push(("failed connections", format!("{}: {why}{said}", count(*n))));
     }
     if let Some(l) = &report.checks.littles_law {
         facts.push((
             "Little’s law",
             format!(
                 "{:.2} in flight counted, {:.2} from rate × latency, gap {:.1}%",
-                l.inflight_sampled, l.lambda_w, l.gap_pct
+                l.inflight, l.lambda_w, l.gap_pct
             ),
         ));
     }

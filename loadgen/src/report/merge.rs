@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Slope, Stat, Status, Verdict,
+    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
 };
+use super::stats::Slope;
 
 /// Adds reports up: counts and rates are summed, histograms are added bucket by bucket, so that percentiles are those
 /// of all the messages and never averages of percentiles.
@@ -44,6 +45,7 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     for part in rest {
         add(&mut whole, part).map_err(|e| format!("report {}: {e}", part.run.id))?;
     }
+    whole.assess();
     whole.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.response_ns));
     whole.slowest.truncate(first.slowest.len().max(100));
     if let Some(conns) = &mut whole.conns {
@@ -68,6 +70,8 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
         ("compression", x.deflate != y.deflate),
         ("arrival", x.arrival != y.arrival),
         ("pipeline", x.pipeline != y.pipeline),
+        ("stamps", x.stamps != y.stamps),
+        ("matching", x.matching != y.matching),
         ("steps", steps(a) != steps(b)),
     ]
     .into_iter()
@@ -97,6 +101,7 @@ fn verdict(reports: &[Report]) -> Verdict {
             (_, None) => format!("{}: {finding}", report.run.id),
         };
         verdict.reasons.extend(report.verdict.reasons.iter().map(named));
+        verdict.findings.extend(report.verdict.findings.iter().map(named));
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
             let code = |n: &str| n.split_once(": ").map_or(n.to_owned(), |(code, _)| code.to_owned());
@@ -122,7 +127,7 @@ fn verdict(reports: &[Report]) -> Verdict {
         let apart = latest - earliest;
         let duration = reports[0].config.duration_ns;
         if apart > duration / 20 {
-            verdict.status = verdict.status.max(Status::Suspect);
+            verdict.status = Status::Invalid;
             verdict.reasons.push(format!(
                 "started_apart: the parts began {} apart, over 5% of their duration: they did not load the server \
                  together",
@@ -141,6 +146,11 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
             whole.target.urls.push(url.clone());
         }
     }
+    for address in &part.target.addresses {
+        if !whole.target.addresses.contains(address) {
+            whole.target.addresses.push(address.clone());
+        }
+    }
     whole.target.local |= part.target.local;
 
     let (c, p) = (&mut whole.config, &part.config);
@@ -155,11 +165,16 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.held_min += p.held_min;
     c.syn_retransmits += p.syn_retransmits;
     c.sources += p.sources;
+    c.silent += p.silent;
+    c.replaced += p.replaced;
     c.open_ns = c.open_ns.max(p.open_ns);
     // A counter of the whole host, so parts on one host all saw the same drops.
     c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
     for (why, n) in &p.failed {
         *c.failed.entry(why.clone()).or_default() += n;
+    }
+    for (why, answer) in &p.answers {
+        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
     }
 
     add_messages(&mut whole.messages, &part.messages);
@@ -168,10 +183,10 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
 
     whole.checks.loop_busy_pct = whole.checks.loop_busy_pct.max(part.checks.loop_busy_pct);
     if let (Some(a), Some(b)) = (&mut whole.checks.littles_law, &part.checks.littles_law) {
-        a.inflight_sampled += b.inflight_sampled;
+        a.inflight += b.inflight;
         a.lambda_w += b.lambda_w;
-        let larger = a.inflight_sampled.max(a.lambda_w);
-        a.gap_pct = if larger > 0.0 { (a.inflight_sampled - a.lambda_w).abs() / larger * 100.0 } else { 0.0 };
+        let larger = a.inflight.max(a.lambda_w);
+        a.gap_pct = if larger > 0.0 { (a.inflight - a.lambda_w).abs() / larger * 100.0 } else { 0.0 };
     } else {
         whole.checks.littles_law = None;
     }
@@ -206,6 +221,8 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     let &Messages {
         target_rate,
         achieved_rate,
+        answered_rate,
+        queue_growth,
         sent,
         received,
         lost,
@@ -213,9 +230,12 @@ fn add_messages(m: &mut Messages, part: &Messages) {
         reordered,
         corrupt,
         unanswered,
+        late,
+        unsolicited,
+        ambiguous,
+        stuck,
         not_sent,
         timeouts,
-        shed_deadline,
         capped_inflight,
         bytes_sent,
         bytes_received,
@@ -226,6 +246,8 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     } = part;
     m.target_rate = sum(m.target_rate, target_rate);
     m.achieved_rate += achieved_rate;
+    m.answered_rate += answered_rate;
+    m.queue_growth = sum(m.queue_growth, queue_growth);
     m.sent += sent;
     m.received += received;
     m.lost += lost;
@@ -233,9 +255,12 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     m.reordered += reordered;
     m.corrupt += corrupt;
     m.unanswered += unanswered;
+    m.late += late;
+    m.unsolicited += unsolicited;
+    m.ambiguous += ambiguous;
+    m.stuck += stuck;
     m.not_sent += not_sent;
     m.timeouts += timeouts;
-    m.shed_deadline += shed_deadline;
     m.capped_inflight += capped_inflight;
     m.bytes_sent += bytes_sent;
     m.bytes_received += bytes_received;
@@ -265,7 +290,23 @@ fn add_signatures(whole: &mut Report, part: &Report) {
 }
 
 fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
-    let Latencies { response, wire, own_slip, backpressure, read_lag, connect, upgrade, ping, hiccup } = part;
+    let Latencies {
+        response,
+        wire,
+        undisturbed,
+        response_low,
+        response_high,
+        own_slip,
+        backpressure,
+        read_lag,
+        connect,
+        upgrade,
+        ping,
+        hiccup,
+    } = part;
+    add_stat(&mut a.undisturbed, undisturbed)?;
+    add_stat(&mut a.response_low, response_low)?;
+    add_stat(&mut a.response_high, response_high)?;
     add_stat(&mut a.response, response)?;
     add_stat(&mut a.wire, wire)?;
     add_stat(&mut a.own_slip, own_slip)?;
@@ -415,10 +456,10 @@ mod tests {
     #[test]
     fn the_worst_verdict_wins_and_names_its_part() {
         let mut bad = shard(2);
-        bad.verdict.status = Status::Suspect;
+        bad.verdict.status = Status::Faulty;
         bad.verdict.reasons = vec!["own_slip: it was late".into()];
         let merged = reports(&[shard(1), bad, shard(3)]).unwrap();
-        assert_eq!(merged.verdict.status, Status::Suspect);
+        assert_eq!(merged.verdict.status, Status::Faulty);
         assert_eq!(merged.verdict.reasons, ["own_slip: r2: it was late"]);
     }
 
@@ -427,7 +468,7 @@ mod tests {
         let mut late = shard(3);
         late.run.measured_from_unix_ns += 1_000_000_000;
         let merged = reports(&[shard(1), shard(2), late]).unwrap();
-        assert_eq!(merged.verdict.status, Status::Suspect);
+        assert_eq!(merged.verdict.status, Status::Invalid);
         assert!(merged.verdict.reasons[0].contains("1 s apart"), "{:?}", merged.verdict.reasons);
     }
 

@@ -1,9 +1,9 @@
-//! The report as data: schema `loadgen.report/1`.
+//! The report as data: schema `loadgen.report/2`.
 //!
 //! Everything a run found out is in one [`Report`]; every output (text, JSON, CSV, plots) is a view of it, and so is
 //! every judgement made later (`compare`, `merge`, thresholds). Field names are the JSON's names and never change; new
 //! fields may come, so readers ignore what they do not know and take a default for what is missing. The published JSON
-//! Schema is `loadgen/schema/report-1.json`.
+//! Schema is `loadgen/schema/report-2.json`; reports of schema 1 are read too, and are schema 2 once read.
 //!
 //! Times are integer nanoseconds (`_ns`), rates are per second, sizes are bytes, shares are per cent (`_pct`). Floating
 //! point fields must be finite: JSON has no other numbers.
@@ -16,10 +16,14 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
-use super::stats;
+use super::stats::{self, Slope};
 
 /// The value of [`Report::schema`].
-pub const SCHEMA: &str = "loadgen.report/1";
+pub const SCHEMA: &str = "loadgen.report/2";
+
+/// The schema before: nothing in it said what the server answered, how far the percentiles hold, or by which clock a
+/// reply ended.
+pub const SCHEMA_1: &str = "loadgen.report/1";
 
 /// One run, or several merged.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -81,8 +85,6 @@ impl Report {
 pub struct Tool {
     pub name: String,
     pub version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -101,8 +103,6 @@ pub struct Run {
     /// The command line, quoted for a shell: it repeats the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_sha256: Option<String>,
     /// Stopped by a signal: the numbers cover only what ran, and thresholds were not judged.
     pub interrupted: bool,
     /// `[I, N]` of `--shard I/N`.
@@ -110,13 +110,18 @@ pub struct Run {
     pub shard: Option<[u32; 2]>,
 }
 
-/// Whether the numbers are the server's. Ordered: the worse is the greater.
+/// Whether the numbers are the server's, and whether the server did as it should. Ordered: the worse is the greater.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     #[default]
+    /// The numbers are the server's, up to [`Verdict::valid_to`].
     Valid,
+    /// Of schema 1 only: the numbers may be in part loadgen's own.
     Suspect,
+    /// The server changed, repeated, lost or refused something: its fault, and measured rightly.
+    Faulty,
+    /// The numbers are not the server's, or there are none.
     Invalid,
 }
 
@@ -124,17 +129,42 @@ pub enum Status {
 #[serde(default)]
 pub struct Verdict {
     pub status: Status,
+    /// The highest of [`PERCENTILES`] up to which every percentile of the response that the samples carry can be
+    /// trusted; absent when not even the first can, when there are none, and in reports of schema 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<String>,
+    /// How much of each percentile of the response may be loadgen's own doing.
+    pub trust: Vec<Trust>,
     /// Why not [`Status::Valid`]: `code: sentence`, for instance
-    /// `own_slip: own slip p99 14 ms is over 50% of wire p50`. The code is for machines, one word of `[a-z0-9_]`.
+    /// `corrupt: 12 replies were corrupt`. The code is for machines, one word of `[a-z0-9_]`.
     pub reasons: Vec<String>,
+    /// What the server did that a reader must know before any latency, such as that a queue grew; same form.
+    pub findings: Vec<String>,
     /// What a reader should know but which does not cast doubt by itself; same form.
     pub notes: Vec<String>,
+}
+
+/// One percentile of the response: what it is, and what it would be without loadgen's own lateness.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Trust {
+    /// A key of [`Stat::p`].
+    pub p: String,
+    pub response_ns: u64,
+    /// So much of it may be loadgen's or its host's.
+    pub ours_ns: u64,
+    /// Whether that is too little to matter.
+    pub trusted: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Target {
+    /// Without what is secret in them.
     pub urls: Vec<String>,
+    /// The addresses behind them that were connected to. Absent from older reports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
     /// Client and server share this host.
     pub local: bool,
 }
@@ -176,6 +206,16 @@ pub struct Config {
     /// `sleep`, `hybrid` or `spin`.
     pub idle: String,
     pub spin_ns: u64,
+    /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
+    /// read it). Figures of one are not to be compared with figures of the other.
+    pub stamps: String,
+    /// How replies were told from each other: `stamp`, `content`, or `order` where nothing else was left.
+    pub matching: String,
+    /// `--timeout`, or its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_inflight: Option<u64>,
 }
 
 /// Message sizes, payload bytes.
@@ -220,11 +260,18 @@ pub struct Connections {
     pub held_min: u64,
     /// Reason -> how many connections never opened or were lost to it.
     pub failed: BTreeMap<String, u64>,
+    /// Reason -> what the server said with it, the first time.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, String>,
     pub syn_retransmits: u64,
     /// Growth of the host's ListenOverflows counter; local targets only.
     pub listen_overflows: u64,
     /// From the first connect to the last upgrade.
     pub open_ns: u64,
+    /// Sent messages and never had an answer to one.
+    pub silent: u64,
+    /// Given up and opened anew, since a reply without a stamp could not have been told from the next.
+    pub replaced: u64,
     /// Source addresses used.
     pub sources: u64,
 }
@@ -236,7 +283,13 @@ pub struct Messages {
     /// Absent in closed mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
+    /// Written while measuring, a second.
     pub achieved_rate: f64,
+    /// Replies read while measuring, a second: what the server did.
+    pub answered_rate: f64,
+    /// How fast the messages in flight became more over the measured time, a second; absent when they did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_growth: Option<f64>,
     pub sent: u64,
     pub received: u64,
     /// Never came back although a later one on the same connection did.
@@ -244,13 +297,21 @@ pub struct Messages {
     pub duplicated: u64,
     pub reordered: u64,
     pub corrupt: u64,
-    /// Still out when the drain ended; recorded in the histograms at their age then.
+    /// Still out when the drain ended, or in a closed loop for longer than `--timeout`; recorded in the histograms at
+    /// their age then.
     pub unanswered: u64,
+    /// Came back after they had been counted as unanswered.
+    pub late: u64,
+    /// Messages of the server's own: pushes, heartbeats, greetings. They answer nothing.
+    pub unsolicited: u64,
+    /// Replies of which it cannot be told which message they answer.
+    pub ambiguous: u64,
+    /// Closed loop: slots whose message was still out at the end.
+    pub stuck: u64,
     /// Were due on connections that were gone.
     pub not_sent: u64,
     /// Came back later than `--timeout`; they are in the histograms too.
     pub timeouts: u64,
-    pub shed_deadline: u64,
     pub capped_inflight: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
@@ -263,13 +324,7 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost
-            + self.duplicated
-            + self.reordered
-            + self.corrupt
-            + self.unanswered
-            + self.not_sent
-            + self.shed_deadline
+        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
     }
 }
 
@@ -283,13 +338,21 @@ pub struct Latencies {
     /// Written -> read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
+    /// The response of each message less what loadgen itself is known to have added to it: what the verdict trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undisturbed: Option<Stat>,
+    /// Where replies cannot be told apart, what the response is at least and at most; `response` and `wire` are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_low: Option<Stat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_high: Option<Stat>,
     /// Scheduled -> written, as far as it is loadgen's own lateness.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_slip: Option<Stat>,
     /// Waiting for room in the socket buffer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backpressure: Option<Stat>,
-    /// Wake-up -> read.
+    /// From the kernel's stamp to the read; with `read` stamps, from the wake-up to the read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_lag: Option<Stat>,
     /// SYN -> connected.
@@ -312,6 +375,9 @@ impl Latencies {
         [
             ("response", &self.response),
             ("wire", &self.wire),
+            ("undisturbed", &self.undisturbed),
+            ("response_low", &self.response_low),
+            ("response_high", &self.response_high),
             ("own_slip", &self.own_slip),
             ("backpressure", &self.backpressure),
             ("read_lag", &self.read_lag),
@@ -418,7 +484,9 @@ pub struct Checks {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct LittlesLaw {
-    pub inflight_sampled: f64,
+    /// Mean over the measured time.
+    #[serde(alias = "inflight_sampled")]
+    pub inflight: f64,
     pub lambda_w: f64,
     pub gap_pct: f64,
 }
@@ -440,14 +508,6 @@ pub struct Server {
     /// Kernel memory a connection, as far as the host tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_bytes_per_connection: Option<f64>,
-}
-
-/// A least-squares slope with its 95 % confidence interval.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Slope {
-    pub slope: f64,
-    pub ci95: [f64; 2],
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

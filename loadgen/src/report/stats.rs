@@ -1,8 +1,7 @@
 //! The little statistics the reports need: percentiles with intervals from ranks, and a slope with its interval.
 
 use hdrhistogram::Histogram;
-
-use super::model::Slope;
+use serde::{Deserialize, Serialize};
 
 /// A percentile and how far to trust it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,6 +82,14 @@ pub fn steps(h: &Histogram<u64>) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// A least-squares slope with its 95 % confidence interval.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Slope {
+    pub slope: f64,
+    pub ci95: [f64; 2],
 }
 
 impl Slope {

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::format::{bytes, count, ns, short, time};
-use super::model::{Conns, Fanout, Find, PERCENTILES, Report, Slope, Stat, Status, Storm, ThresholdResult};
+use super::model::{Conns, Fanout, Find, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
+use super::stats::Slope;
 use super::threshold::Condition;
 
 /// `report` in lines of about 110 columns. `color` is for a terminal that wants it.
@@ -48,8 +49,14 @@ pub fn render(report: &Report, color: bool) -> String {
 
 fn title(out: &mut String, report: &Report) {
     let urls = report.target.urls.join(" ");
-    let _ =
-        write!(out, "loadgen {}   {urls}   {} {}", report.tool.version, report.config.mode, report.run.id);
+    // A URL that names its address says all.
+    let unnamed = report.target.addresses.iter().filter(|address| !urls.contains(address.as_str()));
+    let addresses = unnamed.map(|address| format!(" at {address}")).collect::<String>();
+    let _ = write!(
+        out,
+        "loadgen {}   {urls}{addresses}   {} {}",
+        report.tool.version, report.config.mode, report.run.id
+    );
     let _ = write!(out, "  seed {}", report.run.seed);
     if let Some(name) = &report.run.name {
         let _ = write!(out, "  {name}");
@@ -90,7 +97,7 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
     }
     if let Some(little) = &report.checks.littles_law {
-        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight_sampled, little.lambda_w);
+        let _ = write!(out, "  Little {:.2} vs {:.2}", little.inflight, little.lambda_w);
     }
     if let Some(used) = report.checks.ceiling_used_pct {
         let _ = write!(out, "  {used:.0}% of this host's ceiling");
@@ -112,6 +119,7 @@ pub fn status_word(status: Status) -> &'static str {
     match status {
         Status::Valid => "VALID",
         Status::Suspect => "SUSPECT",
+        Status::Faulty => "FAULTY",
         Status::Invalid => "INVALID",
     }
 }
@@ -119,7 +127,7 @@ pub fn status_word(status: Status) -> &'static str {
 fn painted(status: Status, word: &str) -> String {
     let sgr = match status {
         Status::Valid => 32,
-        Status::Suspect => 33,
+        Status::Suspect | Status::Faulty => 33,
         Status::Invalid => 31,
     };
     format!("\x1b[1;{sgr}m{word}\x1b[0m")
@@ -158,6 +166,9 @@ fn counts(out: &mut String, report: &Report) {
     out.push('\n');
     for (why, n) in &c.failed {
         let _ = writeln!(out, "             failed {}: {why}", count(*n));
+        if let Some(answer) = c.answers.get(why) {
+            let _ = writeln!(out, "             it said: {answer}");
+        }
     }
 
     let m = &report.messages;
@@ -171,7 +182,6 @@ fn counts(out: &mut String, report: &Report) {
     for (what, n) in [
         ("later than --timeout", m.timeouts),
         ("never sent: their connections were gone", m.not_sent),
-        ("never sent: past --deadline", m.shed_deadline),
         ("never sent: --max-inflight reached", m.capped_inflight),
     ] {
         if n > 0 {

@@ -1,10 +1,10 @@
 //! Patterns in the times that name their cause.
 
-use crate::engine::Measured;
-use crate::engine::connection::Opening;
+use crate::engine::measured::Measured;
+use crate::engine::opened::Opening;
 use crate::engine::recorder::Times;
+use crate::report::format::short_time;
 use crate::report::model::Signature;
-use crate::report::units::short_time;
 
 const MS: u64 = 1_000_000;
 

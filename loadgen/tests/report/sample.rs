@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use loadgen::report::model::*;
+use loadgen::report::stats::Slope;
 use loadgen::report::{Report, SCHEMA, Stat};
 
 const SECOND: u64 = 1_000_000_000;
@@ -69,7 +70,7 @@ pub fn run(seed: u64) -> Report {
     let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
     Report {
         schema: SCHEMA.into(),
-        tool: Tool { name: "loadgen".into(), version: "0.1.0".into(), commit: None },
+        tool: Tool { name: "loadgen".into(), version: "0.1.0".into() },
         run: Run {
             id: format!("{seed:06x}"),
             started: "2026-11-21T00:00:00.000Z".into(),
@@ -81,8 +82,13 @@ pub fn run(seed: u64) -> Report {
             status: Status::Suspect,
             reasons: vec!["hiccup: the host's longest hiccup is 21% of the longest response".into()],
             notes: vec!["target_is_local: client and server share 2 CPUs (server 32%, loadgen 24%)".into()],
+            ..Verdict::default()
         },
-        target: Target { urls: vec!["ws://127.0.0.1:9001/echo".into()], local: true },
+        target: Target {
+            urls: vec!["ws://127.0.0.1:9001/echo".into()],
+            addresses: vec!["127.0.0.1:9001".into()],
+            local: true,
+        },
         config: Config {
             mode: "open".into(),
             connections: 100,
@@ -135,7 +141,7 @@ pub fn run(seed: u64) -> Report {
             ..Latencies::default()
         },
         checks: Checks {
-            littles_law: Some(LittlesLaw { inflight_sampled: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
+            littles_law: Some(LittlesLaw { inflight: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
             loop_busy_pct: 22.4,
             ceiling_used_pct: None,
         },

@@ -1,8 +1,8 @@
 //! The handshakes of Hixie-75 and -76 (draft-hixie-thewebsocketprotocol-75 and -76 §1.3, §5.2).
 
 use super::http::Request;
-use super::site::check_origin;
-use super::{Refusal, Site, push};
+use super::refusal::{Refusal, push};
+use super::site::{Site, check_origin};
 
 /// A good request of Hixie-75 or -76.
 pub struct HixieUpgrade<'a> {

@@ -2,8 +2,8 @@
 
 use super::deflate::{self, Deflate};
 use super::http::{self, Repeated, Request};
-use super::site::check_origin;
-use super::{Refusal, Site, push};
+use super::refusal::{Refusal, push};
+use super::site::{Site, check_origin};
 use crate::proto::Version;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

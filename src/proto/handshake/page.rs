@@ -1,6 +1,7 @@
 //! The pages that a browser is shown.
 
-use super::{Page, Site, push};
+use super::refusal::push;
+use super::site::{Page, Site};
 
 impl Page {
     /// The text as it stands in the sources.
@@ -26,8 +27,9 @@ pub fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
         (true, true) => "boards stats",
     };
     let path = attribute(site.echo_paths.example());
-    let html =
-        page.html().replacen("<body>", &format!("<body class=\"{services}\" data-echo=\"{path}\">"), 1);
+    let lifetime = site.board_lifetime.map_or(0.0, |lifetime| lifetime.as_secs_f64());
+    let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
+    let html = page.html().replacen("<body>", &body, 1);
     push(
         letter,
         format_args!(

@@ -1,6 +1,5 @@
 //! Every answer that turns a client away.
 
-use super::push;
 use std::fmt;
 
 /// The versions that are spoken, as a refused client is told them (§4.4).
@@ -94,4 +93,10 @@ impl fmt::Display for Refusal {
             _ => write!(out, "{status} {}", self.parts().1),
         }
     }
+}
+
+/// Appends formatted text. One function for all of them: each formatting machinery inlined is code.
+#[inline(never)]
+pub(super) fn push(letter: &mut Vec<u8>, text: fmt::Arguments) {
+    letter.extend_from_slice(text.to_string().as_bytes());
 }

@@ -2,7 +2,8 @@
 
 use super::Refusal;
 use super::http::Repeated;
-use crate::proto::session::Limits;
+use crate::proto::limits::Limits;
+use core::time::Duration;
 
 /// What is served where, and to whom: the part of the configuration that the protocol needs.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Site {
     pub deflate: bool,
     /// Whether `/board` and `/board/<name>` are served.
     pub boards: bool,
+    /// How long a board exists, which its page is told; `None` for ever.
+    pub board_lifetime: Option<Duration>,
     /// Whether `/metrics` and `/healthz` are served here too, and shown on the test page.
     pub stats: bool,
     pub limits: Limits,

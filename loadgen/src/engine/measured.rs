@@ -1,0 +1,42 @@
+//! What a run found.
+
+use crate::engine::deliveries::Collector;
+use crate::engine::opened::Failures;
+use crate::engine::recorder::{Tally, Times};
+use crate::engine::recovery::Recovery;
+use crate::engine::sampler::Seen;
+use crate::host::usage::Usage;
+use crate::report::model::Interval;
+
+/// What a run found.
+#[derive(Default)]
+pub struct Measured {
+    pub total: Tally,
+    pub intervals: Vec<Interval>,
+    pub failures: Failures,
+    pub held_min: u64,
+    /// Longest response by 10 ms of the schedule, microseconds.
+    pub peaks: Vec<u32>,
+    /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
+    pub unanswered: Times,
+    pub recovery: Option<Recovery>,
+    pub collector: Option<Collector>,
+    pub seen: Seen,
+    /// When measuring began and when the last message was due.
+    pub from: u64,
+    pub to: u64,
+    /// Messages due while measuring, by the schedule.
+    pub scheduled: f64,
+    pub own: Usage,
+    pub server: Option<Usage>,
+    /// Share of the time that the busiest thread did not wait, per cent.
+    pub busy_pct: f64,
+    pub interrupted: bool,
+}
+
+impl Measured {
+    /// Of a run that did not come about, with the connections that were open then.
+    pub fn nothing(held_min: u64, interrupted: bool) -> Measured {
+        Measured { to: 1, held_min, interrupted, ..Measured::default() }
+    }
+}

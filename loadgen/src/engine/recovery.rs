@@ -1,0 +1,78 @@
+//! Everyone is dropped and comes back: what is found out about it.
+
+use crate::engine::backoff::Backoff;
+use crate::engine::recorder::Times;
+use crate::host::clock;
+
+/// One thread's part in a storm.
+pub struct Recovery {
+    pub policy: Backoff,
+    /// Cut the connections off (RST) rather than close them.
+    pub reset: bool,
+    pub dropped_at: u64,
+    pub dropped: u64,
+    pub attempts: u64,
+    /// When each came back, after the drop.
+    pub back: Vec<u64>,
+    /// SYN -> 101.
+    pub handshake: Times,
+}
+
+impl Recovery {
+    pub fn new(policy: Backoff, reset: bool) -> Recovery {
+        let handshake = Times::default();
+        Recovery { policy, reset, dropped_at: 0, dropped: 0, attempts: 0, back: Vec::new(), handshake }
+    }
+
+    /// When a connection that was started `attempt` times tries again. The first attempt of all came before the storm.
+    pub fn retry_at(&self, attempt: u32, now: u64, rng: &mut fastrand::Rng) -> u64 {
+        // A refusal must not become a loop that starves everything else.
+        let least = if attempt == 0 { 0 } else { clock::SECOND / 1000 };
+        now + self.policy.delay(attempt, rng).max(least)
+    }
+
+    /// A connection is back after a handshake that took `took`.
+    pub fn came_back(&mut self, took: u64, now: u64) {
+        self.handshake.record(took);
+        self.back.push(now - self.dropped_at);
+    }
+
+    /// Connections that were dropped and are not back.
+    pub fn away(&self) -> u64 {
+        self.dropped - self.back.len() as u64
+    }
+
+    /// Adds another thread's part.
+    pub fn add(&mut self, other: Recovery) {
+        self.dropped_at = self.dropped_at.max(other.dropped_at);
+        self.dropped += other.dropped;
+        self.attempts += other.attempts;
+        self.back.extend(other.back);
+        self.handshake.add(&other.handshake);
+    }
+
+    /// After which time a share of those dropped was back.
+    pub fn back_after(&self, share: f64) -> Option<u64> {
+        let mut back = self.back.clone();
+        back.sort_unstable();
+        let needed = (self.dropped as f64 * share).ceil().max(1.0) as usize;
+        back.get(needed - 1).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_back_when_its_last_one_is() {
+        let mut recovery = Recovery::new(Backoff::None, true);
+        recovery.dropped = 10;
+        for i in (1..=9).rev() {
+            recovery.came_back(1, i * 100);
+        }
+        assert_eq!(recovery.back_after(0.5), Some(500));
+        assert_eq!(recovery.back_after(0.9), Some(900));
+        assert_eq!(recovery.back_after(1.0), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! What a process uses.
+
+use crate::host::procfs::{self, Cpu};
+
+/// What a process used while measuring.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Cpu,
+    pub wall_ns: u64,
+    pub rss: u64,
+    pub descriptors: u64,
+    pub involuntary: u64,
+}
+
+impl Usage {
+    /// What was used between `earlier` and now, `wall_ns` apart.
+    pub fn since(self, earlier: Usage, wall_ns: u64) -> Usage {
+        let involuntary = self.involuntary.saturating_sub(earlier.involuntary);
+        Usage { cpu: self.cpu.since(earlier.cpu), wall_ns, involuntary, ..self }
+    }
+
+    /// Of one processor.
+    pub fn cpu_pct(&self) -> f64 {
+        100.0 * self.cpu.total() as f64 / self.wall_ns.max(1) as f64
+    }
+}
+
+/// What process `pid` has used so far.
+pub fn usage(pid: u32) -> Usage {
+    Usage {
+        cpu: procfs::cpu(pid).unwrap_or_default(),
+        wall_ns: 0,
+        rss: procfs::rss(pid).unwrap_or(0),
+        descriptors: procfs::descriptors(pid).unwrap_or(0),
+        involuntary: procfs::involuntary_switches(pid).unwrap_or(0),
+    }
+}

@@ -1,0 +1,227 @@
+//! The echo for Hixie-75 and Hixie-76 (draft-hixie-thewebsocketprotocol-75 and -76, the latter also hybi-00).
+//!
+//! A message is `00`, text, `FF`, so its echo is the same bytes, passed on as they come: no length is known in advance
+//! and nothing is kept. What is not such a message is skipped, as the drafts ask.
+
+use crate::proto::limits::Limits;
+use crate::proto::progress::{Event, Progress, Reply};
+use std::ops::Range;
+
+/// The closing handshake of draft 76; clients of draft 75 skip it as an empty frame of no meaning.
+pub const CLOSE: [u8; 2] = [0xFF, 0x00];
+
+/// Type of a text frame.
+pub const TEXT: u8 = 0x00;
+/// End of a text frame; also the type of the closing one.
+pub const END: u8 = 0xFF;
+const QUIT: &[u8] = b"\0quit\xFF";
+
+/// Most bytes a length may be written in. Each brings seven bits, so this is 32 GiB; without a bound a peer could
+/// write zeros for ever.
+const LENGTH_BYTES_MAX: usize = 5;
+
+/// One connection's framing state.
+#[derive(Debug, Clone, Default)]
+pub struct Hixie {
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum State {
+    #[default]
+    Between,
+    /// In a text frame, of which this many bytes have come.
+    Text(u64),
+    /// In a frame that ends at `FF` and is not text.
+    SkipToEnd,
+    /// In a frame with this many bytes to go.
+    Skip(u64),
+}
+
+impl Hixie {
+    /// The bytes that close this connection; `None` in the middle of an echo, where they would be text.
+    pub fn close(&self) -> Option<[u8; 2]> {
+        matches!(self.state, State::Between | State::SkipToEnd | State::Skip(_)).then_some(CLOSE)
+    }
+
+    /// Echoes what has come of every text frame in `buf[input]`, in place.
+    ///
+    /// Needs two spare bytes behind `input`.
+    #[inline(never)]
+    pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
+        let mut at = input.start;
+        let mut reply = 0..0;
+        let mut messages = 0;
+        loop {
+            let rest = &buf[at..input.end];
+            let Some(&first) = rest.first() else { break };
+            match self.state {
+                State::Between if first == TEXT => {
+                    let known = rest.len().min(QUIT.len());
+                    if rest[..known] != QUIT[..known] {
+                        self.state = State::Text(0);
+                        push(buf, &mut reply, at..at + 1);
+                        at += 1;
+                    } else if known == QUIT.len() {
+                        return end(buf, input, reply, messages, Event::Quit);
+                    } else {
+                        break;
+                    }
+                }
+                State::Between if first < 0x80 => {
+                    self.state = State::SkipToEnd;
+                    at += 1;
+                }
+                State::Between => match length(&rest[1..], limits) {
+                    Length::Partial => break,
+                    Length::TooLong => return end(buf, input, reply, messages, Event::TooLong),
+                    Length::Known { value: 0, .. } if first == END => {
+                        return end(buf, input, reply, messages, Event::Closed(None));
+                    }
+                    Length::Known { value, size } => {
+                        self.state = State::Skip(value);
+                        at += 1 + size;
+                    }
+                },
+                State::Text(count) => {
+                    let (size, ends) = up_to_end(rest);
+                    let text = count + (size - usize::from(ends)) as u64;
+                    if limits.max_message != 0 && text > limits.max_message {
+                        // In the middle of an echo nothing can be said: the FIN behind it tells that it is not whole.
+                        return Progress {
+                            consumed: input.len(),
+                            reply: Reply::InPlace(reply),
+                            event: Some(Event::TooLong),
+                            ended: true,
+                            again: false,
+                            messages,
+                        };
+                    }
+                    push(buf, &mut reply, at..at + size);
+                    at += size;
+                    messages += u32::from(ends);
+                    self.state = if ends { State::Between } else { State::Text(text) };
+                }
+                State::SkipToEnd => {
+                    let (size, ends) = up_to_end(rest);
+                    at += size;
+                    if ends {
+                        self.state = State::Between;
+                    }
+                }
+                State::Skip(count) => {
+                    let size = (rest.len() as u64).min(count);
+                    at += size as usize;
+                    self.state = if size == count { State::Between } else { State::Skip(count - size) };
+                }
+            }
+        }
+        Progress {
+            consumed: at - input.start,
+            reply: Reply::InPlace(reply),
+            event: None,
+            ended: false,
+            again: false,
+            messages,
+        }
+    }
+}
+
+/// How many bytes lead up to and include `FF`, and whether it is there.
+fn up_to_end(bytes: &[u8]) -> (usize, bool) {
+    match bytes.iter().position(|byte| *byte == END) {
+        Some(at) => (at + 1, true),
+        None => (bytes.len(), false),
+    }
+}
+
+/// Appends the bytes at `from` to the reply, which ends there or further left.
+fn push(buf: &mut [u8], reply: &mut Range<usize>, from: Range<usize>) {
+    if Range::is_empty(reply) {
+        *reply = from.start..from.start;
+    }
+    let to = reply.end;
+    reply.end += from.len();
+    if to != from.start {
+        buf.copy_within(from, to);
+    }
+}
+
+/// Closes, behind what is echoed; nothing after that is looked at.
+fn end(
+    buf: &mut [u8],
+    input: Range<usize>,
+    mut reply: Range<usize>,
+    messages: u32,
+    event: Event,
+) -> Progress {
+    if reply.is_empty() {
+        reply = input.start..input.start;
+    }
+    buf[reply.end..reply.end + CLOSE.len()].copy_from_slice(&CLOSE);
+    reply.end += CLOSE.len();
+    Progress {
+        consumed: input.len(),
+        reply: Reply::InPlace(reply),
+        event: Some(event),
+        ended: true,
+        again: false,
+        messages,
+    }
+}
+
+enum Length {
+    Partial,
+    TooLong,
+    Known { value: u64, size: usize },
+}
+
+/// Reads a length: seven bits a byte, the high bit says that more follow (draft 76 §4.2).
+fn length(bytes: &[u8], limits: &Limits) -> Length {
+    let mut value = 0u64;
+    for (at, byte) in bytes.iter().take(LENGTH_BYTES_MAX).enumerate() {
+        value = value << 7 | u64::from(byte & 0x7F);
+        if limits.max_message != 0 && value > limits.max_message {
+            return Length::TooLong;
+        }
+        if byte & 0x80 == 0 {
+            return Length::Known { value, size: at + 1 };
+        }
+    }
+    if bytes.len() < LENGTH_BYTES_MAX { Length::Partial } else { Length::TooLong }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_base_128() {
+        let limits = Limits { max_message: 0 };
+        for (bytes, expected) in [
+            (&[0x00u8][..], 0),
+            (&[0x7F], 127),
+            (&[0x81, 0x00], 128),
+            (&[0x81, 0x48], 200),
+            (&[0x81, 0x80, 0x00], 16384),
+            (&[0x80, 0x80, 0x05], 5),
+        ] {
+            match length(bytes, &limits) {
+                Length::Known { value, size } => assert_eq!((value, size), (expected, bytes.len())),
+                _ => panic!("{bytes:x?}"),
+            }
+            assert!(matches!(length(&bytes[..bytes.len() - 1], &limits), Length::Partial));
+        }
+    }
+
+    #[test]
+    fn a_length_is_bounded_in_bytes_and_in_value() {
+        assert!(matches!(length(&[0x80; 5], &Limits { max_message: 0 }), Length::TooLong));
+        assert!(matches!(length(&[0x80; 4], &Limits { max_message: 0 }), Length::Partial));
+        assert!(matches!(length(&[0x81, 0xC9], &Limits { max_message: 200 }), Length::TooLong));
+        assert!(matches!(
+            length(&[0x81, 0x48], &Limits { max_message: 200 }),
+            Length::Known { value: 200, .. }
+        ));
+    }
+}

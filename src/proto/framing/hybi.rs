@@ -1,0 +1,314 @@
+//! The echo itself, for hybi-07 to RFC 6455: frames in, the same frames out, in the same buffer.
+
+use super::close;
+use super::close_code;
+use super::frame::{self, FrameHeader, Opcode};
+use super::mask::{self, Key};
+use super::reply::Echo;
+use super::utf8::Utf8;
+use super::violation::Violation;
+use crate::proto::limits::{Limits, WHOLE_MAX};
+use crate::proto::progress::{Event, Progress, Reply};
+use std::ops::Range;
+
+/// One connection's framing state.
+#[derive(Debug, Default, Clone)]
+pub struct Hybi {
+    /// The message whose final fragment is still to come.
+    message: Option<Message>,
+    /// The frame that is being cut through.
+    stream: Option<Stream>,
+    /// Payload bytes of the current message that earlier frames brought.
+    total: u64,
+    utf8: Utf8,
+    /// Payload bytes of the frame at the front of the carry that `utf8` has already seen.
+    ahead: u32,
+    /// permessage-deflate was agreed: RSV1 marks a compressed message (RFC 7692 §6), which is echoed as it is.
+    deflate: bool,
+}
+
+/// What a message holds, as far as it matters to the fragments that follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Message {
+    Text,
+    /// Binary, or compressed: nothing to check.
+    Opaque,
+}
+
+/// A frame larger than [`WHOLE_MAX`], in the middle of its payload.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    left: u64,
+    key: Key,
+    kind: Message,
+    /// FIN of the frame as the client sent it.
+    fin: bool,
+    /// Opcode of the next fragment that goes out; used for text only.
+    opcode: Opcode,
+}
+
+impl Hybi {
+    /// The state of a connection that was just opened; `deflate` says whether permessage-deflate was agreed.
+    pub fn new(deflate: bool) -> Hybi {
+        Hybi { deflate, ..Hybi::default() }
+    }
+
+    /// Echoes every whole frame in `buf[input]`, in place.
+    ///
+    /// The reply is one contiguous range of `buf` and ends no later than the bytes it answers: a server's header is
+    /// four bytes shorter than a client's, so a lone frame is not moved and later ones slide left. It may start up to
+    /// [`frame::HEADER_MAX`] bytes before `input`, and needs four spare bytes behind it.
+    pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
+        let mut echo = Echo::new(buf, input.clone());
+        let result = loop {
+            match self.step(&mut echo, limits) {
+                Ok(Step::Next) => {}
+                Ok(Step::Wait) => break None,
+                Ok(Step::Closed(event)) => break Some(event),
+                Err(fail) => {
+                    echo.push_last(&close::frame(fail.code()));
+                    break Some(Event::Failed(fail));
+                }
+            }
+        };
+        let ended = result.is_some();
+        let consumed = if ended { input.len() } else { echo.at - input.start };
+        Progress {
+            consumed,
+            reply: Reply::InPlace(echo.reply),
+            event: result,
+            ended,
+            again: false,
+            messages: echo.messages,
+        }
+    }
+
+    /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
+    ///
+    /// `false`: they only lengthen an unfinished frame and may simply be kept. Text is checked ahead of time, so a
+    /// fault in it is worth acting on at once.
+    pub fn needs_processing(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
+        let Ok(Some(header)) = FrameHeader::parse(carried, self.deflate) else {
+            return true;
+        };
+        let have = carried.len() + fresh.len() - header.size;
+        if have as u64 >= header.len || header.len > WHOLE_MAX as u64 {
+            return true;
+        }
+        if self.kind_of(&header) == Message::Text && !header.opcode.is_control() {
+            let before = self.utf8;
+            if !self.check_ahead(fresh, mask::advance(header.key, carried.len() - header.size)) {
+                // `receive` is to meet the fault itself.
+                self.utf8 = before;
+                return true;
+            }
+            self.ahead = have as u32;
+        }
+        false
+    }
+
+    /// The bytes that close this connection with `code`; `None` in the middle of a frame that is being cut through,
+    /// where nothing but its payload may follow.
+    pub fn close(&self, code: u16) -> Option<[u8; 4]> {
+        self.at_frame_boundary().then(|| close::frame(code))
+    }
+
+    /// The bytes of an empty Ping; `None` where no frame may start.
+    pub fn ping(&self) -> Option<[u8; 2]> {
+        self.at_frame_boundary().then_some(frame::PING)
+    }
+
+    fn at_frame_boundary(&self) -> bool {
+        // Text is cut through as fragments, so between two reads it is always at a boundary.
+        self.stream.is_none_or(|stream| stream.kind == Message::Text)
+    }
+
+    #[inline]
+    fn step(&mut self, echo: &mut Echo, limits: &Limits) -> Result<Step, Violation> {
+        if self.stream.is_some() {
+            return self.cut_through(echo);
+        }
+        let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], self.deflate)? else {
+            // Whether a frame may come here at all is told by its first byte.
+            return match echo.buf[echo.at..echo.end].first() {
+                Some(first) => self.check_order(Opcode::from_nibble(first & 0x0F)?).map(|()| Step::Wait),
+                None => Ok(Step::Wait),
+            };
+        };
+        self.check_order(header.opcode)?;
+        self.check_size(&header, limits)?;
+        let have = echo.end - echo.at - header.size;
+        if header.len > have as u64 {
+            return self.wait_or_cut_through(echo, &header, have);
+        }
+        match header.opcode {
+            Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
+            Opcode::Pong => echo.at += header.size + header.len as usize,
+            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
+            _ => return self.echo_whole(echo, &header),
+        }
+        Ok(Step::Next)
+    }
+
+    /// §5.4: fragments of one message, and control frames between them.
+    #[inline]
+    fn check_order(&self, opcode: Opcode) -> Result<(), Violation> {
+        match (opcode, self.message) {
+            (Opcode::Continuation, None) => Err(Violation::ContinuationWithoutStart),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Violation::MessageInsideMessage),
+            _ => Ok(()),
+        }
+    }
+
+    /// The limit on a message, over all its fragments.
+    #[inline]
+    fn check_size(&self, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
+        let size = self.total.saturating_add(header.len);
+        let is_too_big = limits.max_message != 0 && size > limits.max_message && !header.opcode.is_control();
+        if is_too_big { Err(Violation::TooBig) } else { Ok(()) }
+    }
+
+    /// What the payload of a data frame is, given the message it belongs to.
+    fn kind_of(&self, header: &FrameHeader) -> Message {
+        match self.message {
+            Some(kind) => kind,
+            None if header.opcode == Opcode::Text && !header.rsv1 => Message::Text,
+            None => Message::Opaque,
+        }
+    }
+
+    #[inline]
+    fn echo_whole(&mut self, echo: &mut Echo, header: &FrameHeader) -> Result<Step, Violation> {
+        let kind = self.kind_of(header);
+        let before = echo.reply.clone();
+        let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
+        let payload = echo.push_frame(header, first);
+        if kind == Message::Text {
+            let ahead = std::mem::take(&mut self.ahead) as usize;
+            let payload = &echo.buf[payload.clone()];
+            if !self.utf8.takes(&payload[ahead..], header.fin) {
+                echo.reply = before;
+                return Err(Violation::Utf8);
+            }
+        }
+        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+            echo.reply = before;
+            echo.push_last(&close::frame(close_code::NORMAL));
+            return Ok(Step::Closed(Event::Quit));
+        }
+        echo.messages += u32::from(header.fin);
+        self.end_frame(kind, header.fin, header.len);
+        Ok(Step::Next)
+    }
+
+    fn end_frame(&mut self, kind: Message, fin: bool, len: u64) {
+        if fin {
+            self.message = None;
+            self.total = 0;
+        } else {
+            self.message = Some(kind);
+            self.total = self.total.saturating_add(len);
+        }
+    }
+
+    /// A frame whose payload has not all arrived: a large one is cut through from its first byte of payload on, any
+    /// other is left for the carry, its text checked as far as it goes.
+    fn wait_or_cut_through(
+        &mut self,
+        echo: &mut Echo,
+        header: &FrameHeader,
+        have: usize,
+    ) -> Result<Step, Violation> {
+        if have == 0 || header.opcode.is_control() {
+            return Ok(Step::Wait);
+        }
+        let kind = self.kind_of(header);
+        if header.len <= WHOLE_MAX as u64 {
+            if kind == Message::Text {
+                let body = echo.at + header.size;
+                let ahead = self.ahead as usize;
+                let good =
+                    self.check_ahead(&echo.buf[body + ahead..echo.end], mask::advance(header.key, ahead));
+                self.ahead = have as u32;
+                if !good {
+                    return Err(Violation::Utf8);
+                }
+            }
+            return Ok(Step::Wait);
+        }
+        self.ahead = 0;
+        self.stream =
+            Some(Stream { left: header.len, key: header.key, kind, fin: header.fin, opcode: header.opcode });
+        if kind == Message::Opaque {
+            let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
+            echo.open_frame(echo.at + header.size, first, header.len);
+        }
+        // The whole frame is on its way: account for it now, so that the limit holds for what comes after it.
+        self.end_frame(kind, header.fin, header.len);
+        echo.at += header.size;
+        Ok(Step::Next)
+    }
+
+    /// Checks masked text that cannot be echoed yet, without changing it.
+    fn check_ahead(&mut self, masked: &[u8], key: Key) -> bool {
+        let mut plain = [0; 256];
+        let mut key = key;
+        masked.chunks(plain.len()).all(|piece| {
+            let plain = &mut plain[..piece.len()];
+            plain.copy_from_slice(piece);
+            mask::unmask(plain, key);
+            key = mask::advance(key, piece.len());
+            self.utf8.feed(plain).is_ok()
+        })
+    }
+
+    /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
+    fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Violation> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Next);
+        };
+        let have = ((echo.end - echo.at) as u64).min(stream.left) as usize;
+        if have == 0 {
+            return Ok(Step::Wait);
+        }
+        let is_last = have as u64 == stream.left;
+        let piece = echo.at..echo.at + have;
+        mask::unmask(&mut echo.buf[piece.clone()], stream.key);
+        if stream.kind == Message::Text {
+            let fin = stream.fin && is_last;
+            if !self.utf8.takes(&echo.buf[piece.clone()], fin) {
+                return Err(Violation::Utf8);
+            }
+            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
+            stream.opcode = Opcode::Continuation;
+        }
+        echo.push_plain(piece);
+        echo.at += have;
+        stream.left -= have as u64;
+        stream.key = mask::advance(stream.key, have);
+        if is_last {
+            echo.messages += u32::from(stream.fin);
+            self.stream = None;
+        }
+        Ok(Step::Next)
+    }
+}
+
+/// Whether a whole text message asks to be closed.
+///
+/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
+/// code, with or without the final bit.
+fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
+    if is_compressed {
+        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
+    } else {
+        payload == b"quit"
+    }
+}
+
+enum Step {
+    Next,
+    /// What is left is the beginning of something; more bytes are needed.
+    Wait,
+    Closed(Event),
+}

@@ -1,0 +1,91 @@
+//! A reply that grows over the bytes it answers.
+
+use super::close;
+use super::frame::{self, FrameHeader, Opcode};
+use super::mask;
+use super::violation::Violation;
+use std::ops::Range;
+
+/// One read's bytes and the reply that grows over them.
+///
+/// `reply.end <= at <= end`, and nothing in `at..end` has been touched.
+pub struct Echo<'a> {
+    pub buf: &'a mut [u8],
+    pub at: usize,
+    pub end: usize,
+    pub reply: Range<usize>,
+    /// Messages that came whole.
+    pub messages: u32,
+}
+
+impl<'a> Echo<'a> {
+    pub fn new(buf: &'a mut [u8], input: Range<usize>) -> Echo<'a> {
+        Echo { buf, at: input.start, end: input.end, reply: 0..0, messages: 0 }
+    }
+
+    /// Consumes the whole frame at `at` and appends it, unmasked, with `first` as its first byte; where its payload is.
+    #[inline]
+    pub fn push_frame(&mut self, header: &FrameHeader, first: u8) -> Range<usize> {
+        let body = self.at + header.size;
+        let len = header.len as usize;
+        self.open_frame(body, first, header.len);
+        let payload = self.push_plain(body..body + len);
+        mask::unmask(&mut self.buf[payload.clone()], header.key);
+        self.at = body + len;
+        payload
+    }
+
+    /// Appends a header; the first one of a reply right in front of its payload at `body`.
+    #[inline]
+    pub fn open_frame(&mut self, body: usize, first: u8, len: u64) {
+        let size = frame::reply_size(len);
+        if self.reply.is_empty() {
+            self.reply = body - size..body - size;
+        }
+        frame::write_header(&mut self.buf[self.reply.end..], first, len);
+        self.reply.end += size;
+    }
+
+    /// Appends payload that lies at `from` or further right; where it lies then.
+    #[inline]
+    pub fn push_plain(&mut self, from: Range<usize>) -> Range<usize> {
+        if self.reply.is_empty() {
+            self.reply = from.start..from.start;
+        }
+        let to = self.reply.end..self.reply.end + from.len();
+        if to.start != from.start {
+            self.buf.copy_within(from, to.start);
+        }
+        self.reply.end = to.end;
+        to
+    }
+
+    /// Consumes the whole frame at `at` and unmasks it where it stands.
+    pub fn take_payload(&mut self, header: &FrameHeader) -> &[u8] {
+        let body = self.at + header.size;
+        self.at = body + header.len as usize;
+        let payload = &mut self.buf[body..self.at];
+        mask::unmask(payload, header.key);
+        payload
+    }
+
+    /// Answers the whole Close frame at `at` with its own code and reason; the code.
+    pub fn answer_close(&mut self, header: &FrameHeader) -> Result<Option<u16>, Violation> {
+        let before = self.reply.clone();
+        let body = self.push_frame(header, frame::first_byte(true, false, Opcode::Close));
+        let checked = close::check(&self.buf[body]);
+        if checked.is_err() {
+            self.reply = before;
+        }
+        checked
+    }
+
+    /// Appends a few closing bytes of our own; whatever input is left under them no longer matters.
+    pub fn push_last(&mut self, bytes: &[u8]) {
+        if self.reply.is_empty() {
+            self.reply = self.at..self.at;
+        }
+        self.buf[self.reply.end..self.reply.end + bytes.len()].copy_from_slice(bytes);
+        self.reply.end += bytes.len();
+    }
+}

@@ -1,0 +1,35 @@
+//! The way out.
+
+use super::moment::Moment;
+use super::token::ConnId;
+use std::time::Duration;
+
+/// Whether, and how, the server is ending.
+#[derive(Debug)]
+pub enum Stop {
+    No,
+    Draining(Drain),
+    Now,
+}
+
+/// The way out.
+#[derive(Debug)]
+pub struct Drain {
+    pub since: Moment,
+    /// Clients that are still to be told, from the back.
+    pub untold: Vec<ConnId>,
+    /// How many there were.
+    pub total: usize,
+}
+
+impl Drain {
+    /// How many clients should not have been told yet: fewer and fewer, evenly over `spread`.
+    pub fn untold_at(&self, now: Moment, spread: Duration) -> usize {
+        let passed = now.after(self.since);
+        if passed >= spread {
+            return 0;
+        }
+        let left = (spread - passed).as_micros() * self.total as u128 / spread.as_micros();
+        left as usize
+    }
+}

@@ -1,0 +1,94 @@
+//! The whole server, driven by a kernel that follows a seed.
+//!
+//! How it works:
+//!
+//! 1. A seed draws the configuration, the clients (what each says, how it reads, how it leaves) and every whim of the kernel.
+//! 2. Each poll lets some clients act, then reports as edge-triggered epoll would: late, cut short, with stale and spurious
+//!    events, through signals, leaping clocks and failing calls.
+//! 3. After every tick the reactor's own invariants are checked, and the faults that the world found in what it did.
+//! 4. At last everyone is forgiven: all clients read and leave. Then everything owed must arrive and every slot become free.
+
+mod kernel;
+mod peer;
+mod tcp;
+mod world;
+
+use fastrand::Rng;
+use kernel::Scripted;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use support::config;
+use support::seeds;
+use world::{FAREWELL, World};
+use wsecho::reactor::Reactor;
+use wsecho::reactor::listener::Role;
+
+#[test]
+fn a_few_clients() {
+    seeds::each_seed(60, |mut rng| {
+        let peers = rng.usize(1..80);
+        simulate(rng, peers, false);
+    });
+}
+
+#[test]
+fn a_few_clients_and_a_signal() {
+    seeds::each_seed(60, |mut rng| {
+        let peers = rng.usize(1..80);
+        simulate(rng, peers, true);
+    });
+}
+
+#[test]
+fn thousands_of_clients() {
+    seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
+}
+
+fn simulate(mut rng: Rng, peers: usize, stops: bool) {
+    let mut config = config::config();
+    let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
+    config.idle_timeout = seconds(&mut rng);
+    config.ping_interval = seconds(&mut rng);
+    if rng.bool() {
+        config.max_connections = rng.usize(1..=peers);
+    }
+    config.drain_spread = Duration::from_millis(rng.u64(..1_500));
+    let mut world = World::new(rng.fork(), &config, peers);
+    if rng.bool() {
+        world.table = rng.usize(..=peers);
+    }
+    let world = Rc::new(RefCell::new(world));
+    let mut reactor = Reactor::new(Scripted(world.clone()), &[Role::Echo, Role::Policy], config);
+    let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
+
+    let mut ticks = 0;
+    while reactor.tick().expect("the kernel only interrupts") {
+        reactor.assert_invariants();
+        ticks += 1;
+        let mut world = world.borrow_mut();
+        assert!(ticks < 100_000, "no end in sight: {}", world.describe());
+        assert_eq!(world.faults, [] as [String; 0], "tick {ticks}");
+        if ticks == signal_at {
+            world.signal();
+        }
+        if world.trouble && (world.stuck || world.naps > 30) {
+            world.forgive();
+        } else if world.stuck {
+            break;
+        }
+    }
+    let left = reactor.connections();
+    drop(reactor);
+    let mut world = world.borrow_mut();
+    world.forgive();
+    world.exhaust();
+    assert_eq!(world.faults, [] as [String; 0], "in the end");
+    if let Some(at) = world.stopped_at {
+        assert!(world.now <= at + FAREWELL + 1_000, "the farewell took {} ms", world.now - at);
+    } else {
+        assert_eq!((left, world.used), (0, 0), "connections held for nobody");
+    }
+    let waiting = world.peers.iter().filter(|peer| !peer.done).count();
+    assert_eq!(waiting, 0, "clients that still wait for something");
+}

@@ -1,0 +1,82 @@
+//! The kernel and its sockets, as the reactor calls them; [`World`] decides what they say.
+
+use super::world::World;
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream};
+use wsecho::reactor::moment::Moment;
+use wsecho::reactor::token::ConnId;
+
+/// A kernel with its clients and its clock, none of them real.
+pub struct Scripted(pub Rc<RefCell<World>>);
+
+/// The server's end of one connection.
+pub struct Socket {
+    world: Rc<RefCell<World>>,
+    index: usize,
+}
+
+impl Kernel for Scripted {
+    type Stream = Socket;
+
+    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()> {
+        let events = self.0.borrow_mut().poll(timeout)?;
+        events.into_iter().for_each(on_event);
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment(1000 * self.0.borrow().now)
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<Socket> {
+        let index = self.0.borrow_mut().accept(listener)?;
+        Ok(Socket { world: self.0.clone(), index })
+    }
+
+    fn register(&mut self, stream: &mut Socket, id: ConnId) -> io::Result<()> {
+        self.0.borrow_mut().register(stream.index, id)
+    }
+
+    fn close_listener(&mut self, listener: usize) {
+        self.0.borrow_mut().close_listener(listener);
+    }
+
+    fn notify(&mut self, _: Notice) {}
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.world.borrow_mut().read(self.index, buf)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.world.borrow_mut().write(self.index, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Socket {
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.world.borrow_mut().shutdown_write(self.index);
+        Ok(())
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.world.borrow_mut().close(self.index);
+    }
+}

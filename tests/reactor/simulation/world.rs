@@ -1,0 +1,365 @@
+//! Everything outside of the server: clients, wires, the clock, and a kernel that reports as edge-triggered epoll does.
+//!
+//! A socket is listed as ready when something new arrives (bytes, FIN, RST), when it is registered, and when there is room
+//! again after a call was told that there is none; never because of what was there before. What is reported of it is the
+//! state it is in when it is taken from that list, and it may be taken late. A listener is listed when a client arrives.
+//!
+//! What the server must never do is checked where it does it; the faults are kept until the round is over.
+
+mod checks;
+mod clients;
+mod epoll;
+
+use super::peer::Peer;
+use super::tcp::{Reset, Wire};
+use fastrand::Rng;
+use nix::errno::Errno;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+use wsecho::reactor::config::Config;
+use wsecho::reactor::kernel::Readiness;
+use wsecho::reactor::token::ConnId;
+
+/// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
+const LINGER: u64 = 2_000;
+const POLICY_TIMEOUT: u64 = 3_000;
+pub const FAREWELL: u64 = 2_000;
+/// How exactly the Close frames of a stop are spread over time.
+const SPREAD_STEP: u64 = 10;
+/// How long a client has to finish its handshake once the server stops.
+const LATE_GREETING: u64 = 500;
+/// How soon a listener that could not accept tries again.
+const STALL: Duration = Duration::from_millis(100);
+
+pub struct World {
+    rng: Rng,
+    pub now: u64,
+    handshake: u64,
+    idle: Option<u64>,
+    ping: Option<u64>,
+    drain_spread: u64,
+    max_connections: usize,
+
+    pub peers: Vec<Peer>,
+    pub wires: Vec<Wire>,
+    restless: Vec<usize>,
+    backlogs: Vec<Backlog>,
+    ready: VecDeque<usize>,
+    /// Names of connections that are gone.
+    graveyard: Vec<ConnId>,
+    /// Descriptors the server may have for clients, and has.
+    pub table: usize,
+    pub used: usize,
+    signals: usize,
+    pub stopped_at: Option<u64>,
+
+    /// Calls fail for reasons of the kernel's own, and the clock leaps.
+    pub trouble: bool,
+    /// Nobody can do anything any more, and the server sleeps for ever.
+    pub stuck: bool,
+    /// Times the server slept until a deadline.
+    pub naps: usize,
+    round: u64,
+    /// Sockets that are owed a call in this round.
+    waiting: usize,
+    /// Sockets whose last read left something, which no event will tell.
+    unfinished: Vec<usize>,
+    pub faults: Vec<String>,
+}
+
+/// The queue of a listener.
+#[derive(Default)]
+struct Backlog {
+    clients: VecDeque<usize>,
+    edge: bool,
+    closed: bool,
+    /// The last accept failed for want of something.
+    short: bool,
+}
+
+impl World {
+    pub fn new(mut rng: Rng, config: &Config, peers: usize) -> World {
+        let milliseconds = |duration: Duration| duration.as_millis() as u64;
+        let peers: Vec<Peer> = (0..peers).map(|_| Peer::new(&mut rng)).collect();
+        World {
+            now: rng.u64(..1_000_000),
+            handshake: milliseconds(config.handshake_timeout),
+            idle: config.idle_timeout.map(milliseconds),
+            ping: config.ping_interval.map(milliseconds),
+            drain_spread: milliseconds(config.drain_spread),
+            max_connections: config.max_connections,
+            wires: peers.iter().map(|_| Wire::default()).collect(),
+            restless: (0..peers.len()).collect(),
+            peers,
+            backlogs: vec![Backlog::default(), Backlog::default()],
+            ready: VecDeque::new(),
+            graveyard: Vec::new(),
+            table: usize::MAX,
+            used: 0,
+            signals: 0,
+            stopped_at: None,
+            trouble: true,
+            stuck: false,
+            naps: 0,
+            round: 0,
+            waiting: 0,
+            unfinished: Vec::new(),
+            faults: Vec::new(),
+            rng,
+        }
+    }
+
+    /// A signal for the server.
+    pub fn signal(&mut self) {
+        self.signals += 1;
+    }
+
+    /// From now on nothing goes wrong, and every client reads and leaves.
+    pub fn forgive(&mut self) {
+        self.trouble = false;
+        self.stuck = false;
+        self.table = usize::MAX;
+        for index in 0..self.peers.len() {
+            self.peers[index].forgive();
+            self.wake(index);
+        }
+    }
+
+    /// Lets the clients do what they can without the server.
+    pub fn exhaust(&mut self) {
+        while self.act() {}
+    }
+
+    /// Who is still there, for a simulation that does not end.
+    pub fn describe(&self) -> String {
+        let left = (0..self.peers.len()).filter(|index| !self.peers[*index].done);
+        let left: Vec<_> = left.map(|index| format!("{index}: {:?}", self.wires[index])).collect();
+        format!(
+            "at {}, slept {} times, {} descriptors of {}, {left:#?}",
+            self.now, self.naps, self.used, self.table
+        )
+    }
+
+    // What the server calls.
+
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Readiness>> {
+        self.end_round();
+        let until = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
+        let may_sleep = timeout != Some(Duration::ZERO);
+        if may_sleep && self.is_calm() && self.chance(32) {
+            self.check_sleep(timeout);
+        }
+        if self.chance(20) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        for _ in 0..self.rng.usize(..=self.peers.len() / 10 + 3) {
+            self.act();
+        }
+        while may_sleep && self.is_calm() && until.is_none_or(|until| self.now < until) {
+            if self.act() {
+                continue;
+            }
+            self.check_sleep(timeout);
+            match until {
+                Some(until) => self.now = until,
+                None => self.stuck = true,
+            }
+            self.naps += 1;
+            break;
+        }
+        if self.trouble && self.stopped_at.is_none() && self.chance(400) {
+            // The process was stopped; its clients were not.
+            self.exhaust();
+            self.now += self.rng.u64(..100_000);
+        }
+        Ok(self.collect())
+    }
+
+    pub fn accept(&mut self, listener: usize) -> io::Result<usize> {
+        self.interrupt()?;
+        let error = match self.rng.u8(..60) {
+            _ if self.used >= self.table => Errno::EMFILE,
+            0 if self.trouble => Errno::ENFILE,
+            1 if self.trouble => Errno::ENOBUFS,
+            2 if self.trouble => Errno::ENOMEM,
+            _ => Errno::UnknownErrno,
+        };
+        let backlog = &mut self.backlogs[listener];
+        backlog.short = error != Errno::UnknownErrno;
+        if backlog.short {
+            return Err(error.into());
+        }
+        let Some(index) = backlog.clients.pop_front() else { return Err(ErrorKind::WouldBlock.into()) };
+        if self.trouble && self.chance(60) {
+            // The client is gone before it was there.
+            self.wires[index].closed = true;
+            self.excuse(index);
+            let errors = [Errno::ECONNABORTED, Errno::EPROTO, Errno::ENETDOWN, Errno::EHOSTUNREACH];
+            return Err((*self.rng.choice(&errors).expect("an error")).into());
+        }
+        self.used += 1;
+        let wire = &mut self.wires[index];
+        wire.accepted_at = self.now;
+        wire.heard_at = self.now;
+        Ok(index)
+    }
+
+    pub fn register(&mut self, index: usize, id: ConnId) -> io::Result<()> {
+        if self.trouble && self.chance(60) {
+            self.excuse(index);
+            return Err(Errno::ENOSPC.into());
+        }
+        self.wires[index].id = Some(id);
+        self.list(index);
+        Ok(())
+    }
+
+    pub fn close_listener(&mut self, listener: usize) {
+        self.stopped_at = Some(self.now);
+        let backlog = &mut self.backlogs[listener];
+        backlog.edge = false;
+        backlog.closed = true;
+        for index in std::mem::take(&mut backlog.clients) {
+            self.wires[index].closed = true;
+            self.excuse(index);
+        }
+    }
+
+    pub fn read(&mut self, index: usize, buf: &mut [u8]) -> io::Result<usize> {
+        self.interrupt()?;
+        self.touch(index);
+        if self.wires[index].blocked {
+            self.fault(index, "read from, but it does not take its answers");
+        }
+        // Only whose patience ends is looked at once more, when all others have been served.
+        let is_again = self.wires[index].read_round == self.round;
+        if is_again && (self.waiting > 0 || !self.may_be_asked(index)) {
+            self.fault(index, "served twice in a round");
+        }
+        if !self.wires[index].cause && !self.may_be_asked(index) {
+            self.fault(index, "read without a reason");
+        }
+        let wire = &mut self.wires[index];
+        match wire.reset {
+            Reset::No => {}
+            Reset::Pending => {
+                wire.reset = Reset::Told;
+                wire.told_end = true;
+                return Err(ErrorKind::ConnectionReset.into());
+            }
+            Reset::Told => {
+                wire.told_end = true;
+                return Ok(0);
+            }
+        }
+        let count = wire.unread().min(buf.len());
+        if count == 0 {
+            wire.told_end = wire.fin;
+            wire.cause = false;
+            return if wire.fin { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        buf[..count].copy_from_slice(&wire.sent[wire.read..wire.read + count]);
+        wire.read += count;
+        wire.heard_at = self.now;
+        wire.pinged_at = None;
+        wire.was_blocked = false;
+        wire.read_round = self.round;
+        wire.cause = count == buf.len() || wire.fin_was_told;
+        if wire.cause {
+            self.unfinished.push(index);
+        }
+        self.wake(index);
+        if self.chance(4) {
+            // More arrives before the call has returned.
+            self.deliver(index);
+        }
+        Ok(count)
+    }
+
+    pub fn write(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() || self.wires[index].server_fin.is_some() {
+            self.fault(index, "written to without bytes, or behind the FIN");
+        }
+        self.interrupt()?;
+        self.touch(index);
+        self.wake(index);
+        let miser = self.trouble && self.chance(8);
+        let wire = &mut self.wires[index];
+        wire.has_answered = true;
+        if bytes == [0x89, 0] {
+            wire.pinged_at.get_or_insert(self.now);
+        }
+        match wire.reset {
+            Reset::No => {}
+            Reset::Pending => {
+                wire.reset = Reset::Told;
+                wire.told_end = true;
+                return Err(ErrorKind::ConnectionReset.into());
+            }
+            Reset::Told => {
+                wire.told_end = true;
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+        }
+        if wire.nobody_there {
+            wire.blocked = false;
+            wire.reset = Reset::Pending;
+            self.list(index);
+            return Ok(bytes.len());
+        }
+        let mut count = bytes.len().min(wire.free());
+        if miser && count > 0 {
+            count = self.rng.usize(1..=count);
+        }
+        wire.out.extend_from_slice(&bytes[..count]);
+        wire.blocked = count < bytes.len();
+        if wire.blocked {
+            wire.was_blocked = true;
+            wire.no_space = true;
+        }
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        wire.wrote_at = self.now;
+        Ok(count)
+    }
+
+    pub fn shutdown_write(&mut self, index: usize) {
+        let (now, idle) = (self.now, self.idle);
+        self.wake(index);
+        let wire = &mut self.wires[index];
+        let is_second = wire.server_fin.replace(now).is_some();
+        let says_going_away = wire.out.ends_with(&[0x88, 2, 0x03, 0xE9]) && !self.peers[index].ends;
+        let is_early = idle.is_none_or(|idle| now < wire.heard_at + idle);
+        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
+        if is_second || wire.blocked {
+            self.fault(index, "a FIN twice, or before everything was said");
+        } else if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
+            self.fault(index, "told that it is idle, which it is not");
+        }
+    }
+
+    pub fn close(&mut self, index: usize) {
+        self.touch(index);
+        self.used -= 1;
+        self.graveyard.extend(self.wires[index].id);
+        self.judge_close(index);
+        let wire = &mut self.wires[index];
+        wire.closed = true;
+        if wire.unread() > 0 {
+            // Closing with bytes unread sends a RST, which takes the answer along.
+            wire.out.clear();
+        }
+        self.wake(index);
+    }
+
+    /// Once in `of` times.
+    fn chance(&mut self, of: u32) -> bool {
+        self.rng.u32(..of) == 0
+    }
+
+    fn interrupt(&mut self) -> io::Result<()> {
+        if self.chance(16) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+}

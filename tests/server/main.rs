@@ -1,0 +1,14 @@
+//! The third storey: the real binary, real sockets, real signals.
+//!
+//! Only here can be shown what the kernel, the process and its options do: what a descriptor limit, a closed stderr, a
+//! service manager, a FIN in mid-frame or a stopped process make of the promises that the storeys below keep.
+
+mod boards;
+mod daemon;
+mod deflate;
+mod hixie;
+mod limits;
+mod metrics;
+mod refusals;
+mod sockets;
+mod startup;
