@@ -303,7 +303,7 @@ fn a_server_that_does_not_agree_to_deflate_says_so() {
         let (report, output) = measure(&format!("{SHORT} --deflate {}", server.url()));
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(report.connections.failed.get(reason), Some(&20), "{:?}", report.connections.failed);
-        assert!(String::from_utf8_lossy(&output.stdout).contains(reason), "{reason}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{reason}");
     }
 }
 
