@@ -232,7 +232,15 @@ impl<K: Kernel> Reactor<K> {
         if deadline < connection.alarm {
             connection.alarm = deadline;
             self.deadlines.set(deadline, id);
+            self.tidy_alarms();
         }
+    }
+
+    fn tidy_alarms(&mut self) {
+        let connections = &self.connections;
+        self.deadlines.tidy(connections.len(), |at, id| {
+            connections.get(id.key as usize).is_some_and(|each| each.serial == id.serial && each.alarm == at)
+        });
     }
 
     fn remove(&mut self, id: ConnId, end: End) {
@@ -246,8 +254,7 @@ impl<K: Kernel> Reactor<K> {
                 listener.state = State::Pending;
             }
         }
-        let connections = &self.connections;
-        self.deadlines.tidy(connections.len(), |id| is_alive(connections, id));
+        self.tidy_alarms();
     }
 
     /// Ends the patience of connections that are overdue.
