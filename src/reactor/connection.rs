@@ -301,7 +301,7 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() != Stage::Open {
             return None;
         }
-        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
+        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.len());
         if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
             self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
             return Some(self.close(close_code::POLICY_VIOLATION, "too far behind", stats, now));
@@ -331,19 +331,24 @@ impl<S: Stream> Connection<S> {
         if !self.writable {
             return Ok(false);
         }
-        let count = write_some(&mut self.socket, buffers.outbox.pending())?;
-        stats.bytes_sent += count as u64;
-        buffers.outbox.sent(count);
+        let mut count = 0;
+        while !buffers.outbox.is_empty() {
+            let front = buffers.outbox.front();
+            let taken = write_some(&mut self.socket, front)?;
+            self.writable = taken == front.len();
+            buffers.outbox.sent(taken);
+            stats.bytes_sent += taken as u64;
+            count += taken;
+            if !self.writable {
+                break;
+            }
+        }
         if count > 0 && self.ping == Ping::Owed {
             // Who takes its answers is there, however slowly.
             self.ping = Ping::No;
         }
-        if !buffers.outbox.is_empty() {
-            self.writable = false;
-        } else if buffers.carry.is_empty() {
+        if buffers.outbox.is_empty() && buffers.carry.is_empty() {
             self.buffers = None;
-        } else {
-            buffers.outbox = Outbox::default();
         }
         if self.session.stage() == Stage::Closing {
             if count > 0 {
@@ -473,7 +478,7 @@ impl<S: Stream> Connection<S> {
     /// Bytes that are kept for it, and whether it is blocked.
     fn held(&self) -> (u64, bool) {
         let Some(buffers) = &self.buffers else { return (0, false) };
-        let pending = buffers.outbox.pending().len();
+        let pending = buffers.outbox.len();
         ((buffers.carry.len() + pending) as u64, pending > 0)
     }
 
@@ -523,6 +528,7 @@ impl<S: Stream> Connection<S> {
         if let Some(buffers) = &self.buffers {
             assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
             assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
+            buffers.outbox.assert_invariants();
             assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
         }
         assert!(!self.write_closed || self.session.stage() == Stage::Closing, "FIN sent in mid-conversation");

@@ -5,3 +5,6 @@
 
 mod outbox;
 mod simulation;
+
+#[global_allocator]
+static ALLOCATOR: support::allocator::Counting = support::allocator::Counting;
