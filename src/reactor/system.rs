@@ -12,8 +12,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,12 +41,28 @@ pub enum Listener {
 /// The file of a Unix socket that was bound here. It goes when the listener closes, not later: by then another server may
 /// have put its own there.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: what is at `path` by then may be another server's.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), identity: SocketFile::identity(path) }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may be gone, or out of reach since privileges were dropped.
-        let _ = std::fs::remove_file(&self.0);
+        if self.identity.is_some() && SocketFile::identity(&self.path) == self.identity {
+            // It may be out of reach since privileges were dropped.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -55,6 +72,34 @@ impl Drop for SocketFile {
 /// The system's own for socket(2), bind(2) or listen(2).
 pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    bind_tcp(socket, address, reuse_port)
+}
+
+/// Binds a TCP port of every address, IPv6 and IPv4; of IPv4 alone where there is no IPv6.
+///
+/// # Errors
+/// The system's own for socket(2), bind(2) or listen(2).
+pub fn listen_any(port: u16, reuse_port: bool) -> io::Result<Listener> {
+    match listen_both(port, reuse_port) {
+        Err(error) if is_lacking(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), reuse_port),
+        result => result,
+    }
+}
+
+/// Whether an address could not be bound because this host does not have it, or not its family.
+pub fn is_lacking(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}
+
+fn listen_both(port: u16, reuse_port: bool) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    // The system's default (net.ipv6.bindv6only) may be another.
+    socket.set_only_v6(false)?;
+    bind_tcp(socket, (Ipv6Addr::UNSPECIFIED, port).into(), reuse_port)
+}
+
+fn bind_tcp(socket: Socket, address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
@@ -83,7 +128,7 @@ pub fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
 pub fn listen_unix(path: &Path) -> io::Result<Listener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::new(path);
     socket.listen(BACKLOG)?;
     own_unix(socket.into(), Some(file))
 }
@@ -275,7 +320,10 @@ impl Stream for Client {
 
     fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Client::Tcp(stream) => stream.peer_addr().ok(),
+            // A client of IPv4 at a port of both families has an address of IPv6 that maps its own.
+            Client::Tcp(stream) => {
+                stream.peer_addr().ok().map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+            }
             Client::Unix(_) => None,
         }
     }
