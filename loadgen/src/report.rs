@@ -29,8 +29,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-pub use model::{Report, SCHEMA, SCHEMA_1, Stat, Status};
-pub use text::{sentence, status_word};
+pub use model::{Finding, Mode, Phase, Report, SCHEMA, SCHEMA_1, Stat, Status};
+pub use text::status_word;
 pub use threshold::Condition;
 
 /// How a report can be written down.

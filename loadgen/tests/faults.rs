@@ -54,7 +54,11 @@ fn a_server_that_changes_everything_is_no_echo_server() {
     let (report, _) = measure(&format!("-c20 -R100 -d1s --warmup 0s {}", server.url()));
     assert_eq!((report.messages.received, report.messages.corrupt), (100, 100));
     assert_eq!(report.verdict.status, Status::Invalid);
-    assert!(report.verdict.reasons.iter().any(|r| r.contains("not an echo server")), "{:?}", report.verdict);
+    assert!(
+        report.verdict.reasons.iter().any(|r| r.text.contains("not an echo server")),
+        "{:?}",
+        report.verdict
+    );
 }
 
 /// Two replies in a hundred are more than a doubt.

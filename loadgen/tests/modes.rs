@@ -5,7 +5,7 @@ mod support;
 use std::process::Stdio;
 use std::time::Duration;
 
-use loadgen::report::{self, Status};
+use loadgen::report::{self, Phase, Status};
 use support::{Faults, Server, alone, codes, loadgen, measure, scratch};
 
 #[test]
@@ -403,13 +403,14 @@ fn two_threads_keep_one_schedule() {
     ));
     let m = &report.messages;
     assert_eq!((m.sent, m.received, m.errors()), (800, 800, 0), "{m:?}");
-    let rows: Vec<(&str, u64)> = report.intervals.iter().map(|i| (i.phase.as_str(), i.sent)).collect();
-    let run: Vec<u64> = rows.iter().filter(|(phase, _)| *phase == "run").map(|(_, n)| *n).collect();
+    let rows: Vec<(Phase, u64)> = report.intervals.iter().map(|i| (i.phase, i.sent)).collect();
+    let run: Vec<u64> = rows.iter().filter(|(phase, _)| *phase == Phase::Run).map(|(_, n)| *n).collect();
     // 25 messages a second more in each half second: 162.5, 187.5, 212.5, 237.5.
     assert_eq!(
-        run.iter().sum::<u64>() + rows.iter().filter(|(p, _)| *p == "drain").map(|(_, n)| n).sum::<u64>(),
+        run.iter().sum::<u64>()
+            + rows.iter().filter(|(p, _)| *p == Phase::Drain).map(|(_, n)| n).sum::<u64>(),
         800
     );
     assert!(run.is_sorted() && run.len() == 4, "{rows:?}");
-    assert_eq!(rows[0], ("warmup", 150), "{rows:?}");
+    assert_eq!(rows[0], (Phase::Warmup, 150), "{rows:?}");
 }

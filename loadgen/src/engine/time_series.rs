@@ -8,7 +8,7 @@ use crate::engine::recorder::Tally;
 use crate::engine::schedule::Curve;
 use crate::host::clock::{self, SECOND};
 use crate::host::procfs::{self, Cpu};
-use crate::report::model::{Interval, ServerSample};
+use crate::report::model::{Interval, Phase, ServerSample};
 
 /// The time series, put together from ticks of all threads.
 pub struct Rows {
@@ -90,13 +90,13 @@ impl Rows {
     fn emit(&mut self, number: i64, tally: &Tally, held: u64, len_ns: u64) {
         let start_ns = number * self.interval as i64;
         let phase = match number {
-            ..0 => "warmup",
-            n if n < self.measured_rows => "run",
-            _ => "drain",
+            ..0 => Phase::Warmup,
+            n if n < self.measured_rows => Phase::Run,
+            _ => Phase::Drain,
         };
         let seconds = len_ns as f64 / SECOND as f64;
         let begin = self.warmup + start_ns as f64 / SECOND as f64;
-        let rate = self.curve.as_ref().filter(|_| phase != "drain");
+        let rate = self.curve.as_ref().filter(|_| phase != Phase::Drain);
         let server = self.server_pid.and_then(|pid| {
             let (now, cpu) = (clock::now(), procfs::cpu(pid)?);
             let (then, before) = self.server_cpu.replace((now, cpu))?;
@@ -108,7 +108,7 @@ impl Rows {
         self.done.push(Interval {
             start_ns,
             len_ns,
-            phase: phase.to_owned(),
+            phase,
             target_rate: rate.map(|c| c.due_between(begin.max(0.0), begin + seconds) / seconds * self.share),
             achieved_rate: counts.sent as f64 / seconds,
             sent: counts.sent,

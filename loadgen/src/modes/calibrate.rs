@@ -13,7 +13,8 @@ use crate::engine::schedule::Rate;
 use crate::host::ceiling::{Entry, cache};
 use crate::modes::null_server::null_peer;
 use crate::modes::session::{Session, measure, plan};
-use crate::report::format::{short_rate, short_time};
+use crate::report::format;
+use crate::report::model::Mode;
 
 /// Connections at which the host is measured.
 const SIZES: [usize; 3] = [1, 100, 1000];
@@ -40,9 +41,9 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
         common.quiet = args.quiet;
         let mut session = Session::new(common)?;
         let closed = Plan { warmup: Duration::from_secs(1), duration: args.duration, ..plan(&session) };
-        let (ceiling, _) = measure(&mut session, "closed", connections, &closed)?;
+        let (ceiling, _) = measure(&mut session, Mode::Closed, connections, &closed)?;
         let open = Plan { rate: Some(Rate::Constant(1000.0)), ..closed };
-        let (floor, _) = measure(&mut session, "open", connections, &open)?;
+        let (floor, _) = measure(&mut session, Mode::Open, connections, &open)?;
         if session.signals.flag.load(Ordering::Relaxed) {
             return Ok(session.signals.exit_code().unwrap_or(output::exit::FAILED));
         }
@@ -56,9 +57,9 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
         };
         output::print(&format!(
             "{connections:>12}  {:>10}  {:>10}  {:>10}\n",
-            short_rate(entry.ceiling),
-            short_time(entry.floor_p50_ns),
-            short_time(entry.floor_p99_ns)
+            format::short(entry.ceiling),
+            format::ns(entry.floor_p50_ns),
+            format::ns(entry.floor_p99_ns)
         ))?;
         entries.push(entry);
     }

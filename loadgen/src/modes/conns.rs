@@ -9,7 +9,7 @@ use crate::engine::schedule::Rate;
 use crate::host::procfs::{self, Counters};
 use crate::modes::session::{Session, config, plan};
 use crate::report::Report;
-use crate::report::model::{Conns as Found, ConnsStep};
+use crate::report::model::{Conns as Found, ConnsStep, Mode};
 use crate::report::stats::Slope;
 
 /// The command.
@@ -80,7 +80,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
 
     let rate = args.per_conn_rate * most as f64;
     let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
-    let mut report = session.report(config("conns", most, &plan), &engine);
+    let mut report = session.report(config(Mode::Conns, most, &plan), &engine);
     session.fill(&mut report, asked, &all, &last);
     report.connections.open_ns = opening_ns;
     if let Some(server) = &mut report.server {

@@ -7,6 +7,7 @@ use crate::engine::plan::Plan;
 use crate::host::clock;
 use crate::modes::session::{Session, config, plan};
 use crate::report::Report;
+use crate::report::model::Mode;
 use crate::verdict;
 
 /// The command. One thread, since a message's deliveries are put together in one place.
@@ -61,7 +62,7 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         true => Measured::nothing(engine.held(), engine.interrupted()),
         false => engine.run(&plan, &mut session.live)?,
     };
-    let mut report = session.report(config("fanout", connections, &plan), &engine);
+    let mut report = session.report(config(Mode::Fanout, connections, &plan), &engine);
     session.fill(&mut report, connections, &opening, &measured);
     report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, clock::now()));
     if let Some(fanout) = &report.fanout {

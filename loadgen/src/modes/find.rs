@@ -7,8 +7,8 @@ use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
 use crate::modes::session::{Session, measure, plan};
-use crate::report::format::short_rate;
-use crate::report::model::{Find as Found, FindStep, Status};
+use crate::report::format;
+use crate::report::model::{Find as Found, FindStep, Mode, Status};
 use crate::report::{Condition, Report};
 
 /// A step is lengthened up to this for a percentile that takes many samples.
@@ -61,13 +61,13 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
             duration: args.duration.max(length(&args.slo, rate)),
             ..plan(&session)
         };
-        let (mut report, _) = measure(&mut session, "find", connections, &plan)?;
+        let (mut report, _) = measure(&mut session, Mode::Find, connections, &plan)?;
         for _ in 0..RETRIES {
             if report.run.interrupted || report.verdict.status < Status::Invalid {
                 break;
             }
             // A hiccup of the host is not the server's limit; one that stays is a limit all the same.
-            (report, _) = measure(&mut session, "find", connections, &plan)?;
+            (report, _) = measure(&mut session, Mode::Find, connections, &plan)?;
         }
         if report.run.interrupted {
             found.stopped = "interrupted".into();
@@ -81,7 +81,7 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
             (false, None) => "no".into(),
             (false, Some(why)) => format!("not judged: {why}"),
         };
-        session.live.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, short_rate(load)));
+        session.live.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, format::short(load)));
         found.steps.push(step);
         search.tell(load, ok);
         match ok {

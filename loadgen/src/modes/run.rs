@@ -6,6 +6,7 @@ use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
 use crate::modes::session::{Session, measure, plan};
 use crate::report::Report;
+use crate::report::model::Mode;
 
 /// The command.
 ///
@@ -37,7 +38,7 @@ pub fn command(args: &Run) -> Result<(Session, Report), Problem> {
         drain: args.drain,
         ..plan(&session)
     };
-    let mode = if args.closed { "closed" } else { "open" };
+    let mode = if args.closed { Mode::Closed } else { Mode::Open };
     let (report, _) = measure(&mut session, mode, connections, &plan)?;
     Ok((session, report))
 }

@@ -22,7 +22,9 @@ use crate::host::source_addresses::{self, Sources};
 use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::url::Url;
-use crate::report::model::{Config, Connections, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool};
+use crate::report::model::{
+    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
+};
 use crate::report::{self, Format, Report, Status, compare};
 use crate::verdict::{Facts, assemble};
 
@@ -242,7 +244,7 @@ impl Session {
     pub fn fill(&self, report: &mut Report, asked: usize, opening: &Opening, measured: &Measured) {
         let facts = Facts {
             closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
-            fanout: report.config.mode == "fanout",
+            fanout: report.config.mode == Mode::Fanout,
             local: self.local(),
             asked: asked as u64,
             throttled: report.host.throttled,
@@ -274,10 +276,10 @@ pub fn plan(session: &Session) -> Plan {
 }
 
 /// What a plan looks like in a report.
-pub fn config(mode: &str, connections: usize, plan: &Plan) -> Config {
+pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
     let length = plan.rate.as_ref().and_then(Rate::length).unwrap_or(plan.duration);
     Config {
-        mode: mode.to_owned(),
+        mode,
         connections: connections as u64,
         active: plan.active.min(connections) as u64,
         rate: plan.rate.as_ref().map(Rate::mean),
@@ -303,7 +305,7 @@ pub fn config(mode: &str, connections: usize, plan: &Plan) -> Config {
 /// When not all connections opened and that was not allowed, or the engine could not go on.
 pub fn measure(
     session: &mut Session,
-    mode: &str,
+    mode: Mode,
     connections: usize,
     plan: &Plan,
 ) -> Result<(Report, Measured), Problem> {
@@ -371,7 +373,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     } else if messages.sent > 0 && messages.received == 0 {
         (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
     } else if common.strict && report.verdict.status == Status::Invalid {
-        let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| report::sentence(r)).collect();
+        let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| r.text.as_str()).collect();
         (output::exit::INVALID, format!("INVALID: {}", reasons.join("; ")))
     } else if !failures.is_empty() {
         (output::exit::THRESHOLD, failures.join("; "))

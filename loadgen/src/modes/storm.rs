@@ -10,7 +10,7 @@ use crate::engine::schedule::Rate;
 use crate::host::clock;
 use crate::modes::session::{Session, measure, plan};
 use crate::report::Report;
-use crate::report::model::{Storm, StormPhase};
+use crate::report::model::{Mode, Storm, StormPhase};
 
 /// The command.
 ///
@@ -33,7 +33,7 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
         storm: Some((args.before, reset, args.backoff.clone())),
         ..plan(&session)
     };
-    let (mut report, measured) = measure(&mut session, "storm", connections, &plan)?;
+    let (mut report, measured) = measure(&mut session, Mode::Storm, connections, &plan)?;
     let Some(recovery) = measured.recovery else { return Ok((session, report)) };
     let at = recovery.dropped_at - measured.from;
     let back = recovery.back_after(1.0);

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 
 use super::format;
-use super::model::{Config, Interval, Report, Stat, Status};
-use super::text::{sentence, status_word};
+use super::model::{Config, Interval, Mode, Phase, Report, Stat, Status};
+use super::text::status_word;
 
 /// What changed from one report to the other.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ fn memory(report: &Report) -> Option<super::stats::Slope> {
 
 fn obstacle(old: &Report, new: &Report) -> Option<String> {
     // The rate of a search is what it found.
-    let found = old.config.mode == "find" && new.config.mode == "find";
+    let found = old.config.mode == Mode::Find && new.config.mode == Mode::Find;
     let (a, b) = (&old.config, &new.config);
     if (a.rate != b.rate || a.rate_plan != b.rate_plan) && !found {
         let plan = |c: &Config| match (&c.rate_plan, c.rate) {
@@ -196,7 +196,7 @@ fn obstacle(old: &Report, new: &Report) -> Option<String> {
     }
     let (which, invalid) =
         [("old", old), ("new", new)].into_iter().find(|(_, r)| r.verdict.status == Status::Invalid)?;
-    let reason = invalid.verdict.reasons.first().map_or("", |r| sentence(r));
+    let reason = invalid.verdict.reasons.first().map_or("", |r| &r.text);
     Some(format!("the {which} run is INVALID: {reason}"))
 }
 
@@ -204,7 +204,7 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     for (which, report) in [("old", old), ("new", new)] {
         if report.verdict.status > Status::Valid {
-            let reason = report.verdict.reasons.first().map_or("", |r| sentence(r));
+            let reason = report.verdict.reasons.first().map_or("", |r| &r.text);
             warnings.push(format!("the {which} run is {}: {reason}", status_word(report.verdict.status)));
         }
         if report.run.interrupted {
@@ -284,7 +284,7 @@ impl Blocks {
         let histograms: Vec<Histogram<u64>> = report
             .intervals
             .iter()
-            .filter(|i| i.phase == "run")
+            .filter(|i| i.phase == Phase::Run)
             .filter_map(|i| i.response.as_ref()?.histogram().ok())
             .filter(|h| !h.is_empty())
             .collect();
@@ -327,7 +327,7 @@ impl Blocks {
 }
 
 fn series(report: &Report, value: impl Fn(&Interval) -> Option<f64>) -> Vec<f64> {
-    report.intervals.iter().filter(|i| i.phase == "run").filter_map(value).collect()
+    report.intervals.iter().filter(|i| i.phase == Phase::Run).filter_map(value).collect()
 }
 
 /// Bootstrap interval of the change of a mean.
@@ -352,6 +352,7 @@ fn middle_95(mut values: Vec<f64>) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::model::Finding;
 
     /// Fifteen one-second intervals of 1,000 response times around `scale` ns, log-normal-ish, from `seed`.
     fn run(seed: u64, scale: f64) -> Report {
@@ -369,7 +370,7 @@ mod tests {
             report.intervals.push(Interval {
                 start_ns: s * 1_000_000_000,
                 len_ns: 1_000_000_000,
-                phase: "run".into(),
+                phase: Phase::Run,
                 achieved_rate: 1000.0,
                 response: Some(Stat::new(&h, 0)),
                 ..Interval::default()
@@ -466,7 +467,7 @@ mod tests {
         let a = run(1, 60_000.0);
         let mut b = a.clone();
         b.verdict.status = Status::Invalid;
-        b.verdict.reasons = vec!["own_slip: loadgen was late".into()];
+        b.verdict.reasons = vec![Finding::new("own_slip", "loadgen was late")];
         let c = reports(&a, &b, 0.02);
         assert!(c.obstacle.is_some() && c.failure().unwrap().contains("loadgen was late"));
         let text = c.text();

@@ -51,7 +51,7 @@ pub fn render(report: &Report) -> String {
                 vec![
                     (i.start_ns as f64 / 1e9).to_string(),
                     (i.len_ns as f64 / 1e9).to_string(),
-                    i.phase.clone(),
+                    i.phase.to_string(),
                     optional(i.target_rate),
                     i.achieved_rate.to_string(),
                     i.sent.to_string(),

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::format::{bytes, count, ns, short, time};
-use super::model::{PERCENTILES, Report, Stat, Status};
+use super::model::{Mode, PERCENTILES, Report, Stat, Status};
 use super::svg::{self, escape};
-use super::text::{sentence, status_word};
+use super::text::status_word;
 use super::threshold::Condition;
 
 /// Marks the embedded JSON, which [`json_inside`] finds again.
@@ -128,7 +128,7 @@ fn header(out: &mut String, report: &Report) {
     let word = status_word(status);
     let _ = write!(out, "<div class=\"verdict {}\"><p><b>{word}</b> {meaning}</p>", word.to_lowercase());
     let mut findings: Vec<&str> =
-        report.verdict.reasons.iter().chain(&report.verdict.notes).map(|r| sentence(r)).collect();
+        report.verdict.reasons.iter().chain(&report.verdict.notes).map(|r| r.text.as_str()).collect();
     if report.run.interrupted {
         findings.push("Interrupted: the numbers cover what ran.");
     }
@@ -186,7 +186,7 @@ fn latencies(out: &mut String, report: &Report) {
         let _ = write!(out, "<th>p{key}</th>");
     }
     out.push_str("<th>max</th><th>mean</th><th>samples</th></tr></thead>\n<tbody>\n");
-    let closed = report.config.mode == "closed"; // there, wire is the same as the round trip
+    let closed = report.config.mode == Mode::Closed; // there, wire is the same as the round trip
     for (name, stat) in report.latency_ns.each().filter(|(name, _)| !closed || *name != "wire") {
         let label = match name {
             "response" if closed => "round trip|closed loop",

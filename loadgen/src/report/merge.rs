@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
+    ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
 };
 use super::stats::Slope;
 
@@ -95,17 +95,15 @@ fn verdict(reports: &[Report]) -> Verdict {
     let mut verdict = Verdict::default();
     for report in reports {
         verdict.status = verdict.status.max(report.verdict.status);
-        let named = |finding: &String| match (reports.len(), finding.split_once(": ")) {
-            (1, _) => finding.clone(),
-            (_, Some((code, text))) => format!("{code}: {}: {text}", report.run.id),
-            (_, None) => format!("{}: {finding}", report.run.id),
+        let named = |finding: &Finding| match reports.len() {
+            1 => finding.clone(),
+            _ => Finding::new(&finding.code, format!("{}: {}", report.run.id, finding.text)),
         };
         verdict.reasons.extend(report.verdict.reasons.iter().map(named));
         verdict.findings.extend(report.verdict.findings.iter().map(named));
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
-            let code = |n: &str| n.split_once(": ").map_or(n.to_owned(), |(code, _)| code.to_owned());
-            if !verdict.notes.iter().any(|n| code(n) == code(note)) {
+            if !verdict.notes.iter().any(|n| n.code == note.code) {
                 verdict.notes.push(note.clone());
             }
         }
@@ -114,12 +112,12 @@ fn verdict(reports: &[Report]) -> Verdict {
     if let Some(of) = parts.iter().filter_map(|p| Some(p.shard?[1])).max() {
         let present: BTreeSet<u32> = parts.iter().filter_map(|p| Some(p.shard?[0])).collect();
         if present.len() as u32 != of || parts.len() as u32 != of {
-            verdict.status = Status::Invalid;
-            verdict.reasons.push(format!(
-                "shards: {} of {of} shards in {} reports: this is not the load that was asked for",
+            let text = format!(
+                "{} of {of} shards in {} reports: this is not the load that was asked for",
                 present.len(),
                 parts.len()
-            ));
+            );
+            verdict.doubt(Status::Invalid, "shards", text);
         }
     }
     let started = parts.iter().map(|p| p.started_unix_ns).filter(|t| *t > 0);
@@ -127,12 +125,11 @@ fn verdict(reports: &[Report]) -> Verdict {
         let apart = latest - earliest;
         let duration = reports[0].config.duration_ns;
         if apart > duration / 20 {
-            verdict.status = Status::Invalid;
-            verdict.reasons.push(format!(
-                "started_apart: the parts began {} apart, over 5% of their duration: they did not load the server \
-                 together",
+            let text = format!(
+                "the parts began {} apart, over 5% of their duration: they did not load the server together",
                 format::ns(apart)
-            ));
+            );
+            verdict.doubt(Status::Invalid, "started_apart", text);
         }
     }
     verdict
@@ -387,6 +384,7 @@ fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::model::{Mode, Phase};
     use hdrhistogram::Histogram;
 
     fn histogram(values: impl Iterator<Item = u64>) -> Histogram<u64> {
@@ -402,7 +400,7 @@ mod tests {
         report.run.id = format!("r{i}");
         report.run.shard = Some([i, 3]);
         report.run.measured_from_unix_ns = 1_000_000_000_000;
-        report.config.mode = "open".into();
+        report.config.mode = Mode::Open;
         report.config.duration_ns = 2_000_000_000;
         report.connections.asked = 10;
         report.connections.held_min = 10;
@@ -413,7 +411,7 @@ mod tests {
             .map(|s| Interval {
                 start_ns: s * 1_000_000_000 + i64::from(i),
                 len_ns: 1_000_000_000,
-                phase: "run".into(),
+                phase: Phase::Run,
                 sent: 500,
                 response: Some(Stat::new(&histogram(values().filter(|v| (v % 2) as i64 == s)), 0)),
                 ..Interval::default()
@@ -450,17 +448,17 @@ mod tests {
     fn a_missing_shard_makes_the_whole_invalid() {
         let merged = reports(&[shard(1), shard(3)]).unwrap();
         assert_eq!(merged.verdict.status, Status::Invalid);
-        assert!(merged.verdict.reasons[0].contains("2 of 3 shards in 2 reports"));
+        assert!(merged.verdict.reasons[0].text.contains("2 of 3 shards in 2 reports"));
     }
 
     #[test]
     fn the_worst_verdict_wins_and_names_its_part() {
         let mut bad = shard(2);
         bad.verdict.status = Status::Faulty;
-        bad.verdict.reasons = vec!["own_slip: it was late".into()];
+        bad.verdict.reasons = vec![Finding::new("own_slip", "it was late")];
         let merged = reports(&[shard(1), bad, shard(3)]).unwrap();
         assert_eq!(merged.verdict.status, Status::Faulty);
-        assert_eq!(merged.verdict.reasons, ["own_slip: r2: it was late"]);
+        assert_eq!(merged.verdict.reasons, [Finding::new("own_slip", "r2: it was late")]);
     }
 
     #[test]
@@ -469,7 +467,7 @@ mod tests {
         late.run.measured_from_unix_ns += 1_000_000_000;
         let merged = reports(&[shard(1), shard(2), late]).unwrap();
         assert_eq!(merged.verdict.status, Status::Invalid);
-        assert!(merged.verdict.reasons[0].contains("1 s apart"), "{:?}", merged.verdict.reasons);
+        assert!(merged.verdict.reasons[0].text.contains("1 s apart"), "{:?}", merged.verdict.reasons);
     }
 
     #[test]
@@ -480,7 +478,7 @@ mod tests {
             reports(&[shard(1), report]).unwrap_err()
         };
         assert!(other(|r| r.run.id = "r1".into()).contains("given twice"));
-        assert!(other(|r| r.config.mode = "closed".into()).contains("differ in mode"));
+        assert!(other(|r| r.config.mode = Mode::Closed).contains("differ in mode"));
         assert!(other(|r| r.config.size.bytes = 1).contains("differ in message size"));
         assert!(other(|r| r.config.draft = 76).contains("differ in draft"));
         assert!(other(|r| r.config.deflate = true).contains("differ in compression"));

@@ -9,6 +9,7 @@
 //! point fields must be finite: JSON has no other numbers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -67,13 +68,13 @@ pub struct Report {
 impl Report {
     /// The intervals whose messages count: not those of connecting and warming up.
     pub fn measured_intervals(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter().filter(|i| i.phase == "run" || i.phase == "drain")
+        self.intervals.iter().filter(|i| matches!(i.phase, Phase::Run | Phase::Drain))
     }
 
     /// How long messages were sent and counted: what was asked for, or what there was of it when interrupted.
     pub fn measured_ns(&self) -> u64 {
         if self.run.interrupted && !self.intervals.is_empty() {
-            self.intervals.iter().filter(|i| i.phase == "run").map(|i| i.len_ns).sum()
+            self.intervals.iter().filter(|i| i.phase == Phase::Run).map(|i| i.len_ns).sum()
         } else {
             self.config.duration_ns
         }
@@ -135,13 +136,114 @@ pub struct Verdict {
     pub valid_to: Option<String>,
     /// How much of each percentile of the response may be loadgen's own doing.
     pub trust: Vec<Trust>,
-    /// Why not [`Status::Valid`]: `code: sentence`, for instance
-    /// `corrupt: 12 replies were corrupt`. The code is for machines, one word of `[a-z0-9_]`.
-    pub reasons: Vec<String>,
-    /// What the server did that a reader must know before any latency, such as that a queue grew; same form.
-    pub findings: Vec<String>,
-    /// What a reader should know but which does not cast doubt by itself; same form.
-    pub notes: Vec<String>,
+    /// Why not [`Status::Valid`].
+    pub reasons: Vec<Finding>,
+    /// What the server did that a reader must know before any latency, such as that a queue grew.
+    pub findings: Vec<Finding>,
+    /// What a reader should know but which does not cast doubt by itself.
+    pub notes: Vec<Finding>,
+}
+
+impl Verdict {
+    /// Adds a reason and makes the status at least as bad as it.
+    pub fn doubt(&mut self, status: Status, code: &str, text: impl Into<String>) {
+        self.status = self.status.max(status);
+        self.reasons.push(Finding::new(code, text));
+    }
+
+    /// Adds a note.
+    pub fn note(&mut self, code: &str, text: impl Into<String>) {
+        self.notes.push(Finding::new(code, text));
+    }
+}
+
+/// One thing found out about a run. In JSON it is a string, `own_slip: own slip p99 14 ms is over half of wire p50`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "String", into = "String")]
+pub struct Finding {
+    /// For machines, one word of `[a-z0-9_]`; empty in a report that names none.
+    pub code: String,
+    /// For people, a sentence.
+    pub text: String,
+}
+
+impl Finding {
+    /// The finding named `code`.
+    pub fn new(code: &str, text: impl Into<String>) -> Finding {
+        Finding { code: code.to_owned(), text: text.into() }
+    }
+}
+
+impl From<String> for Finding {
+    fn from(line: String) -> Finding {
+        let word =
+            |code: &str| code.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
+        match line.split_once(": ") {
+            Some((code, text)) if word(code) => Finding::new(code, text),
+            _ => Finding { code: String::new(), text: line },
+        }
+    }
+}
+
+impl From<Finding> for String {
+    fn from(finding: Finding) -> String {
+        match finding.code.as_str() {
+            "" => finding.text,
+            code => format!("{code}: {}", finding.text),
+        }
+    }
+}
+
+/// What kind of run a report is of.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// `run`: messages go out by a schedule.
+    #[default]
+    Open,
+    /// `run --closed`: replies send the next messages.
+    Closed,
+    Conns,
+    Find,
+    Fanout,
+    Storm,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Open => "open",
+            Mode::Closed => "closed",
+            Mode::Conns => "conns",
+            Mode::Find => "find",
+            Mode::Fanout => "fanout",
+            Mode::Storm => "storm",
+        })
+    }
+}
+
+/// What a stretch of a run was for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Connect,
+    Warmup,
+    /// What is measured.
+    #[default]
+    Run,
+    /// Waiting for the last replies.
+    Drain,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            Phase::Connect => "connect",
+            Phase::Warmup => "warmup",
+            Phase::Run => "run",
+            Phase::Drain => "drain",
+        })
+    }
 }
 
 /// One percentile of the response: what it is, and what it would be without loadgen's own lateness.
@@ -173,8 +275,7 @@ pub struct Target {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Config {
-    /// `open`, `closed`, `conns`, `find`, `fanout` or `storm`.
-    pub mode: String,
+    pub mode: Mode,
     pub connections: u64,
     /// How many of the connections send.
     pub active: u64,
@@ -564,8 +665,7 @@ pub struct Interval {
     /// From the start of measuring; negative while warming up.
     pub start_ns: i64,
     pub len_ns: u64,
-    /// `connect`, `warmup`, `run` or `drain`.
-    pub phase: String,
+    pub phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
     /// Sent a second.

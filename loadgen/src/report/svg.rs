@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::format;
 use super::model::Report;
-use super::text::{sentence, status_word};
+use super::text::status_word;
 
 pub use charts::charts;
 
@@ -79,7 +79,7 @@ pub fn headline(report: &Report) -> String {
 
 fn subtitle(report: &Report, width: f64) -> String {
     let text = match report.verdict.reasons.first() {
-        Some(reason) => sentence(reason).to_owned(),
+        Some(reason) => reason.text.clone(),
         None => {
             let rate = format::short(report.messages.achieved_rate);
             format!("{} connections, {rate} messages/s", format::count(report.connections.held_min))

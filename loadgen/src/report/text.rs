@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::format::{bytes, count, ns, short, time};
-use super::model::{Conns, Fanout, Find, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
+use super::model::{Conns, Fanout, Find, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
 use super::stats::Slope;
 use super::threshold::Condition;
 
@@ -104,13 +104,13 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
     }
     out.push('\n');
     for reason in &report.verdict.reasons {
-        let _ = writeln!(out, "REASON   {}", sentence(reason));
+        let _ = writeln!(out, "REASON   {}", reason.text);
     }
     if report.run.interrupted {
         out.push_str("NOTE     interrupted: the numbers cover what ran, thresholds were not judged\n");
     }
     for note in &report.verdict.notes {
-        let _ = writeln!(out, "NOTE     {}", sentence(note));
+        let _ = writeln!(out, "NOTE     {}", note.text);
     }
 }
 
@@ -131,18 +131,6 @@ fn painted(status: Status, word: &str) -> String {
         Status::Invalid => 31,
     };
     format!("\x1b[1;{sgr}m{word}\x1b[0m")
-}
-
-/// A finding without its code: `own_slip: own slip …` becomes `own slip …`.
-pub fn sentence(finding: &str) -> &str {
-    match finding.split_once(": ") {
-        Some((code, text))
-            if code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') =>
-        {
-            text
-        }
-        _ => finding,
-    }
 }
 
 fn counts(out: &mut String, report: &Report) {
@@ -218,7 +206,7 @@ const LABEL: usize = 23;
 const COLUMN: usize = 10;
 
 fn latencies(out: &mut String, report: &Report) {
-    let closed = report.config.mode == "closed";
+    let closed = report.config.mode == Mode::Closed;
     let _ = write!(out, "{:LABEL$}", "");
     for head in
         PERCENTILES.map(|(key, _)| format!("p{key}")).iter().map(String::as_str).chain(["max", "mean"])

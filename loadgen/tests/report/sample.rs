@@ -25,11 +25,11 @@ pub fn run(seed: u64) -> Report {
     let mut intervals = Vec::new();
     for s in -3i64..22 {
         let phase = match s {
-            ..0 => "warmup",
-            0..20 => "run",
-            _ => "drain",
+            ..0 => Phase::Warmup,
+            0..20 => Phase::Run,
+            _ => Phase::Drain,
         };
-        let n = if phase == "drain" { 0 } else { 5000 };
+        let n = if phase == Phase::Drain { 0 } else { 5000 };
         let [mut r, mut w, mut o] = std::array::from_fn(|_| histogram());
         for k in 0..n {
             let stall = if s == 11 && k < 1000 { 200_000_000 - k * 200_000 } else { 0 };
@@ -38,7 +38,7 @@ pub fn run(seed: u64) -> Report {
             w.record(there).unwrap();
             r.record(there + late).unwrap();
         }
-        if phase == "run" {
+        if phase == Phase::Run {
             response.add(&r).unwrap();
             wire.add(&w).unwrap();
             slip.add(&o).unwrap();
@@ -46,7 +46,7 @@ pub fn run(seed: u64) -> Report {
         intervals.push(Interval {
             start_ns: s * SECOND as i64,
             len_ns: SECOND,
-            phase: phase.into(),
+            phase,
             target_rate: (n > 0).then_some(5000.0),
             achieved_rate: n as f64,
             sent: n,
@@ -80,8 +80,11 @@ pub fn run(seed: u64) -> Report {
         },
         verdict: Verdict {
             status: Status::Suspect,
-            reasons: vec!["hiccup: the host's longest hiccup is 21% of the longest response".into()],
-            notes: vec!["target_is_local: client and server share 2 CPUs (server 32%, loadgen 24%)".into()],
+            reasons: vec![Finding::new("hiccup", "the host's longest hiccup is 21% of the longest response")],
+            notes: vec![Finding::new(
+                "target_is_local",
+                "client and server share 2 CPUs (server 32%, loadgen 24%)",
+            )],
             ..Verdict::default()
         },
         target: Target {
@@ -90,7 +93,7 @@ pub fn run(seed: u64) -> Report {
             local: true,
         },
         config: Config {
-            mode: "open".into(),
+            mode: Mode::Open,
             connections: 100,
             active: 100,
             rate: Some(5000.0),
@@ -189,7 +192,7 @@ pub fn conns() -> Report {
     let (slope, kernel_slope) = (fit(|s| s.server_rss_bytes.unwrap()), fit(|s| s.kernel_bytes.unwrap()));
     let conns =
         Conns { slope, kernel_slope, closed_rss_bytes: Some(3_400_000), residue_bytes: Some(300_000), steps };
-    let config = Config { mode: "conns".into(), ..base.config.clone() };
+    let config = Config { mode: Mode::Conns, ..base.config.clone() };
     Report { config, conns: Some(conns), intervals: Vec::new(), ..base }
 }
 
@@ -228,7 +231,7 @@ pub fn find() -> Report {
         next_failed: Some(135_000.0),
         stopped: "the two are within 10%".into(),
     };
-    let config = Config { mode: "find".into(), ..base.config.clone() };
+    let config = Config { mode: Mode::Find, ..base.config.clone() };
     Report { config, find: Some(find), intervals: Vec::new(), ..base }
 }
 
@@ -253,7 +256,7 @@ pub fn storm() -> Report {
             .map(|name| StormPhase { name: name.into(), echo: echo.clone() })
             .into(),
     };
-    let config = Config { mode: "storm".into(), ..base.config.clone() };
+    let config = Config { mode: Mode::Storm, ..base.config.clone() };
     Report { config, storm: Some(storm), ..base }
 }
 
@@ -272,7 +275,7 @@ pub fn fanout() -> Report {
         spread: base.latency_ns.wire.clone(),
         ..Fanout::default()
     };
-    let config = Config { mode: "fanout".into(), ..base.config.clone() };
+    let config = Config { mode: Mode::Fanout, ..base.config.clone() };
     let latency_ns = Latencies { response: None, wire: None, ..base.latency_ns.clone() };
     Report { config, fanout: Some(fanout), latency_ns, ..base }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadgen::report::{self, Report};
+use loadgen::report::{self, Finding, Report};
 use tungstenite::handshake::derive_accept_key;
 
 /// What is wrong with the server.
@@ -398,9 +398,9 @@ pub fn measure(line: &str) -> (Report, Output) {
     (report, output)
 }
 
-/// What `code: sentence` lines say, by their codes.
-pub fn codes(lines: &[String]) -> Vec<&str> {
-    lines.iter().filter_map(|l| l.split(':').next()).collect()
+/// The codes of `findings`.
+pub fn codes(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|f| f.code.as_str()).collect()
 }
 
 /// The kinds of the signatures of a report.

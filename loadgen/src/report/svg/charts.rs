@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Axis, escape};
 use crate::report::format;
-use crate::report::model::{Conns, Find, Interval, Report, Stat};
+use crate::report::model::{Conns, Find, Interval, Mode, Phase, Report, Stat};
 use crate::report::stats;
 use crate::report::threshold::Condition;
 
@@ -158,7 +158,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     let l = &report.latency_ns;
     let candidates: Vec<(&str, &Option<Stat>)> = match &report.fanout {
         Some(f) => vec![("last receiver", &f.last), ("median", &f.median), ("first", &f.first)],
-        None if report.config.mode == "closed" => {
+        None if report.config.mode == Mode::Closed => {
             vec![("round trip (closed loop)", &l.response), ("host hiccup", &l.hiccup)]
         }
         None => vec![
@@ -377,7 +377,7 @@ fn seconds(x: &Axis) -> Vec<(f64, String)> {
 
 /// Shades the time that does not count.
 fn phases(plot: &mut Plot, intervals: &[Interval], x: &Axis) {
-    for i in intervals.iter().filter(|i| i.phase != "run") {
+    for i in intervals.iter().filter(|i| i.phase != Phase::Run) {
         let (from, to) = (x.at(start(i)), x.at(end(i)));
         let _ = writeln!(
             plot.body,
