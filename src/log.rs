@@ -3,12 +3,18 @@
 //! The loop must not stop because nobody reads a pipe, nor end because a disk is full: a line that cannot be written at
 //! once is dropped and counted. Nor must peers fill a disk: lines that they cause are limited to a few a second.
 
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::termios::tcgetsid;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
-use std::os::fd::AsFd;
+use std::fs::{File, metadata};
+use std::io::{self, IsTerminal, Write as _, stderr};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::fs::MetadataExt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How much is told.
@@ -55,9 +61,15 @@ static LEVEL: AtomicU8 = AtomicU8::new(Level::Off as u8);
 static FORMAT: AtomicU8 = AtomicU8::new(Format::Text as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+/// The last line was not taken whole: the next begins with the line's end that it has not.
+static TORN: AtomicBool = AtomicBool::new(false);
+static SINK: OnceLock<Sink> = OnceLock::new();
 static RATES: [Rate; Class::COUNT] = [const { Rate::new() }; Class::COUNT];
 
-/// Longest line. A pipe that polls writable takes 4096 bytes (PIPE_BUF) at once.
+/// Opened anew, this is another description of the same file, whose flags nobody shares.
+const STDERR: &str = "/proc/self/fd/2";
+
+/// Longest line. Less than the 4096 bytes (PIPE_BUF) that a pipe takes whole or not at all, and at once if it polls writable.
 const LINE_MAX: usize = 1024;
 
 pub fn set_level(level: Level) {
@@ -71,8 +83,7 @@ pub fn set_format(format: Format) {
 /// Whether stderr is the journal: `$JOURNAL_STREAM` names the file that it must be (systemd.exec(5)).
 pub fn is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
-    let stderr = std::fs::metadata("/proc/self/fd/2");
-    stderr.is_ok_and(|file| stream == *format!("{}:{}", file.st_dev(), file.st_ino()))
+    metadata(STDERR).is_ok_and(|file| stream == *format!("{}:{}", file.st_dev(), file.st_ino()))
 }
 
 /// Whether lines of this level are written: ask before preparing an expensive one.
@@ -100,9 +111,14 @@ pub fn info(text: fmt::Arguments) {
 
 /// Writes one line of this level.
 pub fn line(level: Level, text: fmt::Arguments) {
-    if enabled(level) && !write(level, text) {
-        DROPPED.fetch_add(1, Relaxed);
+    if enabled(level) {
+        compose(level, text, |bytes| sink().write(bytes));
     }
+}
+
+/// Finds out how lines leave, which is easier before privileges are dropped. Otherwise the first line does it.
+pub fn prepare() {
+    sink();
 }
 
 /// Writes one of the lines that others can cause at will, unless there were too many of its class in this second. One of
@@ -125,17 +141,97 @@ pub fn limited(class: Class, level: Level, text: fmt::Arguments) {
     }
 }
 
-/// Writes one line whatever the level, for what must be said before or after logging; false when it could not be.
-pub fn write(level: Level, text: fmt::Arguments) -> bool {
+/// Writes one line whatever the level, to tell why there is no server: nobody is served who could be kept waiting.
+pub fn last_words(text: fmt::Arguments) {
+    compose(Level::Error, text, |bytes| match sink() {
+        Sink::Terminal => write_if_ready(bytes),
+        sink => sink.write(bytes),
+    });
+}
+
+/// Has `write` take the line; one that is not taken whole is counted.
+fn compose(level: Level, text: fmt::Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
     let mut line = Line { bytes: [0; LINE_MAX], len: 0 };
+    if TORN.load(Relaxed) {
+        line.bytes[0] = b'\n';
+        line.len = 1;
+    }
     // A line that is too long is cut, not lost.
     let _ = line.compose(level, text);
     line.end();
-    let bytes = &line.bytes[..line.len];
-    let stderr = std::io::stderr();
+    match write(&line.bytes[..line.len]) {
+        Ok(written) if written == line.len => return TORN.store(false, Relaxed),
+        Ok(written) if written > 0 => TORN.store(true, Relaxed),
+        Ok(_) | Err(_) => {}
+    }
+    DROPPED.fetch_add(1, Relaxed);
+}
+
+/// How lines leave without waiting. O_NONBLOCK would do, but the description that is stderr is shared with whoever started
+/// us, and would be changed for them as well.
+#[derive(Debug)]
+enum Sink {
+    /// Files and sockets do not need more: the former take all, the latter can be asked not to wait.
+    File,
+    Socket,
+    /// A terminal or a pipe, opened anew.
+    Own(File),
+    /// Somebody else's pipe. One that polls writable has a page free, which is more than a line.
+    Pipe,
+    /// Somebody else's terminal. One that polls writable has room for a byte, and waits for the rest: nothing is written.
+    Terminal,
+}
+
+fn sink() -> &'static Sink {
+    SINK.get_or_init(Sink::find)
+}
+
+impl Sink {
+    fn find() -> Sink {
+        let open = |path| File::options().write(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path);
+        let descriptor = stderr().as_fd().try_clone_to_owned().map(File::from);
+        let Ok(kind) = descriptor.and_then(|file| file.metadata()).map(|data| data.file_type()) else {
+            return Sink::File;
+        };
+        if kind.is_socket() {
+            return Sink::Socket;
+        }
+        if !kind.is_fifo() && !kind.is_char_device() {
+            return Sink::File;
+        }
+        if let Ok(file) = open(STDERR) {
+            return Sink::Own(file);
+        }
+        if kind.is_fifo() {
+            return Sink::Pipe;
+        }
+        // After `su` the terminal is not ours to open, but still the one we are controlled by.
+        match tcgetsid(stderr()).map(|_| open("/dev/tty")) {
+            Ok(Ok(file)) => Sink::Own(file),
+            _ if stderr().is_terminal() => Sink::Terminal,
+            // /dev/null and its like.
+            _ => Sink::File,
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::File => stderr().lock().write(bytes),
+            Sink::Socket => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                Ok(send(stderr().as_raw_fd(), bytes, flags)?)
+            }
+            Sink::Own(file) => (&*file).write(bytes),
+            Sink::Pipe => write_if_ready(bytes),
+            Sink::Terminal => Ok(0),
+        }
+    }
+}
+
+fn write_if_ready(bytes: &[u8]) -> io::Result<usize> {
+    let stderr = stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    let writable = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0);
-    writable && stderr.lock().write(bytes).is_ok_and(|written| written == bytes.len())
+    if poll(&mut ready, PollTimeout::ZERO)? == 0 { Ok(0) } else { stderr.lock().write(bytes) }
 }
 
 /// How many lines of a class the current second has seen.

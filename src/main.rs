@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use wsecho::args::{self, Command};
 use wsecho::daemon::{self, Failure};
-use wsecho::log::{self, Level};
+use wsecho::log;
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            log::write(Level::Error, format_args!("{}", failure.text));
+            log::last_words(format_args!("{}", failure.text));
             ExitCode::from(failure.status)
         }
     }

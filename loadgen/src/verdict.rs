@@ -5,7 +5,7 @@ pub mod pattern;
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
-use crate::report::format::{commas, short_rate, short_time};
+use crate::report::format;
 use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
 
 /// Everything the judgement rests on besides the measurement.
@@ -40,12 +40,12 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
         verdict.doubt(
             Status::Invalid,
             "held",
-            format!("held {} of {} connections", commas(held), commas(facts.asked)),
+            format!("held {} of {} connections", format::count(held), format::count(facts.asked)),
         );
     }
     if !facts.closed {
         let (name, slip) = total.own_slip.high();
-        let text = |limit: &str| format!("own slip {name} {} is over {limit}", short_time(slip));
+        let text = |limit: &str| format!("own slip {name} {} is over {limit}", format::ns(slip));
         if slip > 1_000_000.max(wire_p50 / 2) {
             verdict.doubt(Status::Invalid, "own_slip", text("1 ms and over half of wire p50"));
         } else if slip > 200_000.max(wire_p50 / 10) {
@@ -63,7 +63,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     let lag = total.read_lag.at(0.99);
     // In a closed loop every wake-up finds a batch, which is what makes it a ceiling.
     if !facts.closed && !facts.fanout && lag > 200_000.max(wire_p50 / 4) {
-        let text = format!("replies waited for loadgen: read lag p99 {}", short_time(lag));
+        let text = format!("replies waited for loadgen: read lag p99 {}", format::ns(lag));
         verdict.doubt(Status::Suspect, "read_lag", text);
     }
     if let Some((law, significant)) = littles_law(measured)
@@ -94,8 +94,8 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     if !total.response.histogram.is_empty() && hiccup > 1_000_000 && hiccup > tail / 5 {
         let text = format!(
             "this host delays any thread by {} (p99.9): response p99.9 {} is partly the host's",
-            short_time(hiccup),
-            short_time(tail)
+            format::ns(hiccup),
+            format::ns(tail)
         );
         verdict.doubt(Status::Suspect, "hiccup", text);
     }
@@ -114,7 +114,8 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
 /// Whether what came back is an echo at all: the time that a wrong reply takes is no figure of an echo server.
 pub fn replies(verdict: &mut Verdict, counts: &Messages) {
     if counts.sent > 0 && counts.received == 0 {
-        let text = format!("no replies: {} messages were sent and none came back", commas(counts.sent));
+        let text =
+            format!("no replies: {} messages were sent and none came back", format::count(counts.sent));
         verdict.doubt(Status::Invalid, "no_replies", text);
     }
     let corrupt = if counts.corrupt * 2 > counts.sent.max(counts.received) {
@@ -130,7 +131,7 @@ pub fn replies(verdict: &mut Verdict, counts: &Messages) {
         if n > 0 {
             let status =
                 if n * 100 > counts.sent.max(counts.received) { Status::Invalid } else { Status::Suspect };
-            verdict.doubt(status, code, format!("{} {text}", commas(n)));
+            verdict.doubt(status, code, format!("{} {text}", format::count(n)));
         }
     }
 }
@@ -167,7 +168,10 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
         let queue = target - received_rate;
         note(
             "overload",
-            format!("the rate was not sustained: {} messages/s were not answered in time", short_rate(queue)),
+            format!(
+                "the rate was not sustained: {} messages/s were not answered in time",
+                format::short(queue)
+            ),
         );
     }
     for (code, n, text) in [
@@ -179,13 +183,13 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
         ("saturated", total.response.saturated, "response times were beyond the histogram's 60 s"),
     ] {
         if n > 0 {
-            note(code, format!("{} {text}", commas(n)));
+            note(code, format!("{} {text}", format::count(n)));
         }
     }
     if !total.backpressure.histogram.is_empty() {
         let n = total.backpressure.histogram.len();
-        let worst = short_time(total.backpressure.histogram.max());
-        note("backpressure", format!("{} messages waited for the socket, up to {worst}", commas(n)));
+        let worst = format::ns(total.backpressure.histogram.max());
+        note("backpressure", format!("{} messages waited for the socket, up to {worst}", format::count(n)));
     }
 }
 

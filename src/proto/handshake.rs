@@ -15,7 +15,7 @@ use http::Request;
 use hybi::HybiUpgrade;
 use page::write_page;
 pub use refusal::Refusal;
-pub use site::{Endpoint, Page, Paths, Place, Site};
+pub use site::{Endpoint, Page, Paths, Place, Site, is_board};
 use site::{endpoint_of, page_of, place_of};
 
 /// How a request was answered.

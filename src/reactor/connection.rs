@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long a Flash player has for its request, as the policy servers of the day had it.
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a client of the numbers' own listener has to ask: silent ones must not keep a full server's health from others.
+const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -301,7 +303,7 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() != Stage::Open {
             return None;
         }
-        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.pending().len());
+        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.len());
         if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
             self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
             return Some(self.close(close_code::POLICY_VIOLATION, "too far behind", stats, now));
@@ -331,19 +333,24 @@ impl<S: Stream> Connection<S> {
         if !self.writable {
             return Ok(false);
         }
-        let count = write_some(&mut self.socket, buffers.outbox.pending())?;
-        stats.bytes_sent += count as u64;
-        buffers.outbox.sent(count);
+        let mut count = 0;
+        while !buffers.outbox.is_empty() {
+            let front = buffers.outbox.front();
+            let taken = write_some(&mut self.socket, front)?;
+            self.writable = taken == front.len();
+            buffers.outbox.sent(taken);
+            stats.bytes_sent += taken as u64;
+            count += taken;
+            if !self.writable {
+                break;
+            }
+        }
         if count > 0 && self.ping == Ping::Owed {
             // Who takes its answers is there, however slowly.
             self.ping = Ping::No;
         }
-        if !buffers.outbox.is_empty() {
-            self.writable = false;
-        } else if buffers.carry.is_empty() {
+        if buffers.outbox.is_empty() && buffers.carry.is_empty() {
             self.buffers = None;
-        } else {
-            buffers.outbox = Outbox::default();
         }
         if self.session.stage() == Stage::Closing {
             if count > 0 {
@@ -416,6 +423,7 @@ impl<S: Stream> Connection<S> {
         let patience = match self.session.stage() {
             Stage::Policy => POLICY_TIMEOUT,
             Stage::Greeting if self.leaving => LATE_GREETING,
+            Stage::Greeting if self.kind == Kind::Stats => STATS_TIMEOUT.min(config.handshake_timeout),
             Stage::Greeting => config.handshake_timeout,
             Stage::Closing => LINGER,
             Stage::Open => {
@@ -473,7 +481,7 @@ impl<S: Stream> Connection<S> {
     /// Bytes that are kept for it, and whether it is blocked.
     fn held(&self) -> (u64, bool) {
         let Some(buffers) = &self.buffers else { return (0, false) };
-        let pending = buffers.outbox.pending().len();
+        let pending = buffers.outbox.len();
         ((buffers.carry.len() + pending) as u64, pending > 0)
     }
 
@@ -523,6 +531,7 @@ impl<S: Stream> Connection<S> {
         if let Some(buffers) = &self.buffers {
             assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
             assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
+            buffers.outbox.assert_invariants();
             assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
         }
         assert!(!self.write_closed || self.session.stage() == Stage::Closing, "FIN sent in mid-conversation");

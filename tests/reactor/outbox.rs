@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use support::config;
 use support::wire::{ANSWER, REQUEST, masked};
+use support::{allocator, config};
 use wsecho::reactor::boards::Boards;
 use wsecho::reactor::connection::Connection;
 use wsecho::reactor::kernel::{Readiness, Stream};
@@ -56,6 +56,38 @@ fn an_event_is_not_forgotten_for_what_is_said_before_its_turn() {
     assert_eq!(taken.borrow().bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
 }
 
+/// A board's member that takes as much as is said and is never done: what was sent to it is no reason to keep anything.
+#[test]
+fn who_is_always_a_little_late_costs_what_it_is_late() {
+    const LATE: usize = 200_000;
+    let config = config::config();
+    let mut shared = Shared::new(Boards::new(config.boards));
+    let context = Context { id: ID, config: &config, now: NOW };
+    let taken = Rc::new(RefCell::new(Taken { bytes: Vec::new(), room: usize::MAX }));
+    let socket = Socket { said: REQUEST.as_bytes().to_vec(), taken: taken.clone() };
+    shared.stats.accepted(Role::Echo.kind());
+    let mut connection = Connection::new(socket, ID.serial, Role::Echo, NOW);
+    let source = Source::Connection(ID);
+    connection.note(&Readiness { source, readable: true, writable: true, read_closed: false });
+    connection.turn(&mut shared, &context);
+
+    let message = [&[0x82, 126, 0x3E, 0x80][..], &[b'm'; 16_000]].concat();
+    taken.borrow_mut().room = 0;
+    allocator::take_peak();
+    for round in 0..5_000 {
+        allocator::counted(|| connection.deliver(&message, 1, &mut shared.stats, NOW));
+        if round * message.len() >= LATE {
+            taken.borrow_mut().room = message.len();
+            connection.note(&Readiness { source, readable: false, writable: true, read_closed: false });
+            allocator::counted(|| connection.turn(&mut shared, &context));
+            taken.borrow_mut().bytes.clear();
+        }
+        connection.assert_invariants();
+    }
+    let peak = allocator::take_peak();
+    assert!(peak <= 2 * LATE as isize, "{peak} bytes for a member {LATE} bytes late");
+}
+
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.said.len().min(buf.len());
@@ -70,7 +102,7 @@ impl Write for Socket {
         let mut taken = self.taken.borrow_mut();
         let count = bytes.len().min(taken.room);
         taken.room -= count;
-        taken.bytes.extend_from_slice(&bytes[..count]);
+        allocator::uncounted(|| taken.bytes.extend_from_slice(&bytes[..count]));
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 

@@ -579,7 +579,7 @@ fn positive(text: &str) -> Result<u32, String> {
 }
 
 fn fragment(text: &str) -> Result<usize, String> {
-    units::bytes(text)?
+    units::message_size(text)?
         .checked_sub(1)
         .map(|n| n + 1)
         .ok_or_else(|| "a fragment has at least 1 byte".to_owned())
@@ -595,13 +595,9 @@ fn some_time(text: &str) -> Result<Duration, String> {
 
 /// `2%`, or `0.02`.
 fn share(text: &str) -> Result<f64, String> {
-    let value = match text.strip_suffix('%') {
-        Some(percent) => percent.parse::<f64>().map(|p| p / 100.0),
-        None => text.parse(),
-    };
-    value
+    units::share(text)
         .ok()
-        .filter(|share| (0.0..=1.0).contains(share))
+        .filter(|share| *share <= 1.0)
         .ok_or_else(|| format!("`{text}` is not a percentage such as 2%"))
 }
 

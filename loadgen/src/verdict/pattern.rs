@@ -3,7 +3,7 @@
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::engine::recorder::Times;
-use crate::report::format::short_time;
+use crate::report::format;
 use crate::report::model::Signature;
 
 const MS: u64 = 1_000_000;
@@ -31,15 +31,15 @@ pub fn find(measured: &Measured, opening: &Opening) -> Vec<Signature> {
     if !wire.histogram.is_empty() && least >= MS && delayed_ack.is_none_or(|share| share < 0.5) {
         let text = format!(
             "no reply took less than {}: a fixed delay, the network's or the server's",
-            short_time(least)
+            format::ns(least)
         );
         found.push(signature("fixed_delay", 1.0, text));
     }
     if let Some((period, depth, share)) = stalls(&measured.peaks) {
         let text = format!(
             "the server stops for {} every {}: a collector's pause, a timer or a neighbour",
-            short_time(depth),
-            short_time(period)
+            format::ns(depth),
+            format::ns(period)
         );
         found.push(signature("periodic_stall", share, text));
     }

@@ -92,10 +92,15 @@ pub fn page_of(path: &str, site: &Site) -> Option<Page> {
 }
 
 pub fn place_of(path: &str, site: &Site) -> Option<Place> {
-    if site.boards && (path == "/board" || path.starts_with("/board/")) {
+    if site.boards && is_board(path) {
         return board_name(path).map(|name| Place::Board(name.to_owned()));
     }
     site.echo_paths.hold(path).then_some(Place::Echo)
+}
+
+/// Whether `path` belongs to the boards, where they are served.
+pub fn is_board(path: &str) -> bool {
+    path == "/board" || path.starts_with("/board/")
 }
 
 /// A board's name: 1 to 64 of `A-Za-z0-9._-`.

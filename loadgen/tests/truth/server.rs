@@ -1,0 +1,375 @@
+//! A server whose truth is known: it does what it is told and keeps a log of every message.
+//!
+//! Handshake apart (the answer to the key is tungstenite's), nothing here is loadgen's or wsecho's: a mistake made in
+//! both would hide. Times are nanoseconds of `CLOCK_MONOTONIC`, the clock loadgen counts in, so that the log and a
+//! report can be held against each other message by message.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use tungstenite::handshake::derive_accept_key;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// How long something takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Time {
+    #[default]
+    None,
+    Fixed(Duration),
+    /// Drawn from an exponential distribution of this mean.
+    Exponential(Duration),
+    /// Drawn evenly between two times.
+    Between(Duration, Duration),
+}
+
+/// What the server does to messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nature {
+    /// Each reply is so late, whatever the others do.
+    pub delay: Time,
+    /// Replies overtake each other; else each waits for those before it on its connection.
+    pub overtakes: bool,
+    /// Each message occupies the one worker so long: a queue.
+    pub work: Time,
+    /// Nothing is answered for so long at the beginning of every such period.
+    pub stall: Option<(Duration, Duration)>,
+    /// One message in so many has no reply …
+    pub drop: Option<u64>,
+    /// … has two …
+    pub duplicate: Option<u64>,
+    /// … has one that is wrong in a bit.
+    pub corrupt: Option<u64>,
+    /// Nothing of any reply is as it was, but its length.
+    pub inverts: bool,
+    /// A message nobody asked for, on every connection, so often.
+    pub push: Option<Duration>,
+    /// What is pushed, and said first on a connection that greets.
+    pub said: &'static str,
+    pub greets: bool,
+    /// Every other connection is read and never answered.
+    pub half_silent: bool,
+    /// All connections are cut so long after the first message.
+    pub restart: Option<Duration>,
+}
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug)]
+pub struct Handled {
+    /// When it was due by its stamp; 0 without one.
+    pub due: u64,
+    /// When it was read.
+    pub arrived: u64,
+    /// When the write of its reply began; 0 when there was none.
+    pub left: u64,
+}
+
+/// A server on a port of its own; it lives as long as the program.
+pub struct Server {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    nature: Nature,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    log: Vec<Handled>,
+    /// Replies by the time they are to go, soonest first, and those of one time in order.
+    queue: BinaryHeap<Reply>,
+    queued: u64,
+    streams: HashMap<u64, TcpStream>,
+    /// When the last reply queued on a connection goes.
+    last: HashMap<u64, u64>,
+    busy_until: u64,
+    rng: fastrand::Rng,
+    began: u64,
+}
+
+#[derive(Eq, PartialEq)]
+struct Reply {
+    when: u64,
+    number: u64,
+    connection: u64,
+    bytes: Vec<u8>,
+    /// Its entry in the log.
+    entry: Option<usize>,
+}
+
+impl Ord for Reply {
+    fn cmp(&self, other: &Reply) -> std::cmp::Ordering {
+        (other.when, other.number).cmp(&(self.when, self.number))
+    }
+}
+
+impl PartialOrd for Reply {
+    fn partial_cmp(&self, other: &Reply) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Now, on loadgen's clock.
+pub fn now() -> u64 {
+    let t = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    t.tv_sec() as u64 * SECOND + t.tv_nsec() as u64
+}
+
+impl Time {
+    fn draw(self, rng: &mut fastrand::Rng) -> u64 {
+        let ns = |d: Duration| d.as_nanos() as f64;
+        (match self {
+            Time::None => 0.0,
+            Time::Fixed(d) => ns(d),
+            Time::Exponential(mean) => ns(mean) * -(1.0 - rng.f64()).ln(),
+            Time::Between(from, to) => ns(from) + (ns(to) - ns(from)) * rng.f64(),
+        }) as u64
+    }
+}
+
+impl Server {
+    pub fn start(nature: Nature) -> Server {
+        Server::on("127.0.0.1:0".parse().unwrap(), nature)
+    }
+
+    pub fn on(address: SocketAddr, nature: Nature) -> Server {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = State {
+            log: Vec::new(),
+            queue: BinaryHeap::new(),
+            queued: 0,
+            streams: HashMap::new(),
+            last: HashMap::new(),
+            busy_until: 0,
+            rng: fastrand::Rng::with_seed(7),
+            began: now(),
+        };
+        let shared = Arc::new(Shared { nature, state: Mutex::new(state), changed: Condvar::new() });
+        let (clerk, pusher, door) = (shared.clone(), shared.clone(), shared.clone());
+        thread::spawn(move || clerk.send_replies());
+        if let Some(period) = nature.push {
+            thread::spawn(move || pusher.push(period));
+        }
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let (stream, shared) = (stream.unwrap(), door.clone());
+                // A client that goes away is no fault of the server's.
+                thread::spawn(move || drop(shared.serve(number as u64, stream)));
+            }
+        });
+        Server { address, shared }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}/truth", self.address)
+    }
+
+    /// What became of every message so far, in the order they came.
+    pub fn log(&self) -> Vec<Handled> {
+        self.shared.lock().log.clone()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// One connection: the handshake, then message after message.
+    fn serve(&self, connection: u64, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let head = read_head(&mut stream)?;
+        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or("none");
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        )?;
+        if self.nature.greets {
+            stream.write_all(&frame(0x81, self.nature.said.as_bytes()))?;
+        }
+        self.lock().streams.insert(connection, stream.try_clone()?);
+        let end = loop {
+            match read_message(&mut stream) {
+                Err(e) => break Err(e),
+                Ok((0x88, payload)) => {
+                    let _ = stream.write_all(&frame(0x88, &payload));
+                    break stream.shutdown(Shutdown::Both);
+                }
+                Ok((0x89, payload)) => self.queue(connection, now(), frame(0x8A, &payload), None),
+                Ok((0x8A, _)) => {}
+                Ok((first, payload)) => self.take(connection, first, payload),
+            }
+        };
+        self.lock().streams.remove(&connection);
+        end
+    }
+
+    /// Decides what becomes of a message that has come whole.
+    fn take(&self, connection: u64, first: u8, mut payload: Vec<u8>) {
+        let arrived = now();
+        let nature = &self.nature;
+        let due = due(&payload, arrived);
+        let mut state = self.lock();
+        state.log.push(Handled { due, arrived, left: 0 });
+        let n = state.log.len() as u64;
+        if n == 1
+            && let Some(after) = nature.restart
+        {
+            state.queue.push(Reply {
+                when: arrived + after.as_nanos() as u64,
+                number: 0,
+                connection: u64::MAX,
+                bytes: Vec::new(),
+                entry: None,
+            });
+        }
+        let entry = Some(n as usize - 1);
+        let hit = |every: Option<u64>| every.is_some_and(|every| n.is_multiple_of(every));
+        if hit(nature.drop) || nature.half_silent && connection % 2 == 1 {
+            return;
+        }
+        let mut when = arrived + nature.delay.draw(&mut state.rng);
+        if !matches!(nature.work, Time::None) {
+            let work = nature.work.draw(&mut state.rng);
+            state.busy_until = state.busy_until.max(arrived) + work;
+            when = when.max(state.busy_until);
+        }
+        if let Some((stall, period)) = nature.stall {
+            let into = (arrived - state.began) % period.as_nanos() as u64;
+            when = when.max(arrived + (stall.as_nanos() as u64).saturating_sub(into));
+        }
+        if !nature.overtakes {
+            let last = state.last.entry(connection).or_default();
+            when = when.max(*last);
+            *last = when;
+        }
+        drop(state);
+        if hit(nature.corrupt) {
+            let at = n as usize / 7 % payload.len();
+            payload[at] ^= 1;
+        }
+        if nature.inverts {
+            payload.iter_mut().for_each(|byte| *byte = b'~' - (*byte - b' '));
+        }
+        let bytes = frame(first, &payload);
+        if hit(nature.duplicate) {
+            self.queue(connection, when, bytes.clone(), entry);
+        }
+        self.queue(connection, when, bytes, entry);
+    }
+
+    fn queue(&self, connection: u64, when: u64, bytes: Vec<u8>, entry: Option<usize>) {
+        let mut state = self.lock();
+        state.queued += 1;
+        let number = state.queued;
+        state.queue.push(Reply { when, number, connection, bytes, entry });
+        self.changed.notify_one();
+    }
+
+    /// Writes replies when their time has come.
+    fn send_replies(&self) {
+        let _ = nix::sys::prctl::set_timerslack(1);
+        let mut state = self.lock();
+        loop {
+            let next = state.queue.peek().map(|reply| reply.when);
+            let wait = next.map_or(SECOND, |when| when.saturating_sub(now()));
+            if next.is_none() || wait > 0 {
+                let wait = Duration::from_nanos(wait);
+                state =
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+                continue;
+            }
+            let reply = state.queue.pop().expect("just seen");
+            if reply.connection == u64::MAX {
+                for (_, stream) in state.streams.drain() {
+                    let _ = stream.shutdown(Shutdown::Both);
+                }
+                continue;
+            }
+            let Some(stream) = state.streams.get(&reply.connection).and_then(|s| s.try_clone().ok()) else {
+                continue;
+            };
+            let left = now();
+            if let Some(entry) = reply.entry {
+                state.log[entry].left = left;
+            }
+            drop(state);
+            let _ = (&stream).write_all(&reply.bytes);
+            state = self.lock();
+        }
+    }
+
+    /// Says something to everyone, so often.
+    fn push(&self, period: Duration) {
+        loop {
+            thread::sleep(period);
+            let connections: Vec<u64> = self.lock().streams.keys().copied().collect();
+            for connection in connections {
+                self.queue(connection, now(), frame(0x81, self.nature.said.as_bytes()), None);
+            }
+        }
+    }
+}
+
+/// When a message was due, by the low 48 bits of the clock in its stamp: 32 digits, of which the last four are a check.
+fn due(payload: &[u8], arrived: u64) -> u64 {
+    let digits = payload.get(16..28).and_then(|d| std::str::from_utf8(d).ok());
+    let Some(clock) = digits.and_then(|d| u64::from_str_radix(d, 16).ok()) else { return 0 };
+    let ago = arrived.wrapping_sub(clock) & ((1 << 48) - 1);
+    // What reads as a time of yesterday is no stamp.
+    if ago < 3600 * SECOND { arrived - ago } else { 0 }
+}
+
+fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// The first byte of an unfragmented frame, and its payload without the mask.
+fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    let mut len = u64::from(head[1] & 0x7F);
+    if len >= 126 {
+        let mut wide = [0; 8];
+        stream.read_exact(&mut wide[if len == 126 { 6 } else { 0 }..])?;
+        len = u64::from_be_bytes(wide);
+    }
+    let mut key = [0; 4];
+    stream.read_exact(&mut key)?;
+    let mut payload = vec![0; len as usize];
+    stream.read_exact(&mut payload)?;
+    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+    Ok((head[0], payload))
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match payload.len() {
+        n @ 0..126 => out.push(n as u8),
+        n @ 126..65_536 => {
+            out.push(126);
+            out.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(127);
+            out.extend((n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out
+}
