@@ -69,6 +69,11 @@ impl Stats {
         self.open[kind as usize][0] += 1;
     }
 
+    /// Connections of that kind, now.
+    pub fn open(&self, kind: Kind) -> u64 {
+        self.open[kind as usize].iter().sum()
+    }
+
     /// A client finished its handshake; it becomes a `kind`, if it was not one already.
     pub fn opened(&mut self, was: Kind, kind: Kind, version: Version) {
         self.opened[index_of(Some(version))] += 1;
