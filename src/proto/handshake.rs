@@ -2,23 +2,24 @@
 
 mod asked;
 pub mod deflate;
+mod head;
 pub mod hixie;
-pub mod http;
 mod hybi;
 mod page;
 mod refusal;
+pub mod request;
 mod site;
 
 use super::Version;
 use super::paths::chain::is_chain;
 use super::paths::report::{Agreed, Report};
+pub use head::Head;
 use hixie::{HixieUpgrade, Numbers};
-pub use http::Head;
-use http::Request;
 use hybi::HybiUpgrade;
 use page::write_page;
 pub use refusal::Refusal;
-pub use site::{Endpoint, Page, Paths, Place, Plan, Site, is_board};
+use request::{HEADERS_MAX, Method, Request};
+pub use site::{Endpoint, Page, Paths, Place, Plan, Question, Site, is_board};
 use site::{endpoint_of, page_of, place_of};
 
 /// How a request was answered.
@@ -27,7 +28,7 @@ pub enum Answer {
     Open(Opening, Place),
     Page(Page),
     /// The numbers were asked for; nothing is written yet.
-    Stats(Endpoint),
+    Stats(Question),
     Refuse(Refusal),
 }
 
@@ -44,57 +45,82 @@ pub enum Opening {
 }
 
 impl Head {
-    /// Answers the whole head `bytes`, appending the answer to `letter`.
+    /// Answers the whole head `bytes`, appending the answer to `response`, which is empty.
     #[inline(never)]
-    pub fn answer(&self, bytes: &[u8], letter: &mut Vec<u8>, site: &Site) -> Answer {
-        let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
-        let decision = match self.parse(bytes, &mut headers) {
+    pub fn answer(&self, bytes: &[u8], response: &mut Vec<u8>, site: &Site) -> Answer {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let decision = match self.parse(bytes, &mut headers, site.stats) {
             Ok(request) => decide(&request, site),
             Err(refusal) => Err(refusal),
         };
-        match decision {
+        let answer = match decision {
             Ok(Welcome::Page(page)) => {
-                write_page(letter, page, site);
+                write_page(response, page, site);
                 Answer::Page(page)
             }
-            Ok(Welcome::Stats(endpoint)) => Answer::Stats(endpoint),
+            Ok(Welcome::Stats(question)) => Answer::Stats(question),
             Ok(Welcome::Hixie(hixie, place)) => {
-                hixie.write(letter, place.chain());
+                hixie.write(response, place.chain());
                 Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76), place)
             }
             Ok(Welcome::Hybi(hybi, place)) => {
-                hybi.write(letter, place.chain());
+                hybi.write(response, place.chain());
                 Answer::Open(Opening::Hybi { version: hybi.version, deflate: hybi.deflate.is_some() }, place)
             }
             Err(refusal) => {
-                refusal.write(letter);
+                refusal.write(response);
                 Answer::Refuse(refusal)
             }
-        }
+        };
+        withhold_body(bytes, response);
+        answer
+    }
+
+    /// Which number the whole head `bytes` asks for, where nothing else is served.
+    ///
+    /// # Errors
+    /// The refusal, whose answer has been appended to `response`, which is empty.
+    pub fn question(&self, bytes: &[u8], response: &mut Vec<u8>) -> Result<Question, Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let asked = self.parse(bytes, &mut headers, true).and_then(|request| {
+            let hint = "only /metrics and /healthz are served here";
+            question_of(&request).ok_or_else(|| Refusal::NotFound { path: request.path.to_owned(), hint })
+        });
+        asked.inspect_err(|refusal| {
+            refusal.write(response);
+            withhold_body(bytes, response);
+        })
     }
 }
 
-impl Head {
-    /// Which number the whole head `bytes` asks for.
-    pub fn question(&self, bytes: &[u8]) -> Result<Endpoint, Refusal> {
-        let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
-        let path = self.parse(bytes, &mut headers)?.path;
-        endpoint_of(path).ok_or_else(|| Refusal::NotFound(path.to_owned()))
+/// An answer to HEAD is the one to GET without its body (RFC 9110 §9.3.2), whatever else is wrong with the request.
+fn withhold_body(request: &[u8], response: &mut Vec<u8>) {
+    const END: &[u8] = b"\r\n\r\n";
+    let request = request.strip_prefix(b"\r\n").unwrap_or(request);
+    if request.starts_with(b"HEAD ")
+        && let Some(at) = response.windows(END.len()).position(|window| window == END)
+    {
+        response.truncate(at + END.len());
     }
+}
+
+fn question_of(request: &Request) -> Option<Question> {
+    let is_head = request.method == Method::Head;
+    endpoint_of(request.path).map(|endpoint| Question { endpoint, is_head })
 }
 
 enum Welcome<'a> {
     Page(Page),
-    Stats(Endpoint),
+    Stats(Question),
     Hixie(HixieUpgrade<'a>, Place),
     Hybi(HybiUpgrade<'a>, Place),
 }
 
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
 fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal> {
-    let is_upgrade = request.lists("Upgrade", "websocket") && request.lists("Connection", "upgrade");
-    if let Some(endpoint) = endpoint_of(request.path).filter(|_| site.stats && !is_upgrade) {
-        return Ok(Welcome::Stats(endpoint));
+    let is_upgrade = request.is_upgrade();
+    if let Some(question) = question_of(request).filter(|_| site.stats && !is_upgrade) {
+        return Ok(Welcome::Stats(question));
     }
     if let Some(page) = page_of(request.path, site).filter(|_| !is_upgrade) {
         return Ok(Welcome::Page(page));
@@ -103,7 +129,10 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
     let place = if is_test {
         Place::Program(Box::new(Plan { chain: asked::read(request, site)?, report: None }))
     } else {
-        place_of(request.path, site).ok_or_else(|| Refusal::NotFound(request.path.to_owned()))?
+        place_of(request.path, site).ok_or_else(|| {
+            let hint = "nothing is served here; open / for the test page";
+            Refusal::NotFound { path: request.path.to_owned(), hint }
+        })?
     };
     if !is_upgrade {
         return Err(Refusal::NotWebSocket);

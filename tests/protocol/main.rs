@@ -8,3 +8,4 @@ mod golden;
 mod golden_hixie;
 mod paths;
 mod random;
+mod requests;

@@ -1,15 +1,15 @@
 //! How a request for a chain under `/ws` is answered (see [`crate::proto::paths`]).
 
 use super::deflate::{self, Deflate};
-use super::http::Request;
 use super::refusal::{Asked, Refusal};
+use super::request::Request;
 use super::site::Site;
 use crate::proto::paths::chain::{self, Chain, Opening, Scheme, Step, Subprotocol};
 use crate::proto::paths::problem::Problem;
 
 /// The chain that a request asks for.
 pub fn read(request: &Request, site: &Site) -> Result<Chain, Refusal> {
-    chain::parse(request.target, site.limits.max_message).map_err(refuse)
+    chain::parse(request.path, request.query, site.limits.max_message).map_err(refuse)
 }
 
 /// A chain that a connection of Hixie-75 or -76 can carry: those have no control frames, fragments, codes or extensions.

@@ -1,7 +1,7 @@
 //! What is served where, and to whom.
 
 use super::Refusal;
-use super::http::Repeated;
+use super::request::Repeated;
 use crate::proto::limits::Limits;
 use crate::proto::paths::chain::{self, Chain};
 use crate::proto::paths::report::Report;
@@ -94,6 +94,14 @@ impl Place {
             Place::Echo | Place::Board(_) => None,
         }
     }
+}
+
+/// What was asked where the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    pub endpoint: Endpoint,
+    /// The answer has no body (HEAD).
+    pub is_head: bool,
 }
 
 /// What is served where the numbers are.

@@ -7,7 +7,7 @@ use super::steps::{self, Kind};
 use super::text;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::deflate;
-use crate::proto::handshake::http::is_token;
+use crate::proto::handshake::request::is_token;
 use crate::units;
 use std::time::Duration;
 
@@ -129,13 +129,13 @@ pub fn is_chain(path: &str) -> bool {
     path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Reads a request's target, `/ws`, steps, query and all; `max_message` as in [`Limits`](crate::proto::limits::Limits).
-pub fn parse(target: &str, max_message: u64) -> Result<Chain, Problem> {
-    if target.len() > TARGET_MAX {
+/// Reads a request's path, `/ws` and steps, and its query, which begins with a question mark or is empty; `max_message` as
+/// in [`Limits`](crate::proto::limits::Limits).
+pub fn parse(path: &str, query: &str, max_message: u64) -> Result<Chain, Problem> {
+    if path.len() + query.len() > TARGET_MAX {
         return Err(Problem::request(format_args!("a path here has at most {TARGET_MAX} bytes")));
     }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut parser = Parser { target, query, max_message, chain: Chain::default() };
+    let mut parser = Parser { path, query, max_message, chain: Chain::default() };
     let mut segments = path.split('/').enumerate().skip(2);
     let mut count = 0;
     let mut is_over = false;
@@ -223,7 +223,7 @@ impl Call {
 }
 
 struct Parser<'a> {
-    target: &'a str,
+    path: &'a str,
     query: &'a str,
     max_message: u64,
     chain: Chain,
@@ -237,7 +237,7 @@ impl Parser<'_> {
             "redirect" => {
                 let left = call.number(0, 0, REDIRECTS_MAX)?;
                 if left > 0 {
-                    opening.location = Some(one_redirect_fewer(self.target, call.at, left));
+                    opening.location = Some(one_redirect_fewer(self.path, call.at, left) + self.query);
                 }
             }
             "redirect-to" => {
@@ -379,7 +379,7 @@ impl Parser<'_> {
 
     /// The decoded value of that name in the query.
     fn asked(&self, name: &str) -> Option<Result<String, &'static str>> {
-        let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut pairs = self.query.trim_start_matches('?').split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(each, _)| *each == name).map(|(_, value)| text::decode(&value.replace('+', " ")))
     }
 }
@@ -406,12 +406,8 @@ fn header(call: &Call) -> Result<(String, String), Problem> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The target with the `redirect/<left>` that is its segment `at` counted down, or left out where it is done.
-fn one_redirect_fewer(target: &str, at: usize, left: u32) -> String {
-    let (path, query) = match target.find('?') {
-        Some(at) => target.split_at(at),
-        None => (target, ""),
-    };
+/// The path with the `redirect/<left>` that is its segment `at` counted down, or left out where it is done.
+fn one_redirect_fewer(path: &str, at: usize, left: u32) -> String {
     let mut segments: Vec<&str> = path.split('/').collect();
     let fewer = (left - 1).to_string();
     if left > 1 {
@@ -419,7 +415,7 @@ fn one_redirect_fewer(target: &str, at: usize, left: u32) -> String {
     } else {
         segments.drain(at..at + 2);
     }
-    format!("{}{query}", segments.join("/"))
+    segments.join("/")
 }
 
 #[cfg(test)]
@@ -427,21 +423,24 @@ mod tests {
     use super::super::steps::STEPS;
     use super::*;
 
-    const MAX: u64 = 64 << 20;
+    fn read(target: &str) -> Result<Chain, Problem> {
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        parse(path, query, 64 << 20)
+    }
 
     fn steps(path: &str) -> Vec<Step> {
-        parse(path, MAX).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).steps
+        read(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).steps
     }
 
     fn opening(path: &str) -> Opening {
-        parse(path, MAX).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).opening
+        read(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).opening
     }
 
     #[test]
     fn every_step_of_the_table_is_read() {
         for step in &STEPS {
             assert!(step.example.starts_with(step.name), "{}", step.name);
-            let chain = parse(&format!("/ws/{}", step.example), MAX);
+            let chain = read(&format!("/ws/{}", step.example));
             let chain = chain.unwrap_or_else(|problem| panic!("{}: {}", step.name, problem.line));
             assert_eq!(step.kind == Kind::Opening, chain.opening != Opening::default(), "{}", step.name);
         }
@@ -477,7 +476,7 @@ mod tests {
     #[test]
     fn what_concerns_the_answer_may_stand_anywhere() {
         let chain =
-            parse("/ws/after/1/header/X-A/b%20c/subprotocol/mqtt/header/x-d/e/close", MAX).expect("good");
+            read("/ws/after/1/header/X-A/b%20c/subprotocol/mqtt/header/x-d/e/close").expect("good");
         assert_eq!(chain.steps.len(), 2);
         let name = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(chain.opening.headers, [name("X-A", "b c"), name("x-d", "e")]);
@@ -545,13 +544,13 @@ mod tests {
                 "step 'echo': a chain has at most 8 steps",
             ),
         ] {
-            let problem = parse(path, MAX).expect_err(path);
+            let problem = read(path).expect_err(path);
             assert_eq!(problem.status, status, "{path}");
             assert!(problem.line.contains(line), "{path}: {}", problem.line);
             assert!(!problem.line.contains(char::is_control), "{}", problem.line);
         }
         let long = format!("/ws/message/{}", "x".repeat(TARGET_MAX));
-        assert!(parse(&long, MAX).expect_err("too long").line.contains("1024"));
+        assert!(read(&long).expect_err("too long").line.contains("1024"));
     }
 
     #[test]

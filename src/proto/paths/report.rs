@@ -3,7 +3,7 @@
 use super::chain::Chain;
 use super::chain::Step;
 use crate::proto::Version;
-use crate::proto::handshake::http::Request;
+use crate::proto::handshake::request::Request;
 use core::net::SocketAddr;
 use std::fmt::Write;
 
@@ -38,7 +38,7 @@ impl Report {
 
     fn of(request: &Request, agreed: &Agreed) -> Report {
         let mut json = "{\"request\":".to_owned();
-        string(&mut json, format!("GET {} HTTP/1.1", request.sent).as_bytes());
+        string(&mut json, format!("GET {}{} HTTP/1.1", request.path, request.query).as_bytes());
         json.push_str(",\"headers\":");
         list(&mut json, request.lines(), |json, (name, value)| {
             json.push('[');
