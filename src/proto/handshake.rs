@@ -6,6 +6,7 @@ mod head;
 pub mod hixie;
 mod hybi;
 mod page;
+mod place;
 mod refusal;
 pub mod request;
 mod site;
@@ -17,10 +18,12 @@ pub use head::Head;
 use hixie::{HixieUpgrade, Numbers};
 use hybi::HybiUpgrade;
 use page::write_page;
+pub use place::{Place, Plan};
+use place::{page_of, place_of};
 pub use refusal::Refusal;
 use request::{HEADERS_MAX, Method, Request};
-pub use site::{Endpoint, Page, Paths, Place, Plan, Question, Site, is_board};
-use site::{endpoint_of, page_of, place_of};
+use site::endpoint_of;
+pub use site::{Endpoint, Page, Paths, Question, Site, is_board};
 
 /// How a request was answered.
 #[derive(Debug, PartialEq)]

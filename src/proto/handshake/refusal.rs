@@ -1,6 +1,6 @@
 //! Every answer that turns a client away.
 
-use crate::proto::paths::chain::Delay;
+use crate::proto::paths::late::Delay;
 use crate::proto::paths::problem::Problem;
 use std::fmt;
 

@@ -3,8 +3,6 @@
 use super::Refusal;
 use super::request::Repeated;
 use crate::proto::limits::Limits;
-use crate::proto::paths::chain::{self, Chain};
-use crate::proto::paths::report::Report;
 use core::time::Duration;
 
 /// What is served where, and to whom: the part of the configuration that the protocol needs.
@@ -48,7 +46,7 @@ impl Paths {
         matches!(self, Paths::These(_)) && self.hold(path)
     }
 
-    fn hold(&self, path: &str) -> bool {
+    pub fn hold(&self, path: &str) -> bool {
         match self {
             Paths::Any => true,
             Paths::These(paths) => paths.iter().any(|each| each == path),
@@ -65,35 +63,6 @@ pub enum Page {
     Board,
     /// At `/ws`.
     Paths,
-}
-
-/// Where an accepted connection's messages go.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Place {
-    /// Back.
-    Echo,
-    /// To the other members of the board of this name.
-    Board(String),
-    /// Wherever the program has them go.
-    Program(Box<Plan>),
-}
-
-/// What the path of a request asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    pub chain: Chain,
-    /// What it sends of the request, if it does.
-    pub report: Option<Report>,
-}
-
-impl Place {
-    /// The chain of steps that is served there.
-    pub fn chain(&self) -> Option<&Chain> {
-        match self {
-            Place::Program(plan) => Some(&plan.chain),
-            Place::Echo | Place::Board(_) => None,
-        }
-    }
 }
 
 /// What was asked where the numbers are.
@@ -121,30 +90,13 @@ pub fn endpoint_of(path: &str) -> Option<Endpoint> {
     }
 }
 
-pub fn page_of(path: &str, site: &Site) -> Option<Page> {
-    match path {
-        "/" => Some(Page::Test),
-        "/board" if site.boards => Some(Page::Board),
-        chain::ROOT if site.test_paths => Some(Page::Paths),
-        _ if site.boards && board_name(path).is_some() => Some(Page::Board),
-        _ => None,
-    }
-}
-
-pub fn place_of(path: &str, site: &Site) -> Option<Place> {
-    if site.boards && is_board(path) {
-        return board_name(path).map(|name| Place::Board(name.to_owned()));
-    }
-    site.echo_paths.hold(path).then_some(Place::Echo)
-}
-
 /// Whether `path` belongs to the boards, where they are served.
 pub fn is_board(path: &str) -> bool {
     path == "/board" || path.starts_with("/board/")
 }
 
 /// A board's name: 1 to 64 of `A-Za-z0-9._-`.
-fn board_name(path: &str) -> Option<&str> {
+pub fn board_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/board/")?;
     let is_good = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));

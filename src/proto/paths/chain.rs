@@ -2,6 +2,7 @@
 
 use super::bad_frame::BadFrame;
 use super::bad_handshake::BadHandshake;
+use super::late::Delay;
 use super::problem::Problem;
 use super::steps::{self, Kind};
 use super::text;
@@ -49,13 +50,6 @@ pub struct Opening {
     pub headers: Vec<(String, String)>,
     pub deflate: Deflate,
     pub fault: Option<BadHandshake>,
-}
-
-/// How late the answer to a handshake is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delay {
-    For(Duration),
-    Forever,
 }
 
 /// How a client shows who it is (RFC 7617, RFC 6750).
@@ -379,7 +373,11 @@ impl Parser<'_> {
 
     /// The decoded value of that name in the query.
     fn asked(&self, name: &str) -> Option<Result<String, &'static str>> {
-        let mut pairs = self.query.trim_start_matches('?').split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut pairs = self
+            .query
+            .trim_start_matches('?')
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(each, _)| *each == name).map(|(_, value)| text::decode(&value.replace('+', " ")))
     }
 }
@@ -475,8 +473,7 @@ mod tests {
 
     #[test]
     fn what_concerns_the_answer_may_stand_anywhere() {
-        let chain =
-            read("/ws/after/1/header/X-A/b%20c/subprotocol/mqtt/header/x-d/e/close").expect("good");
+        let chain = read("/ws/after/1/header/X-A/b%20c/subprotocol/mqtt/header/x-d/e/close").expect("good");
         assert_eq!(chain.steps.len(), 2);
         let name = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(chain.opening.headers, [name("X-A", "b c"), name("x-d", "e")]);

@@ -1,7 +1,13 @@
 //! An answer to a handshake that comes late, or never.
 
-use super::chain::Delay;
 use core::time::Duration;
+
+/// How late the answer to a handshake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    For(Duration),
+    Forever,
+}
 
 /// The answer, until it is due.
 #[derive(Debug)]
