@@ -155,7 +155,7 @@ pub fn parse(path: &str, query: &str, max_message: u64) -> Result<Chain, Problem
         match step.kind {
             Kind::Opening => parser.open(step.name, &call)?,
             Kind::InOrder => parser.in_order(step.name, &call)?,
-            Kind::FromHereOn => parser.from_here_on(step.name, &call)?,
+            Kind::FromHereOn => parser.lasting(step.name, &call)?,
             Kind::Last => {
                 parser.last(step.name, &call)?;
                 is_over = true;
@@ -302,7 +302,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn from_here_on(&mut self, name: &str, call: &Call) -> Result<(), Problem> {
+    fn lasting(&mut self, name: &str, call: &Call) -> Result<(), Problem> {
         let step = match name {
             "latency" => Step::Latency(call.time()?),
             "fragment" => Step::Fragment(call.bytes(1, self.max_message)?),

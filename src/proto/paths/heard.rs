@@ -110,7 +110,7 @@ impl Heard {
     }
 
     /// The next thing to act on; `None` until more is heard.
-    pub fn next(&mut self) -> Option<Item> {
+    pub fn next_item(&mut self) -> Option<Item> {
         self.forget();
         if self.is_hixie { self.next_hixie() } else { self.next_hybi() }
     }
@@ -223,7 +223,7 @@ mod tests {
         let mut all = Vec::new();
         for (bytes, end) in chunks {
             heard.push(bytes, *end);
-            while let Some(item) = heard.next() {
+            while let Some(item) = heard.next_item() {
                 all.push(match item {
                     Item::Begin { first, len } => format!("begin {first:02x} {len}"),
                     Item::Payload(range) => format!("payload {}", heard.bytes()[range].escape_ascii()),

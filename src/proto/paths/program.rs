@@ -438,7 +438,7 @@ impl Program {
         if self.is_sending() || self.hears_at().is_none_or(|at| at > now) {
             return false;
         }
-        let Some(item) = self.heard.next() else { return false };
+        let Some(item) = self.heard.next_item() else { return false };
         match item {
             Item::Begin { first, len } => {
                 self.check_limit(len);
