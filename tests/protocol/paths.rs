@@ -69,10 +69,10 @@ fn check(rows: &[Row]) {
 
 #[test]
 fn steps_are_done_in_order() {
-    let hi = (5, text("hi"));
+    let hi = [(5, text("hi"))];
     check(&[
-        ("/ws", &[hi.clone()], 9, &["101", r"5 \x81\x02hi"]),
-        ("/ws/message/hello", &[hi.clone()], 9, &[r"101 \x81\x05hello", r"5 \x81\x02hi"]),
+        ("/ws", &hi, 9, &["101", r"5 \x81\x02hi"]),
+        ("/ws/message/hello", &hi, 9, &[r"101 \x81\x05hello", r"5 \x81\x02hi"]),
         (
             "/ws/message/hello/close/4000?reason=bye",
             &[],
@@ -86,13 +86,8 @@ fn steps_are_done_in_order() {
             9,
             &["101", r"1 \x81\x01a", r"2 \x81\x01b\x81\x04done"],
         ),
-        (
-            "/ws/delay/250ms/message/late",
-            &[hi.clone()],
-            999,
-            &["101", r"250 \x81\x04late", r"250 \x81\x02hi"],
-        ),
-        ("/ws/stall/1", &[hi.clone()], 1999, &["101", r"1000 \x81\x02hi"]),
+        ("/ws/delay/250ms/message/late", &hi, 999, &["101", r"250 \x81\x04late", r"250 \x81\x02hi"]),
+        ("/ws/stall/1", &hi, 1999, &["101", r"1000 \x81\x02hi"]),
         (
             "/ws/repeat/x/10/after/1/close",
             &[(25, text("y"))],
@@ -265,17 +260,12 @@ fn a_path_decides_how_the_handshake_is_answered() {
 
 #[test]
 fn a_late_answer_takes_everything_with_it() {
-    let hi = (5, text("hi"));
+    let hi = [(5, text("hi"))];
     check(&[
-        (
-            "/ws/handshake-delay/2/message/a",
-            &[hi.clone()],
-            2999,
-            &[r"2000 101 \x81\x01a", r"2000 \x81\x02hi"],
-        ),
-        ("/ws/handshake-delay/2", &[hi.clone()], 2999, &["2000 101", r"2000 \x81\x02hi"]),
+        ("/ws/handshake-delay/2/message/a", &hi, 2999, &[r"2000 101 \x81\x01a", r"2000 \x81\x02hi"]),
+        ("/ws/handshake-delay/2", &hi, 2999, &["2000 101", r"2000 \x81\x02hi"]),
         ("/ws/handshake-delay/1/close", &[], 1999, &[r"1000 101 \x88\x00", "1000 FIN"]),
-        ("/ws/handshake-stall", &[hi.clone()], 99_999, &[]),
+        ("/ws/handshake-stall", &hi, 99_999, &[]),
     ]);
     let refused = converse(&request("/ws/status/404/handshake-delay/1"), &[], 9999);
     assert!(refused[0].starts_with("1000 HTTP/1.1 404 Not Found"), "{refused:?}");
@@ -465,29 +455,29 @@ fn hixie_is_told_what_it_cannot_have_and_has_the_rest() {
         assert!(head.starts_with("HTTP/1.1 400 "), "{path}: {head}");
         assert!(String::from_utf8_lossy(&body).contains("Hixie-75 and -76 have no such thing"), "{path}");
     }
-    let hi = (1, b"\0hi\xff".to_vec());
-    let bye = (2, b"\xff\0".to_vec());
+    let hi = [(1, b"\0hi\xff".to_vec())];
+    let bye = [(2, b"\xff\0".to_vec())];
     for (path, says, until, expected) in [
         ("/ws/message/a/close", &[][..], 9, &[r"\x00a\xff\xff\x00", "FIN"][..]),
-        ("/ws/size", &[hi.clone(), bye.clone()], 9, &["", r"1 \x002\xff", r"2 \xff\x00", "2 FIN"]),
-        ("/ws/sink", &[hi.clone()], 9, &[""]),
-        ("/ws/unfinished", &[hi.clone(), hi.clone()], 9, &["", r"1 \x00hi", "1 hi"]),
+        ("/ws/size", &[hi[0].clone(), bye[0].clone()], 9, &["", r"1 \x002\xff", r"2 \xff\x00", "2 FIN"]),
+        ("/ws/sink", &hi, 9, &[""]),
+        ("/ws/unfinished", &[hi[0].clone(), hi[0].clone()], 9, &["", r"1 \x00hi", "1 hi"]),
         (
             "/ws/latency/20ms",
-            &[hi.clone(), bye.clone()],
+            &[hi[0].clone(), bye[0].clone()],
             99,
             &["", r"21 \x00hi\xff", r"22 \xff\x00", "22 FIN"],
         ),
-        ("/ws/limit/1", &[hi.clone()], 99, &["", "1 \\x00", "1 FIN"]),
-        ("/ws/limit/1/sink", &[hi.clone()], 99, &["", r"1 \xff\x00", "1 FIN"]),
+        ("/ws/limit/1", &hi, 99, &["", "1 \\x00", "1 FIN"]),
+        ("/ws/limit/1/sink", &hi, 99, &["", r"1 \xff\x00", "1 FIN"]),
         (
             "/ws/source/2/1/no-close",
-            &[hi.clone(), bye.clone(), (3, hi.1.clone())],
+            &[hi[0].clone(), bye[0].clone(), (3, hi[0].1.clone())],
             9999,
             &[r"\x00**\xff", r"1 \x00hi\xff"],
         ),
-        ("/ws/close-late/1", &[bye.clone()], 9999, &["", r"1002 \xff\x00", "1002 FIN"]),
-        ("/ws/half-close", &[hi.clone()], 9999, &["", "FIN"]),
+        ("/ws/close-late/1", &bye, 9999, &["", r"1002 \xff\x00", "1002 FIN"]),
+        ("/ws/half-close", &hi, 9999, &["", "FIN"]),
     ] {
         let mut seen = converse(&old(path), says, until);
         let behind = seen[0].split_once(r"\r\n\r\n").map(|(_, behind)| behind.to_owned());
@@ -497,7 +487,7 @@ fn hixie_is_told_what_it_cannot_have_and_has_the_rest() {
     // The answer to the challenge of draft 76, and the first message, in one write.
     let new = "GET /ws/message/a HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: a\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\
         Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n";
-    let seen = converse(new.as_bytes(), &[(1, b"^n:ds[4U".to_vec()), hi.clone()], 9);
+    let seen = converse(new.as_bytes(), &[(1, b"^n:ds[4U".to_vec()), hi[0].clone()], 9);
     assert_eq!(seen[1..], [r"1 8jKS\'y:G*Co,Wxa-\x00a\xff", r"1 \x00hi\xff"]);
     let late = new.replace("/message", "/handshake-delay/1/message");
     let seen = converse(&[late.as_bytes(), b"^n:ds[4U\0hi\xff"].concat(), &[], 1999);
