@@ -6,4 +6,5 @@ pub mod frame;
 pub mod handshake;
 pub mod hixie;
 pub mod shown;
+pub mod tls;
 pub mod url;
