@@ -2,6 +2,8 @@
 
 pub mod deflate;
 pub mod draft;
+pub mod encoder;
 pub mod frame;
 pub mod hixie;
+pub mod session;
 pub mod target;

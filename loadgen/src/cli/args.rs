@@ -94,7 +94,7 @@ macro_rules! mode {
             /// send messages compressed: permessage-deflate without context takeover
             #[argh(switch)]
             pub deflate: bool,
-            /// header line of the upgrade request, 'Name: value' (repeatable)
+            /// header line of the upgrade request, 'MessageId: value' (repeatable)
             #[argh(option, short = 'H', from_str_fn(header), arg_name = "line")]
             pub header: Vec<String>,
             /// subprotocols to offer, comma-separated

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::recorder::Times;
+use crate::host::clock::Moment;
 
 /// How the opening of connections went.
 #[derive(Default)]
@@ -14,8 +15,8 @@ pub struct Opening {
     pub opened: u64,
     pub failures: Failures,
     /// When the first connect began and the last upgrade ended.
-    pub began: Option<u64>,
-    pub ended: u64,
+    pub began: Option<Moment>,
+    pub ended: Moment,
 }
 
 impl Opening {
