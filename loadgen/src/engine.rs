@@ -21,6 +21,7 @@ pub mod sender;
 pub mod size;
 pub mod spec;
 pub mod system;
+pub mod target;
 pub mod time_series;
 pub mod timer;
 pub mod timetable;
@@ -252,10 +253,10 @@ impl Script<'_> {
             let event = self.engine.event(Duration::from_millis(20))?;
             let now = Moment::now();
             if now >= self.from && before.is_none() {
-                before = Some((now, usage(me), self.plan.server_pid.map(usage)));
+                before = Some((now, usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage)));
             }
             if now >= self.to && after.is_none() {
-                after = Some((now, usage(me), self.plan.server_pid.map(usage)));
+                after = Some((now, usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage)));
             }
             if let Some(outage) = outage.take_if(|outage| now >= self.from + outage.after.into()) {
                 for thread in &self.engine.threads {
@@ -279,7 +280,10 @@ impl Script<'_> {
             }
         }
         self.rows.finish();
-        let last = (Moment::now(), usage(me), self.plan.server_pid.map(usage));
+        while let Some(row) = self.rows.fresh() {
+            self.progress.row(row);
+        }
+        let last = (Moment::now(), usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage));
         let (t0, own0, server0) = before.unwrap_or(last);
         let (t1, own1, server1) = after.unwrap_or(last);
         self.measured.own = own1.since(own0, t1 - t0);
@@ -300,7 +304,7 @@ impl Script<'_> {
             self.rows.row(0).recorder.add(&measured);
         }
         self.progress.tick(&self.engine.gauges, self.plan, (self.from, self.to), number, shown);
-        if let Some(row) = self.rows.fresh() {
+        while let Some(row) = self.rows.fresh() {
             self.progress.row(row);
         }
         for recorder in [&mut measured, &mut warmup] {

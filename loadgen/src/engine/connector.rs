@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::engine::opened::Opening;
+use crate::engine::opened::{Opening, REASONS};
 use crate::engine::recovery::Recovery;
 use crate::host::clock::{Moment, Nanos, SECOND};
 
@@ -136,6 +136,14 @@ impl Connector {
         match &mut self.recovery {
             Some(recovery) => recovery.came_back(now - since, now),
             None => self.opening.upgrade.record(now - since),
+        }
+    }
+
+    /// What the server said when it refused a connection for `reason`; once for each is enough.
+    pub fn refused(&mut self, reason: &str, answer: String) {
+        let answers = &mut self.opening.answers;
+        if answers.len() < REASONS && !answers.contains_key(reason) {
+            answers.insert(reason.to_owned(), answer);
         }
     }
 

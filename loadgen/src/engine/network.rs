@@ -1,8 +1,9 @@
 //! What a worker asks of the operating system: the seam where a simulation takes its place.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use crate::host::address::Address;
 use crate::host::clock::Moment;
 
 /// What is told about a connection. A hint, and possibly of one that is no more: only the result of a call is a fact.
@@ -41,7 +42,7 @@ pub trait Network {
     fn connect(
         &mut self,
         connection: usize,
-        target: SocketAddr,
+        target: &Address,
         source: Option<IpAddr>,
     ) -> io::Result<Self::Socket>;
 

@@ -14,6 +14,8 @@ pub struct Opening {
     pub upgrade: Times,
     pub opened: u64,
     pub failures: Failures,
+    /// Reason -> what the server said with it, once.
+    pub answers: BTreeMap<String, String>,
     /// When the first connect began and the last upgrade ended.
     pub began: Option<Moment>,
     pub ended: Moment,
@@ -25,10 +27,16 @@ impl Opening {
         self.upgrade.add(&other.upgrade);
         self.opened += other.opened;
         add(&mut self.failures, &other.failures);
+        for (reason, answer) in &other.answers {
+            self.answers.entry(reason.clone()).or_insert_with(|| answer.clone());
+        }
         self.began = self.began.into_iter().chain(other.began).min();
         self.ended = self.ended.max(other.ended);
     }
 }
+
+/// Different reasons of failures that are kept apart: a server can make up as many as there are connections.
+pub const REASONS: usize = 64;
 
 /// Reason -> number of connections.
 pub type Failures = BTreeMap<String, u64>;
@@ -38,4 +46,10 @@ pub fn add(all: &mut Failures, more: &Failures) {
     for (reason, n) in more {
         *all.entry(reason.clone()).or_default() += n;
     }
+}
+
+/// Counts one more failure for `reason`.
+pub fn count(all: &mut Failures, reason: String) {
+    let known = all.len() < REASONS || all.contains_key(&reason);
+    *all.entry(if known { reason } else { "other reasons".into() }).or_default() += 1;
 }

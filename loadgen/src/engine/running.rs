@@ -114,15 +114,20 @@ impl Running {
         if t < self.traffic.from { &mut self.warmup } else { &mut self.measured }
     }
 
+    /// Nothing more is waited for.
+    fn is_answered(&self) -> bool {
+        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| c.is_complete())
+    }
+
     /// When something is to be done though no event comes.
     pub fn alarm(&self) -> Moment {
-        let end = if self.out <= self.abandoned { self.traffic.to } else { self.traffic.until };
+        let end = if self.is_answered() { self.traffic.to } else { self.traffic.until };
         self.due.min(self.tick_end).min(end)
     }
 
     /// Nothing more can come.
     pub fn is_over(&self, now: Moment) -> bool {
-        now >= self.traffic.until || now >= self.traffic.to && self.out <= self.abandoned
+        now >= self.traffic.until || now >= self.traffic.to && self.is_answered()
     }
 
     /// The tick under way is over.

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::payload::Payloads;
+use crate::engine::target::Target;
 use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
 use crate::protocol::session::Rules;
-use crate::protocol::target::Target;
 
 /// What all connections share.
 pub struct Spec {

@@ -1,7 +1,7 @@
 //! The network of the operating system, through `mio`.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::engine::network::{Network, Readiness};
 use crate::engine::timer::Timer;
+use crate::host::address::Address;
 use crate::host::clock::Moment;
 use crate::host::source_addresses;
 
@@ -76,7 +77,7 @@ impl Network for System {
     fn connect(
         &mut self,
         connection: usize,
-        target: SocketAddr,
+        target: &Address,
         source: Option<IpAddr>,
     ) -> io::Result<TcpStream> {
         let mut stream = source_addresses::connect(target, source)?;
@@ -88,7 +89,7 @@ impl Network for System {
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
-        match socket.peer_addr() {
+        match socket2::SockRef::from(&*socket).peer_addr() {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(e) => Err(e),

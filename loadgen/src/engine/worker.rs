@@ -14,7 +14,7 @@ use crate::engine::connection::{Connection, Stage};
 use crate::engine::connector::{Connector, Pace};
 use crate::engine::in_flight::{Entry, NONE};
 use crate::engine::network::{Network, Readiness};
-use crate::engine::opened::Failures;
+use crate::engine::opened::{self, Failures};
 use crate::engine::recorder::Recorder;
 use crate::engine::recovery::Recovery;
 use crate::engine::sender::Sender;
@@ -24,8 +24,8 @@ use crate::host::clock::{Moment, Nanos};
 use crate::host::system_error::describe;
 use crate::protocol::deflate::Inflater;
 use crate::protocol::frame::Opcode;
+use crate::protocol::handshake::{self, Refusal};
 use crate::protocol::session::{Received, Upgrade};
-use crate::protocol::target;
 
 /// One read. Large enough for any message that is not itself large.
 const SCRATCH: usize = 64 * 1024;
@@ -216,7 +216,7 @@ impl<N: Network> Worker<N> {
                 connection.attempt == attempt && connection.is_under_way()
             };
             let Some(i) = self.connector.expired(self.now, waits) else { break };
-            self.fail_here(i, "timed out");
+            self.time_out(i);
         }
         for _ in 0..CONNECTS {
             let Some(i) = self.connector.next(self.now) else { break };
@@ -232,7 +232,7 @@ impl<N: Network> Worker<N> {
     /// Starts connection `i`, for the first time or anew.
     fn start(&mut self, i: usize) {
         let number = self.spec.number(self.me, i);
-        let target = self.spec.target(number).address;
+        let target = &self.spec.target(number).address;
         let (socket, error) = match self.network.connect(i, target, self.spec.sources.of(number)) {
             Ok(socket) => (Some(socket), None),
             Err(e) => (None, Some(e)),
@@ -244,7 +244,7 @@ impl<N: Network> Worker<N> {
         }
         self.connector.began(i, self.connections[i].attempt, self.now);
         if let Some(e) = error {
-            self.fail_here(i, &describe(&e));
+            self.broken(i, &e);
         }
     }
 
@@ -253,11 +253,11 @@ impl<N: Network> Worker<N> {
         match self.connections[i].transport.connected(&mut self.network) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(e) => return self.fail_here(i, &describe(&e)),
+            Err(e) => return self.broken(i, &e),
         }
         self.read_clock();
         let upgrade = self.upgrade(i);
-        let request = target::request(upgrade.target, &self.spec.rules.extras, upgrade.nonce);
+        let request = handshake::request(upgrade.url, &self.spec.rules.extras, upgrade.nonce);
         let connection = &mut self.connections[i];
         connection.stage = Stage::Upgrading;
         connection.since = self.connector.connected(connection.since, self.now);
@@ -270,7 +270,7 @@ impl<N: Network> Worker<N> {
         let number = self.spec.number(self.me, i);
         let attempt = u64::from(self.connections[i].attempt);
         let mut rng = fastrand::Rng::with_seed(self.spec.seed ^ (number as u64) << 24 ^ attempt << 56);
-        Upgrade { target: self.spec.target(number), nonce: rng.u128(..) }
+        Upgrade { url: &self.spec.target(number).url, nonce: rng.u128(..) }
     }
 
     /// Connection `i` is a WebSocket.
@@ -281,18 +281,55 @@ impl<N: Network> Worker<N> {
         self.count_held(1);
     }
 
-    /// Connection `i` is no more, because of an I/O error or of our patience.
+    /// Connection `i` has taken too long. A refusal whose body did not come is a refusal.
+    fn time_out(&mut self, i: usize) {
+        let refused = self.cut_short(i).filter(|refusal| refusal.reason.contains("HTTP "));
+        match refused {
+            Some(refusal) => self.fail(i, refusal),
+            None => self.fail_here(i, "timed out"),
+        }
+    }
+
+    /// The server ended connection `i` without a Close.
+    fn ended(&mut self, i: usize) {
+        match self.cut_short(i) {
+            Some(refusal) => self.fail(i, refusal),
+            None => self.fail(i, "open: ended by the server without a Close".to_owned().into()),
+        }
+    }
+
+    /// An I/O error ended connection `i`.
+    fn broken(&mut self, i: usize, error: &io::Error) {
+        let inside = self.connections[i].session.is_inside();
+        match self.cut_short(i).filter(|_| inside) {
+            Some(refusal) => self.fail(i, refusal),
+            None => self.fail_here(i, &describe(error)),
+        }
+    }
+
+    /// What there is of the answer to connection `i`'s request, if it is waited for and nothing more comes.
+    fn cut_short(&self, i: usize) -> Option<Refusal> {
+        let connection = &self.connections[i];
+        let session = Some(&connection.session).filter(|_| connection.stage == Stage::Upgrading)?;
+        session.cut_short(&self.spec.rules, self.upgrade(i))
+    }
+
+    /// Connection `i` is no more, because of what happened in the stage it is in.
     fn fail_here(&mut self, i: usize, what: &str) {
         let stage = match self.connections[i].stage {
             Stage::Connecting => "connect",
             Stage::Upgrading => "upgrade",
             _ => "open",
         };
-        self.fail(i, format!("{stage}: {what}"));
+        self.fail(i, format!("{stage}: {what}").into());
     }
 
     /// Connection `i` is no more, for the reason given, which the report will show.
-    fn fail(&mut self, i: usize, reason: String) {
+    fn fail(&mut self, i: usize, refusal: Refusal) {
+        let Refusal { reason, answer } = refusal;
+        if let Some(answer) = answer {
+            self.connector.refused(&reason, answer);
+        }
         let connection = &mut self.connections[i];
         let stage = connection.stage;
         connection.close(&mut self.network, false);
@@ -311,7 +348,7 @@ impl<N: Network> Worker<N> {
             Stage::Closing | Stage::Gone => return,
         }
         self.gauges.failed.fetch_add(1, Ordering::Relaxed);
-        *self.failures.entry(reason).or_default() += 1;
+        opened::count(&mut self.failures, reason);
     }
 
     /// Keeps the number of open connections, and what others see of it. Who was dropped on purpose is not missing.
@@ -397,7 +434,7 @@ impl<N: Network> Worker<N> {
         match self.connections[i].transport.send(&mut self.network, bytes, kind) {
             Ok(written) => written.then_some(bytes.len()),
             Err(e) => {
-                self.fail_here(i, &describe(&e));
+                self.broken(i, &e);
                 None
             }
         }
@@ -412,7 +449,7 @@ impl<N: Network> Worker<N> {
                     self.send_waiting(i, bytes)
                 }
                 Ok(Flushed::Message(_) | Flushed::Empty | Flushed::Blocked) => return,
-                Err(e) => return self.fail_here(i, &describe(&e)),
+                Err(e) => return self.broken(i, &e),
             }
         }
     }
@@ -468,7 +505,7 @@ impl<N: Network> Worker<N> {
             self.read_clock();
             match result {
                 Ok(0) => {
-                    self.fail_here(i, "ended by the server without a Close");
+                    self.ended(i);
                     break;
                 }
                 Ok(n) => {
@@ -483,13 +520,13 @@ impl<N: Network> Worker<N> {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => {
-                    self.fail_here(i, &describe(&e));
+                    self.broken(i, &e);
                     break;
                 }
             }
             if taken >= TURN {
                 if let Err(e) = self.connections[i].transport.tell_again(&mut self.network, i) {
-                    self.fail_here(i, &describe(&e));
+                    self.broken(i, &e);
                 }
                 break;
             }
@@ -507,7 +544,7 @@ impl<N: Network> Worker<N> {
             match incoming.next(&self.spec.rules, || self.upgrade(i), inflater) {
                 Ok(Some(received)) => self.take(i, received),
                 Ok(None) => break,
-                Err(reason) => self.fail(i, reason),
+                Err(refusal) => self.fail(i, refusal),
             }
             if self.connections[i].stage == Stage::Gone {
                 return;
@@ -543,7 +580,7 @@ impl<N: Network> Worker<N> {
             let code = payload.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
             let name = code.map_or("no code".to_owned(), |code| code.to_string());
             self.put(i, Bytes::Control(Opcode::Close, &payload[..payload.len().min(2)]));
-            self.fail(i, format!("open: closed by the server ({name})"));
+            self.fail(i, format!("open: closed by the server ({name})").into());
         } else {
             self.connections[i].close(&mut self.network, false);
         }

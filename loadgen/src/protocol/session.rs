@@ -8,13 +8,14 @@ use std::ops::Range;
 
 use crate::protocol::deflate::Inflater;
 use crate::protocol::frame::{Header, Opcode};
+use crate::protocol::handshake::{self, Extras, HEAD_MAX, Refusal};
 use crate::protocol::hixie::{self, Piece};
-use crate::protocol::target::{self, Extras, HEAD_MAX, Target};
+use crate::protocol::url::Url;
 
 /// What the answer to an upgrade request is held against.
 #[derive(Clone, Copy)]
 pub struct Upgrade<'a> {
-    pub target: &'a Target,
+    pub url: &'a Url,
     /// The random number behind the request's keys.
     pub nonce: u128,
 }
@@ -93,6 +94,19 @@ enum Place {
 }
 
 impl Session {
+    /// Some bytes have come that were not whole.
+    pub fn is_inside(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// What the answer to `upgrade` says although it is not all there and nothing more comes; `None` when the WebSocket
+    /// is open.
+    pub fn cut_short(&self, rules: &Rules, upgrade: Upgrade) -> Option<Refusal> {
+        let kept = self.kept.as_ref().map_or(&[][..], |kept| &kept.raw);
+        let answer = || handshake::response(kept, upgrade.url, &rules.extras, upgrade.nonce, true);
+        if self.open { None } else { answer().err() }
+    }
+
     /// Begins to look at `bytes`, which were read behind those of the call before.
     pub fn receive<'a>(&'a mut self, bytes: &'a [u8]) -> Incoming<'a> {
         let mut joined = self.kept.as_mut().map_or(Vec::new(), |kept| std::mem::take(&mut kept.raw));
@@ -108,14 +122,13 @@ impl Incoming<'_> {
     /// are the answer to `upgrade`.
     ///
     /// # Errors
-    /// Why the connection is over: what is wrong with the answer or with a frame, in a few words that are the same for
-    /// every connection that ends alike.
+    /// Why the connection is over: what is wrong with the answer or with a frame.
     pub fn next<'b, 'u>(
         &'b mut self,
         rules: &Rules,
         upgrade: impl FnOnce() -> Upgrade<'u>,
         inflater: &'b mut Option<Box<Inflater>>,
-    ) -> Result<Option<Received<'b>>, String> {
+    ) -> Result<Option<Received<'b>>, Refusal> {
         if !self.session.open {
             return self.open(rules, upgrade());
         }
@@ -171,10 +184,10 @@ impl Incoming<'_> {
     }
 
     /// Looks for the end of the answer to the upgrade request.
-    fn open(&mut self, rules: &Rules, upgrade: Upgrade) -> Result<Option<Received<'static>>, String> {
+    fn open(&mut self, rules: &Rules, upgrade: Upgrade) -> Result<Option<Received<'static>>, Refusal> {
         let input = self.input();
         let head = &input[..input.len().min(HEAD_MAX + hixie::DIGEST)];
-        let answer = target::response(head, upgrade.target, &rules.extras, upgrade.nonce)?;
+        let answer = handshake::response(head, upgrade.url, &rules.extras, upgrade.nonce, false)?;
         Ok(answer.map(|size| {
             (self.at, self.session.open) = (size, true);
             Received::Open
