@@ -19,19 +19,23 @@ use crate::engine::recorder::Recorder;
 use crate::engine::recovery::Recovery;
 use crate::engine::sender::Sender;
 use crate::engine::spec::{Gauges, Spec};
-use crate::engine::transport::{Flushed, Kind};
+use crate::engine::transport::{Flushed, Input, Kind};
 use crate::host::clock::{Moment, Nanos};
 use crate::host::system_error::describe;
 use crate::protocol::deflate::Inflater;
 use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::{self, Refusal};
 use crate::protocol::session::{Received, Upgrade};
+use crate::protocol::tls::Buffers;
 
 /// One read. Large enough for any message that is not itself large.
 const SCRATCH: usize = 64 * 1024;
 
 /// Bytes read from one connection before the others get their turn.
 const TURN: usize = 1 << 20;
+
+/// What a read of records without any text in them counts as.
+const RECORD: usize = 4096;
 
 /// Sends in a row before replies are looked at again.
 const SENDS: usize = 16;
@@ -56,6 +60,8 @@ pub struct Worker<N: Network> {
     connections: Vec<Connection<N::Socket>>,
     connector: Connector,
     sender: Sender,
+    /// With `wss://`.
+    records: Buffers,
     reader: Reader,
     /// What the last wait told.
     ready: Vec<Readiness>,
@@ -105,6 +111,7 @@ impl<N: Network> Worker<N> {
             me,
             connector: Connector::new(pace, spec.seed ^ (me as u64) << 48),
             sender: Sender::new(me, spec.clone(), gauges.clone()),
+            records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             spec,
             gauges,
@@ -256,11 +263,34 @@ impl<N: Network> Worker<N> {
             Err(e) => return self.broken(i, &e),
         }
         self.read_clock();
+        let connection = &mut self.connections[i];
+        connection.since = self.connector.connected(connection.since, self.now);
+        match &self.spec.target(self.spec.number(self.me, i)).tls {
+            None => self.ask(i),
+            Some(secured) => {
+                connection.stage = Stage::Securing;
+                let tls = secured.begin().map_err(|why| io::Error::new(ErrorKind::InvalidData, why));
+                let Worker { network, records, .. } = self;
+                if let Err(e) = tls.and_then(|tls| connection.transport.secure(network, records, tls)) {
+                    self.broken(i, &e);
+                }
+            }
+        }
+    }
+
+    /// Connection `i` is secure, if it is by now.
+    fn secured(&mut self, i: usize) {
+        let connection = &mut self.connections[i];
+        let Some(tls) = connection.transport.tls().filter(|tls| tls.is_established()) else { return };
+        connection.since = self.connector.secured(connection.since, self.now, tls.agreed());
+        self.ask(i);
+    }
+
+    /// Sends the request of connection `i`.
+    fn ask(&mut self, i: usize) {
         let upgrade = self.upgrade(i);
         let request = handshake::request(upgrade.url, &self.spec.rules.extras, upgrade.nonce);
-        let connection = &mut self.connections[i];
-        connection.stage = Stage::Upgrading;
-        connection.since = self.connector.connected(connection.since, self.now);
+        self.connections[i].stage = Stage::Upgrading;
         self.put(i, Bytes::Request(&request));
     }
 
@@ -294,6 +324,9 @@ impl<N: Network> Worker<N> {
     fn ended(&mut self, i: usize) {
         match self.cut_short(i) {
             Some(refusal) => self.fail(i, refusal),
+            None if self.connections[i].stage == Stage::Securing => {
+                self.fail_here(i, "ended by the server within the handshake");
+            }
             None => self.fail(i, "open: ended by the server without a Close".to_owned().into()),
         }
     }
@@ -318,6 +351,7 @@ impl<N: Network> Worker<N> {
     fn fail_here(&mut self, i: usize, what: &str) {
         let stage = match self.connections[i].stage {
             Stage::Connecting => "connect",
+            Stage::Securing => "tls",
             Stage::Upgrading => "upgrade",
             _ => "open",
         };
@@ -334,7 +368,7 @@ impl<N: Network> Worker<N> {
         let stage = connection.stage;
         connection.close(&mut self.network, false);
         match stage {
-            Stage::Connecting | Stage::Upgrading => {
+            Stage::Connecting | Stage::Securing | Stage::Upgrading => {
                 let now = self.network.now();
                 if self.connector.failed(i, connection.attempt, now) {
                     return;
@@ -393,7 +427,9 @@ impl<N: Network> Worker<N> {
                         self.count_held(-1);
                     }
                 }
-                Stage::Connecting | Stage::Upgrading => self.connections[i].close(&mut self.network, true),
+                Stage::Connecting | Stage::Securing | Stage::Upgrading => {
+                    self.connections[i].close(&mut self.network, true)
+                }
                 Stage::Closing | Stage::Gone => {}
             }
         }
@@ -431,7 +467,7 @@ impl<N: Network> Worker<N> {
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
             Bytes::Message(message) => (self.sender.encode(i, message), Kind::Message),
         };
-        match self.connections[i].transport.send(&mut self.network, bytes, kind) {
+        match self.connections[i].transport.send(&mut self.network, bytes, kind, &mut self.records) {
             Ok(written) => written.then_some(bytes.len()),
             Err(e) => {
                 self.broken(i, &e);
@@ -501,19 +537,25 @@ impl<N: Network> Worker<N> {
         let mut reader = std::mem::take(&mut self.reader);
         let mut taken = 0;
         loop {
-            let result = self.connections[i].transport.read(&mut self.network, &mut reader.scratch);
+            let Worker { network, records, .. } = self;
+            let result = self.connections[i].transport.read(network, &mut reader.scratch, records);
             self.read_clock();
             match result {
-                Ok(0) => {
+                Ok(Input::Ended) => {
                     self.ended(i);
                     break;
                 }
-                Ok(n) => {
-                    taken += n;
-                    self.sender.read(n, self.now - self.woken, self.now);
-                    self.receive(i, &mut reader, n);
+                Ok(Input::Bytes { count, drained }) => {
+                    taken += count.max(RECORD);
+                    if self.connections[i].stage == Stage::Securing {
+                        self.secured(i);
+                    }
+                    if count > 0 {
+                        self.sender.read(count, self.now - self.woken, self.now);
+                        self.receive(i, &mut reader, count);
+                    }
                     // A short read means that the socket is empty: no need to be told so by another call.
-                    if n < reader.scratch.len() && !read_closed {
+                    if drained && !read_closed {
                         break;
                     }
                 }

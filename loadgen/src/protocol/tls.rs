@@ -11,6 +11,7 @@ use rustls::unbuffered::{
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind};
 
 /// Where connections read records to and write them from: one for all connections of a thread.
+#[derive(Default)]
 pub struct Buffers {
     pub incoming: Vec<u8>,
     pub outgoing: Vec<u8>,
@@ -19,9 +20,16 @@ pub struct Buffers {
 /// More than the longest handshake message, which is kept until it is whole (RFC 8446 section 4).
 const INCOMING: usize = 80 * 1024;
 
-impl Default for Buffers {
-    fn default() -> Buffers {
-        Buffers { incoming: vec![0; INCOMING], outgoing: Vec::new() }
+impl Buffers {
+    /// How much of `incoming` to fill when `kept` bytes stand there already and no more than `plain` bytes of plaintext can
+    /// be taken.
+    pub fn room(&mut self, kept: usize, plain: usize) -> usize {
+        if self.incoming.is_empty() {
+            self.incoming = vec![0; INCOMING];
+        }
+        // Records are longer than what is in them. A handshake, of which nothing is plaintext, may take it all.
+        let most = if kept < plain { plain } else { INCOMING };
+        most.min(INCOMING)
     }
 }
 
@@ -35,21 +43,14 @@ pub struct Agreed {
     pub resumed: bool,
 }
 
-/// What came out of records.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Opened {
-    /// Bytes of plaintext.
-    pub plain: usize,
-    /// The server has said that it sends no more (close_notify).
-    pub ended: bool,
-}
-
 /// One connection's TLS.
 pub struct Tls {
     connection: UnbufferedClientConnection,
     /// The beginning of a record, or of a handshake message.
     partial: Vec<u8>,
     established: bool,
+    /// The server has said that it sends no more (close_notify).
+    ended: bool,
     /// It failed: nothing more may be asked of it.
     over: bool,
 }
@@ -61,7 +62,9 @@ impl Tls {
     /// rustls', in words.
     pub fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Tls, String> {
         match UnbufferedClientConnection::new(config.clone(), name) {
-            Ok(connection) => Ok(Tls { connection, partial: Vec::new(), established: false, over: false }),
+            Ok(connection) => {
+                Ok(Tls { connection, partial: Vec::new(), established: false, ended: false, over: false })
+            }
             Err(e) => Err(reason(&e)),
         }
     }
@@ -69,6 +72,11 @@ impl Tls {
     /// The handshake is over.
     pub fn is_established(&self) -> bool {
         self.established
+    }
+
+    /// The server has said that it sends no more.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// What was received and is not yet a record.
@@ -96,7 +104,7 @@ impl Tls {
     }
 
     /// Takes `incoming`: what [`Tls::partial`] was, and what has come since. Plaintext goes to `plain`; what has to be sent
-    /// is appended to `outgoing`, also when it fails (an alert).
+    /// is appended to `outgoing`, also when it fails (an alert). Returns how much plaintext there is.
     ///
     /// # Errors
     /// Why the connection is over, in a few words that are the same for all that fail alike.
@@ -105,9 +113,8 @@ impl Tls {
         incoming: &mut [u8],
         plain: &mut [u8],
         outgoing: &mut Vec<u8>,
-    ) -> Result<Opened, String> {
-        let mut opened = Opened::default();
-        let mut at = 0;
+    ) -> Result<usize, String> {
+        let (mut opened, mut at) = (0, 0);
         loop {
             let UnbufferedStatus { mut discard, state } =
                 self.connection.process_tls_records(&mut incoming[at..]);
@@ -116,18 +123,18 @@ impl Tls {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|e| reason(&e))?;
                         discard += record.discard;
-                        let room = plain.get_mut(opened.plain..).unwrap_or_default();
+                        let room = plain.get_mut(opened..).unwrap_or_default();
                         let Some(room) = room.get_mut(..record.payload.len()) else {
                             return Err("more came at once than was asked for".into());
                         };
                         room.copy_from_slice(record.payload);
-                        opened.plain += record.payload.len();
+                        opened += record.payload.len();
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-                    opened.ended = true;
+                    self.ended = true;
                     break;
                 }
                 Ok(state) => {
@@ -366,7 +373,7 @@ mod tests {
                 // Its own errors become alerts, which the client will see.
                 let _ = self.server.process_new_packets();
             }
-            opened.map(|opened| self.plain[..opened.plain].to_vec())
+            opened.map(|plain| self.plain[..plain].to_vec())
         }
 
         fn said_by_server(&mut self) -> Vec<u8> {
@@ -438,7 +445,7 @@ mod tests {
         let mut said = pair.said_by_server();
         let mut out = Vec::new();
         let opened = pair.client.open(&mut said, &mut pair.plain, &mut out).unwrap();
-        assert_eq!(opened, Opened { plain: 3, ended: true });
+        assert!(opened == 3 && pair.client.has_ended());
         pair.client.close(&mut out);
         pair.server.read_tls(&mut &out[..]).unwrap();
         assert!(pair.server.process_new_packets().unwrap().peer_has_closed());
