@@ -18,6 +18,8 @@ pub struct Opening {
     /// GET -> 101.
     pub upgrade: Times,
     pub opened: u64,
+    /// Processor time used while it lasted, of one processor.
+    pub cpu_pct: f64,
     pub failures: Failures,
     /// Reason -> what the server said with it, once.
     pub answers: BTreeMap<String, String>,

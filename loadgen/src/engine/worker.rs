@@ -325,7 +325,7 @@ impl<N: Network> Worker<N> {
         match self.cut_short(i) {
             Some(refusal) => self.fail(i, refusal),
             None if self.connections[i].stage == Stage::Securing => {
-                self.fail_here(i, "ended by the server within the handshake");
+                self.fail_here(i, "ended by the server within the handshake: does it speak TLS there?");
             }
             None => self.fail(i, "open: ended by the server without a Close".to_owned().into()),
         }
@@ -336,6 +336,8 @@ impl<N: Network> Worker<N> {
         let inside = self.connections[i].session.is_inside();
         match self.cut_short(i).filter(|_| inside) {
             Some(refusal) => self.fail(i, refusal),
+            // In TLS 1.3 a server may say late that it wants a certificate.
+            None if error.kind() == ErrorKind::InvalidData => self.fail(i, format!("tls: {error}").into()),
             None => self.fail_here(i, &describe(error)),
         }
     }

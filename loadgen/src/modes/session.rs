@@ -25,7 +25,7 @@ use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status, compare};
 use crate::verdict::{Facts, assemble};
@@ -223,6 +223,11 @@ impl Session {
                 spin_ns: spin.0,
                 ..config
             },
+            tls: self
+                .targets
+                .iter()
+                .any(|target| target.tls.is_some())
+                .then(|| Tls { verified: !common.tls.insecure, ..Tls::default() }),
             host: assemble::host(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
@@ -258,11 +263,8 @@ fn secured(urls: &[Url], common: &Common) -> Result<Vec<Option<Secured>>, String
         };
     }
     let config = common.tls.config()?;
-    let secured = |url: &Url| {
-        let name = common.tls.name(&url.host())?;
-        Ok(url.secure.then(|| Secured { config: config.clone(), name }))
-    };
-    urls.iter().map(secured).collect()
+    let secured = |url: &Url| Ok(Secured { config: config.clone(), name: common.tls.name(&url.host())? });
+    urls.iter().map(|url| url.secure.then(|| secured(url)).transpose()).collect()
 }
 
 /// A plan that sends nothing in particular, for modes to fill in.
