@@ -2,7 +2,7 @@
 
 use super::Version;
 use super::framing::frame;
-use super::framing::hixie::Hixie;
+use super::framing::hixie::{Draft, Hixie};
 use super::framing::hybi::Hybi;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
@@ -199,11 +199,12 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
         }
         Answer::Open(opening, place) => (opening, place),
     };
+    let draft = if opening == Opening::Hixie75 { Draft::Hixie75 } else { Draft::Hixie76 };
     let dialect = match (&place, opening) {
         (Place::Echo, Opening::Hybi { deflate, .. }) => Dialect::Hybi(Hybi::new(deflate)),
-        (Place::Echo, _) => Dialect::Hixie(Hixie::default()),
+        (Place::Echo, _) => Dialect::Hixie(Hixie::new(draft)),
         (Place::Board(_), Opening::Hybi { .. }) => Dialect::Member(Member::hybi()),
-        (Place::Board(_), _) => Dialect::Member(Member::Hixie),
+        (Place::Board(_), _) => Dialect::Member(Member::Hixie(draft)),
     };
     let (opened, next) = match opening {
         Opening::Hixie76(numbers) => (None, Phase::Challenge(numbers, dialect)),
