@@ -107,20 +107,33 @@ impl Slope {
         }
         let slope = points.iter().map(|p| (p.0 - mean_x) * (p.1 - mean_y)).sum::<f64>() / sxx;
         let residual: f64 = points.iter().map(|p| (p.1 - mean_y - slope * (p.0 - mean_x)).powi(2)).sum();
-        let half = student_t(points.len() - 2) * (residual / (n - 2.0) / sxx).sqrt();
+        let half = student_t(0.975, points.len() - 2) * (residual / (n - 2.0) / sxx).sqrt();
         Some(Slope { slope, ci95: [slope - half, slope + half] })
     }
 }
 
-/// The two-sided 95 % quantile of Student's t.
-fn student_t(degrees: usize) -> f64 {
-    const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+/// The quantile `p` (0.5 to 1) of Student's t with so many degrees of freedom, to 0.2 %.
+pub fn student_t(p: f64, degrees: usize) -> f64 {
+    let (z, d) = (normal(p), degrees as f64);
     match degrees {
         0 => f64::INFINITY,
-        1..=10 => TABLE[degrees - 1],
-        // Good to 0.2 % from 11 degrees on.
-        _ => 1.96 + 2.5 / degrees as f64,
+        1 => (std::f64::consts::PI * (p - 0.5)).tan(),
+        2 => (2.0 * p - 1.0) * (2.0 / (4.0 * p * (1.0 - p))).sqrt(),
+        // Abramowitz and Stegun, 26.7.5.
+        _ => {
+            let odd = |c: [f64; 5]| c.iter().rev().fold(0.0, |sum, c| sum * z * z + c) * z;
+            z + odd([1.0, 1.0, 0.0, 0.0, 0.0]) / (4.0 * d)
+                + odd([3.0, 16.0, 5.0, 0.0, 0.0]) / (96.0 * d.powi(2))
+                + odd([-15.0, 17.0, 19.0, 3.0, 0.0]) / (384.0 * d.powi(3))
+                + odd([-945.0, -1920.0, 1482.0, 776.0, 79.0]) / (92_160.0 * d.powi(4))
+        }
     }
+}
+
+/// The quantile `p` (0.5 to 1) of the normal distribution, to 0.0005 (Abramowitz and Stegun, 26.2.23).
+fn normal(p: f64) -> f64 {
+    let t = (-2.0 * (1.0 - p).ln()).sqrt();
+    t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
 }
 
 #[cfg(test)]
@@ -173,6 +186,25 @@ mod tests {
         assert!((fit.slope - 2.0).abs() < 1e-9, "{fit:?}");
         let half = (fit.ci95[1] - fit.ci95[0]) / 2.0;
         assert!((half - 4.303 * 0.001f64.sqrt()).abs() < 1e-6, "{half}");
+    }
+
+    /// The tables of any textbook.
+    #[test]
+    fn student_and_the_normal_distribution_agree_with_tables() {
+        for (p, degrees, t) in [
+            (0.975, 1, 12.706),
+            (0.975, 2, 4.303),
+            (0.975, 3, 3.182),
+            (0.975, 10, 2.228),
+            (0.975, 10_000, 1.960),
+            (0.99, 4, 3.747),
+            (0.995, 3, 5.841),
+            (0.9875, 29, 2.364),
+            (0.95, 5, 2.015),
+        ] {
+            let found = student_t(p, degrees);
+            assert!((found / t - 1.0).abs() < 0.006, "{p} {degrees}: {found}");
+        }
     }
 
     #[test]
