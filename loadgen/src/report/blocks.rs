@@ -11,6 +11,7 @@
 
 use hdrhistogram::Histogram;
 
+use super::format;
 use super::model::{PERCENTILES, Phase, Report};
 use super::stats::student_t;
 
@@ -150,7 +151,8 @@ impl Blocks {
             let error = (q * spread.times / ((1.0 - q) * n)).sqrt();
             let odds = q / (1.0 - q);
             let shift = t * error / q;
-            let (low, high) = (1.0 / (1.0 + (shift - odds.ln()).exp()), 1.0 / (1.0 + (-shift - odds.ln()).exp()));
+            let (low, high) =
+                (1.0 / (1.0 + (shift - odds.ln()).exp()), 1.0 / (1.0 + (-shift - odds.ln()).exp()));
             let mut top = self.at(high);
             if q >= 0.9 {
                 let slope = self.excess((1.0 - 10.0 * (1.0 - q)).max(0.5));
@@ -222,6 +224,29 @@ impl Blocks {
         let independent = n * share * (1.0 - share);
         let times = if independent > 0.0 { (variance / independent).max(0.75) } else { 1.0 };
         Spread { times, degrees }
+    }
+}
+
+impl Report {
+    /// Fills in the intervals of the response's percentiles from the time series, or says how long the run would have to
+    /// be.
+    pub fn bound(&mut self) {
+        let Some(blocks) = Blocks::of(self) else { return };
+        let Some(response) = &mut self.latency_ns.response else { return };
+        match blocks.evidence(0.025) {
+            Ok(evidence) => {
+                let rounded = |b: Bounds| [b.low.floor() as u64, b.high.ceil() as u64];
+                response.ci95 =
+                    evidence.percentiles.into_iter().map(|(key, b)| (key.to_owned(), rounded(b))).collect();
+            }
+            Err(TooShort { needed_s }) => self.verdict.note(
+                "short",
+                format!(
+                    "too short to say how far the percentiles hold (±): that takes about {} by what this run showed",
+                    format::ns((needed_s.ceil() * 1e9) as u64)
+                ),
+            ),
+        }
     }
 }
 
