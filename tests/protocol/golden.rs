@@ -347,7 +347,7 @@ fn requests_that_are_refused_are_told_why() {
         (with("HTTP/1.1", "HTTP/1.0"), "505 HTTP Version Not Supported"),
         (with("HTTP/1.1", "HTTP/2.0"), "505 HTTP Version Not Supported"),
         ("\x16\x03\x01\x02".to_owned(), "400 Bad Request"),
-        ("\r\n".to_owned(), "400 Bad Request"),
+        ("\r\n\n".to_owned(), "400 Bad Request"),
         (with("Host:", &("A: b\r\n".repeat(60) + "Host:")), "431 Request Header Fields Too Large"),
         (
             with("Host: localhost", &format!("Host: localhost\r\nA: {}", "b".repeat(8192))),
