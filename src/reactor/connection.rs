@@ -13,7 +13,7 @@ use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -129,7 +129,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Turn::Wait);
         }
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = shared.scratch.len() - TAILROOM;
+        let end = shared.read_end(start);
         let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
@@ -184,7 +184,7 @@ impl<S: Stream> Connection<S> {
             if let Some(event) = progress.event {
                 self.on_event(event, shared, context);
             }
-            let Shared { scratch, response, boards, stats } = shared;
+            let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
