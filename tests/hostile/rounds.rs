@@ -11,7 +11,7 @@ use support::client::{BINARY, FIN, TEXT, frame, upgrade};
 pub const CASES: &[Case] = &[
     Case {
         id: "R01",
-        does: "2,000 clients, each with 117 KiB of fragments of one byte that came at once",
+        does: "2,000 clients, each with as many fragments of one byte as the kernel holds (some 60 KiB), all there at once",
         gets: "fragments",
         why: "a turn is bounded by what it costs, not by what lies there",
         args: &[],
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "R02",
-        does: "2,000 clients, each with 117 KiB of empty messages that came at once",
+        does: "the same with empty messages",
         gets: "empty messages",
         why: "an empty message is the most work for the fewest bytes",
         args: &[],
@@ -29,7 +29,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "R03",
-        does: "2,000 clients, each with 112 KiB of messages of 16 KiB that came at once",
+        does: "the same with messages of 16 KiB",
         gets: "the messages",
         why: "bytes cost as well as frames",
         args: &[],

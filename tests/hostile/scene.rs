@@ -1,6 +1,7 @@
 //! What every case happens to: a server, and a healthy client of it who must not notice.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -159,6 +160,14 @@ pub struct Figures {
     /// Memory at most, and in the end, beyond what it was before.
     pub peak: usize,
     pub left: usize,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waited = self.worst.as_secs_f64() * 1e3;
+        let [peak, left] = [self.peak, self.left].map(|bytes| bytes as f64 / f64::from(1 << 20));
+        write!(out, "waited {waited:.1} ms, memory +{peak:.1} MiB, {left:.1} MiB of it stay")
+    }
 }
 
 /// A client that says something each millisecond, and hears it again.

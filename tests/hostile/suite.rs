@@ -7,6 +7,7 @@
 mod crowd;
 mod rounds;
 mod scene;
+mod table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -29,32 +30,42 @@ struct Case {
     run: fn(&Scene),
 }
 
+const CASES: [&[Case]; 1] = [rounds::CASES];
+
+/// What nobody has to wait longer for.
 const CPU: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let (options, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let all: Vec<&Case> = CASES.iter().copied().flatten().collect();
     let is_wanted =
-        |case: &&Case| wanted.is_empty() || wanted.iter().any(|text| case.id.contains(text.as_str()));
-    let mut failures = 0;
-    for case in [rounds::CASES].into_iter().flatten().filter(is_wanted) {
+        |case: &&&Case| wanted.is_empty() || wanted.iter().any(|text| case.id.contains(text.as_str()));
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    let started = Instant::now();
+    for case in all.iter().filter(is_wanted) {
         let start = Instant::now();
         match run(case) {
-            Ok(figures) => println!(
-                "{:<6} ok: waited {:.1} ms, memory +{:.1} MiB, after it +{:.1} MiB, {:.1} s: {}",
-                case.id,
-                figures.worst.as_secs_f64() * 1e3,
-                figures.peak as f64 / 1048576.0,
-                figures.left as f64 / 1048576.0,
-                start.elapsed().as_secs_f64(),
-                case.does
-            ),
+            Ok(figures) => {
+                println!("{} ok, {figures}, {:.1} s: {}", case.id, start.elapsed().as_secs_f64(), case.does);
+                rows.push((*case, figures));
+            }
             Err(why) => {
-                failures += 1;
-                println!("{:<6} FAILED: {why} ({})", case.id, case.does);
+                println!("{} FAILED: {why}: {}", case.id, case.does);
+                failures.push(case.id.to_owned());
             }
         }
     }
-    ExitCode::from(u8::from(failures > 0))
+    if options.iter().any(|option| option == "--table") && failures.is_empty() && rows.len() == all.len() {
+        table::write(&rows);
+    }
+    failures.extend(table::differences(&all));
+    println!(
+        "hostile: {} cases in {:.0} s, failed: {failures:?}",
+        rows.len(),
+        started.elapsed().as_secs_f64()
+    );
+    ExitCode::from(u8::from(!failures.is_empty()))
 }
 
 fn run(case: &Case) -> Result<Figures, String> {
