@@ -26,7 +26,7 @@ use std::ops::Range;
 /// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
 pub const HEADROOM: usize = 16;
 /// Spare bytes a caller leaves behind what it read, so that a Close frame fits there.
-pub const TAILROOM: usize = 16;
+pub const TAILROOM: usize = 64;
 
 /// What became of the bytes that were handed in.
 #[derive(Debug)]

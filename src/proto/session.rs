@@ -2,7 +2,7 @@
 
 use super::Version;
 use super::framing::frame;
-use super::framing::hixie::Hixie;
+use super::framing::hixie::{Draft, Hixie};
 use super::framing::hybi::Hybi;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
@@ -120,7 +120,7 @@ impl Session {
             Phase::Challenge(numbers, dialect) => {
                 let progress = answer_challenge(*numbers, &buf[input], response);
                 if progress.again {
-                    let dialect = std::mem::replace(dialect, Dialect::Member(Member::Hixie));
+                    let dialect = std::mem::replace(dialect, Dialect::Hixie(Hixie::new(Draft::Hixie76)));
                     self.phase = Phase::Open(dialect);
                 }
                 progress
@@ -339,6 +339,7 @@ fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
     let deflate = matches!(opening, Opening::Hybi { deflate: true, .. });
     let mut event = opened.map(Event::Opened);
     let is_hybi = matches!(opening, Opening::Hybi { .. });
+    let draft = if opening == Opening::Hixie75 { Draft::Hixie75 } else { Draft::Hixie76 };
     let dialect = match place {
         Place::Program(plan) if plan.chain.opening.fault.is_some_and(|fault| fault.is_end()) => {
             return (None, Phase::Closing);
@@ -348,10 +349,10 @@ fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
             Dialect::Program(Box::new(Program::new(plan.chain.steps, version, deflate, plan.report)))
         }
         Place::Echo | Place::Program(_) if is_hybi => Dialect::Hybi(Hybi::new(deflate)),
-        Place::Echo | Place::Program(_) => Dialect::Hixie(Hixie::default()),
+        Place::Echo | Place::Program(_) => Dialect::Hixie(Hixie::new(draft)),
         Place::Board(name) => {
             event = Some(Event::Joins { name, opened });
-            Dialect::Member(if is_hybi { Member::hybi() } else { Member::Hixie })
+            Dialect::Member(if is_hybi { Member::hybi() } else { Member::Hixie(draft) })
         }
     };
     match opening {
