@@ -15,7 +15,7 @@ use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ impl<S: Stream> Connection<S> {
     #[inline(always)]
     fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = start.saturating_add(most).min(shared.scratch.len() - TAILROOM);
+        let end = start.saturating_add(most).min(shared.read_end(start));
         let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
@@ -204,7 +204,7 @@ impl<S: Stream> Connection<S> {
                 self.readable = true;
                 shared.response.clear();
             }
-            let Shared { scratch, response, boards, stats } = shared;
+            let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
