@@ -4,23 +4,35 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use serde::Serialize;
+
 use crate::engine::plan::Plan;
-use crate::engine::recorder::Tally;
+use crate::engine::recorder::Recorder;
 use crate::engine::spec::Gauges;
-use crate::host::clock::{self, SECOND};
+use crate::host::clock::{self, Moment, Nanos, SECOND};
 use crate::host::procfs::{self, Cpu};
 use crate::report::format;
 use crate::report::model::Interval;
 
 /// Where progress goes.
-pub struct Live {
+pub struct Progress {
     mode: Mode,
     /// Something stands on the line that the next one must overwrite.
     dirty: bool,
     /// The tick that is being put together from all threads.
     window: Window,
-    cpu: [(u64, Cpu); 2],
-    last_opening: u64,
+    cpu: [(Moment, Cpu); 2],
+    last_opening: Moment,
+    /// Takes a line of JSON an interval.
+    lines: Option<Box<dyn Write + Send>>,
+}
+
+/// What `--ndjson` writes: a row of the time series, and when it was over.
+#[derive(Serialize)]
+struct Line {
+    unix_ns: u64,
+    #[serde(flatten)]
+    row: Interval,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -31,25 +43,26 @@ enum Mode {
 }
 
 struct Window {
-    tally: Tally,
+    recorder: Recorder,
     /// Of the tick; none before the first.
     number: Option<i64>,
 }
 
-impl Live {
-    /// Progress as befits stderr; none at all when `quiet`.
-    pub fn new(quiet: bool) -> Live {
+impl Progress {
+    /// Progress as befits stderr; none at all when `quiet`. And to `lines` a line of JSON an interval.
+    pub fn new(quiet: bool, lines: Option<Box<dyn Write + Send>>) -> Progress {
         let mode = match quiet {
             true => Mode::Quiet,
             false if stderr().is_terminal() => Mode::Terminal,
             false => Mode::Plain,
         };
-        Live {
+        Progress {
             mode,
             dirty: false,
-            window: Window { tally: Tally::default(), number: None },
+            window: Window { recorder: Recorder::default(), number: None },
             cpu: Default::default(),
-            last_opening: 0,
+            last_opening: Moment(0),
+            lines,
         }
     }
 
@@ -60,8 +73,8 @@ impl Live {
         match self.mode {
             Mode::Terminal => self.renew(&line),
             // Lines in a log come once a second.
-            Mode::Plain if clock::now() >= self.last_opening + SECOND => {
-                self.last_opening = clock::now();
+            Mode::Plain if Moment::now() >= self.last_opening + Nanos::SECOND => {
+                self.last_opening = Moment::now();
                 self.say(&line);
             }
             _ => {}
@@ -73,49 +86,57 @@ impl Live {
         &mut self,
         gauges: &[Arc<Gauges>],
         plan: &Plan,
-        window: (u64, u64),
+        window: (Moment, Moment),
         number: i64,
-        tally: &Tally,
+        recorder: &Recorder,
     ) {
         if self.mode != Mode::Terminal {
             return;
         }
         if self.window.number == Some(number) {
-            self.window.tally.add(tally);
+            self.window.recorder.add(recorder);
             return;
         }
         // A tick of the next number: the one before is whole.
-        let done = std::mem::replace(&mut self.window, Window { tally: tally.clone(), number: Some(number) });
+        let done =
+            std::mem::replace(&mut self.window, Window { recorder: recorder.clone(), number: Some(number) });
         if done.number.is_some() {
-            let line = self.line(gauges, plan, window, &done.tally);
+            let line = self.line(gauges, plan, window, &done.recorder);
             self.renew(&line);
         }
     }
 
-    fn line(&mut self, gauges: &[Arc<Gauges>], plan: &Plan, (from, to): (u64, u64), tally: &Tally) -> String {
-        let now = clock::now();
-        let part = |a: u64, b: u64| format!("{}s/{}s", a / SECOND, b.div_ceil(SECOND));
+    fn line(
+        &mut self,
+        gauges: &[Arc<Gauges>],
+        plan: &Plan,
+        (from, to): (Moment, Moment),
+        recorder: &Recorder,
+    ) -> String {
+        let now = Moment::now();
+        let part = |a: Nanos, b: Nanos| format!("{}s/{}s", a.0 / SECOND, b.0.div_ceil(SECOND));
         let when = match now {
-            t if t < from => format!("warm-up {}", (from - t).div_ceil(SECOND)),
+            t if t < from => format!("warm-up {}", (from - t).0.div_ceil(SECOND)),
             t if t < to => part(t - from, to - from),
-            t => format!("draining {}s", (t - to) / SECOND),
+            t => format!("draining {}s", (t - to).0 / SECOND),
         };
         let held = gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum();
         let inflight: i64 = gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
-        let mut cpu = format!("cpu me {:.0}%", self.cpu_since(0, std::process::id()));
+        let share = |cpu: Option<f64>| cpu.map_or("gone".to_owned(), |pct| format!("{pct:.0}%"));
+        let mut cpu = format!("cpu me {}", share(self.cpu_since(0, std::process::id())));
         if let Some(pid) = plan.server_pid {
-            cpu += &format!(" srv {:.0}%", self.cpu_since(1, pid));
+            cpu += &format!(" srv {}", share(self.cpu_since(1, pid)));
         }
         // Ticks are a quarter of a second.
         let per_second = |n: u64| format::short(n as f64 * 4.0);
-        let time = |q| format::ns(tally.response.at(q));
-        let slip = tally.own_slip.at(0.99);
-        let doubt = if slip > 1_000_000.max(tally.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
+        let time = |q| format::ns(recorder.response.at(q));
+        let slip = recorder.own_slip.at(0.99);
+        let doubt = if slip > 1_000_000.max(recorder.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
         format!(
             "{when}  conns {}  sent {}/s  recv {}/s  inflight {inflight}  p50 {} p99 {} max {}  slip p99 {}  {cpu}  {doubt}",
             format::count(held),
-            per_second(tally.counts.sent),
-            per_second(tally.counts.received),
+            per_second(recorder.counts.sent),
+            per_second(recorder.counts.received),
             time(0.5),
             time(0.99),
             time(1.0),
@@ -123,15 +144,16 @@ impl Live {
         )
     }
 
-    fn cpu_since(&mut self, which: usize, pid: u32) -> f64 {
+    fn cpu_since(&mut self, which: usize, pid: u32) -> Option<f64> {
         let (then, before) = self.cpu[which];
-        let (now, cpu) = (clock::now(), procfs::cpu(pid).unwrap_or_default());
+        let (now, cpu) = (Moment::now(), procfs::cpu(pid)?);
         self.cpu[which] = (now, cpu);
-        100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64
+        Some(100.0 * cpu.since(before).total() as f64 / (now - then).0.max(1) as f64)
     }
 
     /// An interval is over.
     pub fn row(&mut self, row: &Interval) {
+        self.record(row);
         if self.mode != Mode::Plain {
             return;
         }
@@ -153,6 +175,23 @@ impl Live {
             p("99"),
             row.loop_busy_pct,
         ));
+    }
+
+    /// Writes the line of `--ndjson`.
+    fn record(&mut self, row: &Interval) {
+        let Some(lines) = &mut self.lines else { return };
+        let mut row = row.clone();
+        // A dashboard wants figures: the histograms are in the report.
+        if let Some(response) = &mut row.response {
+            response.hdr = None;
+        }
+        let line = Line { unix_ns: clock::wall_ns(), row };
+        let mut text = serde_json::to_string(&line).unwrap_or_default();
+        text.push('\n');
+        if let Err(e) = lines.write_all(text.as_bytes()).and_then(|()| lines.flush()) {
+            self.lines = None;
+            self.say(&format!("--ndjson: {e}; no more lines are written"));
+        }
     }
 
     /// A line that stays.
