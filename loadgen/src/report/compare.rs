@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 
 use super::format;
-use super::model::{Config, Interval, Mode, Phase, Report, Stat, Status};
+use super::model::{Config, Interval, Mode, Phase, Report, Status};
 use super::text::status_word;
 
 /// What changed from one report to the other.
@@ -347,6 +347,7 @@ fn middle_95(mut values: Vec<f64>) -> [f64; 2] {
 mod tests {
     use super::*;
     use crate::report::model::Finding;
+    use crate::report::model::Stat;
 
     /// Fifteen one-second intervals of 1,000 response times around `scale` ns, log-normal-ish, from `seed`.
     fn run(seed: u64, scale: f64) -> Report {
