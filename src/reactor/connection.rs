@@ -10,12 +10,13 @@ use super::listener::Role;
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
+use super::trace::{self, Trace};
 use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -65,8 +66,16 @@ pub struct Connection<S> {
     pub alarm: Moment,
     /// The board it is a member of.
     pub board: Option<BoardId>,
+    /// Of few connections, which are not to make all larger.
+    aside: Option<Box<Aside>>,
+}
+
+#[derive(Debug, Default)]
+struct Aside {
     /// Who a proxy says it is.
-    client: Option<Box<SocketAddr>>,
+    client: Option<SocketAddr>,
+    /// Under `--log-level trace`.
+    trace: Option<Trace>,
 }
 
 /// How far a silent peer has been asked whether it is there.
@@ -83,6 +92,12 @@ struct Buffers {
     /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
     carry: Vec<u8>,
     outbox: Outbox,
+}
+
+impl Aside {
+    fn traced() -> Box<Aside> {
+        Box::new(Aside { client: None, trace: Some(Trace::new()) })
+    }
 }
 
 impl<S: Stream> Connection<S> {
@@ -104,7 +119,7 @@ impl<S: Stream> Connection<S> {
             since: now,
             alarm: Moment::NEVER,
             board: None,
-            client: None,
+            aside: log::enabled(Level::Trace).then(Aside::traced),
         }
     }
 
@@ -140,7 +155,7 @@ impl<S: Stream> Connection<S> {
     #[inline(always)]
     fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = start.saturating_add(most).min(shared.scratch.len() - TAILROOM);
+        let end = start.saturating_add(most).min(shared.read_end(start));
         let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
@@ -191,8 +206,12 @@ impl<S: Stream> Connection<S> {
         loop {
             shared.response.clear();
             let site = &context.config.site;
+            let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
                 self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+            if let Some(read) = read {
+                self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
+            }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
             if let Some(event) = progress.event {
@@ -204,7 +223,7 @@ impl<S: Stream> Connection<S> {
                 self.readable = true;
                 shared.response.clear();
             }
-            let Shared { scratch, response, boards, stats } = shared;
+            let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
@@ -236,23 +255,21 @@ impl<S: Stream> Connection<S> {
         let stats = &mut shared.stats;
         match event {
             Event::Proxied(client) => {
-                self.client = client.map(Box::new);
+                if client.is_some() {
+                    self.aside.get_or_insert_default().client = client;
+                }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
-            Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
+            Event::Knocks(name) if shared.boards.has_room(&name) => {}
+            Event::Knocks(_) => self.turn_away(shared),
+            Event::Joins { name, version } => match self.join(&name, version, &mut shared.boards, context) {
                 Ok(()) => {
                     self.log(Level::Debug, format_args!("joins board {name}"));
-                    if let Some(version) = opened {
-                        self.open(version, stats, context.now);
-                    }
+                    self.open(version, stats, context.now);
                 }
-                Err(Full) => {
-                    self.session.refuse(&mut shared.response);
-                    stats.refused(&Refusal::BoardFull);
-                    self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
-                }
+                Err(Full) => self.turn_away(shared),
             },
             Event::Refused(refusal) => {
                 stats.refused(&refusal);
@@ -309,16 +326,23 @@ impl<S: Stream> Connection<S> {
     fn join(
         &mut self,
         name: &str,
-        opened: Option<Version>,
+        version: Version,
         boards: &mut Boards,
         context: &Context,
     ) -> Result<(), Full> {
-        let framing = match opened {
-            Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
-            Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
+        let framing = match version {
+            Version::Hybi7 | Version::Hybi8 | Version::Hybi13 => Framing::Hybi,
+            Version::Hixie75 | Version::Hixie76 => Framing::Hixie,
         };
         self.board = Some(boards.join(name, context.id, framing, context.now)?);
         Ok(())
+    }
+
+    /// There is no room on the board.
+    fn turn_away(&mut self, shared: &mut Shared) {
+        self.session.refuse(&mut shared.response);
+        shared.stats.refused(&Refusal::BoardFull);
+        self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
     }
 
     /// Tells a board's member what the others said, `messages` in all; what is left to do if it was not simply told.
@@ -390,6 +414,9 @@ impl<S: Stream> Connection<S> {
     fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
+        }
+        if self.is_traced() {
+            self.trace(|trace, tell| trace.sent(bytes, tell));
         }
         let mut count = 0;
         // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
@@ -545,16 +572,34 @@ impl<S: Stream> Connection<S> {
         if !log::enabled(level) {
             return;
         }
-        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
+        let client = self.proxied().or_else(|| self.socket.peer());
         let say = |text: std::fmt::Arguments| match level {
             // Whoever asks for every line gets every line.
-            Level::Debug => log::line(level, text),
+            Level::Debug | Level::Trace => log::line(level, text),
             _ => log::limited(log::Class::Refused, level, text),
         };
         match client {
             Some(client) => say(format_args!("{text} ({client})")),
             None => say(text),
         }
+    }
+
+    /// Who a proxy says the client is.
+    fn proxied(&self) -> Option<SocketAddr> {
+        self.aside.as_ref().and_then(|aside| aside.client)
+    }
+
+    fn is_traced(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.trace.is_some())
+    }
+
+    /// Has the trace read along, and writes what it tells.
+    #[cold]
+    #[inline(never)]
+    fn trace(&mut self, read: impl FnOnce(&mut Trace, trace::Tell)) {
+        let Some(mut trace) = self.aside.as_mut().and_then(|aside| aside.trace.take()) else { return };
+        read(&mut trace, &mut |line| self.log(Level::Trace, line));
+        self.aside.get_or_insert_default().trace = Some(trace);
     }
 
     /// Panics unless what the fields promise each other holds.

@@ -100,6 +100,7 @@ pub fn fill(
     if !facts.fanout {
         verdict::replies(&mut report.verdict, &report.messages);
     }
+    report.bound();
 }
 
 /// Fills in how the opening of `asked` connections went.
