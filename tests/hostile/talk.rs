@@ -2,15 +2,28 @@
 
 use crate::scene::Scene;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::thread;
 use support::client::{Client, SWITCHING, shown, upgrade};
 
 /// What comes back for `bytes`, up to the end of the connection, however that comes. The server need not take them all.
-pub fn answer(mut client: Client, bytes: &[u8]) -> Vec<u8> {
-    let mut writer = client.twin();
+pub fn answer(client: Client, bytes: &[u8]) -> Vec<u8> {
+    converse(client, bytes, false)
+}
+
+/// The same, with a FIN behind them.
+pub fn says_all(client: Client, bytes: &[u8]) -> Vec<u8> {
+    converse(client, bytes, true)
+}
+
+fn converse(mut client: Client, bytes: &[u8], finishes: bool) -> Vec<u8> {
+    let writer = client.twin();
     thread::scope(|scope| {
         scope.spawn(move || {
-            let _ = writer.stream.write_all(bytes);
+            let _ = (&writer.stream).write_all(bytes);
+            if finishes {
+                let _ = writer.stream.shutdown(Shutdown::Write);
+            }
         });
         let mut heard = Vec::new();
         match client.stream.read_to_end(&mut heard) {
