@@ -58,9 +58,7 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             let [old, new] = [&args.old, &args.new].map(|path| report::load(path).map_err(Problem::Failed));
             let comparison = compare::reports(&old?, &new?, args.noise_threshold);
             output::print(&comparison.text())?;
-            let failure = comparison.failure();
-            failure.iter().for_each(|why| output::complain(why));
-            return Ok(if failure.is_none() { output::exit::OK } else { output::exit::THRESHOLD });
+            return Ok(output::judged(&comparison));
         }
         Command::Merge(args) => {
             if args.files.is_empty() {

@@ -4,8 +4,7 @@
 //!
 //! - `loadgen report FILE --format F`: [`load`], then [`Format::render`];
 //! - `loadgen compare OLD NEW --noise-threshold P`, and `--baseline FILE` of a run: [`load`] both, then
-//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit 3 on any of its
-//!   [`regressions`](compare::Comparison::regressions) or on an `obstacle`, which is what [`failure`](compare::Comparison::failure) says;
+//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit by its [`outcome`](compare::Comparison::outcome);
 //! - `loadgen merge FILES… -o OUT`: [`load`] each, then [`merge::reports`] and [`save`];
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
@@ -18,6 +17,7 @@ mod hgrm;
 mod hlog;
 mod html;
 pub mod merge;
+pub mod metrics;
 pub mod model;
 pub mod stats;
 mod svg;
