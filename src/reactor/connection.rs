@@ -1,6 +1,7 @@
 //! One client: its socket, its protocol, and what is left over between two turns.
 
 mod timed;
+mod told;
 
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::config::Config;
@@ -10,6 +11,7 @@ use super::listener::Role;
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
+use super::trace::Aside;
 use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
@@ -18,7 +20,6 @@ use crate::proto::handshake::Refusal;
 use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ pub struct Connection<S> {
     pub alarm: Moment,
     /// The board it is a member of.
     pub board: Option<BoardId>,
-    /// Who a proxy says it is.
-    client: Option<Box<SocketAddr>>,
+    /// Of few connections, which are not to make all larger.
+    aside: Option<Box<Aside>>,
 }
 
 /// How far a silent peer has been asked whether it is there.
@@ -104,7 +105,7 @@ impl<S: Stream> Connection<S> {
             since: now,
             alarm: Moment::NEVER,
             board: None,
-            client: None,
+            aside: log::enabled(Level::Trace).then(Aside::traced),
         }
     }
 
@@ -191,8 +192,12 @@ impl<S: Stream> Connection<S> {
         loop {
             shared.response.clear();
             let site = &context.config.site;
+            let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
                 self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+            if let Some(read) = read {
+                self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
+            }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
             if let Some(event) = progress.event {
@@ -236,7 +241,9 @@ impl<S: Stream> Connection<S> {
         let stats = &mut shared.stats;
         match event {
             Event::Proxied(client) => {
-                self.client = client.map(Box::new);
+                if client.is_some() {
+                    self.aside.get_or_insert_default().client = client;
+                }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
@@ -394,6 +401,9 @@ impl<S: Stream> Connection<S> {
         if bytes.is_empty() {
             return Ok(());
         }
+        if self.is_traced() {
+            self.trace(|trace, tell| trace.sent(bytes, tell));
+        }
         let mut count = 0;
         // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
         if self.outbox_is_empty() {
@@ -540,24 +550,6 @@ impl<S: Stream> Connection<S> {
     fn lost(&self, error: &io::Error) -> Turn {
         self.log(Level::Debug, format_args!("lost: {error}"));
         Turn::Over(End::Error)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn log(&self, level: Level, text: std::fmt::Arguments) {
-        if !log::enabled(level) {
-            return;
-        }
-        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
-        let say = |text: std::fmt::Arguments| match level {
-            // Whoever asks for every line gets every line.
-            Level::Debug => log::line(level, text),
-            _ => log::limited(log::Class::Refused, level, text),
-        };
-        match client {
-            Some(client) => say(format_args!("{text} ({client})")),
-            None => say(text),
-        }
     }
 
     /// Panics unless what the fields promise each other holds.
