@@ -101,7 +101,15 @@ impl Format {
 pub fn load(path: &Path) -> Result<Report, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
-    let json = html::json_inside(&text).unwrap_or(&text);
+    read(&text, &name.to_string())
+}
+
+/// Reads a report from its text, which is called `name` in errors.
+///
+/// # Errors
+/// See [`load`].
+pub fn read(text: &str, name: &str) -> Result<Report, String> {
+    let json = html::json_inside(text).unwrap_or(text);
     let mut value: Value = serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
     // Whoever wrote it may have meant the terminal.
     escape(&mut value);
