@@ -12,8 +12,10 @@ pub mod opened;
 pub mod payload;
 pub mod plan;
 pub mod progress;
+pub mod receive;
 pub mod recorder;
 pub mod recovery;
+pub mod running;
 pub mod sampler;
 pub mod schedule;
 pub mod send;
@@ -42,9 +44,9 @@ use crate::engine::plan::Plan;
 use crate::engine::progress::Live;
 use crate::engine::recorder::Tally;
 use crate::engine::recovery::Recovery;
+use crate::engine::running::{Load, Traffic};
 use crate::engine::sampler::Watch;
 use crate::engine::schedule::{Cursor, Curve, Rate};
-use crate::engine::send::{Load, Traffic};
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::time_series::Rows;
 use crate::engine::worker::Worker;
@@ -163,7 +165,7 @@ impl Engine {
                 collector,
             })))?;
         }
-        let watch = Watch::start(self.gauges.clone(), from, to, self.spec.seed);
+        let watch = Watch::start(from, to, self.spec.seed);
         let rows = Rows::new(plan, curve.clone(), from, to, interval, per_row, self.threads.len());
         let mut run =
             Run { engine: self, plan, live, rows, measured: Measured::default(), idle: Vec::new(), from, to };
@@ -177,7 +179,7 @@ impl Engine {
         if window > 0.0 {
             measured.busy_pct = (100.0 * (1.0 - least_idle / window)).clamp(0.0, 100.0);
         }
-        measured.seen = watch.finish();
+        measured.hiccup = watch.finish();
         measured.from = from;
         measured.to = to;
         measured.scheduled = curve.map_or(0.0, |curve| {
@@ -296,9 +298,7 @@ impl Run<'_> {
     fn tick(&mut self, thread: usize, report: TickReport) {
         let TickReport { number, mut measured, mut warmup } = report;
         self.measured.total.add(&measured);
-        if number >= 0 && (number as u64) < self.rows.measured_ticks {
-            self.idle[thread] += measured.counts.idle_ns;
-        }
+        self.idle[thread] += measured.counts.idle_inside_ns;
         let shown = if number < 0 { &warmup } else { &measured };
         self.rows.add(number, shown, self.engine.held());
         if number < 0 {
@@ -322,6 +322,12 @@ impl Run<'_> {
         opened::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
         all.unanswered.add(&outcome.unanswered);
+        for (sum, part) in all.in_flight.iter_mut().zip(outcome.in_flight) {
+            *sum += part;
+        }
+        all.silent += outcome.silent;
+        all.stuck += outcome.stuck;
+        all.replaced += outcome.replaced;
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);
         }

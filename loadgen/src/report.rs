@@ -22,7 +22,7 @@ pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
-mod trust;
+pub mod trust;
 pub mod units;
 
 use std::fs;

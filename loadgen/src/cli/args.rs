@@ -166,7 +166,7 @@ macro_rules! mode {
             /// change that is no regression (2%)
             #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
             pub noise_threshold: f64,
-            /// exit 4 if the verdict is INVALID
+            /// exit 4 if the verdict is INVALID or FAULTY
             #[argh(switch)]
             pub strict: bool,
         }
@@ -306,7 +306,7 @@ mode! {
         /// time for the last replies (2s)
         #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
         pub drain: Duration,
-        /// count replies later than that, from the write, as timeouts
+        /// count replies later than that as timeouts; --closed gives the message up and sends the next (there 10s)
         #[argh(option, from_str_fn(some_time), arg_name = "time")]
         pub timeout: Option<Duration>,
     }

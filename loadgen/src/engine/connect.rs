@@ -152,6 +152,7 @@ impl Worker {
             Some(recovery) => recovery.came_back(took, now),
             None => self.opening.upgrade.record(took),
         }
+        self.replaced(i, now);
         Ok(Some(size))
     }
 
@@ -175,6 +176,9 @@ impl Worker {
                     let at = recovery.retry_at(self.conns[i].attempt, clock::now(), &mut self.rng);
                     self.retries.push(Reverse((at, i as u32)));
                     return;
+                }
+                if let Some(running) = &mut self.running {
+                    running.patience.replacing.remove(&(i as u32));
                 }
             }
             Stage::Open => {

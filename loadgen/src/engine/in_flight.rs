@@ -13,6 +13,8 @@ pub struct Entry {
     pub due: u64,
     /// When it was written; for one that waits for the socket, when it was first tried.
     pub sent: u64,
+    /// How late it was tried first, microseconds.
+    pub slip: u32,
     pub index: u32,
     pub size: u32,
     /// The next on the same connection.
@@ -30,6 +32,15 @@ pub struct List {
 impl Default for List {
     fn default() -> List {
         List { head: NONE, tail: NONE, len: 0 }
+    }
+}
+
+const _: () = assert!(size_of::<Entry>() == 32, "the README says so");
+
+impl List {
+    /// Where the newest entry stands.
+    pub fn newest(&self) -> Option<u32> {
+        (self.tail != NONE).then_some(self.tail)
     }
 }
 
@@ -73,6 +84,11 @@ impl Pending {
         &mut self.entries[id as usize]
     }
 
+    /// The oldest entry of `list`.
+    pub fn first(&self, list: &List) -> Option<&Entry> {
+        self.entries.get(list.head as usize)
+    }
+
     /// Takes the first entry of `list`, within its first `reach`, of which `wanted` is true.
     pub fn take(&mut self, list: &mut List, reach: usize, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let (mut before, mut id) = (NONE, list.head);
@@ -105,7 +121,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u32) -> Entry {
-        Entry { due: 0, sent: 0, index, size: 0, next: NONE }
+        Entry { due: 0, sent: 0, slip: 0, index, size: 0, next: NONE }
     }
 
     #[test]

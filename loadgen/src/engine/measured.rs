@@ -4,7 +4,6 @@ use crate::engine::deliveries::Collector;
 use crate::engine::opened::Failures;
 use crate::engine::recorder::{Tally, Times};
 use crate::engine::recovery::Recovery;
-use crate::engine::sampler::Seen;
 use crate::host::usage::Usage;
 use crate::report::model::Interval;
 
@@ -19,9 +18,18 @@ pub struct Measured {
     pub peaks: Vec<u32>,
     /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
     pub unanswered: Times,
+    /// The fewest messages in flight in each quarter of the measured time.
+    pub in_flight: [i64; 4],
+    /// Connections that sent messages and never had an answer.
+    pub silent: u64,
+    /// Closed loop: messages that were out at the end though there was time for a reply.
+    pub stuck: u64,
+    /// Connections given up with their messages and opened anew.
+    pub replaced: u64,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
-    pub seen: Seen,
+    /// How late a bare timer was on this host.
+    pub hiccup: Times,
     /// When measuring began and when the last message was due.
     pub from: u64,
     pub to: u64,

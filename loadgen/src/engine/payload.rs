@@ -5,6 +5,7 @@
 //! which one they are; shorter ones are told apart by their bodies, as far as so few bytes can.
 
 use crate::engine::size::Sizes;
+use crate::engine::verify::Matching;
 use crate::protocol::frame::Opcode;
 
 /// Windows begin anywhere in this many bytes: so many messages in a row have each their own, and all of it stays in the
@@ -13,6 +14,9 @@ const WINDOWS: usize = 1 << 12;
 
 /// Bytes of a stamp; in text, twice as many hexadecimal digits.
 const STAMP: usize = 16;
+
+/// So many random bytes are one message's alone among those of a connection that may be out.
+const TELLING: usize = 4;
 
 /// Bits of the clock in a stamp: 2^48 ns are 78 hours.
 const CLOCK_BITS: u32 = 48;
@@ -83,6 +87,28 @@ impl Messages {
     /// Whether a message of `size` bytes carries a stamp.
     pub fn is_stamped(&self, size: usize) -> bool {
         self.stamped && size >= self.stamp_size()
+    }
+
+    /// How the replies to these messages are told from each other; the content tells only if it is looked at.
+    pub fn matching(&self, verify: bool) -> Matching {
+        match &self.body {
+            Body::Random { sizes, .. } if self.is_stamped(sizes.min()) => Matching::Stamp,
+            Body::Random { sizes, .. } if verify && sizes.min() >= TELLING => Matching::Content,
+            _ => Matching::Order,
+        }
+    }
+
+    /// Whether what is behind the stamp of a message of `size` bytes is enough to know it by.
+    pub fn body_tells(&self, size: usize) -> bool {
+        size >= TELLING + if self.is_stamped(size) { self.stamp_size() } else { 0 }
+    }
+
+    /// Whether `payload` has at least half its bytes in common with message `name`, of `size` bytes and due at `due`.
+    pub fn resembles(&self, payload: &[u8], name: Name, size: usize, due: u64) -> bool {
+        let mut sent = Vec::with_capacity(size);
+        self.write(&mut sent, name, size, due);
+        let same = payload.iter().zip(&sent).filter(|(a, b)| a == b).count();
+        same * 2 >= payload.len().max(sent.len()).max(1)
     }
 
     fn stamp_size(&self) -> usize {

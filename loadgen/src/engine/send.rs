@@ -1,89 +1,20 @@
 //! Messages: sent when they are due, matched with what comes back, recorded.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::engine::commands::{Event, Outcome, TickReport};
 use crate::engine::connection::Stage;
-use crate::engine::deliveries::Collector;
 use crate::engine::in_flight::{Entry, NONE};
 use crate::engine::payload::Name;
-use crate::engine::recorder::{Counts, Tally, Times};
-use crate::engine::schedule::Cursor;
-use crate::engine::verify::{self, Reply};
+use crate::engine::recorder::{Tally, Times};
+use crate::engine::running::{Flow, Load, Patience, Running, Traffic};
 use crate::engine::worker::Worker;
 use crate::host::clock;
 use crate::protocol::frame::{self, Opcode};
 use crate::protocol::hixie;
-use crate::report::model::Slow;
 
 /// Sends in a row before replies are looked at again.
 const BURST: usize = 16;
-
-/// The schedule's time is cut into pieces of this length to find stalls in.
-const PEAK_NS: u64 = 10_000_000;
-
-/// Pieces kept: an hour.
-const PEAKS_MAX: usize = 360_000;
-
-/// What to send, and for how long. Times are those of `clock::now`.
-pub struct Traffic {
-    pub load: Load,
-    /// How many connections send.
-    pub active: usize,
-    /// Messages due before this are warm-up.
-    pub from: u64,
-    /// None is due after this.
-    pub to: u64,
-    /// Replies count until then.
-    pub until: u64,
-    /// Length of a tick.
-    pub tick: u64,
-    /// When the schedule begins.
-    pub begin: u64,
-    /// Replies go to everyone rather than to the sender.
-    pub collector: Option<Box<Collector>>,
-}
-
-/// When to send.
-pub enum Load {
-    /// On a schedule, whatever comes back.
-    Open(Cursor),
-    /// As many as that in flight on each connection; a reply sends the next.
-    Closed(u32),
-}
-
-/// A run under way.
-pub struct Running {
-    pub traffic: Traffic,
-    /// The connections that send, in the order of their turns.
-    order: Vec<u32>,
-    /// Closed mode: the number of first messages sent.
-    started: usize,
-    /// When the next message is due.
-    due: u64,
-    measured: Box<Tally>,
-    warmup: Box<Tally>,
-    tick: i64,
-    tick_end: u64,
-    peaks: Vec<u32>,
-    /// Messages without a reply, and how many of them never will have one.
-    out: u64,
-    pub abandoned: u64,
-    pub held_min: u64,
-}
-
-impl Running {
-    /// The tally of what belongs to time `t`.
-    pub fn tally_at(&mut self, t: u64) -> &mut Tally {
-        if t < self.traffic.from { &mut self.warmup } else { &mut self.measured }
-    }
-
-    /// When something is to be done though no event comes.
-    pub fn alarm(&self) -> u64 {
-        let end = if self.out <= self.abandoned { self.traffic.to } else { self.traffic.until };
-        self.due.min(self.tick_end).min(end)
-    }
-}
 
 impl Worker {
     /// Begins to send.
@@ -97,6 +28,10 @@ impl Worker {
             _ if order.is_empty() => u64::MAX,
             Load::Open(cursor) => cursor.due(),
             Load::Closed(_) => traffic.begin,
+        };
+        let patience = match traffic.load {
+            Load::Closed(_) => Patience { limit: self.spec.timeout, ..Patience::default() },
+            Load::Open(_) => Patience::default(),
         };
         if let Some(gap) = self.spec.ping {
             self.next_ping = now + gap / open.len().max(1) as u64;
@@ -116,6 +51,10 @@ impl Worker {
             out: 0,
             abandoned: 0,
             held_min: self.held,
+            flow: Flow::new(traffic.from, traffic.to),
+            unanswered: Times::default(),
+            patience,
+            busy_since: HashMap::new(),
             traffic,
         };
         self.running = Some(Box::new(running));
@@ -158,7 +97,7 @@ impl Worker {
     }
 
     /// Sends the next message of connection `i`, which was due at `due`, or queues it behind those that wait.
-    fn submit(&mut self, i: usize, due: u64, now: u64) {
+    pub fn submit(&mut self, i: usize, due: u64, now: u64) {
         let running = self.running.as_mut().expect("only a run sends");
         let tally = if due < running.traffic.from { &mut running.warmup } else { &mut running.measured };
         let conn = &mut self.conns[i];
@@ -173,20 +112,21 @@ impl Worker {
         if let Load::Open(_) = running.traffic.load {
             tally.own_slip.record(now - due);
         }
+        let slip = u32::try_from((now - due) / 1000).unwrap_or(u32::MAX);
         let name = Name { conn: self.spec.number(self.me, i) as u32, index: conn.next_index };
         conn.next_index += 1;
         let size = self.spec.messages.size(name);
-        let entry = Entry { due, sent: now, index: name.index, size: size as u32, next: NONE };
+        let entry = Entry { due, sent: now, slip, index: name.index, size: size as u32, next: NONE };
         let id = self.pending.push(&mut conn.pending, entry);
         running.out += 1;
         // Behind a message that waits, this one waits too; its frame is made when its turn comes.
-        if conn.unsent == NONE && !self.transmit(i, id) {
+        if conn.unsent == NONE && !self.transmit(i, id, now) {
             self.conns[i].unsent = id;
         }
     }
 
     /// Writes message `id` of connection `i`; false when it has to wait (its frame is in the outbox then).
-    fn transmit(&mut self, i: usize, id: u32) -> bool {
+    fn transmit(&mut self, i: usize, id: u32, now: u64) -> bool {
         let Entry { due, index, size, .. } = *self.pending.get(id);
         let messages = &self.spec.messages;
         let name = Name { conn: self.spec.number(self.me, i) as u32, index };
@@ -207,7 +147,7 @@ impl Worker {
         let frames = std::mem::take(&mut self.frames);
         let written = self.put(i, &frames);
         if written {
-            self.sent(i, due, frames.len());
+            self.sent(i, due, frames.len(), now);
         } else if let Some(outbox) = &mut self.conns[i].outbox {
             outbox.message = frames.len();
         }
@@ -215,11 +155,13 @@ impl Worker {
         written
     }
 
-    /// A message is written.
-    fn sent(&mut self, i: usize, due: u64, bytes: usize) {
-        self.inflight += 1;
-        self.gauges.set_inflight(self.inflight);
+    /// A message was written at `now`.
+    fn sent(&mut self, i: usize, due: u64, bytes: usize, now: u64) {
         let Some(running) = &mut self.running else { return };
+        let inflight = running.flow(1, now);
+        self.gauges.set_inflight(inflight);
+        let inside = running.inside(now);
+        running.measured.counts.sent_inside += u64::from(inside);
         let tally = running.tally_at(due);
         tally.counts.sent += 1;
         tally.counts.bytes_sent += bytes as u64;
@@ -228,7 +170,7 @@ impl Worker {
             collector.published(due >= running.traffic.from);
             self.pending.take(&mut self.conns[i].pending, usize::MAX, |_| true);
             running.out -= 1;
-            self.inflight -= 1;
+            self.gauges.set_inflight(running.flow(-1, now));
         }
     }
 
@@ -243,8 +185,8 @@ impl Worker {
             let Entry { due, sent: tried, next, .. } = *entry;
             entry.sent = now;
             if written {
-                self.sent(i, due, bytes);
-            } else if !self.transmit(i, id) {
+                self.sent(i, due, bytes, now);
+            } else if !self.transmit(i, id, now) {
                 self.pending.get_mut(id).sent = tried;
                 self.conns[i].unsent = id;
                 return;
@@ -253,71 +195,6 @@ impl Worker {
                 running.tally_at(due).backpressure.record(now - tried);
             }
             (id, written) = (next, false);
-        }
-    }
-
-    /// A read returned `n` bytes at `now`.
-    pub fn read_at(&mut self, n: usize, now: u64) {
-        let lag = now - self.woken;
-        if let Some(running) = &mut self.running {
-            let tally = running.tally_at(now);
-            tally.read_lag.record(lag);
-            tally.counts.bytes_received += n as u64;
-        }
-    }
-
-    /// Where to count what happens at `now`; nowhere in particular when nothing is being measured.
-    pub fn count(&mut self, now: u64) -> &mut Counts {
-        match &mut self.running {
-            Some(running) => &mut running.tally_at(now).counts,
-            None => &mut self.uncounted,
-        }
-    }
-
-    /// A message has come on connection `i`.
-    pub fn message(&mut self, i: usize, opcode: Opcode, payload: &[u8], now: u64) {
-        let number = self.spec.number(self.me, i) as u32;
-        let messages = &self.spec.messages;
-        let Some(running) = &mut self.running else { return };
-        if let Some(collector) = &mut running.traffic.collector {
-            return collector.delivered(number, messages.read_stamp(payload), now);
-        }
-        let conn = &mut self.conns[i];
-        let reply = if self.spec.verify {
-            verify::identify(messages, &mut self.pending, conn, number, opcode, payload)
-        } else {
-            match self.pending.take(&mut conn.pending, 1, |_| true) {
-                Some(entry) => Reply::Answer { entry, corrupt: false, reordered: false },
-                None => Reply::Stray,
-            }
-        };
-        match reply {
-            Reply::Answer { entry, corrupt, reordered } => {
-                let counts = &mut running.tally_at(entry.due).counts;
-                counts.corrupt += u64::from(corrupt);
-                counts.reordered += u64::from(reordered);
-                self.answered(i, &entry, now);
-            }
-            Reply::Duplicate => running.tally_at(now).counts.duplicated += 1,
-            Reply::Stray => running.tally_at(now).counts.corrupt += 1,
-        }
-    }
-
-    /// The reply to `entry` was read at `now`.
-    fn answered(&mut self, i: usize, entry: &Entry, now: u64) {
-        let late = self.spec.timeout.is_some_and(|limit| now - entry.sent > limit);
-        let conn = self.spec.number(self.me, i) as u64;
-        let Some(running) = &mut self.running else { return };
-        running.out -= 1;
-        self.inflight -= 1;
-        self.gauges.set_inflight(self.inflight);
-        running.record(entry, conn, now, true);
-        running.peak(entry, now);
-        let counts = &mut running.tally_at(entry.due).counts;
-        counts.received += 1;
-        counts.timeouts += u64::from(late);
-        if matches!(running.traffic.load, Load::Closed(_)) && now < running.traffic.to {
-            self.submit(i, now, now);
         }
     }
 
@@ -354,6 +231,7 @@ impl Worker {
 
     /// Hands over the tallies of the ticks that are over, and ends the run when nothing more can come.
     pub fn tick(&mut self, now: u64) {
+        self.sweep(now);
         let Some(running) = &self.running else { return };
         let over =
             now >= running.traffic.until || now >= running.traffic.to && running.out <= running.abandoned;
@@ -370,6 +248,7 @@ impl Worker {
     fn hand_over(&mut self) {
         let (measured, warmup) = (self.empty_tally(), self.empty_tally());
         let Some(running) = &mut self.running else { return };
+        running.flow(0, running.tick_end);
         let report = TickReport {
             number: running.tick,
             measured: std::mem::replace(&mut running.measured, measured),
@@ -392,17 +271,25 @@ impl Worker {
     /// Ends the run: messages without a reply are recorded at the age they have, since leaving them out would flatter.
     pub fn finish(&mut self, now: u64) {
         let Some(mut running) = self.running.take() else { return };
-        let mut unanswered = Times::default();
+        running.flow(0, now);
+        // What is still out when a run ends early might have been answered.
+        let waited = now >= running.traffic.until;
+        let closed = matches!(running.traffic.load, Load::Closed(_));
+        let (mut silent, mut stuck) = (0, 0);
         for i in 0..self.conns.len() {
             let conn = &mut self.conns[i];
             let number = self.spec.number(self.me, i) as u64;
+            silent += u64::from(waited && conn.seen == 0 && conn.pending.len > 0);
+            if closed && waited && conn.stage == Stage::Open {
+                stuck += u64::from(conn.pending.len);
+            }
             let mut written = true;
             while conn.pending.head != NONE {
                 written &= conn.pending.head != conn.unsent;
                 let Some(entry) = self.pending.take(&mut conn.pending, 1, |_| true) else { break };
-                running.record(&entry, number, now, written);
+                running.record(&entry, number, now, now, 0, written);
                 if written && entry.due >= running.traffic.from {
-                    unanswered.record(now - entry.sent);
+                    running.unanswered.record(now - entry.sent);
                 }
                 let counts = &mut running.tally_at(entry.due).counts;
                 match entry.index < conn.seen {
@@ -412,7 +299,6 @@ impl Worker {
             }
             conn.unsent = NONE;
         }
-        self.inflight = 0;
         self.gauges.set_inflight(0);
         self.next_ping = u64::MAX;
         // Who was dropped on purpose is missing if it is not back when all is over.
@@ -423,7 +309,11 @@ impl Worker {
             failures: std::mem::take(&mut self.failures),
             held_min: running.held_min,
             peaks: std::mem::take(&mut running.peaks),
-            unanswered,
+            unanswered: std::mem::take(&mut running.unanswered),
+            in_flight: running.flow.least(),
+            silent,
+            stuck,
+            replaced: running.patience.replaced,
             recovery: self.recovery.take(),
             collector: running.traffic.collector.take(),
         };
@@ -432,44 +322,5 @@ impl Worker {
         self.hand_over();
         self.running = None;
         self.tell(Event::Finished(Box::new(outcome)));
-    }
-}
-
-impl Running {
-    /// Records the times of a message that ended at `now`, by its reply or by our patience.
-    fn record(&mut self, entry: &Entry, conn: u64, now: u64, written: bool) {
-        let Traffic { from, to, .. } = self.traffic;
-        let response = now - entry.due;
-        let tally = if entry.due < from { &mut self.warmup } else { &mut self.measured };
-        tally.response.record(response);
-        if written {
-            tally.wire.record(now - entry.sent);
-        }
-        tally.slowest.offer(response, || Slow {
-            t_ns: entry.due.saturating_sub(from),
-            conn,
-            response_ns: response,
-            own_slip_ns: entry.sent - entry.due,
-            size: u64::from(entry.size),
-        });
-        // For Little's law only time within the measured window counts, whichever message it is.
-        if written {
-            self.measured.counts.flight_ns += now.min(to).saturating_sub(entry.sent.max(from));
-        }
-    }
-
-    /// Keeps the longest response of each piece of the schedule; of replies only, since what never came is no stall.
-    fn peak(&mut self, entry: &Entry, now: u64) {
-        let from = self.traffic.from;
-        if entry.due >= from {
-            let piece = ((entry.due - from) / PEAK_NS) as usize;
-            if piece < PEAKS_MAX {
-                if self.peaks.len() <= piece {
-                    self.peaks.resize(piece + 1, 0);
-                }
-                let micros = u32::try_from((now - entry.due) / 1000).unwrap_or(u32::MAX);
-                self.peaks[piece] = self.peaks[piece].max(micros);
-            }
-        }
     }
 }

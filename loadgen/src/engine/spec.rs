@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::payload::Messages;
+use crate::engine::verify::Matching;
 use crate::host::source_addresses::Sources;
 use crate::protocol::target::{Extras, Target};
 
@@ -17,7 +18,7 @@ pub struct Spec {
     pub verify: bool,
     /// Messages out on one connection, beyond which the next is not sent but counted.
     pub max_inflight: Option<u32>,
-    /// A reply later than this counts as a timeout, nanoseconds.
+    /// A reply later than this counts as a timeout, and a closed loop waits no longer, nanoseconds.
     pub timeout: Option<u64>,
     /// Between two pings on one connection, nanoseconds.
     pub ping: Option<u64>,
@@ -39,6 +40,11 @@ impl Spec {
     /// The number, over the whole run, of connection `i` of thread `me`.
     pub fn number(&self, me: usize, i: usize) -> usize {
         self.first + i * self.threads + me
+    }
+
+    /// How replies are told from each other.
+    pub fn matching(&self) -> Matching {
+        self.messages.matching(self.verify)
     }
 
     /// How many of `n` connections are thread `me`'s.

@@ -1,5 +1,7 @@
 //! Which message a reply answers, and whether it answers it well.
 
+use std::fmt;
+
 use crate::engine::connection::Conn;
 use crate::engine::in_flight::{Entry, Pending};
 use crate::engine::payload::{Messages, Name};
@@ -8,7 +10,28 @@ use crate::protocol::frame::Opcode;
 /// How far a reply without a stamp is looked for among the messages that are out.
 const REACH: usize = 64;
 
-/// What a reply turned out to be.
+/// How replies are told from each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Matching {
+    /// A stamp says which message it is.
+    Stamp,
+    /// So short a message has no room for a stamp, but content of its own.
+    Content,
+    /// By nothing: the first reply is taken for the first message's.
+    Order,
+}
+
+impl fmt::Display for Matching {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Matching::Stamp => "stamp",
+            Matching::Content => "content",
+            Matching::Order => "order",
+        })
+    }
+}
+
+/// What a message that came turned out to be.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply {
     /// The answer to a message that was out.
@@ -19,15 +42,32 @@ pub enum Reply {
         /// A later one came before it.
         reordered: bool,
     },
-    /// The answer to a message that had one already.
-    Duplicate,
-    /// The answer to nothing that was sent on this connection.
+    /// The answer to a message, of this index, that had one already.
+    Duplicate(u32),
+    /// Ours, and not sent on this connection, or not yet.
     Stray,
+    /// None of ours: it answers nothing.
+    Unsolicited {
+        /// A message of this length and opcode was out.
+        alike: bool,
+    },
+}
+
+/// Takes the oldest message of a connection whose replies nothing tells apart.
+pub fn next(pending: &mut Pending, conn: &mut Conn) -> Reply {
+    match pending.take(&mut conn.pending, 1, |_| true) {
+        Some(entry) => {
+            conn.seen = conn.seen.max(entry.index + 1);
+            Reply::Answer { entry, corrupt: false, reordered: false }
+        }
+        None => Reply::Unsolicited { alike: false },
+    }
 }
 
 /// Finds the message that `payload` answers and takes it off the connection's list.
 ///
-/// A stamp names it. Without one it is the oldest whose content fits; when none fits, the oldest, corrupted.
+/// A stamp names it. Without one it is the oldest whose content fits, or resembles it: what was changed on its way is
+/// an answer still, and what has nothing in common with anything that was sent is none. `check` whether it is as it was.
 pub fn identify(
     messages: &Messages,
     pending: &mut Pending,
@@ -35,41 +75,48 @@ pub fn identify(
     number: u32,
     opcode: Opcode,
     payload: &[u8],
+    check: bool,
 ) -> Reply {
     let name = |index| Name { conn: number, index };
     let fits = |e: &Entry| e.size as usize == payload.len() && messages.has_body(payload, name(e.index));
-    let found = if messages.is_stamped(payload.len()) {
-        match messages.read_stamp(payload) {
-            Some(stamp) if stamp.name == name(stamp.name.index) => {
-                let index = stamp.name.index;
-                match pending.take(&mut conn.pending, usize::MAX, |e| e.index == index) {
-                    Some(entry) => Some(entry),
-                    None if index < conn.next_index => return Reply::Duplicate,
-                    None => return Reply::Stray,
-                }
-            }
-            Some(_) => return Reply::Stray,
-            None => None,
+    let stamp = if messages.is_stamped(payload.len()) { messages.read_stamp(payload) } else { None };
+    let (entry, known) = if let Some(stamp) = stamp {
+        let index = stamp.name.index;
+        if stamp.name != name(index) {
+            return Reply::Stray;
+        }
+        match pending.take(&mut conn.pending, usize::MAX, |e| e.index == index) {
+            Some(entry) => (entry, true),
+            None if index < conn.next_index => return Reply::Duplicate(index),
+            None => return Reply::Stray,
         }
     } else {
-        match pending.take(&mut conn.pending, REACH, fits) {
-            Some(entry) => Some(entry),
-            None if conn.seen > 0 && messages.has_body(payload, name(conn.seen - 1)) => {
-                return Reply::Duplicate;
-            }
-            None => None,
+        let tells = messages.body_tells(payload.len());
+        let stampless = |e: &Entry| !messages.is_stamped(e.size as usize);
+        let resembles = |e: &Entry| messages.resembles(payload, name(e.index), e.size as usize, e.due);
+        if let Some(entry) = pending.take(&mut conn.pending, REACH, |e| stampless(e) && fits(e)) {
+            (entry, true)
+        } else if conn.seen > 0
+            && !messages.is_stamped(payload.len())
+            && messages.size(name(conn.seen - 1)) == payload.len()
+            && messages.has_body(payload, name(conn.seen - 1))
+        {
+            return Reply::Duplicate(conn.seen - 1);
+        } else if let Some(entry) =
+            pending.take(&mut conn.pending, REACH, |e| tells && fits(e) || resembles(e))
+        {
+            (entry, false)
+        } else {
+            let oldest = pending.first(&conn.pending);
+            let alike =
+                oldest.is_some_and(|e| e.size as usize == payload.len()) && opcode == messages.opcode();
+            return Reply::Unsolicited { alike };
         }
-    };
-    let (entry, known) = match found {
-        Some(entry) => (entry, true),
-        None => match pending.take(&mut conn.pending, 1, |_| true) {
-            Some(entry) => (entry, false),
-            None => return Reply::Stray,
-        },
     };
     let reordered = known && entry.index < conn.seen;
     conn.seen = conn.seen.max(entry.index + 1);
-    Reply::Answer { entry, corrupt: !known || opcode != messages.opcode() || !fits(&entry), reordered }
+    let corrupt = check && (!known || opcode != messages.opcode() || !fits(&entry));
+    Reply::Answer { entry, corrupt, reordered }
 }
 
 #[cfg(test)]
@@ -90,7 +137,7 @@ mod tests {
             let messages = Messages::random(opcode, Sizes::Fixed(size), true, 3);
             let mut bench = Bench { messages, pending: Pending::default(), conn: Conn::new(None, 0) };
             for index in 0..n {
-                let entry = Entry { due: 9, sent: 9, index, size: size as u32, next: NONE };
+                let entry = Entry { due: 9, sent: 9, slip: 0, index, size: size as u32, next: NONE };
                 bench.pending.push(&mut bench.conn.pending, entry);
             }
             bench.conn.next_index = n;
@@ -107,7 +154,7 @@ mod tests {
         /// The index found and the faults seen.
         fn reply(&mut self, payload: &[u8]) -> String {
             let opcode = self.messages.opcode();
-            match identify(&self.messages, &mut self.pending, &mut self.conn, 5, opcode, payload) {
+            match identify(&self.messages, &mut self.pending, &mut self.conn, 5, opcode, payload, true) {
                 Reply::Answer { entry, corrupt, reordered } => {
                     format!(
                         "{}{}{}",
@@ -116,7 +163,8 @@ mod tests {
                         ["", " late"][reordered as usize]
                     )
                 }
-                Reply::Duplicate => "duplicate".into(),
+                Reply::Duplicate(_) => "duplicate".into(),
+                Reply::Unsolicited { .. } => "unsolicited".into(),
                 Reply::Stray => "stray".into(),
             }
         }
@@ -147,8 +195,33 @@ mod tests {
             assert_eq!(bench.reply(&payloads[6][..size - 1]), "6 corrupt");
             assert_eq!(bench.reply(&payloads[7]), "7");
             assert_eq!(bench.conn.pending.len, 0);
-            assert_eq!(bench.reply(&bench.payload(9)), "stray");
+            let stamped = bench.messages.is_stamped(size);
+            assert_eq!(bench.reply(&bench.payload(9)), if stamped { "stray" } else { "unsolicited" });
         }
+    }
+
+    /// Nobody asked for it, so it ends nobody's wait.
+    #[test]
+    fn a_push_is_no_reply() {
+        for (opcode, size) in
+            [(Opcode::Text, 64), (Opcode::Binary, 16), (Opcode::Binary, 12), (Opcode::Text, 12)]
+        {
+            let mut bench = Bench::new(opcode, size, 3);
+            for push in [&b"tick"[..], b"{\"type\":\"welcome\"}", &vec![b'#'; size]] {
+                assert_eq!(bench.reply(push), "unsolicited", "{opcode:?} {size} {push:?}");
+            }
+            assert_eq!(bench.conn.pending.len, 3);
+            assert_eq!(bench.reply(&bench.payload(0)), "0");
+        }
+    }
+
+    /// The stamp is gone, but the rest says which it was.
+    #[test]
+    fn a_reply_without_its_stamp_is_the_message_whose_body_it_has() {
+        let mut bench = Bench::new(Opcode::Text, 200, 4);
+        let mut bad = bench.payload(2);
+        bad[..32].fill(b'z');
+        assert_eq!(bench.reply(&bad), "2 corrupt");
     }
 
     #[test]
@@ -158,7 +231,8 @@ mod tests {
         bench.messages.write(&mut other, Name { conn: 6, index: 0 }, 32, 9);
         assert_eq!(bench.reply(&other), "stray");
         let payload = bench.payload(0);
-        let reply = identify(&bench.messages, &mut bench.pending, &mut bench.conn, 5, Opcode::Text, &payload);
+        let reply =
+            identify(&bench.messages, &mut bench.pending, &mut bench.conn, 5, Opcode::Text, &payload, true);
         assert!(matches!(reply, Reply::Answer { corrupt: true, .. }), "{reply:?}");
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::in_flight::Pending;
 use crate::engine::opened::{Failures, Opening};
 use crate::engine::recorder::{Counts, Tally};
 use crate::engine::recovery::Recovery;
-use crate::engine::send::Running;
+use crate::engine::running::Running;
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::timer::Timer;
 use crate::host::clock;
@@ -63,8 +63,6 @@ pub struct Worker {
 
     /// Open connections.
     pub held: u64,
-    /// Messages written and not answered.
-    pub inflight: i64,
     pub failures: Failures,
     /// What happens while no run is under way.
     pub uncounted: Counts,
@@ -128,7 +126,6 @@ impl Worker {
             deflate,
             inflated: Vec::new(),
             held: 0,
-            inflight: 0,
             failures: Failures::new(),
             uncounted: Counts::default(),
             opening: Opening::default(),
@@ -188,7 +185,7 @@ impl Worker {
             let woken = clock::now();
             // A poll that finds nothing while spinning waits, too.
             if timeout.is_none() || events.is_empty() {
-                self.idle(woken - now);
+                self.idle(now, woken);
             }
             (self.woken, now) = (woken, woken);
             for event in &events {
@@ -261,16 +258,19 @@ impl Worker {
         self.held = self.held.wrapping_add_signed(change);
         self.gauges.held.store(self.held, std::sync::atomic::Ordering::Relaxed);
         // Who was dropped on purpose is not missing.
-        let away = self.recovery.as_ref().map_or(0, |recovery| recovery.away());
+        let dropped = self.recovery.as_ref().map_or(0, |recovery| recovery.away());
+        let replacing = self.running.as_ref().map_or(0, |running| running.patience.replacing.len() as u64);
+        let away = dropped + replacing;
         if let Some(running) = &mut self.running {
             running.held_min = running.held_min.min(self.held + away);
         }
     }
 
-    fn idle(&mut self, ns: u64) {
+    fn idle(&mut self, from: u64, to: u64) {
         if let Some(running) = &mut self.running {
-            let woken = running.tally_at(self.woken);
-            woken.counts.idle_ns += ns;
+            let inside = running.overlap(from, to);
+            running.measured.counts.idle_inside_ns += inside;
+            running.tally_at(from).counts.idle_ns += to - from;
         }
     }
 

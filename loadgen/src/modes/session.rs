@@ -216,6 +216,10 @@ impl Session {
                 fragment: common.fragment.map(|n| n as u64),
                 idle: if spin > 0 { "hybrid" } else { "sleep" }.into(),
                 spin_ns: spin,
+                stamps: "read".into(),
+                matching: engine.spec.matching().to_string(),
+                timeout_ns: engine.spec.timeout,
+                max_inflight: engine.spec.max_inflight.map(u64::from),
                 ..config
             },
             host: assemble::host(&counted),
@@ -231,11 +235,15 @@ impl Session {
 
     /// Fills in what `measured` found, and judges it. `asked` connections were to be opened by this process.
     pub fn fill(&self, report: &mut Report, asked: usize, opening: &Opening, measured: &Measured) {
+        let counted = Counters::now().since(self.before);
         let facts = Facts {
             closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
             fanout: report.config.mode == Mode::Fanout,
             local: self.local(),
             asked: asked as u64,
+            allow_partial: self.common.allow_partial,
+            syn_retransmits: counted.syn_retransmits,
+            segments_again: counted.segments_again,
             throttled: report.host.throttled,
             steal_pct: report.host.steal_pct,
             ceiling: ceiling(report.config.connections).filter(|_| self.local()),
@@ -354,9 +362,12 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
     } else if messages.sent > 0 && messages.received == 0 {
         (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
-    } else if common.strict && report.verdict.status == Status::Invalid {
+    } else if common.strict && report.verdict.status >= Status::Faulty {
         let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| r.text.as_str()).collect();
-        (output::exit::INVALID, format!("INVALID: {}", reasons.join("; ")))
+        (
+            output::exit::INVALID,
+            format!("{}: {}", report::status_word(report.verdict.status), reasons.join("; ")),
+        )
     } else if !failures.is_empty() {
         (output::exit::THRESHOLD, failures.join("; "))
     } else {

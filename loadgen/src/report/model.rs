@@ -151,6 +151,11 @@ impl Verdict {
         self.reasons.push(Finding::new(code, text));
     }
 
+    /// Adds what the server did.
+    pub fn find(&mut self, code: &str, text: impl Into<String>) {
+        self.findings.push(Finding::new(code, text));
+    }
+
     /// Adds a note.
     pub fn note(&mut self, code: &str, text: impl Into<String>) {
         self.notes.push(Finding::new(code, text));
@@ -418,7 +423,7 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
+        self.lost + self.duplicated + self.corrupt + self.unanswered + self.not_sent
     }
 }
 

@@ -6,6 +6,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
+use crate::engine::recorder::Bounds;
 use crate::host::clock::{self, SECOND};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
@@ -24,21 +25,31 @@ pub fn fill(
     let counts = &total.counts;
     let window = if measured.interrupted { clock::now().min(measured.to) } else { measured.to };
     let seconds = window.saturating_sub(measured.from).max(1) as f64 / SECOND as f64;
-    let achieved_rate = counts.sent as f64 / seconds;
+    let achieved_rate = counts.sent_inside as f64 / seconds;
+    // Whose every reply was another than what was sent has answered, but not as an echo does.
+    let changed = if counts.received == 0 { counts.alike } else { 0 };
 
     connections(report, facts.asked, opening);
     opened::add(&mut report.connections.failed, &measured.failures);
     report.connections.held_min = measured.held_min.min(opening.opened);
+    report.connections.silent = measured.silent;
+    report.connections.replaced = measured.replaced;
     report.messages = Messages {
         target_rate: (!facts.closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
         achieved_rate,
+        answered_rate: counts.answered_inside as f64 / seconds,
+        queue_growth: None,
         sent: counts.sent,
         received: counts.received,
         lost: counts.lost,
         duplicated: counts.duplicated,
         reordered: counts.reordered,
-        corrupt: counts.corrupt,
+        corrupt: counts.corrupt + changed,
         unanswered: counts.unanswered,
+        late: counts.late,
+        unsolicited: counts.unsolicited - changed,
+        ambiguous: counts.ambiguous,
+        stuck: measured.stuck,
         not_sent: counts.not_sent,
         timeouts: counts.timeouts,
         capped_inflight: counts.capped,
@@ -48,20 +59,23 @@ pub fn fill(
         pings_answered: counts.pings_answered,
         pongs_received: counts.pongs_received,
         closes_received: counts.closes_received,
-        ..Messages::default()
     };
     report.latency_ns = Latencies {
         response: total.response.stat(),
         wire: total.wire.stat(),
+        undisturbed: total.undisturbed.stat(),
         own_slip: if facts.closed { None } else { total.own_slip.stat() },
         backpressure: total.backpressure.stat(),
         read_lag: total.read_lag.stat(),
         ping: total.ping.stat(),
-        hiccup: measured.seen.hiccup.stat(),
+        hiccup: measured.hiccup.stat(),
         ..std::mem::take(&mut report.latency_ns)
     };
+    if let Some(bounds) = &total.bounds {
+        intervals_of_latency(&mut report.latency_ns, bounds);
+    }
     report.checks = Checks {
-        littles_law: verdict::littles_law(measured).map(|(law, _)| law),
+        littles_law: verdict::littles_law(measured),
         loop_busy_pct: measured.busy_pct,
         ceiling_used_pct: facts.ceiling.map(|ceiling| 100.0 * achieved_rate / ceiling),
     };
@@ -80,13 +94,28 @@ pub fn fill(
         rss_bytes: measured.own.rss,
         ctx_involuntary: measured.own.involuntary,
     };
-    report.signatures = pattern::find(measured, opening);
+    report.signatures = pattern::find(measured, opening, facts);
     report.slowest = total.slowest.list();
     report.intervals = measured.intervals.clone();
-    report.verdict = verdict::judge(measured, opening, facts);
-    // Of a fan-out, the collector knows what came.
-    if !facts.fanout {
-        verdict::replies(&mut report.verdict, &report.messages);
+    if report.latency_ns.response.is_none() {
+        // What holds for the whole holds for its parts.
+        for row in &mut report.intervals {
+            (row.response, row.wire) = (None, None);
+        }
+    }
+    verdict::judge(report, measured, opening, facts);
+}
+
+/// Replies that nothing tells apart: where it makes a difference which of them answers which message, the response is
+/// an interval.
+fn intervals_of_latency(times: &mut Latencies, bounds: &Bounds) {
+    let differs = |q: f64| {
+        let (low, high) = (bounds.low.at(q), bounds.high.at(q));
+        high > low + low / 50
+    };
+    if [0.5, 0.9, 0.99].into_iter().any(differs) {
+        (times.response, times.wire, times.undisturbed) = (None, None, None);
+        (times.response_low, times.response_high) = (bounds.low.stat(), bounds.high.stat());
     }
 }
 
