@@ -1,7 +1,7 @@
 //! From options to a running server.
 
 use crate::activation;
-use crate::args::{Address, Options, Policy, Stats};
+use crate::args::{Address, Options, Policy, Stats, everywhere};
 use crate::log;
 use crate::notify::{self, Manager};
 use crate::proto::handshake::Site;
@@ -10,14 +10,15 @@ use crate::reactor::Reactor;
 use crate::reactor::boards::Rules;
 use crate::reactor::config::Config;
 use crate::reactor::listener::Role;
-use crate::reactor::system::{BACKLOG, Listener, System, listen, listen_unix};
+use crate::reactor::system::{BACKLOG, Listener, System, is_lacking, listen, listen_any, listen_unix};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{User, initgroups, setgid, setuid};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Descriptors that are not clients: standard streams, epoll, signals, the service manager, whoever asks a full server for
@@ -125,52 +126,76 @@ impl Doors {
             doors.add(role, listener, name);
         }
         for address in &options.listen {
-            doors.bind(echo, address, "--listen", options.reuse_port)?;
+            doors.bind_or_fail(echo, address, "--listen", options.reuse_port)?;
         }
         if !is_activated && options.listen.is_empty() {
-            doors.bind(echo, &Address::Tcp(options.default_listen), "--listen", options.reuse_port)?;
+            let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
+            doors.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
         }
         if let Some(Stats::At(address)) = &options.stats {
-            doors.bind(Role::Stats, address, "--stats", options.reuse_port)?;
+            doors.bind_or_fail(Role::Stats, address, "--stats", options.reuse_port)?;
         }
-        match options.policy {
+        match &options.policy {
             Policy::Off => {}
             // Who passes sockets decides which there are.
             Policy::IfPossible(_) if is_activated => {}
-            Policy::IfPossible(address) => match listen(address, options.reuse_port) {
-                Ok(listener) => doors.add(Role::Policy, listener, address.to_string()),
-                Err(error) => tell_no_policy(address, &error),
-            },
+            Policy::IfPossible(address) => {
+                if let Err(error) = doors.bind(Role::Policy, address, options.reuse_port) {
+                    tell_no_policy(address, &error);
+                }
+            }
             Policy::At(address) => {
-                let listener = listen(address, options.reuse_port).map_err(|error| {
+                doors.bind(Role::Policy, address, options.reuse_port).map_err(|error| {
                     let why = reason(&error);
                     let text = format!(
                         "cannot serve the Flash policy on {address}: {why}; choose another address or --policy off"
                     );
                     Failure::new(Failure::POLICY, text)
                 })?;
-                doors.add(Role::Policy, listener, address.to_string());
             }
         }
         Ok(doors)
     }
 
-    fn bind(&mut self, role: Role, address: &Address, option: &str, reuse_port: bool) -> Result<(), Failure> {
-        let bound = match address {
-            Address::Tcp(address) => listen(*address, reuse_port),
-            Address::Unix(path) => bind_unix(path),
-        };
-        let listener = bound.map_err(|error| {
+    fn bind_or_fail(
+        &mut self,
+        role: Role,
+        address: &Address,
+        option: &str,
+        reuse_port: bool,
+    ) -> Result<(), Failure> {
+        self.bind(role, address, reuse_port).map_err(|error| {
             let why = reason(&error);
             Failure::system(format!("cannot listen on {address}: {why}; choose another with {option}"))
-        })?;
-        self.add(role, listener, address.to_string());
+        })
+    }
+
+    fn bind(&mut self, role: Role, address: &Address, reuse_port: bool) -> io::Result<()> {
+        match address {
+            Address::Any(port) => {
+                let listener = listen_any(*port, reuse_port)?;
+                let name = listener.address().map_or_else(|| address.to_string(), everywhere);
+                self.add(role, listener, name);
+            }
+            Address::Tcp(address) => self.add_tcp(role, listen(*address, reuse_port)?),
+            Address::Name(host, port) => {
+                for listener in bind_name(host, *port, reuse_port)? {
+                    self.add_tcp(role, listener);
+                }
+            }
+            Address::Unix(path) => self.add(role, bind_unix(path)?, address.to_string()),
+        }
         Ok(())
     }
 
-    fn add(&mut self, role: Role, listener: Listener, name: String) {
+    fn add_tcp(&mut self, role: Role, listener: Listener) {
         // The port that was really bound.
-        self.names.push(listener.address().map_or(name, |address| address.to_string()));
+        let name = listener.address().map_or_else(|| "a TCP socket".to_owned(), |bound| bound.to_string());
+        self.add(role, listener, name);
+    }
+
+    fn add(&mut self, role: Role, listener: Listener, name: String) {
+        self.names.push(name);
         self.roles.push(role);
         self.listeners.push(listener);
     }
@@ -197,6 +222,49 @@ impl Doors {
     }
 }
 
+/// Binds every address of a name that this host has, all with the same port.
+///
+/// # Errors
+/// When the name has none, or one of them is in use. An address that this host lacks is left out, since `localhost` is
+/// `::1`, too, on machines without IPv6; that all are lacking is an error.
+fn bind_name(host: &str, port: u16, reuse_port: bool) -> io::Result<Vec<Listener>> {
+    /// Another program may hold, on the second address, the port that was free on the first.
+    const ATTEMPTS: usize = 16;
+    let addresses: BTreeSet<SocketAddr> = match host {
+        // RFC 6761 §6.3, whatever the hosts file says: browsers do not ask it.
+        "localhost" => {
+            BTreeSet::from([(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+        }
+        _ => (host, port).to_socket_addrs()?.collect(),
+    };
+    let mut attempts = ATTEMPTS;
+    loop {
+        attempts -= 1;
+        match bind_each(&addresses, reuse_port) {
+            Err(error) if port == 0 && attempts > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+}
+
+/// Binds `addresses`; where they ask for any free port, those behind the first get the port that it got.
+fn bind_each(addresses: &BTreeSet<SocketAddr>, reuse_port: bool) -> io::Result<Vec<Listener>> {
+    let mut bound: Vec<Listener> = Vec::new();
+    let mut lacking = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        let mut address = *address;
+        if let Some(first) = bound.first().and_then(Listener::address) {
+            address.set_port(first.port());
+        }
+        match listen(address, reuse_port) {
+            Ok(listener) => bound.push(listener),
+            Err(error) if is_lacking(&error) => lacking = error,
+            Err(error) => return Err(error),
+        }
+    }
+    if bound.is_empty() { Err(lacking) } else { Ok(bound) }
+}
+
 /// Binds a Unix socket, in place of one that nobody listens on.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     remove_stale(path)?;
@@ -205,13 +273,16 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(listener)
 }
 
-/// Removes the socket that a server which is no more left at `path`; one that answers is in use.
+/// Removes the socket that a server which is no more left at `path`; one that listens is in use, however busy it is.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if !is_socket {
         return Ok(());
     }
-    match UnixStream::connect(path) {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Of a listener that accepts nobody (SIGSTOP) with a full queue, connect would wait for ever.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
@@ -262,7 +333,7 @@ fn unix_paths(options: &Options) -> Vec<&Path> {
     addresses
         .filter_map(|address| match address {
             Address::Unix(path) => Some(path.as_path()),
-            Address::Tcp(_) => None,
+            _ => None,
         })
         .collect()
 }
@@ -291,11 +362,11 @@ fn become_user(name: &str, paths: &[&Path]) -> Result<(), Failure> {
         .map_err(|error| Failure::system(format!("cannot become user {name} ({error}): --user needs root")))
 }
 
-fn tell_no_policy(address: SocketAddr, error: &io::Error) {
+fn tell_no_policy(address: &Address, error: &io::Error) {
     let why = reason(error);
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied => "`setcap cap_net_bind_service=+ep` on the binary allows it",
-        _ => "--policy ADDR:PORT moves it",
+        _ => "--policy PORT moves it",
     };
     log::info(format_args!(
         "no Flash policy on {address} ({why}; {remedy}): policy requests are answered on the echo port only"

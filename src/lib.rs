@@ -46,3 +46,5 @@ pub mod notify;
 pub mod print;
 pub mod proto;
 pub mod reactor;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -10,7 +10,7 @@ pub mod pattern;
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
-use crate::report::format::{commas, short_time};
+use crate::report::format;
 use crate::report::model::{LittlesLaw, Report, Status, Verdict};
 
 /// Everything the judgement rests on besides the measurement.
@@ -62,7 +62,8 @@ fn connections(verdict: &mut Verdict, report: &Report, opening: &Opening, facts:
     let held = report.connections.held_min;
     let asked = if facts.allow_partial { opening.opened } else { facts.asked };
     if opening.opened < facts.asked {
-        let text = format!("held {} of {} connections", commas(opening.opened), commas(facts.asked));
+        let text =
+            format!("held {} of {} connections", format::count(opening.opened), format::count(facts.asked));
         if facts.allow_partial {
             verdict.note("partial", format!("{text}, which --allow-partial allows"));
         } else {
@@ -70,13 +71,17 @@ fn connections(verdict: &mut Verdict, report: &Report, opening: &Opening, facts:
         }
     }
     if held < asked {
-        let text =
-            format!("held {} of {} connections: the server lost the others", commas(held), commas(asked));
+        let text = format!(
+            "held {} of {} connections: the server lost the others",
+            format::count(held),
+            format::count(asked)
+        );
         verdict.doubt(Status::Faulty, "held", text);
     }
     let silent = report.connections.silent;
     if silent > 0 && report.messages.received > 0 {
-        let text = format!("{} of {} connections never had an answer", commas(silent), commas(asked));
+        let text =
+            format!("{} of {} connections never had an answer", format::count(silent), format::count(asked));
         verdict.doubt(Status::Faulty, "silent", text);
     }
 }
@@ -86,18 +91,21 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
     let counts = &report.messages;
     let closed = report.config.pipeline.is_some();
     if counts.sent > 0 && counts.received == 0 {
-        let text = format!("no replies: {} messages were sent and none came back", commas(counts.sent));
+        let text =
+            format!("no replies: {} messages were sent and none came back", format::count(counts.sent));
         verdict.doubt(Status::Invalid, "no_replies", text);
     }
     if counts.corrupt * 2 > counts.sent.max(counts.received) {
         let text = format!(
             "{} replies were corrupt, that is changed or none of ours: this is not an echo server",
-            commas(counts.corrupt)
+            format::count(counts.corrupt)
         );
         verdict.doubt(Status::Invalid, "corrupt", text);
     } else if counts.corrupt > 0 {
-        let text =
-            format!("{} replies were corrupt, that is changed or none of ours", commas(counts.corrupt));
+        let text = format!(
+            "{} replies were corrupt, that is changed or none of ours",
+            format::count(counts.corrupt)
+        );
         verdict.doubt(Status::Faulty, "corrupt", text);
     }
     let slots = if closed { "slots of the loop had no reply to the end: its concurrency shrank" } else { "" };
@@ -110,13 +118,13 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
         ("stuck", counts.stuck, slots),
     ] {
         if n > 0 {
-            verdict.doubt(Status::Faulty, code, format!("{} {text}", commas(n)));
+            verdict.doubt(Status::Faulty, code, format!("{} {text}", format::count(n)));
         }
     }
     if counts.reordered > 0 {
         let text = format!(
             "the server answers out of order: {} replies came after later ones; each was matched by what it says",
-            commas(counts.reordered)
+            format::count(counts.reordered)
         );
         verdict.find("reordered", text);
     }
@@ -124,7 +132,7 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
         let text = format!(
             "nothing tells the replies apart, and {} came while more than one message was out on their connection: \
              their latency is an interval, between `response at least` and `response at most`",
-            commas(counts.ambiguous)
+            format::count(counts.ambiguous)
         );
         verdict.find("ambiguous", text);
     }
@@ -143,7 +151,7 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
         ("timeouts", counts.timeouts, "replies came later than --timeout"),
     ] {
         if n > 0 {
-            verdict.note(code, format!("{} {text}", commas(n)));
+            verdict.note(code, format!("{} {text}", format::count(n)));
         }
     }
 }
@@ -173,7 +181,7 @@ fn measurement(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     // Deliveries have no response to hold their lateness against.
     let (name, slip) = measured.total.own_slip.high();
     if facts.fanout && slip > 1_000_000 {
-        let text = format!("own slip {name} {} is over 1 ms: {REMEDY}", short_time(slip));
+        let text = format!("own slip {name} {} is over 1 ms: {REMEDY}", format::ns(slip));
         verdict.doubt(Status::Invalid, "own_slip", text);
     }
 }
@@ -201,8 +209,8 @@ fn trust(report: &mut Report, measured: &Measured, facts: &Facts) {
     };
     let text = format!(
         "of the median response of {} up to {} may be loadgen's or its host's own{busy}: {REMEDY}",
-        short_time(response),
-        short_time(ours)
+        format::ns(response),
+        format::ns(ours)
     );
     report.verdict.doubt(Status::Invalid, "own_slip", text);
 }
@@ -233,7 +241,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
         ("throttled", facts.throttled, "times the cgroup was throttled"),
     ] {
         if n > 0 {
-            note(code, format!("{} {text}", commas(n)));
+            note(code, format!("{} {text}", format::count(n)));
         }
     }
     if facts.steal_pct > 2.0 {
@@ -247,8 +255,8 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
     if !total.backpressure.histogram.is_empty() {
         let n = total.backpressure.histogram.len();
-        let worst = short_time(total.backpressure.histogram.max());
-        note("backpressure", format!("{} messages waited for the socket, up to {worst}", commas(n)));
+        let worst = format::ns(total.backpressure.histogram.max());
+        note("backpressure", format!("{} messages waited for the socket, up to {worst}", format::count(n)));
     }
 }
 

@@ -25,7 +25,8 @@ pub fn read(help: &str) -> impl Iterator<Item = Opt<'_>> {
     help.split("\n  -").skip(1).map(move |entry| {
         let mut words = entry.split_ascii_whitespace();
         let mut name = words.next().unwrap_or_default();
-        if name == "h," {
+        // A short name comes first.
+        if name.ends_with(',') {
             name = words.next().unwrap_or_default();
         }
         let name = name.trim_start_matches('-');
@@ -57,7 +58,7 @@ mod tests {
         let help = "Usage: x [--listen <addr:port...>] [--listen-longer <n>] [--off]\n\nAbout x.\n\nOptions:\n  \
                     --listen          here: there; may be repeated,\n                    (or not)\n  \
                     --listen-longer\n                    long\n  --off             a `switch`\n  \
-                    -h, --help        usage\n";
+                    -h, --help        usage\n  -V, --version     which\n";
         let option = |name, value, about: &str| Opt { name, value, about: about.to_owned() };
         let options: Vec<_> = read(help).collect();
         let expected = [
@@ -65,6 +66,7 @@ mod tests {
             option("listen-longer", "n", "long"),
             option("off", "", "a switch"),
             option("help", "", "usage"),
+            option("version", "", "which"),
         ];
         assert_eq!(options, expected);
         assert_eq!([options[0].short_about(), options[3].short_about()], ["here", "usage"]);

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long a Flash player has for its request, as the policy servers of the day had it.
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a client of the numbers' own listener has to ask: silent ones must not keep a full server's health from others.
+const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -217,7 +219,7 @@ impl<S: Stream> Connection<S> {
                 self.client = client.map(Box::new);
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
-            Event::NotProxied => self.log(Level::Info, format_args!("no PROXY header where one was to come")),
+            Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
             Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
                 Ok(()) => {
@@ -240,7 +242,7 @@ impl<S: Stream> Connection<S> {
                 stats.pages += 1;
                 self.log(Level::Debug, format_args!("sent a page: {page:?}"));
             }
-            Event::Asked(endpoint) => stats.answer(endpoint, &mut shared.response),
+            Event::Asked(question) => stats.answer(question, &mut shared.response),
             Event::Policy => {
                 stats.policies += 1;
                 self.log(Level::Debug, format_args!("sent the Flash policy"));
@@ -421,6 +423,7 @@ impl<S: Stream> Connection<S> {
         let patience = match self.session.stage() {
             Stage::Policy => POLICY_TIMEOUT,
             Stage::Greeting if self.leaving => LATE_GREETING,
+            Stage::Greeting if self.kind == Kind::Stats => STATS_TIMEOUT.min(config.handshake_timeout),
             Stage::Greeting => config.handshake_timeout,
             Stage::Closing => LINGER,
             Stage::Open => {

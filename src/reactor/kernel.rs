@@ -12,7 +12,8 @@ pub struct Readiness {
     pub source: Source,
     pub readable: bool,
     pub writable: bool,
-    /// The peer sends no more: read on to the end, a short read no longer means that nothing is left.
+    /// The peer sends no more, or has sent urgent data, in front of which a read ends: a short read no longer means that
+    /// nothing is left, so read on to the end.
     pub read_closed: bool,
 }
 

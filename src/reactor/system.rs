@@ -7,12 +7,14 @@ use crate::notify::Manager;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -39,12 +41,28 @@ pub enum Listener {
 /// The file of a Unix socket that was bound here. It goes when the listener closes, not later: by then another server may
 /// have put its own there.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: what is at `path` by then may be another server's.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), identity: SocketFile::identity(path) }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may be gone, or out of reach since privileges were dropped.
-        let _ = std::fs::remove_file(&self.0);
+        if self.identity.is_some() && SocketFile::identity(&self.path) == self.identity {
+            // It may be out of reach since privileges were dropped.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -54,6 +72,34 @@ impl Drop for SocketFile {
 /// The system's own for socket(2), bind(2) or listen(2).
 pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    bind_tcp(socket, address, reuse_port)
+}
+
+/// Binds a TCP port of every address, IPv6 and IPv4; of IPv4 alone where there is no IPv6.
+///
+/// # Errors
+/// The system's own for socket(2), bind(2) or listen(2).
+pub fn listen_any(port: u16, reuse_port: bool) -> io::Result<Listener> {
+    match listen_both(port, reuse_port) {
+        Err(error) if is_lacking(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), reuse_port),
+        result => result,
+    }
+}
+
+/// Whether an address could not be bound because this host does not have it, or not its family.
+pub fn is_lacking(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}
+
+fn listen_both(port: u16, reuse_port: bool) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    // The system's default (net.ipv6.bindv6only) may be another.
+    socket.set_only_v6(false)?;
+    bind_tcp(socket, (Ipv6Addr::UNSPECIFIED, port).into(), reuse_port)
+}
+
+fn bind_tcp(socket: Socket, address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
@@ -82,7 +128,7 @@ pub fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
 pub fn listen_unix(path: &Path) -> io::Result<Listener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::new(path);
     socket.listen(BACKLOG)?;
     own_unix(socket.into(), Some(file))
 }
@@ -156,6 +202,16 @@ impl System {
     }
 }
 
+/// A signal that came. What is left there will not be announced again, so an interrupted read is no reason to go.
+fn next_signal(signals: &SignalFd) -> Option<siginfo> {
+    loop {
+        match signals.read_signal() {
+            Err(Errno::EINTR) => {}
+            result => return result.ok().flatten(),
+        }
+    }
+}
+
 impl Kernel for System {
     type Stream = Client;
 
@@ -166,15 +222,15 @@ impl Kernel for System {
             let event = Readiness {
                 source: event.token().into(),
                 // A broken connection is told by the next call on it, whichever that is.
-                readable: event.is_readable() || event.is_read_closed() || is_broken,
+                readable: event.is_readable() || event.is_read_closed() || event.is_priority() || is_broken,
                 writable: event.is_writable() || is_broken,
-                read_closed: event.is_read_closed() || is_broken,
+                read_closed: event.is_read_closed() || event.is_priority() || is_broken,
             };
             if event.source != Source::Stop {
                 on_event(event);
                 continue;
             }
-            while let Ok(Some(signal)) = self.signals.read_signal() {
+            while let Some(signal) = next_signal(&self.signals) {
                 match Signal::try_from(signal.ssi_signo as i32) {
                     Ok(Signal::SIGUSR1) => on_event(Readiness { source: Source::Report, ..event }),
                     Ok(Signal::SIGHUP) => {}
@@ -199,7 +255,8 @@ impl Kernel for System {
 
     fn register(&mut self, stream: &mut Client, id: ConnId) -> io::Result<()> {
         // Both interests, once: the writable edge costs one event in a lifetime, a change of interest one call each.
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        // Urgent data is nobody's business here, but reads end in front of it: see `Readiness::read_closed`.
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let token = Source::Connection(id).into();
         match stream {
             Client::Tcp(stream) => self.poll.registry().register(stream, token, interest),
@@ -263,7 +320,10 @@ impl Stream for Client {
 
     fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Client::Tcp(stream) => stream.peer_addr().ok(),
+            // A client of IPv4 at a port of both families has an address of IPv6 that maps its own.
+            Client::Tcp(stream) => {
+                stream.peer_addr().ok().map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+            }
             Client::Unix(_) => None,
         }
     }

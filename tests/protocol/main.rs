@@ -7,3 +7,4 @@ mod faults;
 mod golden;
 mod golden_hixie;
 mod random;
+mod requests;

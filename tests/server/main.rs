@@ -8,6 +8,7 @@ mod daemon;
 mod deflate;
 mod hixie;
 mod limits;
+mod listen;
 mod metrics;
 mod refusals;
 mod sockets;

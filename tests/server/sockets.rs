@@ -555,6 +555,22 @@ fn silent_clients_of_the_policy_port_are_dropped_and_hurt_nobody() {
     wait_until("every descriptor comes back", || descriptors(server.pid()) == before);
 }
 
+/// A read ends in front of urgent data, however much lies behind it: not a sign that all has been read.
+#[test]
+fn urgent_data_is_passed_over_and_stalls_nobody() {
+    let server = Server::start(&["--policy", "off"]);
+    let mut client = Client::open(&server);
+    for round in 0..500 {
+        let text = format!("round {round}");
+        client.send(frame(FIN | TEXT, text.as_bytes()));
+        assert_eq!(SockRef::from(&client.stream).send_out_of_band(b"!").expect("the server takes it"), 1);
+        client.send(frame(FIN | BINARY, text.as_bytes()));
+        client.expect(reply(FIN | TEXT, text.as_bytes()));
+        client.expect(reply(FIN | BINARY, text.as_bytes()));
+    }
+    client.finish();
+}
+
 fn both(server: &Server) -> [SocketAddr; 2] {
     [server.echo, server.policy.expect("it was asked for")]
 }

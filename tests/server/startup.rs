@@ -1,103 +1,14 @@
 //! The command line, how the server starts and refuses to, where it logs, and how it ends.
 
-use std::fs::{self, File};
-use std::io::{Read, pipe};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::fs::File;
+use std::io::pipe;
+use std::net::TcpStream;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use support::client::*;
+use support::command::*;
 use support::process::{listening_ports, wait_until};
 use support::server::Server;
-
-/// The command, with nothing of the tests' own environment that it would look at.
-pub fn wsecho(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wsecho"));
-    command
-        .args(arguments)
-        .env_remove("PORT")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// A running server that a test started by itself. Dropping it kills it.
-pub struct Running(Child);
-
-impl Running {
-    pub fn start(command: &mut Command) -> Running {
-        Running(command.spawn().expect("cargo has built wsecho"))
-    }
-
-    /// The address of its only listener, once it listens.
-    pub fn address(&self) -> SocketAddr {
-        let mut ports = Vec::new();
-        wait_until("the server listens", || {
-            ports = listening_ports(self.0.id());
-            !ports.is_empty()
-        });
-        let [port] = ports[..] else { panic!("one port and not {ports:?}") };
-        (Ipv4Addr::LOCALHOST, port).into()
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        let pid = self.0.id().try_into().expect("a process id is positive");
-        kill(Pid::from_raw(pid), signal).expect("the server is running");
-    }
-
-    pub fn ended(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until("the server ends", || {
-            status = self.0.try_wait().expect("a child can be waited for");
-            status.is_some()
-        });
-        status.expect("just now")
-    }
-
-    /// What it wrote, once it has ended.
-    pub fn output(mut self) -> Output {
-        let status = self.ended();
-        let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
-        if let Some(mut pipe) = self.0.stdout.take() {
-            pipe.read_to_end(&mut output.stdout).expect("a pipe");
-        }
-        if let Some(mut pipe) = self.0.stderr.take() {
-            pipe.read_to_end(&mut output.stderr).expect("a pipe");
-        }
-        output
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only for a child that has been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Runs the command to its end.
-fn run(command: &mut Command) -> Output {
-    Running::start(command).output()
-}
-
-/// The one line on stderr with which the command refuses to start. Panics if it is not one line, or another status.
-fn refusal(command: &mut Command, status: i32) -> String {
-    let output = run(command);
-    let stderr = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(status), "{command:?}: {stderr}");
-    assert!(
-        stderr.starts_with("wsecho: ") && stderr.lines().count() == 1 && stderr.ends_with('\n'),
-        "{stderr:?}"
-    );
-    assert_eq!(output.stdout, b"");
-    stderr
-}
 
 #[test]
 fn help_and_version_go_to_stdout() {
@@ -119,6 +30,7 @@ fn help_and_version_go_to_stdout() {
     assert_eq!(run(wsecho(&["--listen", "127.0.0.1:0", "--help"]).env("PORT", "no port")), help);
 
     let version = run(&mut wsecho(&["--version"]));
+    assert_eq!(run(&mut wsecho(&["-V"])), version);
     assert!(version.status.success() && version.stderr.is_empty());
     assert_eq!(version.stdout, concat!("wsecho ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
 }
@@ -141,25 +53,21 @@ fn text_that_nobody_takes_is_no_failure_and_a_full_disk_is_one() {
     }
 }
 
-/// `script`, with the command as `$0` and these arguments as `$1` and on.
-pub fn shell(script: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_wsecho")]).args(arguments).env_remove("PORT");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 #[test]
 fn a_mistake_on_the_command_line_is_one_line_and_2() {
     for (option, wrong) in [
-        ("--listen", &["8087", "localhost", "127.0.0.1", "127.0.0.1:65536", "::1:8087", ":8087", ""][..]),
-        ("--policy", &["on", "843", "127.0.0.1", "OFF"]),
-        ("--echo-path", &["echo", "", "**", "http://a/echo"]),
+        (
+            "--listen",
+            &["localhost", "127.0.0.1", "127.0.0.1:65536", "::1:8087", "+8087", "*:8087", ":", ""][..],
+        ),
+        ("--policy", &["on", "127.0.0.1", "OFF", "unix:/run/policy"]),
+        ("--echo-path", &["echo", "", "**", "http://a/echo", "/a?b", "/a#b", "/a b"]),
         ("--max-connections", &["0", "-1", "many", "1.5", ""]),
-        ("--max-message", &["-1", "64M", "18446744073709551616", "1e6"]),
-        ("--handshake-timeout", &["0", "-1", "ten", "10s", "NaN", "inf"]),
-        ("--idle-timeout", &["-1", "never", "1h"]),
+        ("--max-message", &["-1", "64MiB", "18446744073709551616", "1e6"]),
+        ("--handshake-timeout", &["0", "0ms", "-1", "ten", "10S", "NaN", "inf"]),
+        ("--idle-timeout", &["-1", "never", "1d"]),
         ("--ping-interval", &["-0.5", "x"]),
+        ("--origin", &["example.com", "https://example.com/", "https://Example.com"]),
         ("--log-level", &["warn", "INFO", "3"]),
     ] {
         for value in wrong {
@@ -174,7 +82,10 @@ fn a_mistake_on_the_command_line_is_one_line_and_2() {
         let line = refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--policy", "off", wrong]), 2);
         assert!(line.contains(wrong) && line.contains("--help"), "{line}");
     }
-    assert!(refusal(&mut wsecho(&["--origin"]), 2).contains("--origin"));
+    let line = refusal(&mut wsecho(&["--lisen", "127.0.0.1:0"]), 2);
+    assert!(line.contains("--lisen") && line.contains("did you mean --listen?"), "{line}");
+    let line = refusal(&mut wsecho(&["--echo-path", "/board/room"]), 2);
+    assert!(line.contains("--echo-path /board/room") && line.contains("--no-boards"), "{line}");
     assert!(refusal(wsecho(&["--policy", "off"]).env("PORT", "http"), 2).contains("PORT"));
     let many = ["--listen", "127.0.0.1:0", "--policy", "off", "--max-connections", "1000000000"];
     let line = refusal(&mut wsecho(&many), 2);
@@ -186,143 +97,6 @@ fn a_mistake_is_told_by_its_status_though_nobody_takes_the_line() {
     let full = File::options().write(true).open("/dev/full").expect("Linux has it");
     assert_eq!(run(wsecho(&["--nope"]).stderr(full)).status.code(), Some(2));
     assert_eq!(run(&mut shell("exec \"$0\" --nope 2>&-", &[])).status.code(), Some(2));
-}
-
-#[test]
-fn a_port_in_use_is_one_line_with_the_address_and_1() {
-    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = holder.local_addr().expect("it is bound").to_string();
-    let line = refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--listen", &address, "--policy", "off"]), 1);
-    assert!(line.contains(&address) && line.contains("in use"), "{line}");
-    // An address of nobody's (RFC 5737).
-    let line = refusal(&mut wsecho(&["--listen", "192.0.2.1:0", "--policy", "off"]), 1);
-    assert!(line.contains("192.0.2.1:0"), "{line}");
-}
-
-#[test]
-fn a_policy_that_was_asked_for_and_cannot_be_had_is_4() {
-    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = holder.local_addr().expect("it is bound").to_string();
-    let line = refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--policy", &address]), 4);
-    assert!(line.contains(&address) && line.contains("in use"), "{line}");
-}
-
-#[test]
-fn the_default_policy_port_is_done_without() {
-    // Who may not bind it cannot have it, and takes it from nobody.
-    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("Linux");
-    assert!(
-        first.trim().parse::<u16>().expect("a port") > 843,
-        "everybody may bind port 843 here, from {first} on"
-    );
-    let mut command = wsecho(&[]);
-    let directory = std::env::temp_dir().join(format!("wsecho-{}", std::process::id()));
-    if fs::metadata("/proc/self").expect("Linux").uid() == 0 {
-        // As nobody, who may not be let into the build's directory.
-        fs::create_dir_all(&directory).expect("a writable temporary directory");
-        let copy = directory.join("wsecho");
-        fs::copy(env!("CARGO_BIN_EXE_wsecho"), &copy).expect("room for a copy");
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("our own directory");
-        command = Command::new(copy);
-        command.uid(65534).gid(65534).env_remove("PORT").stdin(Stdio::null()).stderr(Stdio::piped());
-    }
-    let mut server = Running::start(command.args(["--listen", "127.0.0.1:0"]));
-    let mut client = Client::connect(server.address());
-    client.send(POLICY_REQUEST);
-    client.expect(POLICY);
-    client.expect_eof();
-    drop(client);
-    server.signal(Signal::SIGTERM);
-    assert_eq!(server.ended().code(), Some(0));
-    let stderr = String::from_utf8(server.output().stderr).expect("text");
-    let _ = fs::remove_dir_all(directory);
-    let told: Vec<&str> = stderr.lines().filter(|line| line.contains("0.0.0.0:843")).collect();
-    assert!(
-        matches!(told[..], [line] if line.contains("no Flash policy") && line.contains("setcap")),
-        "{stderr}"
-    );
-}
-
-#[test]
-fn every_listener_is_announced_with_its_real_port_and_served() {
-    let server = Server::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--policy", "[::1]:0"]);
-    let lines = server.lines();
-    let mut announced = Vec::new();
-    for line in &lines {
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            let (address, url) = rest.split_once(", echo at ").expect("address and URL");
-            assert_eq!(url, format!("ws://{address}/echo"));
-            assert!(lines.contains(&format!("wsecho: test page at http://{address}/")));
-            announced.push(address.parse::<SocketAddr>().expect("an address"));
-        }
-    }
-    assert_eq!(announced.len(), 3, "{lines:?}");
-    for address in &announced {
-        let mut client = Client::connect(*address);
-        client.send(upgrade("/echo", ""));
-        client.expect(SWITCHING);
-        client.echo(&address.to_string());
-    }
-    let policy = server.policy.expect("it was asked for");
-    let mut client = Client::connect(policy);
-    client.send(POLICY_REQUEST);
-    client.expect(POLICY);
-    let mut ports: Vec<u16> = announced.iter().chain([&policy]).map(SocketAddr::port).collect();
-    ports.sort();
-    assert_eq!(listening_ports(server.pid()), ports);
-}
-
-#[test]
-fn the_announced_path_echoes() {
-    for (options, path) in [
-        (&["--echo-path", "/mirror", "--echo-path", "/raw"][..], "/mirror"),
-        (&["--echo-path", "/mirror", "--echo-path", "/echo"], "/echo"),
-        (&["--echo-path", "*"], "/echo"),
-    ] {
-        let server = Server::start(&[&["--policy", "off"], options].concat());
-        let line = server.wait_for("echo at ws://");
-        assert!(line.ends_with(&format!("echo at ws://{}{path}", server.echo)), "{line}");
-        let mut client = Client::connect(server.echo);
-        client.send(upgrade(path, ""));
-        client.expect(SWITCHING);
-    }
-}
-
-#[test]
-fn the_environments_port_is_used_when_no_listener_is_named() {
-    let server = Running::start(wsecho(&["--policy", "off"]).env("PORT", "0"));
-    let address = server.address();
-    let mut client = Client::connect(address);
-    client.send(upgrade("/echo", ""));
-    client.expect(SWITCHING);
-    server.signal(Signal::SIGTERM);
-    drop(client);
-    let stderr = String::from_utf8(server.output().stderr).expect("text");
-    let port = address.port();
-    let lines = format!(
-        "wsecho: listening on 0.0.0.0:{port}, echo at ws://localhost:{port}/echo\n\
-         wsecho: test page at http://localhost:{port}/\n"
-    );
-    assert!(stderr.starts_with(&lines), "{stderr}");
-
-    let held = TcpListener::bind("0.0.0.0:0").expect("a free port");
-    let port = held.local_addr().expect("it is bound").port().to_string();
-    let line = refusal(wsecho(&["--policy", "off"]).env("PORT", &port), 1);
-    assert!(line.contains(&format!("0.0.0.0:{port}")), "{line}");
-    // --listen beats it.
-    let server = Running::start(wsecho(&["--policy", "off", "--listen", "127.0.0.1:0"]).env("PORT", &port));
-    assert_ne!(server.address().port().to_string(), port);
-}
-
-#[test]
-fn an_ipv6_wildcard_is_announced_as_localhost() {
-    let server = Running::start(&mut wsecho(&["--policy", "off", "--listen", "[::]:0"]));
-    let port = server.address().port();
-    Client::connect((Ipv6Addr::LOCALHOST, port).into());
-    server.signal(Signal::SIGTERM);
-    let stderr = String::from_utf8(server.output().stderr).expect("text");
-    let line = format!("wsecho: listening on [::]:{port}, echo at ws://localhost:{port}/echo\n");
-    assert!(stderr.starts_with(&line), "{stderr}");
 }
 
 #[test]
@@ -412,32 +186,6 @@ fn clients_that_do_not_leave_cannot_hold_the_server() {
     staying.expect(b"\x88\x02\x03\xe9");
     staying.expect_eof();
     assert_eq!(server.ended().code(), Some(0));
-}
-
-#[test]
-fn the_socket_of_a_successor_is_left_alone() {
-    let directory = std::env::temp_dir().join(format!("wsecho-successor-{}", std::process::id()));
-    fs::create_dir_all(&directory).expect("a directory for temporary files");
-    let path = directory.join("socket");
-    let address = format!("unix:{}", path.display());
-    let start = || {
-        let options =
-            ["--policy", "off", "--listen", &address, "--drain-timeout", "3600", "--drain-spread", "3600"];
-        Server::start(&options)
-    };
-    let old = start();
-    let mut clients: Vec<Client> = (0..100).map(|_| Client::open(&old)).collect();
-    old.signal(Signal::SIGTERM);
-    wait_until("the drain begins", || listening_ports(old.pid()).is_empty());
-    let new = start();
-    clients[0].echo("told last, and served until then");
-    old.signal(Signal::SIGTERM);
-    assert_eq!(old.ended().code(), Some(0));
-    UnixStream::connect(&path).expect("the new server listens there");
-    new.signal(Signal::SIGTERM);
-    assert_eq!(new.ended().code(), Some(0));
-    assert!(!path.exists(), "the last server leaves nothing");
-    fs::remove_dir_all(&directory).expect("it is ours");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 
-use super::startup::{Running, shell, wsecho};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use support::client::*;
+use support::command::{Running, shell, wsecho};
 
 const ARGUMENTS: [&str; 6] = ["--listen", "127.0.0.1:0", "--policy", "off", "--log-level", "debug"];
 

@@ -9,7 +9,7 @@ use crate::engine::recorder::Tally;
 use crate::engine::spec::Gauges;
 use crate::host::clock::{self, SECOND};
 use crate::host::procfs::{self, Cpu};
-use crate::report::format::{commas, short_rate, short_time};
+use crate::report::format;
 use crate::report::model::Interval;
 
 /// Where progress goes.
@@ -55,8 +55,8 @@ impl Live {
 
     /// How far the opening of connections is.
     pub fn opening(&mut self, held: u64, asked: u64, failed: u64) {
-        let failures = if failed > 0 { format!("  failed {}", commas(failed)) } else { String::new() };
-        let line = format!("connecting  {}/{}{failures}", commas(held), commas(asked));
+        let failures = if failed > 0 { format!("  failed {}", format::count(failed)) } else { String::new() };
+        let line = format!("connecting  {}/{}{failures}", format::count(held), format::count(asked));
         match self.mode {
             Mode::Terminal => self.renew(&line),
             // Lines in a log come once a second.
@@ -107,19 +107,19 @@ impl Live {
             cpu += &format!(" srv {:.0}%", self.cpu_since(1, pid));
         }
         // Ticks are a quarter of a second.
-        let per_second = |n: u64| short_rate(n as f64 * 4.0);
-        let time = |q| short_time(tally.response.at(q));
+        let per_second = |n: u64| format::short(n as f64 * 4.0);
+        let time = |q| format::ns(tally.response.at(q));
         let slip = tally.own_slip.at(0.99);
         let doubt = if slip > 1_000_000.max(tally.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
         format!(
             "{when}  conns {}  sent {}/s  recv {}/s  inflight {inflight}  p50 {} p99 {} max {}  slip p99 {}  {cpu}  {doubt}",
-            commas(held),
+            format::count(held),
             per_second(tally.counts.sent),
             per_second(tally.counts.received),
             time(0.5),
             time(0.99),
             time(1.0),
-            short_time(slip),
+            format::ns(slip),
         )
     }
 
@@ -137,16 +137,17 @@ impl Live {
         }
         let p = |key: &str| {
             let value = row.response.as_ref().and_then(|stat| stat.p.get(key));
-            value.map_or("-".to_owned(), |ns| short_time(*ns))
+            value.map_or("-".to_owned(), |ns| format::ns(*ns))
         };
-        let max = row.response.as_ref().map_or("-".to_owned(), |stat| short_time(stat.max));
-        let errors = if row.errors > 0 { format!("  errors {}", commas(row.errors)) } else { String::new() };
+        let max = row.response.as_ref().map_or("-".to_owned(), |stat| format::ns(stat.max));
+        let errors =
+            if row.errors > 0 { format!("  errors {}", format::count(row.errors)) } else { String::new() };
         self.say(&format!(
             "{:>4}s {:<7} conns {}  sent {}/s  inflight {:.1}  p50 {} p99 {} max {max}  busy {:.0}%{errors}",
             (row.start_ns + row.len_ns as i64) / SECOND as i64,
             row.phase,
-            commas(row.held),
-            short_rate(row.achieved_rate),
+            format::count(row.held),
+            format::short(row.achieved_rate),
             row.inflight,
             p("50"),
             p("99"),

@@ -26,12 +26,12 @@ impl Sizes {
         if let Some(shape) = text.strip_prefix("lognormal:") {
             let wrong = || format!("`{text}` is not of the form lognormal:p50=200,p99=8k");
             let (p50, p99) = shape.split_once(',').ok_or_else(wrong)?;
-            let value = |part: &str, name| units::bytes(part.strip_prefix(name).ok_or_else(wrong)?);
+            let value = |part: &str, name| units::message_size(part.strip_prefix(name).ok_or_else(wrong)?);
             let (p50, p99) = (value(p50, "p50=")? as f64, value(p99, "p99=")? as f64);
             return if p50 >= 1.0 && p99 > p50 { Ok(Sizes::Lognormal { p50, p99 }) } else { Err(wrong()) };
         }
         if let Some((low, high)) = text.split_once("..") {
-            let (low, high) = (units::bytes(low)?, units::bytes(high)?);
+            let (low, high) = (units::message_size(low)?, units::message_size(high)?);
             return if low <= high {
                 Ok(Sizes::Range(low, high))
             } else {
@@ -44,7 +44,10 @@ impl Sizes {
             for part in text.split(',') {
                 let (share, size) = part
                     .split_once("%:")
-                    .and_then(|(share, size)| Some((share.parse::<f64>().ok()?, units::bytes(size).ok()?)))
+                    .and_then(|(share, size)| {
+                        let percent = 100.0 * units::share(&format!("{share}%")).ok()?;
+                        Some((percent, units::message_size(size).ok()?))
+                    })
                     .filter(|(share, _)| *share > 0.0)
                     .ok_or_else(|| format!("`{part}` is not a share of the messages such as 90%:64"))?;
                 sum += share;
@@ -56,7 +59,7 @@ impl Sizes {
                 Err(format!("shares add up to {sum}%"))
             };
         }
-        units::bytes(text).map(Sizes::Fixed)
+        units::message_size(text).map(Sizes::Fixed)
     }
 
     /// The size that two random numbers stand for.

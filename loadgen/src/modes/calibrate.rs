@@ -13,7 +13,7 @@ use crate::engine::schedule::Rate;
 use crate::host::ceiling::{Entry, cache};
 use crate::modes::null_server::null_peer;
 use crate::modes::session::{Session, measure, plan};
-use crate::report::format::{short_rate, short_time};
+use crate::report::format;
 use crate::report::model::Mode;
 
 /// Connections at which the host is measured.
@@ -57,9 +57,9 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
         };
         output::print(&format!(
             "{connections:>12}  {:>10}  {:>10}  {:>10}\n",
-            short_rate(entry.ceiling),
-            short_time(entry.floor_p50_ns),
-            short_time(entry.floor_p99_ns)
+            format::short(entry.ceiling),
+            format::ns(entry.floor_p50_ns),
+            format::ns(entry.floor_p99_ns)
         ))?;
         entries.push(entry);
     }

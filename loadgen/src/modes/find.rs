@@ -7,7 +7,7 @@ use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
 use crate::modes::session::{Session, measure, plan};
-use crate::report::format::short_rate;
+use crate::report::format;
 use crate::report::model::{Find as Found, FindStep, Mode, Status};
 use crate::report::{Condition, Report};
 
@@ -81,7 +81,7 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
             (false, None) => "no".into(),
             (false, Some(why)) => format!("not judged: {why}"),
         };
-        session.live.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, short_rate(load)));
+        session.live.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, format::short(load)));
         found.steps.push(step);
         search.tell(load, ok);
         match ok {

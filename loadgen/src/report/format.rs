@@ -69,43 +69,6 @@ fn digits(x: f64) -> String {
     }
 }
 
-/// `n` with a comma after every third digit.
-pub fn commas(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// A time of `ns` nanoseconds in three digits: `41µs`, `1.31ms`, `2.0s`.
-pub fn short_time(ns: u64) -> String {
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns}ns"),
-        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    match value {
-        v if v < 10.0 => format!("{v:.2}{unit}"),
-        v if v < 100.0 => format!("{v:.1}{unit}"),
-        v => format!("{v:.0}{unit}"),
-    }
-}
-
-/// A rate in three digits: `950`, `50.0k`, `1.20M`.
-pub fn short_rate(rate: f64) -> String {
-    match rate {
-        r if r < 1e3 => format!("{r:.0}"),
-        r if r < 1e6 => format!("{:.1}k", r / 1e3),
-        r => format!("{:.2}M", r / 1e6),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,15 +105,5 @@ mod tests {
         assert_eq!(bytes(1987.0), "1.94 KiB");
         assert_eq!(change(0.132), "+13.2%");
         assert_eq!(change(-0.0001), "0.0%");
-    }
-
-    #[test]
-    fn numbers_print_in_three_digits() {
-        assert_eq!(short_time(402), "402ns");
-        assert_eq!(short_time(61_000), "61.0µs");
-        assert_eq!(short_time(1_310_000), "1.31ms");
-        assert_eq!(short_time(12_000_000_000), "12.0s");
-        assert_eq!(short_rate(49_998.0), "50.0k");
-        assert_eq!(commas(2_999_880), "2,999,880");
     }
 }

@@ -10,13 +10,14 @@
 //! rss_per_conn   server memory a connection              rss_per_conn>2KiB
 //! ```
 //!
-//! Operators are `>`, `>=`, `<`, `<=`. Times take ns, us, ms, s or m; counts k or M; sizes B, KiB, MiB, k or M.
+//! Operators are `>`, `>=`, `<`, `<=`. Numbers are read as those of options are: a time without a unit is seconds, k is
+//! 1000 of a count and 1024 of bytes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::model::{Report, ThresholdResult};
-use super::{format, stats};
+use super::{format, stats, units};
 
 /// A comparison that is true or false of a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +68,7 @@ impl FromStr for Condition {
             _ if rest.starts_with('>') => (Op::Above, &rest[1..]),
             _ => (Op::Below, &rest[1..]),
         };
-        let (metric, limit) = metric_and_limit(name.trim(), limit.trim())?;
+        let (metric, limit) = metric_and_limit(name.trim(), &limit.replace(' ', ""))?;
         Ok(Condition { expr: expr.to_owned(), metric, op, limit })
     }
 }
@@ -79,17 +80,13 @@ impl fmt::Display for Condition {
 }
 
 fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
-    const TIMES: [(&str, f64); 5] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9)];
-    const COUNTS: [(&str, f64); 4] = [("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6)];
-    const SHARE: [(&str, f64); 1] = [("%", 0.01)];
-    const SIZES: [(&str, f64); 6] =
-        [("", 1.0), ("B", 1.0), ("KiB", 1024.0), ("MiB", 1048576.0), ("k", 1e3), ("M", 1e6)];
-    let time = || quantity(limit, &TIMES).ok_or_else(|| format!("`{limit}` is not a time such as 5ms"));
+    let time = || units::duration(limit).map(|time| time.as_nanos() as f64);
     let count_or_share = |count: Metric, share: Metric| {
-        let counted = quantity(limit, &COUNTS).map(|n| (count, n));
-        counted
-            .or_else(|| quantity(limit, &SHARE).map(|n| (share, n)))
-            .ok_or_else(|| format!("`{limit}` is neither a number such as 10k nor a share such as 0.1%"))
+        let number = match limit.ends_with('%') {
+            true => units::share(limit).map(|n| (share, n)),
+            false => units::number(limit).map(|n| (count, n)),
+        };
+        number.map_err(|_| format!("`{limit}` is neither a number such as 10k nor a share such as 0.1%"))
     };
     match name {
         "max" => Ok((Metric::Max, time()?)),
@@ -97,9 +94,7 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
         "rate" => count_or_share(Metric::Rate, Metric::RateShare),
         "errors" => count_or_share(Metric::Errors, Metric::ErrorShare),
         "held" => count_or_share(Metric::Held, Metric::HeldShare),
-        "rss_per_conn" => quantity(limit, &SIZES)
-            .map(|n| (Metric::RssPerConn, n))
-            .ok_or_else(|| format!("`{limit}` is not a size such as 2KiB")),
+        "rss_per_conn" => units::bytes(limit).map(|n| (Metric::RssPerConn, n)),
         _ => match name.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()) {
             Some(p) if p > 0.0 && p < 100.0 => Ok((Metric::Percentile(p / 100.0), time()?)),
             _ => {
@@ -107,15 +102,6 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
             }
         },
     }
-}
-
-/// A non-negative number with one of the `units` (a table of suffix and factor) behind it.
-fn quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let text = text.replace('µ', "u");
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..end].parse().ok()?;
-    let factor = units.iter().find(|(suffix, _)| *suffix == text[end..].trim())?.1;
-    Some(number * factor)
 }
 
 impl Condition {
@@ -274,7 +260,7 @@ mod tests {
     fn nonsense_is_refused_with_what_was_expected() {
         let rows = [
             ("p99", "no `<` or `>`"),
-            ("p99>5", "is not a time"),
+            ("p99>5x", "is not a time"),
             ("p100>5ms", "is none of"),
             ("p>5ms", "is none of"),
             ("latency>5ms", "is none of"),

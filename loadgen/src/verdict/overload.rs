@@ -1,7 +1,7 @@
 //! Whether the server kept up with what was asked of it.
 
 use crate::engine::measured::Measured;
-use crate::report::format::{commas, short_rate};
+use crate::report::format;
 use crate::report::model::{Report, Verdict};
 use crate::verdict::Facts;
 
@@ -13,7 +13,7 @@ pub fn find(verdict: &mut Verdict, report: &mut Report, measured: &Measured, fac
         let text = format!(
             "{} messages, {share:.1}% of the schedule, were not sent because --max-inflight were out: what they would \
              have waited for is in no figure",
-            commas(counts.capped)
+            format::count(counts.capped)
         );
         verdict.find("capped", text);
     }
@@ -32,9 +32,9 @@ pub fn find(verdict: &mut Verdict, report: &mut Report, measured: &Measured, fac
         let text = format!(
             "the server answered {} of {}/s; the queue grew by {}/s, so that every percentile grows with the length of \
              the run",
-            short_rate(report.messages.answered_rate),
-            short_rate(target),
-            short_rate(rate)
+            format::short(report.messages.answered_rate),
+            format::short(target),
+            format::short(rate)
         );
         verdict.find("overload", text);
     }

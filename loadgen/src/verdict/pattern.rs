@@ -3,7 +3,7 @@
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::engine::recorder::Times;
-use crate::report::format::{commas, short_time};
+use crate::report::format;
 use crate::report::model::Signature;
 use crate::verdict::Facts;
 
@@ -30,7 +30,7 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
             let text = format!(
                 "replies cluster at 200 ms, TCP's least retransmission time-out, and this host sent {} segments again: \
                  segments are being lost",
-                commas(facts.segments_again)
+                format::count(facts.segments_again)
             );
             found.push(signature("retransmission", share, text));
         } else {
@@ -42,7 +42,7 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
     if !wire.histogram.is_empty() && least >= MS {
         let text = format!(
             "no reply took less than {}: a fixed delay, the network's or the server's",
-            short_time(least)
+            format::ns(least)
         );
         found.push(signature("fixed_delay", 1.0, text));
     }
@@ -53,8 +53,8 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
         let text = format!(
             "every {} replies wait for up to {}, and so do those due meanwhile: the server stops for as long (a \
              collector's pause, a timer or a neighbour)",
-            short_time(period),
-            short_time(depth)
+            format::ns(period),
+            format::ns(depth)
         );
         found.push(signature("periodic_stall", share, text));
     }

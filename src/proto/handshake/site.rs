@@ -1,7 +1,7 @@
 //! What is served where, and to whom.
 
 use super::Refusal;
-use super::http::Repeated;
+use super::request::Repeated;
 use crate::proto::limits::Limits;
 use core::time::Duration;
 
@@ -65,6 +65,14 @@ pub enum Place {
     Board(String),
 }
 
+/// What was asked where the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    pub endpoint: Endpoint,
+    /// The answer has no body (HEAD).
+    pub is_head: bool,
+}
+
 /// What is served where the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
@@ -92,10 +100,15 @@ pub fn page_of(path: &str, site: &Site) -> Option<Page> {
 }
 
 pub fn place_of(path: &str, site: &Site) -> Option<Place> {
-    if site.boards && (path == "/board" || path.starts_with("/board/")) {
+    if site.boards && is_board(path) {
         return board_name(path).map(|name| Place::Board(name.to_owned()));
     }
     site.echo_paths.hold(path).then_some(Place::Echo)
+}
+
+/// Whether `path` belongs to the boards, where they are served.
+pub fn is_board(path: &str) -> bool {
+    path == "/board" || path.starts_with("/board/")
 }
 
 /// A board's name: 1 to 64 of `A-Za-z0-9._-`.

@@ -24,6 +24,8 @@ use wsecho::reactor::token::ConnId;
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
 const POLICY_TIMEOUT: u64 = 3_000;
+/// The part of the places that clients of the policy's listener get, if it is not less than one.
+const POLICY_SHARE: usize = 8;
 pub const FAREWELL: u64 = 2_000;
 /// How exactly the Close frames of a stop are spread over time.
 const SPREAD_STEP: u64 = 10;
