@@ -48,3 +48,4 @@ pub mod proto;
 pub mod reactor;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod units;

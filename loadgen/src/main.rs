@@ -68,8 +68,11 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             }
             let parts: Result<Vec<_>, _> = args.files.iter().map(|path| report::load(path)).collect();
             let merged = merge::reports(&parts.map_err(Problem::Failed)?).map_err(Problem::Failed)?;
-            report::save(&merged, Format::Json, &args.output).map_err(Problem::Failed)?;
-            output::print(&Format::Text.render(&merged, false).map_err(Problem::Failed)?)?;
+            output::show(&merged, Format::Json, Some(&args.output))?;
+            // stdout holds one document.
+            if args.output != std::path::Path::new("-") {
+                output::show(&merged, Format::Text, None)?;
+            }
             return Ok(output::exit::OK);
         }
         Command::Doctor(args) => {

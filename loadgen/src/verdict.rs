@@ -5,6 +5,7 @@
 //! ([`Report::assess`]).
 
 pub mod assemble;
+pub mod facts;
 mod overload;
 pub mod pattern;
 
@@ -12,25 +13,7 @@ use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::report::format;
 use crate::report::model::{LittlesLaw, Report, Status, Verdict};
-
-/// Everything the judgement rests on besides the measurement.
-pub struct Facts {
-    pub closed: bool,
-    /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
-    pub fanout: bool,
-    pub local: bool,
-    pub asked: u64,
-    /// `--allow-partial`: what could not be opened was not asked for.
-    pub allow_partial: bool,
-    pub throttled: u64,
-    pub steal_pct: f64,
-    /// Messages a second this host was calibrated to reach.
-    pub ceiling: Option<f64>,
-    /// SYNs that this host sent again while connections were opened.
-    pub syn_retransmits: u64,
-    /// Segments that this host sent again during the run.
-    pub segments_again: u64,
-}
+use crate::verdict::facts::Facts;
 
 /// What to do about a host or a loadgen that is too slow for the question.
 const REMEDY: &str =

@@ -1,26 +1,32 @@
 //! The opening handshake: an HTTP request head in, 101 or a refusal out (RFC 6455 §4.2, hybi-07 to -17, Hixie-75, -76).
 
-mod deflate;
+mod asked;
+pub mod deflate;
 mod head;
 pub mod hixie;
 mod hybi;
 mod page;
+mod place;
 mod refusal;
-mod request;
+pub mod request;
 mod site;
 
 use super::Version;
+use super::paths::chain::is_chain;
+use super::paths::report::{Agreed, Report};
 pub use head::Head;
 use hixie::{HixieUpgrade, Numbers};
 use hybi::HybiUpgrade;
 use page::write_page;
+pub use place::{Place, Plan};
+use place::{page_of, place_of};
 pub use refusal::Refusal;
 use request::{HEADERS_MAX, Method, Request};
-pub use site::{Endpoint, Page, Paths, Place, Question, Site, is_board};
-use site::{endpoint_of, page_of, place_of};
+use site::endpoint_of;
+pub use site::{Endpoint, Page, Paths, Question, Site, is_board};
 
 /// How a request was answered.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Answer {
     Open(Opening, Place),
     Page(Page),
@@ -57,11 +63,11 @@ impl Head {
             }
             Ok(Welcome::Stats(question)) => Answer::Stats(question),
             Ok(Welcome::Hixie(hixie, place)) => {
-                hixie.write(response);
+                hixie.write(response, place.chain());
                 Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76), place)
             }
             Ok(Welcome::Hybi(hybi, place)) => {
-                hybi.write(response);
+                hybi.write(response, place.chain());
                 Answer::Open(Opening::Hybi { version: hybi.version, deflate: hybi.deflate.is_some() }, place)
             }
             Err(refusal) => {
@@ -119,22 +125,57 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
     if let Some(question) = question_of(request).filter(|_| site.stats && !is_upgrade) {
         return Ok(Welcome::Stats(question));
     }
-    let place = match (place_of(request.path, site), page_of(request.path, site)) {
-        (_, Some(page)) if !is_upgrade => return Ok(Welcome::Page(page)),
-        (Some(_), _) if !is_upgrade => return Err(Refusal::NotWebSocket),
-        (Some(place), _) => place,
-        (None, _) => {
+    if let Some(page) = page_of(request.path, site).filter(|_| !is_upgrade) {
+        return Ok(Welcome::Page(page));
+    }
+    let is_test = site.test_paths && is_chain(request.path) && !site.echo_paths.name(request.path);
+    let place = if is_test {
+        Place::Program(Box::new(Plan { chain: asked::read(request, site)?, report: None }))
+    } else {
+        place_of(request.path, site).ok_or_else(|| {
             let hint = "nothing is served here; open / for the test page";
-            return Err(Refusal::NotFound { path: request.path.to_owned(), hint });
-        }
+            Refusal::NotFound { path: request.path.to_owned(), hint }
+        })?
     };
+    if !is_upgrade {
+        return Err(Refusal::NotWebSocket);
+    }
     let is_hixie = !request.has("Sec-WebSocket-Version")
         && (request.has("Sec-WebSocket-Key1") || !request.has("Sec-WebSocket-Key"));
-    if is_hixie {
-        Ok(Welcome::Hixie(HixieUpgrade::read(request, site)?, place))
+    let mut welcome = if is_hixie {
+        Welcome::Hixie(HixieUpgrade::read(request, site)?, place)
     } else {
         // Messages of several compressors would mix on a board.
         let deflate = site.deflate && place == Place::Echo;
-        Ok(Welcome::Hybi(HybiUpgrade::read(request, site, deflate)?, place))
+        Welcome::Hybi(HybiUpgrade::read(request, site, deflate)?, place)
+    };
+    if let Welcome::Hixie(_, Place::Program(_)) | Welcome::Hybi(_, Place::Program(_)) = &welcome {
+        plan(request, site, &mut welcome)?;
     }
+    Ok(welcome)
+}
+
+/// Does to a good upgrade what its path asks for: refuses it, or agrees on other things than an echo does.
+#[inline(never)]
+fn plan(request: &Request, site: &Site, welcome: &mut Welcome) -> Result<(), Refusal> {
+    let extension;
+    let (plan, version, first) = match welcome {
+        Welcome::Hixie(hixie, Place::Program(plan)) => {
+            asked::check_hixie(&plan.chain)?;
+            extension = None;
+            let version = if hixie.numbers.is_some() { Version::Hixie76 } else { Version::Hixie75 };
+            (plan, version, hixie.protocol)
+        }
+        Welcome::Hybi(hybi, Place::Program(plan)) => {
+            hybi.deflate = asked::agree_on_deflate(request, &plan.chain).filter(|_| site.deflate);
+            extension = hybi.deflate.map(|deflate| deflate.to_string());
+            (plan, hybi.version, hybi.protocol.map(str::as_bytes))
+        }
+        _ => return Ok(()),
+    };
+    asked::check_opening(request, &plan.chain.opening)?;
+    let subprotocol = asked::subprotocol(Some(&plan.chain), first);
+    let agreed = Agreed { version, subprotocol, extension: extension.as_deref().map(str::as_bytes) };
+    plan.report = Report::wanted(&plan.chain, request, &agreed);
+    Ok(())
 }

@@ -84,6 +84,8 @@ pub enum Event {
     Failed(Violation),
     /// A frame of a dialect without close codes was too long.
     TooLong,
+    /// A program closed, with this code.
+    Closes(Option<u16>),
 }
 
 impl Progress {

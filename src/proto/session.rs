@@ -7,9 +7,15 @@ use super::framing::hybi::Hybi;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
 use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
+use super::limits::WHOLE_MAX;
+use super::paths::chain::Step;
+use super::paths::late::{Delay, Late};
+use super::paths::program::{Advance, End, Program, READ_MAX, Then};
+use super::paths::report::Caller;
 use super::policy;
 use super::progress::{Event, Progress, Reply};
 use super::proxy;
+use core::time::Duration;
 use std::ops::Range;
 
 /// The state of one connection's protocol.
@@ -30,18 +36,22 @@ enum Phase {
     Greeting(Head),
     /// Hixie-76: the answer's head is out, the last eight bytes of the challenge are to come.
     Challenge(Numbers, Dialect),
+    /// The answer to the handshake comes later: what is to be told then, and how it goes on.
+    Late(Box<Late<(Option<Event>, Phase)>>),
     Open(Dialect),
     /// The last byte has been said; input is discarded.
     Closing,
 }
 
 /// How an open connection frames its messages.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Dialect {
     Hixie(Hixie),
     Hybi(Hybi),
     /// On a board, in either framing.
     Member(Member),
+    /// As a path under `/ws` has it.
+    Program(Box<Program>),
 }
 
 /// Which of a connection's ages it is in; decides what a passed deadline means.
@@ -77,7 +87,9 @@ impl Session {
     pub fn stage(&self) -> Stage {
         match &self.phase {
             Phase::Policy => Stage::Policy,
-            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Stats(_) | Phase::Proxy => Stage::Greeting,
+            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Late(_) | Phase::Stats(_) | Phase::Proxy => {
+                Stage::Greeting
+            }
             Phase::Open(_) => Stage::Open,
             Phase::Closing => Stage::Closing,
         }
@@ -106,12 +118,16 @@ impl Session {
                 progress
             }
             Phase::Challenge(numbers, dialect) => {
-                let progress = answer_challenge(*numbers, buf, input);
+                let progress = answer_challenge(*numbers, &buf[input], response);
                 if progress.again {
-                    self.phase = Phase::Open(dialect.clone());
+                    let dialect = std::mem::replace(dialect, Dialect::Member(Member::Hixie));
+                    self.phase = Phase::Open(dialect);
                 }
                 progress
             }
+            Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &site.limits),
+            // Nothing is read before the answer, or there is none.
+            Phase::Late(late) => Progress::discard(if late.is_stalled() { input.len() } else { 0 }),
             Phase::Open(Dialect::Member(member)) => member.receive(buf, input, response),
             Phase::Proxy => {
                 let progress = read_proxy_header(&buf[input]);
@@ -139,6 +155,7 @@ impl Session {
             Phase::Stats(head) => head.scan(carried.len(), fresh),
             Phase::Open(Dialect::Hybi(hybi)) => hybi.needs_processing(carried, fresh),
             Phase::Open(Dialect::Member(member)) => member.needs_processing(carried, fresh),
+            Phase::Open(Dialect::Program(program)) => program.needs_processing(carried, fresh),
             _ => true,
         }
     }
@@ -146,10 +163,11 @@ impl Session {
     /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
     /// there are codes, and `None` where none may be sent.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
-        let farewell = match &self.phase {
+        let farewell = match &mut self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
             Phase::Open(Dialect::Member(member)) => Some(member.close_frame(code, reason)),
+            Phase::Open(Dialect::Program(program)) => program.close_frame(code, reason),
             _ => None,
         };
         self.phase = Phase::Closing;
@@ -165,7 +183,11 @@ impl Session {
 
     /// Whether this peer can be pinged at all.
     pub fn knows_ping(&self) -> bool {
-        matches!(self.phase, Phase::Open(Dialect::Hybi(_) | Dialect::Member(Member::Hybi(_))))
+        match &self.phase {
+            Phase::Open(Dialect::Hybi(_) | Dialect::Member(Member::Hybi(_))) => true,
+            Phase::Open(Dialect::Program(program)) => program.may_be_pinged(),
+            _ => false,
+        }
     }
 
     /// The bytes of a Ping, where one may be sent.
@@ -173,7 +195,93 @@ impl Session {
         match &self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.ping(),
             Phase::Open(Dialect::Member(Member::Hybi(_))) => Some(frame::PING),
+            Phase::Open(Dialect::Program(program)) => program.may_be_pinged().then_some(frame::PING),
             _ => None,
+        }
+    }
+}
+
+/// What a path under `/ws` asks of time.
+impl Session {
+    /// Whether it has something to say without being spoken to: [`Self::advance`] is to be called.
+    pub fn is_timed(&self) -> bool {
+        matches!(self.phase, Phase::Late(_) | Phase::Open(Dialect::Program(_)))
+    }
+
+    /// Tells a program that has just opened who is at the other end.
+    pub fn meet(&mut self, caller: &Caller) {
+        if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+            program.meet(caller);
+        }
+    }
+
+    /// Says what there is to say `now`, by any clock that does not go back, and appends it to `response`.
+    ///
+    /// It is not called while anything that was said is still to be taken by the peer.
+    pub fn advance(&mut self, now: Duration, response: &mut Vec<u8>) -> Advance {
+        let advance = match &mut self.phase {
+            Phase::Open(Dialect::Program(program)) => program.advance(now, response),
+            Phase::Late(late) => match late.answer(now, response) {
+                None => Advance { event: None, messages: 0, then: Then::Wait(late.until()) },
+                Some((event, next)) => {
+                    self.phase = next;
+                    let then = match self.phase {
+                        Phase::Closing => Then::End(End::Fin),
+                        _ => Then::GoOn,
+                    };
+                    Advance { event, messages: 0, then }
+                }
+            },
+            _ => Advance { event: None, messages: 0, then: Then::Wait(None) },
+        };
+        if let Then::End(End::Fin | End::Reset) = advance.then {
+            self.phase = Phase::Closing;
+        }
+        advance
+    }
+
+    /// How many bytes may be read `now`; see [`Program::appetite`].
+    pub fn appetite(&self, now: Duration, is_last: bool) -> usize {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.appetite(now, is_last),
+            Phase::Late(late) if late.is_stalled() => READ_MAX,
+            Phase::Late(_) => 0,
+            _ => usize::MAX,
+        }
+    }
+
+    /// When [`Self::advance`] is to be called though nothing has happened.
+    pub fn wakes_at(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.wakes_at(),
+            Phase::Late(late) => late.until(),
+            _ => None,
+        }
+    }
+
+    /// Whether it means to read what comes.
+    pub fn listens(&self) -> bool {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.listens(),
+            _ => true,
+        }
+    }
+
+    /// So many bytes were read.
+    pub fn has_read(&mut self, count: usize, now: Duration) {
+        if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+            program.has_read(count, now);
+        }
+    }
+
+    /// Bytes that are allocated for it.
+    pub fn kept(&self) -> usize {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) | Phase::Challenge(_, Dialect::Program(program)) => {
+                program.kept()
+            }
+            Phase::Late(late) => late.kept(),
+            _ => 0,
         }
     }
 }
@@ -195,44 +303,79 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
             return (Progress::last_response(input.len(), Event::Asked(question)), None);
         }
         Answer::Refuse(refusal) => {
-            return (Progress::last_response(input.len(), Event::Refused(refusal)), None);
+            let delay = refusal.delay();
+            let progress = Progress::last_response(input.len(), Event::Refused(refusal));
+            return match delay {
+                None => (progress, None),
+                Some(delay) => hold(delay, progress, Phase::Closing, response),
+            };
         }
         Answer::Open(opening, place) => (opening, place),
     };
-    let dialect = match (&place, opening) {
-        (Place::Echo, Opening::Hybi { deflate, .. }) => Dialect::Hybi(Hybi::new(deflate)),
-        (Place::Echo, _) => Dialect::Hixie(Hixie::default()),
-        (Place::Board(_), Opening::Hybi { .. }) => Dialect::Member(Member::hybi()),
-        (Place::Board(_), _) => Dialect::Member(Member::Hixie),
-    };
-    let (opened, next) = match opening {
-        Opening::Hixie76(numbers) => (None, Phase::Challenge(numbers, dialect)),
-        Opening::Hixie75 => (Some(Version::Hixie75), Phase::Open(dialect)),
-        Opening::Hybi { version, .. } => (Some(version), Phase::Open(dialect)),
-    };
-    let event = match place {
-        Place::Echo => opened.map(Event::Opened),
-        Place::Board(name) => Some(Event::Joins { name, opened }),
-    };
-    (
-        Progress { consumed: size, reply: Reply::Buffer, event, ended: false, again: true, messages: 0 },
-        Some(next),
-    )
+    let delay = place.chain().and_then(|chain| chain.opening.delay);
+    if delay.is_some() && input.len() - size > WHOLE_MAX {
+        response.clear();
+        let refusal = Refusal::Bad("more was sent than is kept until the answer (RFC 6455 \u{a7}4.1)");
+        refusal.write(response);
+        return (Progress::last_response(input.len(), Event::Refused(refusal)), None);
+    }
+    let (event, next) = open(opening, place);
+    let ended = matches!(next, Phase::Closing);
+    let progress =
+        Progress { consumed: size, reply: Reply::Buffer, event, ended, again: !ended, messages: 0 };
+    match delay {
+        None => (progress, Some(next)),
+        Some(delay) => hold(delay, progress, next, response),
+    }
 }
 
-/// The digest is eight bytes longer than what it answers: it begins in the headroom.
+/// How a connection goes on that is answered with 101, and what is to be told of it.
+fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
+    let opened = match opening {
+        Opening::Hixie76(_) => None,
+        Opening::Hixie75 => Some(Version::Hixie75),
+        Opening::Hybi { version, .. } => Some(version),
+    };
+    let deflate = matches!(opening, Opening::Hybi { deflate: true, .. });
+    let mut event = opened.map(Event::Opened);
+    let is_hybi = matches!(opening, Opening::Hybi { .. });
+    let dialect = match place {
+        Place::Program(plan) if plan.chain.opening.fault.is_some_and(|fault| fault.is_end()) => {
+            return (None, Phase::Closing);
+        }
+        Place::Program(plan) if plan.chain.steps != [Step::Echo] => {
+            let version = opened.unwrap_or(Version::Hixie76);
+            Dialect::Program(Box::new(Program::new(plan.chain.steps, version, deflate, plan.report)))
+        }
+        Place::Echo | Place::Program(_) if is_hybi => Dialect::Hybi(Hybi::new(deflate)),
+        Place::Echo | Place::Program(_) => Dialect::Hixie(Hixie::default()),
+        Place::Board(name) => {
+            event = Some(Event::Joins { name, opened });
+            Dialect::Member(if is_hybi { Member::hybi() } else { Member::Hixie })
+        }
+    };
+    match opening {
+        Opening::Hixie76(numbers) => (event, Phase::Challenge(numbers, dialect)),
+        Opening::Hixie75 | Opening::Hybi { .. } => (event, Phase::Open(dialect)),
+    }
+}
+
+/// Puts off an answer, with all that it brings with it.
+fn hold(delay: Delay, progress: Progress, next: Phase, response: &mut Vec<u8>) -> (Progress, Option<Phase>) {
+    let late = Late::new(delay, std::mem::take(response), (progress.event, next));
+    let progress = Progress { reply: Reply::Buffer, ..Progress::discard(progress.consumed) };
+    (progress, Some(Phase::Late(Box::new(late))))
+}
+
+/// The digest is eight bytes longer than what it answers, so it cannot stand in its place.
 #[inline(never)]
-fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
-    let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
-    let digest = hixie::digest(numbers, last);
-    let end = input.start + last.len();
-    let reply = end - digest.len()..end;
-    buf[reply.clone()].copy_from_slice(&digest);
-    let event = Some(Event::Opened(Version::Hixie76));
+fn answer_challenge(numbers: Numbers, input: &[u8], response: &mut Vec<u8>) -> Progress {
+    let Some(last) = input.first_chunk() else { return Progress::wait() };
+    response.extend_from_slice(&hixie::digest(numbers, last));
     Progress {
-        consumed: end - input.start,
-        reply: Reply::InPlace(reply),
-        event,
+        consumed: last.len(),
+        reply: Reply::Buffer,
+        event: Some(Event::Opened(Version::Hixie76)),
         ended: false,
         again: true,
         messages: 0,

@@ -1,5 +1,7 @@
 //! One client: its socket, its protocol, and what is left over between two turns.
 
+mod timed;
+
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::config::Config;
 use super::end::End;
@@ -125,11 +127,20 @@ impl<S: Stream> Connection<S> {
         if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
             return Ok(Turn::Wait);
         }
+        if self.session.is_timed() {
+            return self.timed_turn(shared, context);
+        }
         if !self.readable {
             return Ok(Turn::Wait);
         }
+        self.read(shared, context, usize::MAX)
+    }
+
+    /// Reads once, at most `most` bytes, and acts on what came.
+    #[inline(always)]
+    fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = shared.scratch.len() - TAILROOM;
+        let end = start.saturating_add(most).min(shared.scratch.len() - TAILROOM);
         let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
@@ -145,6 +156,9 @@ impl<S: Stream> Connection<S> {
         self.ping = Ping::No;
         if self.session.stage() == Stage::Open {
             self.since = context.now;
+        }
+        if most < usize::MAX {
+            self.session.has_read(count, context.now.since_start());
         }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
@@ -183,6 +197,12 @@ impl<S: Stream> Connection<S> {
             shared.stats.messages_received += u64::from(progress.messages);
             if let Some(event) = progress.event {
                 self.on_event(event, shared, context);
+            }
+            if progress.reply == Reply::Buffer && self.session.is_timed() {
+                // What it says at once stands in one write with the answer; what is next, its next turn says.
+                self.speak(shared, context)?;
+                self.readable = true;
+                shared.response.clear();
             }
             let Shared { scratch, response, boards, stats } = shared;
             match progress.reply {
@@ -259,6 +279,10 @@ impl<S: Stream> Connection<S> {
                 stats.closed(Side::Server, Some(close_code::NORMAL));
                 self.log(Level::Debug, format_args!("closed 1000: quit"));
             }
+            Event::Closes(code) => {
+                stats.closed(Side::Server, code);
+                self.log(Level::Debug, format_args!("closed as its path asks for: {code:?}"));
+            }
             Event::TooLong => {
                 stats.closed(Side::Server, None);
                 self.log(Level::Debug, format_args!("closed: message too big"));
@@ -278,6 +302,7 @@ impl<S: Stream> Connection<S> {
         self.version = Some(version);
         self.since = now;
         stats.opened(was, self.kind, version);
+        self.introduce();
         self.log(Level::Debug, format_args!("opened: version {}", version.name()));
     }
 
@@ -406,13 +431,13 @@ impl<S: Stream> Connection<S> {
             }
             Stage::Policy => return Turn::Over(End::Shutdown),
         }
+        let before = self.held();
         let Some(frame) = self.session.close(code, reason) else {
             // In the middle of a frame there is no way to say it.
             return Turn::Over(End::Shutdown);
         };
         stats.closed(Side::Server, Some(code));
         self.since = now;
-        let before = self.held();
         let said = self.send(&frame, stats).and_then(|()| self.close_write());
         self.account(before, stats);
         said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
@@ -420,22 +445,28 @@ impl<S: Stream> Connection<S> {
 
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
+        if self.session.is_timed() {
+            return self.timed_deadline(config);
+        }
         let patience = match self.session.stage() {
             Stage::Policy => POLICY_TIMEOUT,
             Stage::Greeting if self.leaving => LATE_GREETING,
             Stage::Greeting if self.kind == Kind::Stats => STATS_TIMEOUT.min(config.handshake_timeout),
             Stage::Greeting => config.handshake_timeout,
             Stage::Closing => LINGER,
-            Stage::Open => {
-                let ping = config.ping_interval.filter(|_| self.session.knows_ping());
-                let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
-                match [config.idle_timeout, ping].into_iter().flatten().min() {
-                    Some(patience) => patience,
-                    None => return Moment::NEVER,
-                }
-            }
+            Stage::Open => match self.open_patience(config) {
+                Some(patience) => patience,
+                None => return Moment::NEVER,
+            },
         };
         self.since + patience
+    }
+
+    /// How long an open connection may be silent.
+    fn open_patience(&self, config: &Config) -> Option<Duration> {
+        let ping = config.ping_interval.filter(|_| self.session.knows_ping());
+        let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
+        [config.idle_timeout, ping].into_iter().flatten().min()
     }
 
     /// Its deadline has passed: a last look at the socket, then the verdict.
@@ -480,9 +511,10 @@ impl<S: Stream> Connection<S> {
 
     /// Bytes that are kept for it, and whether it is blocked.
     fn held(&self) -> (u64, bool) {
-        let Some(buffers) = &self.buffers else { return (0, false) };
+        let kept = self.session.kept() as u64;
+        let Some(buffers) = &self.buffers else { return (kept, false) };
         let pending = buffers.outbox.len();
-        ((buffers.carry.len() + pending) as u64, pending > 0)
+        (kept + (buffers.carry.len() + pending) as u64, pending > 0)
     }
 
     /// Brings the gauges up to date with what it holds now instead of `before`.
@@ -494,9 +526,10 @@ impl<S: Stream> Connection<S> {
 
     /// It is gone: what it held is no longer held, and it is no longer open.
     pub fn finish(&mut self, end: End, stats: &mut Stats) {
-        let before = self.held();
+        let (bytes, is_blocked) = self.held();
         self.buffers = None;
-        self.account(before, stats);
+        stats.buffered -= bytes;
+        stats.blocked -= u64::from(is_blocked);
         stats.ended(self.kind, self.version, end);
     }
 
@@ -534,7 +567,10 @@ impl<S: Stream> Connection<S> {
             buffers.outbox.assert_invariants();
             assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
         }
-        assert!(!self.write_closed || self.session.stage() == Stage::Closing, "FIN sent in mid-conversation");
+        assert!(
+            !self.write_closed || self.session.stage() == Stage::Closing || self.session.is_timed(),
+            "FIN sent in mid-conversation"
+        );
     }
 }
 

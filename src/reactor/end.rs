@@ -17,10 +17,20 @@ pub enum End {
     LingerTimeout,
     /// The server stopped, and there was no way to say so.
     Shutdown,
+    /// Its path asked for a RST.
+    Reset,
 }
 
 impl End {
     /// In the order of the variants.
-    pub const NAMES: [&'static str; 7] =
-        ["closed", "eof", "error", "handshake-timeout", "ping-timeout", "linger-timeout", "shutdown"];
+    pub const NAMES: [&'static str; 8] = [
+        "closed",
+        "eof",
+        "error",
+        "handshake-timeout",
+        "ping-timeout",
+        "linger-timeout",
+        "shutdown",
+        "reset",
+    ];
 }

@@ -56,6 +56,9 @@ pub trait Stream: io::Read + io::Write {
     /// Says that nothing more will be written: a FIN behind what was.
     fn shutdown_write(&self) -> io::Result<()>;
 
+    /// Has dropping it send a RST where the system knows that, and throw away what is still to be sent.
+    fn reset(&self) -> io::Result<()>;
+
     /// Who is at the other end, if the system still knows.
     fn peer(&self) -> Option<SocketAddr>;
 }

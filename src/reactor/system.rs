@@ -318,6 +318,10 @@ impl Stream for Client {
         }
     }
 
+    fn reset(&self) -> io::Result<()> {
+        SockRef::from(self).set_linger(Some(Duration::ZERO))
+    }
+
     fn peer(&self) -> Option<SocketAddr> {
         match self {
             // A client of IPv4 at a port of both families has an address of IPv6 that maps its own.

@@ -169,6 +169,10 @@ impl Stream for Socket {
         Ok(())
     }
 
+    fn reset(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn peer(&self) -> Option<SocketAddr> {
         None
     }

@@ -50,7 +50,7 @@ macro_rules! mode {
             pub urls: Vec<String>,
 
             /// connections to hold, as 100, 10k or 1M (100)
-            #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
+            #[argh(option, short = 'c', default = "100", from_str_fn(some_count))]
             pub connections: u64,
             /// threads (one per 1000 connections, at most CPUs - 1)
             #[argh(option, short = 't', from_str_fn(threads))]
@@ -59,10 +59,10 @@ macro_rules! mode {
             #[argh(option, default = "5000.0", from_str_fn(units::rate), arg_name = "rate")]
             pub connect_rate: f64,
             /// connections under way at a time (256)
-            #[argh(option, default = "256", from_str_fn(units::count), arg_name = "n")]
+            #[argh(option, default = "256", from_str_fn(some_count), arg_name = "n")]
             pub connect_inflight: u64,
             /// time for connect and upgrade (10s)
-            #[argh(option, default = "Duration::from_secs(10)", from_str_fn(units::duration), arg_name = "time")]
+            #[argh(option, default = "Duration::from_secs(10)", from_str_fn(some_time), arg_name = "time")]
             pub connect_timeout: Duration,
             /// connect there instead of to the URL's host, which is still asked for
             #[argh(option, from_str_fn(host_and_port), arg_name = "host:port")]
@@ -154,6 +154,9 @@ macro_rules! mode {
             /// also write the time series as CSV
             #[argh(option, arg_name = "file")]
             pub csv: Option<PathBuf>,
+            /// write one line of JSON an interval while the run is under way
+            #[argh(option, arg_name = "file")]
+            pub ndjson: Option<PathBuf>,
             /// also write the plots as SVG
             #[argh(option, arg_name = "file")]
             pub svg: Option<PathBuf>,
@@ -221,6 +224,7 @@ macro_rules! mode {
                     .into_iter()
                     .filter_map(|(format, path)| Some((format, path.clone()?)))
                     .collect(),
+                    ndjson: self.ndjson.clone(),
                     fail_if: self.fail_if.clone(),
                     baseline: self.baseline.clone(),
                     noise_threshold: self.noise_threshold,
@@ -268,6 +272,7 @@ pub struct Common {
     pub format: Format,
     pub output: Option<PathBuf>,
     pub files: Vec<(Format, PathBuf)>,
+    pub ndjson: Option<PathBuf>,
     pub fail_if: Vec<Condition>,
     pub baseline: Option<PathBuf>,
     pub noise_threshold: f64,
@@ -351,7 +356,7 @@ mode! {
         #[argh(option, from_str_fn(units::rate), arg_name = "load")]
         pub max: Option<f64>,
         /// how close to come (5%)
-        #[argh(option, default = "0.05", from_str_fn(share), arg_name = "percent")]
+        #[argh(option, default = "0.05", from_str_fn(some_share), arg_name = "percent")]
         pub precision: f64,
         /// messages a second on each connection, with --by-connections (1)
         #[argh(option, default = "1.0", from_str_fn(units::rate), arg_name = "rate")]
@@ -370,7 +375,7 @@ mode! {
     #[argh(subcommand, name = "fanout")]
     Fanout {
         /// connections that send (1)
-        #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
+        #[argh(option, default = "1", from_str_fn(some_count), arg_name = "n")]
         pub publishers: u64,
         /// messages a second over all publishers (10)
         #[argh(option, short = 'R', default = "Rate::Constant(10.0)", from_str_fn(Rate::parse))]
@@ -462,7 +467,7 @@ pub struct Doctor {
     #[argh(positional)]
     pub url: Option<String>,
     /// connections to be held (100)
-    #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
+    #[argh(option, short = 'c', default = "100", from_str_fn(some_count))]
     pub connections: u64,
     /// connect there instead of to the URL's host
     #[argh(option, from_str_fn(host_and_port), arg_name = "host:port")]
@@ -493,9 +498,13 @@ pub enum Part {
 
 impl Part {
     fn parse(text: &str) -> Result<Part, String> {
-        match text.strip_suffix('%') {
-            Some(_) => share(text).map(Part::Share),
-            None => units::count(text).map(|n| Part::Number(n as usize)),
+        let part = match text.strip_suffix('%') {
+            Some(_) => Part::Share(share(text)?),
+            None => Part::Number(units::count(text)? as usize),
+        };
+        match part {
+            Part::Number(0) | Part::Share(0.0) => Err("none at all is no part of the connections".into()),
+            part => Ok(part),
         }
     }
 
@@ -579,6 +588,14 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A count above zero.
+fn some_count(text: &str) -> Result<u64, String> {
+    match units::count(text)? {
+        0 => Err("the number must be above zero".into()),
+        n => Ok(n),
+    }
+}
+
 fn positive(text: &str) -> Result<u32, String> {
     units::count(text)
         .ok()
@@ -608,6 +625,14 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| *share <= 1.0)
         .ok_or_else(|| format!("`{text}` is not a percentage such as 2%"))
+}
+
+/// A share above zero.
+fn some_share(text: &str) -> Result<f64, String> {
+    match share(text)? {
+        0.0 => Err("the share must be above zero".into()),
+        share => Ok(share),
+    }
 }
 
 fn header(text: &str) -> Result<String, String> {
@@ -722,6 +747,15 @@ mod tests {
             ("--subprotocol a,a ws://h/", "--subprotocol", "different names"),
             ("--subprotocol a/b ws://h/", "--subprotocol", "different names"),
             ("--connect-to h ws://h/", "--connect-to", "names no port"),
+            ("--connect-inflight 0 ws://h/", "--connect-inflight", "above zero"),
+            ("--connect-timeout 0 ws://h/", "--connect-timeout", "above zero"),
+            ("-c 0 ws://h/", "-c", "above zero"),
+            ("--active 0 ws://h/", "--active", "none at all"),
+            ("--active 0% ws://h/", "--active", "none at all"),
+            ("storm --survivors 0 ws://h/", "--survivors", "none at all"),
+            ("fanout --publishers 0 ws://h/", "--publishers", "above zero"),
+            ("find --slo p99<1s --precision 0 ws://h/", "--precision", "above zero"),
+            ("-R 1e308 ws://h/", "-R", "not a rate"),
             ("conns --steps 2k,1k ws://h/", "--steps", "not ascending"),
             ("storm --backoff often ws://h/", "--backoff", "is not none, fixed"),
         ] {

@@ -4,8 +4,9 @@
 //! so that a reply can be checked without keeping what was sent. Messages long enough begin with a stamp that says
 //! which one they are; shorter ones are told apart by their bodies, as far as so few bytes can.
 
+use std::fmt;
+
 use crate::engine::size::Sizes;
-use crate::engine::verify::Matching;
 use crate::protocol::frame::Opcode;
 
 /// Windows begin anywhere in this many bytes: so many messages in a row have each their own, and all of it stays in the
@@ -32,6 +33,27 @@ pub struct Messages {
 enum Body {
     Random { sizes: Sizes, pool: Vec<u8> },
     File(Vec<u8>),
+}
+
+/// How replies are told from each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Matching {
+    /// A stamp says which message it is.
+    Stamp,
+    /// So short a message has no room for a stamp, but content of its own.
+    Content,
+    /// By nothing: the first reply is taken for the first message's.
+    Order,
+}
+
+impl fmt::Display for Matching {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Matching::Stamp => "stamp",
+            Matching::Content => "content",
+            Matching::Order => "order",
+        })
+    }
 }
 
 /// Who a message is.

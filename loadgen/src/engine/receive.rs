@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use crate::engine::connection::Stage;
 use crate::engine::in_flight::{Entry, NONE};
+use crate::engine::payload::Matching;
 use crate::engine::recorder::Counts;
 use crate::engine::running::Load;
-use crate::engine::verify::{self, Matching, Reply};
+use crate::engine::verify::{self, Reply};
 use crate::engine::worker::Worker;
 use crate::protocol::frame::Opcode;
 

@@ -135,9 +135,14 @@ impl Running {
         to.min(self.traffic.to).saturating_sub(from.max(self.traffic.from))
     }
 
+    /// Whether nothing more is waited for.
+    pub fn is_answered(&self) -> bool {
+        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| c.is_complete())
+    }
+
     /// When something is to be done though no event comes.
     pub fn alarm(&self) -> u64 {
-        let end = if self.out <= self.abandoned { self.traffic.to } else { self.traffic.until };
+        let end = if self.is_answered() { self.traffic.to } else { self.traffic.until };
         let patience = if self.patience.limit.is_some() { self.patience.next } else { u64::MAX };
         self.due.min(self.tick_end).min(end).min(patience)
     }

@@ -233,8 +233,7 @@ impl Worker {
     pub fn tick(&mut self, now: u64) {
         self.sweep(now);
         let Some(running) = &self.running else { return };
-        let over =
-            now >= running.traffic.until || now >= running.traffic.to && running.out <= running.abandoned;
+        let over = now >= running.traffic.until || now >= running.traffic.to && running.is_answered();
         if over {
             return self.finish(now);
         }

@@ -2,9 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::engine::payload::Messages;
+use crate::engine::payload::{Matching, Messages};
 use crate::engine::target::Target;
-use crate::engine::verify::Matching;
 use crate::host::source_addresses::Sources;
 use crate::protocol::handshake::Extras;
 

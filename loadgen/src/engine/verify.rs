@@ -1,7 +1,5 @@
 //! Which message a reply answers, and whether it answers it well.
 
-use std::fmt;
-
 use crate::engine::connection::Conn;
 use crate::engine::in_flight::{Entry, Pending};
 use crate::engine::payload::{Messages, Name};
@@ -9,27 +7,6 @@ use crate::protocol::frame::Opcode;
 
 /// How far a reply without a stamp is looked for among the messages that are out.
 const REACH: usize = 64;
-
-/// How replies are told from each other.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Matching {
-    /// A stamp says which message it is.
-    Stamp,
-    /// So short a message has no room for a stamp, but content of its own.
-    Content,
-    /// By nothing: the first reply is taken for the first message's.
-    Order,
-}
-
-impl fmt::Display for Matching {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Matching::Stamp => "stamp",
-            Matching::Content => "content",
-            Matching::Order => "order",
-        })
-    }
-}
 
 /// What a message that came turned out to be.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,8 @@ use crate::host::clock::{self, SECOND};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
 use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server};
-use crate::verdict::{self, Facts, pattern};
+use crate::verdict::facts::Facts;
+use crate::verdict::{self, pattern};
 
 /// Fills in what `measured` found, and judges it.
 pub fn fill(
@@ -21,22 +22,58 @@ pub fn fill(
     facts: &Facts,
     server_pid: Option<u32>,
 ) {
-    let total = &measured.total;
-    let counts = &total.counts;
     let window = if measured.interrupted { clock::now().min(measured.to) } else { measured.to };
     let seconds = window.saturating_sub(measured.from).max(1) as f64 / SECOND as f64;
-    let achieved_rate = counts.sent_inside as f64 / seconds;
-    // Whose every reply was another than what was sent has answered, but not as an echo does.
-    let changed = if counts.received == 0 { counts.alike } else { 0 };
-
     connections(report, facts.asked, opening);
     opened::add(&mut report.connections.failed, &measured.failures);
     report.connections.held_min = measured.held_min.min(opening.opened);
     report.connections.silent = measured.silent;
     report.connections.replaced = measured.replaced;
-    report.messages = Messages {
-        target_rate: (!facts.closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
-        achieved_rate,
+    report.messages = messages(measured, facts.closed, seconds);
+    latencies(&mut report.latency_ns, measured, facts.closed);
+    report.checks = Checks {
+        littles_law: verdict::littles_law(measured),
+        loop_busy_pct: measured.busy_pct,
+        ceiling_used_pct: facts.ceiling.map(|ceiling| 100.0 * report.messages.achieved_rate / ceiling),
+    };
+    report.server = measured.server.zip(server_pid).map(|(usage, pid)| Server {
+        pid,
+        cpu_pct: usage.cpu_pct(),
+        cpu_user_pct: 100.0 * usage.cpu.user as f64 / usage.wall_ns.max(1) as f64,
+        cpu_sys_pct: 100.0 * usage.cpu.system as f64 / usage.wall_ns.max(1) as f64,
+        rss_bytes: usage.rss,
+        fds: usage.descriptors,
+        bytes_per_connection: None,
+        kernel_bytes_per_connection: None,
+    });
+    report.client = Client {
+        cpu_pct: measured.own.cpu_pct(),
+        rss_bytes: measured.own.rss,
+        ctx_involuntary: measured.own.involuntary,
+    };
+    report.signatures = pattern::find(measured, opening, facts);
+    report.slowest = measured.total.slowest.list();
+    report.intervals = measured.intervals.clone();
+    if report.latency_ns.response_low.is_some() {
+        // What holds for the whole holds for its parts.
+        for row in &mut report.intervals {
+            (row.response, row.wire) = (None, None);
+        }
+    }
+    verdict::judge(report, measured, opening, facts);
+    if let Some(pid) = server_pid.filter(|_| measured.server.is_none() && measured.from < measured.to) {
+        let text = format!("process {pid} was gone before the end: its figures are absent");
+        report.verdict.note("server_gone", text);
+    }
+}
+
+fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
+    let counts = &measured.total.counts;
+    // Whose every reply was another than what was sent has answered, but not as an echo does.
+    let changed = if counts.received == 0 { counts.alike } else { 0 };
+    Messages {
+        target_rate: (!closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
+        achieved_rate: counts.sent_inside as f64 / seconds,
         answered_rate: counts.answered_inside as f64 / seconds,
         queue_growth: None,
         sent: counts.sent,
@@ -59,63 +96,32 @@ pub fn fill(
         pings_answered: counts.pings_answered,
         pongs_received: counts.pongs_received,
         closes_received: counts.closes_received,
-    };
-    report.latency_ns = Latencies {
-        response: total.response.stat(),
-        wire: total.wire.stat(),
-        undisturbed: total.undisturbed.stat(),
-        own_slip: if facts.closed { None } else { total.own_slip.stat() },
+    }
+}
+
+/// All but the times of opening. Replies that nothing tells apart: where it makes a difference which of them answers
+/// which message, the response is an interval.
+fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
+    let total = &measured.total;
+    *times = Latencies {
+        own_slip: if closed { None } else { total.own_slip.stat() },
         backpressure: total.backpressure.stat(),
         read_lag: total.read_lag.stat(),
         ping: total.ping.stat(),
         hiccup: measured.hiccup.stat(),
-        ..std::mem::take(&mut report.latency_ns)
+        ..std::mem::take(times)
     };
-    if let Some(bounds) = &total.bounds {
-        intervals_of_latency(&mut report.latency_ns, bounds);
-    }
-    report.checks = Checks {
-        littles_law: verdict::littles_law(measured),
-        loop_busy_pct: measured.busy_pct,
-        ceiling_used_pct: facts.ceiling.map(|ceiling| 100.0 * achieved_rate / ceiling),
+    let differs = |bounds: &&Box<Bounds>| {
+        let differs = |q| bounds.high.at(q) > bounds.low.at(q) + bounds.low.at(q) / 50;
+        [0.5, 0.9, 0.99].into_iter().any(differs)
     };
-    report.server = measured.server.zip(server_pid).map(|(usage, pid)| Server {
-        pid,
-        cpu_pct: usage.cpu_pct(),
-        cpu_user_pct: 100.0 * usage.cpu.user as f64 / usage.wall_ns.max(1) as f64,
-        cpu_sys_pct: 100.0 * usage.cpu.system as f64 / usage.wall_ns.max(1) as f64,
-        rss_bytes: usage.rss,
-        fds: usage.descriptors,
-        bytes_per_connection: None,
-        kernel_bytes_per_connection: None,
-    });
-    report.client = Client {
-        cpu_pct: measured.own.cpu_pct(),
-        rss_bytes: measured.own.rss,
-        ctx_involuntary: measured.own.involuntary,
-    };
-    report.signatures = pattern::find(measured, opening, facts);
-    report.slowest = total.slowest.list();
-    report.intervals = measured.intervals.clone();
-    if report.latency_ns.response.is_none() {
-        // What holds for the whole holds for its parts.
-        for row in &mut report.intervals {
-            (row.response, row.wire) = (None, None);
+    match total.bounds.as_ref().filter(differs) {
+        Some(bounds) => (times.response_low, times.response_high) = (bounds.low.stat(), bounds.high.stat()),
+        None => {
+            times.response = total.response.stat();
+            times.wire = total.wire.stat();
+            times.undisturbed = total.undisturbed.stat();
         }
-    }
-    verdict::judge(report, measured, opening, facts);
-}
-
-/// Replies that nothing tells apart: where it makes a difference which of them answers which message, the response is
-/// an interval.
-fn intervals_of_latency(times: &mut Latencies, bounds: &Bounds) {
-    let differs = |q: f64| {
-        let (low, high) = (bounds.low.at(q), bounds.high.at(q));
-        high > low + low / 50
-    };
-    if [0.5, 0.9, 0.99].into_iter().any(differs) {
-        (times.response, times.wire, times.undisturbed) = (None, None, None);
-        (times.response_low, times.response_high) = (bounds.low.stat(), bounds.high.stat());
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::engine::measured::Measured;
 use crate::report::format;
 use crate::report::model::{Report, Verdict};
-use crate::verdict::Facts;
+use crate::verdict::facts::Facts;
 
 /// Says first what was not sent, or not answered in time.
 pub fn find(verdict: &mut Verdict, report: &mut Report, measured: &Measured, facts: &Facts) {

@@ -5,7 +5,7 @@ use crate::engine::opened::Opening;
 use crate::engine::recorder::Times;
 use crate::report::format;
 use crate::report::model::Signature;
-use crate::verdict::Facts;
+use crate::verdict::facts::Facts;
 
 const MS: u64 = 1_000_000;
 

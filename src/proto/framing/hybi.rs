@@ -11,6 +11,9 @@ use crate::proto::limits::{Limits, WHOLE_MAX};
 use crate::proto::progress::{Event, Progress, Reply};
 use std::ops::Range;
 
+/// First byte under which the client's own Pongs are handed on to who asks for them; with RSV3, it is no echo's.
+pub const CLIENTS_PONG: u8 = 0x9A;
+
 /// One connection's framing state.
 #[derive(Debug, Default, Clone)]
 pub struct Hybi {
@@ -25,6 +28,8 @@ pub struct Hybi {
     ahead: u32,
     /// permessage-deflate was agreed: RSV1 marks a compressed message (RFC 7692 §6), which is echoed as it is.
     deflate: bool,
+    /// The client's own Pongs are not dropped but handed on as frames that begin with [`CLIENTS_PONG`].
+    hands_on_pongs: bool,
 }
 
 /// What a message holds, as far as it matters to the fragments that follow.
@@ -51,6 +56,11 @@ impl Hybi {
     /// The state of a connection that was just opened; `deflate` says whether permessage-deflate was agreed.
     pub fn new(deflate: bool) -> Hybi {
         Hybi { deflate, ..Hybi::default() }
+    }
+
+    /// The same for a program, which acts on Pongs too.
+    pub fn with_pongs(deflate: bool) -> Hybi {
+        Hybi { hands_on_pongs: true, ..Hybi::new(deflate) }
     }
 
     /// Echoes every whole frame in `buf[input]`, in place.
@@ -143,6 +153,7 @@ impl Hybi {
         }
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
+            Opcode::Pong if self.hands_on_pongs => drop(echo.push_frame(&header, CLIENTS_PONG)),
             Opcode::Pong => echo.at += header.size + header.len as usize,
             Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
             _ => return self.echo_whole(echo, &header),

@@ -1,8 +1,10 @@
 //! The handshakes of Hixie-75 and -76 (draft-hixie-thewebsocketprotocol-75 and -76 §1.3, §5.2).
 
+use super::asked;
 use super::refusal::{Refusal, push};
 use super::request::Request;
 use super::site::{Site, check_origin};
+use crate::proto::paths::chain::Chain;
 
 /// A good request of Hixie-75 or -76.
 pub struct HixieUpgrade<'a> {
@@ -12,7 +14,7 @@ pub struct HixieUpgrade<'a> {
     host: &'a [u8],
     path: &'a str,
     query: &'a str,
-    protocol: Option<&'a [u8]>,
+    pub protocol: Option<&'a [u8]>,
 }
 
 impl<'a> HixieUpgrade<'a> {
@@ -48,7 +50,7 @@ impl<'a> HixieUpgrade<'a> {
     }
 
     /// Old WebKit compares the first 85 bytes of the answer to draft 75: status text, case and order are fixed.
-    pub fn write(&self, response: &mut Vec<u8>) {
+    pub fn write(&self, response: &mut Vec<u8>, chain: Option<&Chain>) {
         let (name, prefix) = if self.numbers.is_some() { ("WebSocket", "Sec-") } else { ("Web Socket", "") };
         push(
             response,
@@ -61,9 +63,12 @@ impl<'a> HixieUpgrade<'a> {
         response.extend_from_slice(self.host);
         response.extend_from_slice(self.path.as_bytes());
         response.extend_from_slice(self.query.as_bytes());
-        if let Some(protocol) = self.protocol {
+        if let Some(protocol) = asked::subprotocol(chain, self.protocol) {
             push(response, format_args!("\r\n{prefix}WebSocket-Protocol: "));
             response.extend_from_slice(protocol);
+        }
+        for (name, value) in chain.map_or(&[][..], |chain| &chain.opening.headers) {
+            push(response, format_args!("\r\n{name}: {value}"));
         }
         response.extend_from_slice(b"\r\n\r\n");
     }

@@ -1,10 +1,13 @@
 //! The handshake of versions 7, 8 and 13 (RFC 6455 §4.2, hybi-07 to -17).
 
+use super::asked;
 use super::deflate::{self, Deflate};
 use super::refusal::{Refusal, push};
 use super::request::{Repeated, Request, is_token};
 use super::site::{Site, check_origin};
 use crate::proto::Version;
+use crate::proto::paths::bad_handshake::Response;
+use crate::proto::paths::chain::Chain;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
@@ -19,7 +22,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_al
 pub struct HybiUpgrade<'a> {
     pub version: Version,
     key: &'a [u8],
-    protocol: Option<&'a str>,
+    /// The subprotocol that was offered first.
+    pub protocol: Option<&'a str>,
     pub deflate: Option<Deflate>,
 }
 
@@ -49,7 +53,8 @@ impl<'a> HybiUpgrade<'a> {
         Ok(HybiUpgrade { version, key, protocol, deflate })
     }
 
-    pub fn write(&self, response: &mut Vec<u8>) {
+    /// Appends the 101 to `response`, with what `chain` has it be.
+    pub fn write(&self, response: &mut Vec<u8>, chain: Option<&Chain>) {
         let mut sha1 = sha1_smol::Sha1::new();
         sha1.update(self.key);
         sha1.update(ACCEPT_GUID);
@@ -57,15 +62,26 @@ impl<'a> HybiUpgrade<'a> {
         BASE64
             .encode_slice(sha1.digest().bytes(), &mut accept)
             .expect("20 bytes are 28 characters of base64");
+        let protocol = asked::subprotocol(chain, self.protocol.map(str::as_bytes));
+        let headers = chain.map_or(&[][..], |chain| &chain.opening.headers);
+        if let Some(fault) = chain.and_then(|chain| chain.opening.fault) {
+            let accept = std::str::from_utf8(&accept).expect("base64 is ASCII");
+            let extension = self.deflate.map(|deflate| deflate.to_string());
+            return fault.write(&Response { accept, subprotocol: protocol, extension, headers }, response);
+        }
         response.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
         response.extend_from_slice(&accept);
-        if let Some(protocol) = self.protocol {
-            push(response, format_args!("\r\nSec-WebSocket-Protocol: {protocol}"));
+        if let Some(protocol) = protocol {
+            response.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+            response.extend_from_slice(protocol);
         }
         if let Some(deflate) = self.deflate {
             push(response, format_args!("\r\nSec-WebSocket-Extensions: {deflate}"));
+        }
+        for (name, value) in headers {
+            push(response, format_args!("\r\n{name}: {value}"));
         }
         response.extend_from_slice(b"\r\n\r\n");
     }

@@ -1,5 +1,7 @@
 //! Every answer that turns a client away.
 
+use crate::proto::paths::late::Delay;
+use crate::proto::paths::problem::Problem;
 use std::fmt;
 
 /// The versions that are spoken, as a refused client is told them (§4.4).
@@ -26,6 +28,20 @@ pub enum Refusal {
     BoardFull,
     /// 505.
     HttpVersion,
+    /// 400 or 404: a path under `/ws` that makes no chain.
+    Path(Box<Problem>),
+    /// Any status, because a path under `/ws` asks for it.
+    Asked(Box<Asked>),
+}
+
+/// A refusal that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub status: u16,
+    /// In addition to those that all refusals have.
+    pub headers: Vec<(String, String)>,
+    /// How late it comes.
+    pub delay: Option<Delay>,
 }
 
 impl Refusal {
@@ -40,11 +56,13 @@ impl Refusal {
             Refusal::HeadTooLarge => 431,
             Refusal::BoardFull => 503,
             Refusal::HttpVersion => 505,
+            Refusal::Path(problem) => problem.status,
+            Refusal::Asked(asked) => asked.status,
         }
     }
 
     /// Status line and the headers that only this refusal has, body.
-    fn parts(&self) -> (&'static str, &'static str) {
+    fn parts(&self) -> (&'static str, &str) {
         match self {
             Refusal::Bad(why) => ("400 Bad Request", why),
             Refusal::Origin => ("403 Forbidden", "this Origin may not connect"),
@@ -69,21 +87,62 @@ impl Refusal {
                 "505 HTTP Version Not Supported",
                 "WebSocket needs HTTP/1.1; behind nginx that is `proxy_http_version 1.1`",
             ),
+            Refusal::Path(problem) if problem.status == 404 => ("404 Not Found", &problem.line),
+            Refusal::Path(problem) => ("400 Bad Request", &problem.line),
+            Refusal::Asked(asked) => (asked.reason(), "as this path asks for"),
         }
     }
 
     /// Appends the whole answer to `response`.
     pub fn write(&self, response: &mut Vec<u8>) {
         let (status, text) = self.parts();
-        let body = if text.is_empty() { String::new() } else { format!("{text}\n") };
-        push(
-            response,
-            format_args!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len()),
-        );
+        let mut body = if text.is_empty() { String::new() } else { format!("{text}\n") };
+        match self {
+            Refusal::Asked(asked) => {
+                push(response, format_args!("HTTP/1.1 {} {status}\r\n", asked.status));
+                for (name, value) in &asked.headers {
+                    push(response, format_args!("{name}: {value}\r\n"));
+                }
+                // These two have no body (RFC 9110 §15.3.5, §15.4.5).
+                if matches!(asked.status, 204 | 304) {
+                    body.clear();
+                }
+            }
+            _ => push(response, format_args!("HTTP/1.1 {status}\r\n")),
+        }
+        push(response, format_args!("Content-Length: {}\r\nConnection: close\r\n", body.len()));
         if !body.is_empty() {
             push(response, format_args!("Content-Type: text/plain; charset=utf-8\r\n"));
         }
         push(response, format_args!("\r\n{body}"));
+    }
+
+    /// How late it is sent.
+    pub fn delay(&self) -> Option<Delay> {
+        match self {
+            Refusal::Asked(asked) => asked.delay,
+            _ => None,
+        }
+    }
+}
+
+impl Asked {
+    /// The words behind the status, which mean nothing (RFC 9112 §4), for those that are asked for most.
+    fn reason(&self) -> &'static str {
+        match self.status {
+            200 => "OK",
+            302 => "Found",
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not Found",
+            429 => "Too Many Requests",
+            500 => "Internal Server Error",
+            502 => "Bad Gateway",
+            503 => "Service Unavailable",
+            504 => "Gateway Timeout",
+            _ => "As Asked",
+        }
     }
 }
 

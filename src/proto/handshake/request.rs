@@ -97,6 +97,11 @@ impl<'a> Request<'a> {
         if has_body { Err(Refusal::Bad("a request here has no body")) } else { Ok(()) }
     }
 
+    /// Every line's name and value, in order.
+    pub fn lines(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+
     /// The values of every line of that name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         (0..).map_while(move |nth| self.nth(name, nth))

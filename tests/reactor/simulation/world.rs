@@ -327,6 +327,11 @@ impl World {
         Ok(count)
     }
 
+    /// What follows throws everything away.
+    pub fn reset(&mut self, index: usize) {
+        self.wires[index].out.clear();
+    }
+
     pub fn shutdown_write(&mut self, index: usize) {
         let (now, idle) = (self.now, self.idle);
         self.wake(index);
