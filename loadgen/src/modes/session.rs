@@ -27,7 +27,8 @@ use crate::report::model::{
     Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status, compare};
-use crate::verdict::{Facts, assemble};
+use crate::verdict::assemble;
+use crate::verdict::facts::Facts;
 
 /// One command under way.
 pub struct Session {
