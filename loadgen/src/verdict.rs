@@ -230,7 +230,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     if facts.steal_pct > 2.0 {
         note("steal", format!("the hypervisor took {:.1}% of the time", facts.steal_pct));
     }
-    let sent = counts.sent_inside as f64 * 1e9 / (measured.to - measured.from) as f64;
+    let sent = counts.sent_inside as f64 * 1e9 / measured.window().0 as f64;
     if let Some(share) = facts.ceiling.map(|ceiling| 100.0 * sent / ceiling)
         && share > 70.0
     {
@@ -246,7 +246,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
 /// Little's law: messages in flight as counted, against the time messages spent in flight by the histograms' account.
 pub fn littles_law(measured: &Measured) -> Option<LittlesLaw> {
     let counts = &measured.total.counts;
-    let window = (measured.to - measured.from) as f64;
+    let window = measured.window().0 as f64;
     let (inflight, lambda_w) = (counts.inflight_inside_ns as f64 / window, counts.flight_ns as f64 / window);
     if measured.interrupted || lambda_w <= 0.0 {
         return None;

@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
 use crate::engine::recorder::Bounds;
-use crate::host::clock::{self, SECOND};
+use crate::host::clock::{Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
 use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server};
@@ -22,8 +22,8 @@ pub fn fill(
     facts: &Facts,
     server_pid: Option<u32>,
 ) {
-    let window = if measured.interrupted { clock::now().min(measured.to) } else { measured.to };
-    let seconds = window.saturating_sub(measured.from).max(1) as f64 / SECOND as f64;
+    let window = if measured.interrupted { Moment::now().min(measured.to) } else { measured.to };
+    let seconds = (window - measured.from).max(Nanos(1)).seconds();
     connections(report, facts.asked, opening);
     opened::add(&mut report.connections.failed, &measured.failures);
     report.connections.held_min = measured.held_min.min(opening.opened);
@@ -72,7 +72,7 @@ fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
     // Whose every reply was another than what was sent has answered, but not as an echo does.
     let changed = if counts.received == 0 { counts.alike } else { 0 };
     Messages {
-        target_rate: (!closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
+        target_rate: (!closed).then(|| measured.scheduled / measured.window().seconds()),
         achieved_rate: counts.sent_inside as f64 / seconds,
         answered_rate: counts.answered_inside as f64 / seconds,
         queue_growth: None,
@@ -111,11 +111,11 @@ fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
         hiccup: measured.hiccup.stat(),
         ..std::mem::take(times)
     };
-    let differs = |bounds: &&Box<Bounds>| {
+    let differs = |bounds: &&Bounds| {
         let differs = |q| bounds.high.at(q) > bounds.low.at(q) + bounds.low.at(q) / 50;
         [0.5, 0.9, 0.99].into_iter().any(differs)
     };
-    match total.bounds.as_ref().filter(differs) {
+    match total.bounds.as_deref().filter(differs) {
         Some(bounds) => (times.response_low, times.response_high) = (bounds.low.stat(), bounds.high.stat()),
         None => {
             times.response = total.response.stat();
@@ -133,7 +133,7 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     connections.held_min = opening.opened;
     connections.failed = opening.failures.clone();
     connections.answers = opening.answers.clone();
-    connections.open_ns = opening.began.map_or(0, |began| opening.ended.saturating_sub(began));
+    connections.open_ns = opening.began.map_or(0, |began| (opening.ended - began).0);
     report.latency_ns.connect = opening.connect.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();
 }

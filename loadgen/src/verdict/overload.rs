@@ -22,7 +22,7 @@ pub fn find(verdict: &mut Verdict, report: &mut Report, measured: &Measured, fac
     if facts.closed || facts.fanout || measured.interrupted || unheard {
         return;
     }
-    let seconds = (measured.to - measured.from) as f64 / 1e9;
+    let seconds = measured.window().seconds();
     let target = measured.scheduled / seconds;
     let least_ns = measured.total.wire.without(&measured.unanswered).histogram.min();
     let waiting = target * least_ns as f64 / 1e9;
