@@ -40,7 +40,7 @@ impl Times {
 
     /// The p99, or of few samples the highest percentile that they carry, with its name; of a handful the longest time.
     pub fn high(&self) -> (&'static str, u64) {
-        let carried = |(name, q)| Some((name, stats::percentile(&self.histogram, q)?.value));
+        let carried = |(name, q)| Some((name, stats::percentile(&self.histogram, q)?));
         let found = [("p99", 0.99), ("p90", 0.9), ("p50", 0.5)].into_iter().find_map(carried);
         found.unwrap_or(("max", self.histogram.max()))
     }

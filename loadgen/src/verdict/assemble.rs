@@ -123,6 +123,7 @@ fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
             times.undisturbed = total.undisturbed.stat();
         }
     }
+    report.bound();
 }
 
 /// Fills in how the opening of `asked` connections went.
