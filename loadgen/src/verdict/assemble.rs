@@ -65,6 +65,7 @@ pub fn fill(
         let text = format!("process {pid} was gone before the end: its figures are absent");
         report.verdict.note("server_gone", text);
     }
+    report.bound();
 }
 
 fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
@@ -123,7 +124,6 @@ fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
             times.undisturbed = total.undisturbed.stat();
         }
     }
-    report.bound();
 }
 
 /// Fills in how the opening of `asked` connections went.
