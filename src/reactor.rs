@@ -23,6 +23,7 @@ pub mod shutdown;
 pub mod stats;
 pub mod system;
 pub mod token;
+mod trace;
 pub mod turn;
 
 use crate::log::{self, Class, Level};

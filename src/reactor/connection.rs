@@ -10,6 +10,7 @@ use super::listener::Role;
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
+use super::trace::{self, Trace};
 use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
@@ -65,8 +66,16 @@ pub struct Connection<S> {
     pub alarm: Moment,
     /// The board it is a member of.
     pub board: Option<BoardId>,
+    /// Of few connections, which are not to make all larger.
+    aside: Option<Box<Aside>>,
+}
+
+#[derive(Debug, Default)]
+struct Aside {
     /// Who a proxy says it is.
-    client: Option<Box<SocketAddr>>,
+    client: Option<SocketAddr>,
+    /// Under `--log-level trace`.
+    trace: Option<Trace>,
 }
 
 /// How far a silent peer has been asked whether it is there.
@@ -83,6 +92,12 @@ struct Buffers {
     /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
     carry: Vec<u8>,
     outbox: Outbox,
+}
+
+impl Aside {
+    fn traced() -> Box<Aside> {
+        Box::new(Aside { client: None, trace: Some(Trace::new()) })
+    }
 }
 
 impl<S: Stream> Connection<S> {
@@ -104,7 +119,7 @@ impl<S: Stream> Connection<S> {
             since: now,
             alarm: Moment::NEVER,
             board: None,
-            client: None,
+            aside: log::enabled(Level::Trace).then(Aside::traced),
         }
     }
 
@@ -191,8 +206,12 @@ impl<S: Stream> Connection<S> {
         loop {
             shared.response.clear();
             let site = &context.config.site;
+            let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
                 self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+            if let Some(read) = read {
+                self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
+            }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
             if let Some(event) = progress.event {
@@ -236,7 +255,9 @@ impl<S: Stream> Connection<S> {
         let stats = &mut shared.stats;
         match event {
             Event::Proxied(client) => {
-                self.client = client.map(Box::new);
+                if client.is_some() {
+                    self.aside.get_or_insert_default().client = client;
+                }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
@@ -394,6 +415,9 @@ impl<S: Stream> Connection<S> {
         if bytes.is_empty() {
             return Ok(());
         }
+        if self.is_traced() {
+            self.trace(|trace, tell| trace.sent(bytes, tell));
+        }
         let mut count = 0;
         // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
         if self.outbox_is_empty() {
@@ -548,16 +572,34 @@ impl<S: Stream> Connection<S> {
         if !log::enabled(level) {
             return;
         }
-        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
+        let client = self.proxied().or_else(|| self.socket.peer());
         let say = |text: std::fmt::Arguments| match level {
             // Whoever asks for every line gets every line.
-            Level::Debug => log::line(level, text),
+            Level::Debug | Level::Trace => log::line(level, text),
             _ => log::limited(log::Class::Refused, level, text),
         };
         match client {
             Some(client) => say(format_args!("{text} ({client})")),
             None => say(text),
         }
+    }
+
+    /// Who a proxy says the client is.
+    fn proxied(&self) -> Option<SocketAddr> {
+        self.aside.as_ref().and_then(|aside| aside.client)
+    }
+
+    fn is_traced(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.trace.is_some())
+    }
+
+    /// Has the trace read along, and writes what it tells.
+    #[cold]
+    #[inline(never)]
+    fn trace(&mut self, read: impl FnOnce(&mut Trace, trace::Tell)) {
+        let Some(mut trace) = self.aside.as_mut().and_then(|aside| aside.trace.take()) else { return };
+        read(&mut trace, &mut |line| self.log(Level::Trace, line));
+        self.aside.get_or_insert_default().trace = Some(trace);
     }
 
     /// Panics unless what the fields promise each other holds.

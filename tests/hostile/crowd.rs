@@ -32,11 +32,11 @@ pub struct Crowd {
     stop: Arc<AtomicBool>,
     /// Set by whoever wants the refrain to begin, if it waits.
     go: Arc<AtomicBool>,
-    pub said: Arc<AtomicU64>,
-    pub heard: Arc<AtomicU64>,
+    said: Arc<AtomicU64>,
+    heard: Arc<AtomicU64>,
     /// Members who have said all they had to say, and those who were dropped.
-    pub done: Arc<AtomicU64>,
-    pub gone: Arc<AtomicU64>,
+    done: Arc<AtomicU64>,
+    gone: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -118,17 +118,38 @@ impl Crowd {
         self.go.store(true, Relaxed);
     }
 
-    /// Waits until nobody can say more.
+    /// Waits until nobody can say more, nor is told any more.
     pub fn until_stuck(&self) {
-        let mut said = u64::MAX;
-        while said != self.said.load(Relaxed) {
-            said = self.said.load(Relaxed);
+        let all = || (self.said.load(Relaxed), self.heard.load(Relaxed));
+        let mut before = (u64::MAX, 0);
+        while before != all() {
+            before = all();
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Bytes that all of them were told.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
+    /// Members who have said all they had to say.
+    pub fn done(&self) -> usize {
+        self.done.load(Relaxed) as usize
+    }
+
+    /// Members who were dropped.
+    pub fn gone(&self) -> usize {
+        self.gone.load(Relaxed) as usize
     }
 }
 
 impl Part {
+    /// Says that once, and takes what it is told.
+    pub fn saying(opening: impl Into<Vec<u8>>) -> Part {
+        Part { opening: opening.into(), refrain: Vec::new(), times: Some(0), reads: true, waits: false }
+    }
+
     fn is_done(&self, said: usize) -> bool {
         self.times.is_some_and(|times| said >= self.opening.len() + times * self.refrain.len())
     }

@@ -63,7 +63,7 @@ impl Scene {
 
     /// A client that is let in.
     pub fn open(&self) -> Client {
-        Client::open(&self.server)
+        open(self.server.echo)
     }
 
     /// All numbers of the server, by name and labels and without `wsecho_`.
@@ -100,7 +100,7 @@ impl Scene {
     }
 
     /// The case is over: the witness must have lost nothing, and all must be as before. The figures that every case has.
-    pub fn end(mut self, cpu_most: Duration) -> Result<Figures, String> {
+    pub fn end(mut self, cpu_most: Duration, memory_most: usize) -> Result<Figures, String> {
         let worst = self.witness.take().expect("it started").end()?;
         let peak = self.peak.load(Relaxed) as usize;
         let start = Instant::now();
@@ -130,7 +130,11 @@ impl Scene {
             ));
         }
         let grown = |to: usize| to.saturating_sub(self.base.resident);
-        Ok(Figures { worst, peak: grown(peak), left: grown(after) })
+        let figures = Figures { worst, peak: grown(peak), left: grown(after) };
+        if figures.peak > memory_most {
+            return Err(format!("{figures}, and only {} MiB were allowed", memory_most >> 20));
+        }
+        Ok(figures)
     }
 
     fn is_settled(&self) -> bool {
@@ -180,9 +184,7 @@ struct Witness {
 impl Witness {
     fn start(address: SocketAddr, pid: u32, peak: Arc<AtomicU64>) -> Witness {
         let (stop, worst) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Duration::ZERO)));
-        let mut client = Client::connect(address);
-        client.send(upgrade("/echo", ""));
-        client.expect(SWITCHING);
+        let mut client = open(address);
         let (stopped, longest) = (stop.clone(), worst.clone());
         let thread = thread::spawn(move || {
             for number in 0_u64.. {
@@ -222,6 +224,13 @@ impl Witness {
         let worst = *self.worst.lock().expect("nobody panicked with it");
         Ok(worst)
     }
+}
+
+fn open(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address);
+    client.send(upgrade("/echo", "Origin: https://example.com\r\n"));
+    client.expect(SWITCHING);
+    client
 }
 
 /// Processor time of a process so far, its last slice included.

@@ -92,7 +92,7 @@ impl<S: Stream> Connection<S> {
     /// Who is at the other end, for a program that has just opened.
     pub(super) fn introduce(&mut self) {
         if self.session.is_timed() {
-            let caller = Caller { address: self.socket.peer(), proxied: self.client.as_deref().copied() };
+            let caller = Caller { address: self.socket.peer(), proxied: self.proxied() };
             self.session.meet(&caller);
         }
     }
