@@ -56,6 +56,7 @@ use crate::engine::time_series::Rows;
 use crate::engine::timetable::Timetable;
 use crate::engine::worker::Worker;
 use crate::host::clock::{Moment, Nanos};
+use crate::host::procfs;
 use crate::host::usage::usage;
 
 /// From the decision to begin until the first message, so that all threads are ready.
@@ -109,6 +110,7 @@ impl Engine {
             thread.tell(Command::Open(self.spec.share(me, upto)))?;
         }
         let mut all = Opening::default();
+        let (began, cpu) = (Moment::now(), procfs::cpu(std::process::id()));
         let before = self.held();
         let mut waiting = self.threads.len();
         while waiting > 0 {
@@ -123,6 +125,10 @@ impl Engine {
                 }
                 _ => progress.opening(self.held(), upto as u64, self.failed()),
             }
+        }
+        if let Some((before, after)) = cpu.zip(procfs::cpu(std::process::id())) {
+            let wall = (Moment::now() - began).0.max(1);
+            all.cpu_pct = 100.0 * after.since(before).total() as f64 / wall as f64;
         }
         Ok(all)
     }

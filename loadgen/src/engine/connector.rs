@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use crate::engine::opened::{Opening, REASONS};
 use crate::engine::recovery::Recovery;
 use crate::host::clock::{Moment, Nanos, SECOND};
+use crate::protocol::tls::Agreed;
 
 /// How many connects that could not be started in time are made up for in a burst.
 const BURST: u64 = 10;
@@ -126,6 +127,16 @@ impl Connector {
     pub fn connected(&mut self, since: Moment, now: Moment) -> Moment {
         self.opening.connect.record(now - since);
         if self.recovery.is_some() { since } else { now }
+    }
+
+    /// The TLS handshake that began at `since` is over; returns from when on the upgrade is timed.
+    pub fn secured(&mut self, since: Moment, now: Moment, agreed: Agreed) -> Moment {
+        if self.recovery.is_some() {
+            return since;
+        }
+        self.opening.tls.record(now - since);
+        *self.opening.agreed.entry(agreed).or_default() += 1;
+        now
     }
 
     /// A connection is a WebSocket.

@@ -19,17 +19,21 @@ use crate::engine::recorder::Recorder;
 use crate::engine::running::Arrival;
 use crate::engine::sender::Sender;
 use crate::engine::spec::{Gauges, Spec};
-use crate::engine::transport::{Flushed, Kind};
+use crate::engine::transport::{Flushed, Input, Kind};
 use crate::host::clock::Moment;
 use crate::protocol::deflate::Inflater;
 use crate::protocol::frame::Opcode;
 use crate::protocol::session::Received;
+use crate::protocol::tls::Buffers;
 
 /// One read. Large enough for any message that is not itself large.
 const SCRATCH: usize = 64 * 1024;
 
 /// Bytes read from one connection before the others get their turn.
 const TURN: usize = 1 << 20;
+
+/// What a read of records without any text in them counts as.
+const RECORD: usize = 4096;
 
 /// Sends in a row before replies are looked at again.
 const SENDS: usize = 16;
@@ -48,6 +52,8 @@ pub struct Worker<N: Network> {
     connections: Vec<Connection<N::Socket>>,
     connector: Connector,
     sender: Sender,
+    /// With `wss://`.
+    records: Buffers,
     reader: Reader,
     /// What the last wait told.
     ready: Vec<Readiness>,
@@ -97,6 +103,7 @@ impl<N: Network> Worker<N> {
             me,
             connector: Connector::new(pace, spec.seed ^ (me as u64) << 48),
             sender: Sender::new(me, spec.clone(), gauges.clone()),
+            records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             spec,
             gauges,
@@ -232,7 +239,7 @@ impl<N: Network> Worker<N> {
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
             Bytes::Message(message) => (self.sender.encode(i, message), Kind::Message),
         };
-        match self.connections[i].transport.send(&mut self.network, bytes, kind) {
+        match self.connections[i].transport.send(&mut self.network, bytes, kind, &mut self.records) {
             Ok(written) => written.then_some(bytes.len()),
             Err(e) => {
                 self.broken(i, &e);
@@ -302,20 +309,26 @@ impl<N: Network> Worker<N> {
         let mut reader = std::mem::take(&mut self.reader);
         let mut taken = 0;
         loop {
-            let result = self.connections[i].transport.read(&mut self.network, &mut reader.scratch);
+            let Worker { network, records, .. } = self;
+            let result = self.connections[i].transport.read(network, &mut reader.scratch, records);
             self.read_clock();
             match result {
-                Ok(0) => {
+                Ok(Input::Ended) => {
                     self.ended(i);
                     break;
                 }
-                Ok(n) => {
-                    taken += n;
-                    let arrival = Arrival { at: self.now, read: self.now, lag: self.now - self.woken };
-                    self.sender.read(n, arrival);
-                    self.receive(i, &mut reader, n, arrival);
+                Ok(Input::Bytes { count, drained }) => {
+                    taken += count.max(RECORD);
+                    if self.connections[i].stage == Stage::Securing {
+                        self.secured(i);
+                    }
+                    if count > 0 {
+                        let arrival = Arrival { at: self.now, read: self.now, lag: self.now - self.woken };
+                        self.sender.read(count, arrival);
+                        self.receive(i, &mut reader, count, arrival);
+                    }
                     // A short read means that the socket is empty: no need to be told so by another call.
-                    if n < reader.scratch.len() && !read_closed {
+                    if drained && !read_closed {
                         break;
                     }
                 }

@@ -15,7 +15,7 @@ use crate::engine::plan::Plan;
 use crate::engine::progress::Progress;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::spec::Spec;
-use crate::engine::target::Target;
+use crate::engine::target::{Secured, Target};
 use crate::host::ceiling::ceiling;
 use crate::host::clock::{self, Moment, Nanos};
 use crate::host::procfs::{self, Counters};
@@ -25,7 +25,7 @@ use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status, compare};
 use crate::verdict::assemble;
@@ -82,13 +82,16 @@ impl Session {
         let baseline = common.baseline.as_ref().map(|path| report::load(path));
         let baseline = baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))?;
         let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
+        let secured = secured(&urls, &common).map_err(Problem::Usage)?;
         let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
+        let targets = targets.map_err(Problem::Failed)?.into_iter().zip(secured);
+        let targets = targets.map(|(target, tls)| Target { tls, ..target }).collect();
         Ok(Session {
             baseline,
             progress: Progress::new(common.quiet, destinations.open_ndjson()?),
             destinations,
             signals: Signals::new()?,
-            targets: targets.map_err(Problem::Failed)?,
+            targets,
             started: SystemTime::now(),
             before: Counters::now(),
             common,
@@ -225,6 +228,11 @@ impl Session {
                 max_inflight: engine.spec.max_inflight.map(u64::from),
                 ..config
             },
+            tls: self
+                .targets
+                .iter()
+                .any(|target| target.tls.is_some())
+                .then(|| Tls { verified: !common.tls.insecure, ..Tls::default() }),
             host: assemble::host(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
@@ -253,6 +261,19 @@ impl Session {
         };
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
     }
+}
+
+/// How the connections to each of `urls` are made secure.
+fn secured(urls: &[Url], common: &Common) -> Result<Vec<Option<Secured>>, String> {
+    if !urls.iter().any(|url| url.secure) {
+        return match common.tls.given() {
+            Some(option) => Err(format!("{option}: no URL begins with wss://")),
+            None => Ok(vec![None; urls.len()]),
+        };
+    }
+    let config = common.tls.config()?;
+    let secured = |url: &Url| Ok(Secured { config: config.clone(), name: common.tls.name(&url.host())? });
+    urls.iter().map(|url| url.secure.then(|| secured(url)).transpose()).collect()
 }
 
 /// A plan that sends nothing in particular, for modes to fill in.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::format;
 use super::model::{
     Connections, ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat,
-    Status, Verdict,
+    Status, Tls, TlsSessions, Verdict,
 };
 use super::stats::Slope;
 
@@ -159,6 +159,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.rate = sum(c.rate, p.rate);
 
     add_connections(&mut whole.connections, &part.connections);
+    add_tls(&mut whole.tls, part.tls.as_ref());
     add_messages(&mut whole.messages, &part.messages);
     add_signatures(whole, part);
     add_latencies(&mut whole.latency_ns, &part.latency_ns)?;
@@ -290,6 +291,21 @@ fn add_signatures(whole: &mut Report, part: &Report) {
     }
 }
 
+fn add_tls(whole: &mut Option<Tls>, part: Option<&Tls>) {
+    let Some(part) = part else { return };
+    let whole = whole.get_or_insert_with(|| Tls { verified: true, ..Tls::default() });
+    whole.verified &= part.verified;
+    // Each part has a processor of its own.
+    whole.opening_cpu_pct = None;
+    for more in &part.sessions {
+        let kind = |session: &TlsSessions| TlsSessions { connections: 0, ..session.clone() };
+        match whole.sessions.iter_mut().find(|session| kind(session) == kind(more)) {
+            Some(session) => session.connections += more.connections,
+            None => whole.sessions.push(more.clone()),
+        }
+    }
+}
+
 fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     let Latencies {
         response,
@@ -301,6 +317,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         backpressure,
         read_lag,
         connect,
+        tls,
         upgrade,
         ping,
         hiccup,
@@ -314,6 +331,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.backpressure, backpressure)?;
     add_stat(&mut a.read_lag, read_lag)?;
     add_stat(&mut a.connect, connect)?;
+    add_stat(&mut a.tls, tls)?;
     add_stat(&mut a.upgrade, upgrade)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)

@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
+use super::format;
 pub use super::judgement::{Finding, Status, Trust, Verdict};
 use super::stats::{self, Slope};
 
@@ -40,6 +41,9 @@ pub struct Report {
     pub config: Config,
     pub host: Host,
     pub connections: Connections,
+    /// Present when connections went over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     pub messages: Messages,
     pub latency_ns: Latencies,
     pub checks: Checks,
@@ -282,6 +286,49 @@ pub struct Connections {
     pub sources: u64,
 }
 
+/// What the TLS handshakes agreed on.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Tls {
+    /// Certificates were checked; not with `--insecure`.
+    pub verified: bool,
+    /// Connections by what they agreed on.
+    pub sessions: Vec<TlsSessions>,
+    /// Processor time loadgen used while it opened connections, of one processor; handshakes are most of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opening_cpu_pct: Option<f64>,
+}
+
+/// Connections whose TLS handshakes agreed on the same.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsSessions {
+    /// `TLS 1.2` or `TLS 1.3`.
+    pub version: String,
+    /// By IANA's name.
+    pub suite: String,
+    /// The group, by IANA's name.
+    pub key_exchange: String,
+    /// From a ticket or session of an earlier one.
+    pub resumed: bool,
+    pub connections: u64,
+}
+
+impl Tls {
+    /// A line a kind of session.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let all: u64 = self.sessions.iter().map(|session| session.connections).sum();
+        self.sessions.iter().map(move |session| {
+            let TlsSessions { version, suite, key_exchange, resumed, connections } = session;
+            let share = 100.0 * *connections as f64 / all.max(1) as f64;
+            let how = if *resumed { "resumed" } else { "whole handshakes" };
+            let checked = if self.verified { "" } else { "  certificates not checked (--insecure)" };
+            let n = format::count(*connections);
+            format!("{version}  {suite}  {key_exchange}   {n} {how} ({share:.0}%){checked}")
+        })
+    }
+}
+
 /// Counts over the measured time (warm-up excluded): a message belongs to the time it was scheduled for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -364,6 +411,9 @@ pub struct Latencies {
     /// SYN -> connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Stat>,
+    /// The TLS handshake: connected -> finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Stat>,
     /// GET -> 101.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Stat>,
@@ -388,6 +438,7 @@ impl Latencies {
             ("backpressure", &self.backpressure),
             ("read_lag", &self.read_lag),
             ("connect", &self.connect),
+            ("tls", &self.tls),
             ("upgrade", &self.upgrade),
             ("ping", &self.ping),
             ("hiccup", &self.hiccup),

@@ -196,6 +196,10 @@ fn counts(out: &mut String, report: &Report) {
         }
     }
 
+    for line in report.tls.iter().flat_map(|tls| tls.lines()) {
+        let _ = writeln!(out, "tls          {line}");
+    }
+
     let m = &report.messages;
     if m.sent == 0 {
         return;
@@ -262,6 +266,7 @@ fn latencies(out: &mut String, report: &Report) {
             "response_high" => "response at most",
             "own_slip" => "own slip (sched→write)",
             "read_lag" => "read lag (wake→read)",
+            "tls" => "tls (connected→done)",
             "upgrade" => "upgrade (GET→101)",
             "ping" => "ping → pong",
             "hiccup" => "host hiccup",

@@ -10,7 +10,8 @@ use crate::engine::recorder::Bounds;
 use crate::host::clock::{Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
-use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server};
+use crate::protocol::tls::Agreed;
+use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server, TlsSessions};
 use crate::verdict::facts::Facts;
 use crate::verdict::{self, pattern};
 
@@ -64,6 +65,13 @@ pub fn fill(
     if let Some(pid) = server_pid.filter(|_| measured.server.is_none() && measured.from < measured.to) {
         let text = format!("process {pid} was gone before the end: its figures are absent");
         report.verdict.note("server_gone", text);
+    }
+    let cpu = report.tls.as_ref().and_then(|tls| tls.opening_cpu_pct);
+    if let Some(pct) = cpu.map(|pct| pct / report.config.threads.max(1) as f64).filter(|pct| *pct > 70.0) {
+        let text = format!(
+            "loadgen was busy {pct:.0}% while connections opened: their rows contain waiting for loadgen"
+        );
+        report.verdict.note("tls_cpu", text);
     }
     report.bound();
 }
@@ -136,7 +144,18 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     connections.answers = opening.answers.clone();
     connections.open_ns = opening.began.map_or(0, |began| (opening.ended - began).0);
     report.latency_ns.connect = opening.connect.stat();
+    report.latency_ns.tls = opening.tls.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();
+    if let Some(tls) = &mut report.tls {
+        tls.opening_cpu_pct = Some(opening.cpu_pct).filter(|pct| *pct > 0.0);
+        tls.sessions = opening.agreed.iter().map(|(agreed, n)| sessions(agreed, *n)).collect();
+    }
+}
+
+/// `n` connections that agreed on this.
+fn sessions(agreed: &Agreed, n: u64) -> TlsSessions {
+    let Agreed { version, suite, key_exchange, resumed } = agreed.clone();
+    TlsSessions { version, suite, key_exchange, resumed, connections: n }
 }
 
 /// This host, and what happened to it in the time `counted`.
