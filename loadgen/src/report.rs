@@ -17,13 +17,14 @@ pub mod format;
 mod hgrm;
 mod hlog;
 mod html;
+mod judgement;
 pub mod merge;
 pub mod model;
 pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
-mod trust;
+pub mod trust;
 pub mod units;
 
 use std::fs;
