@@ -16,6 +16,7 @@ pub mod format;
 mod hgrm;
 mod hlog;
 mod html;
+mod judgement;
 pub mod merge;
 pub mod metrics;
 pub mod model;
@@ -23,7 +24,7 @@ pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
-mod trust;
+pub mod trust;
 pub mod units;
 
 use std::fs;

@@ -14,7 +14,7 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// A threshold was passed or could not be judged, something got worse, or no load met the objective.
     pub const THRESHOLD: u8 = 3;
-    /// The verdict is INVALID, with `--strict`.
+    /// The verdict is INVALID or FAULTY, with `--strict`.
     pub const INVALID: u8 = 4;
     /// Nothing got worse as far as it could be judged, but a comparison, or all of a search, could not be.
     pub const NOT_JUDGED: u8 = 5;
