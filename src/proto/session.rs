@@ -1,9 +1,10 @@
 //! One connection's protocol, from its first byte to its last.
 
 use super::Version;
-use super::framing::frame;
+use super::framing::frame::{self, Header};
 use super::framing::hixie::Hixie;
 use super::framing::hybi::Hybi;
+use super::framing::leaving::Leaving;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
 use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
@@ -29,8 +30,10 @@ enum Phase {
     /// Waiting for the end of an HTTP head, or of a policy request.
     Greeting(Head),
     /// Hixie-76: the answer's head is out, the last eight bytes of the challenge are to come.
-    Challenge(Numbers, Dialect),
+    Challenge(Box<(Numbers, Dialect)>),
     Open(Dialect),
+    /// Our Close is the last that was said; the peer's is to come.
+    Leaving(Leaving),
     /// The last byte has been said; input is discarded.
     Closing,
 }
@@ -44,12 +47,15 @@ enum Dialect {
     Member(Member),
 }
 
-/// Which of a connection's ages it is in; decides what a passed deadline means.
+/// How far a connection has come; decides what a passed deadline means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Policy,
     Greeting,
     Open,
+    /// We have said Close, and the peer has its time to do so; then comes the FIN.
+    Leaving,
+    /// Nothing is left to say: a FIN may follow.
     Closing,
 }
 
@@ -79,14 +85,14 @@ impl Session {
             Phase::Policy => Stage::Policy,
             Phase::Greeting(_) | Phase::Challenge(..) | Phase::Stats(_) | Phase::Proxy => Stage::Greeting,
             Phase::Open(_) => Stage::Open,
+            Phase::Leaving(_) => Stage::Leaving,
             Phase::Closing => Stage::Closing,
         }
     }
 
     /// Takes the bytes `buf[input]` and says what to send.
     ///
-    /// The caller leaves [`super::progress::HEADROOM`] bytes before `input` and [`super::progress::TAILROOM`] behind it. A reply that is not an echo is
-    /// appended to `response`, which the caller empties; on a board, where the reply is in place, the response is what the other
+    /// [`super::progress`] says what the caller leaves around `input`, and does afterwards. A reply that is not an echo is appended to `response`, which the caller empties; on a board, where the reply is in place, the response is what the other
     /// members are to get.
     pub fn receive(
         &mut self,
@@ -105,10 +111,10 @@ impl Session {
                 }
                 progress
             }
-            Phase::Challenge(numbers, dialect) => {
-                let progress = answer_challenge(*numbers, buf, input);
+            Phase::Challenge(challenge) => {
+                let progress = answer_challenge(challenge.0, buf, input);
                 if progress.again {
-                    self.phase = Phase::Open(dialect.clone());
+                    self.phase = Phase::Open(challenge.1.clone());
                 }
                 progress
             }
@@ -122,10 +128,12 @@ impl Session {
             }
             Phase::Policy => answer_policy(&buf[input], response),
             Phase::Stats(head) => answer_question(head, &buf[input], response),
+            Phase::Leaving(leaving) => leaving.receive(buf, input),
             Phase::Closing => Progress::discard(input.len()),
         };
         if progress.ended {
-            self.phase = Phase::Closing;
+            let leaves = progress.again;
+            self.phase = if leaves { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
         }
         progress
     }
@@ -144,16 +152,63 @@ impl Session {
     }
 
     /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
-    /// there are codes, and `None` where none may be sent.
+    /// there are codes. `None`, and nothing has changed, where none may be sent: in the middle of a frame that is echoed.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
-        let farewell = match &self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
-            Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
-            Phase::Open(Dialect::Member(member)) => Some(member.close_frame(code, reason)),
-            _ => None,
+        let (bytes, next) = match &self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => (hybi.close(code)?.to_vec(), Phase::Leaving(hybi.leave())),
+            // Clients of these drafts take a FIN right behind it for what it is.
+            Phase::Open(Dialect::Hixie(hixie)) => (hixie.close()?.to_vec(), Phase::Closing),
+            Phase::Open(Dialect::Member(member)) => {
+                let is_hybi = matches!(member, Member::Hybi(_));
+                let next = if is_hybi { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
+                (member.close_frame(code, reason), next)
+            }
+            _ => return None,
         };
+        self.phase = next;
+        Some(bytes)
+    }
+
+    /// Passes over the `carried` beginning of a frame, once our Close was sent; how much of it need not be kept.
+    pub fn skip(&mut self, carried: &[u8]) -> usize {
+        let Phase::Leaving(leaving) = &mut self.phase else { return carried.len() };
+        let progress = leaving.receive(carried, 0..carried.len());
+        if progress.ended {
+            self.phase = Phase::Closing;
+        }
+        progress.consumed
+    }
+
+    /// Waits no longer for the peer's Close.
+    pub fn end(&mut self) {
         self.phase = Phase::Closing;
-        farewell
+    }
+
+    /// Has the text that was gathered sent as a fragment, behind this header, ahead of its time; `None` where that would be
+    /// too small a fragment.
+    pub fn give_out(&mut self) -> Option<Header> {
+        match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.give_out(),
+            _ => None,
+        }
+    }
+
+    /// Bytes that the message in whose middle the peer is surely still takes, given what is `carried`; 0 between messages,
+    /// and where messages are so short that nobody has to read to get one out.
+    pub fn missing(&self, carried: &[u8]) -> u64 {
+        match &self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.missing(carried),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.missing(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes of memory that it has allocated.
+    pub fn allocated(&self) -> usize {
+        match &self.phase {
+            Phase::Open(Dialect::Member(Member::Hybi(fragments))) => fragments.allocated(),
+            _ => 0,
+        }
     }
 
     /// There is no room on the board: a refusal takes the place of the 101 in `response`.
@@ -206,7 +261,7 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
         (Place::Board(_), _) => Dialect::Member(Member::Hixie),
     };
     let (opened, next) = match opening {
-        Opening::Hixie76(numbers) => (None, Phase::Challenge(numbers, dialect)),
+        Opening::Hixie76(numbers) => (None, Phase::Challenge(Box::new((numbers, dialect)))),
         Opening::Hixie75 => (Some(Version::Hixie75), Phase::Open(dialect)),
         Opening::Hybi { version, .. } => (Some(version), Phase::Open(dialect)),
     };

@@ -1,156 +1,216 @@
-//! One client: its socket, its protocol, and what is left over between two turns.
+//! One client: its conversation, and its patience's end.
 
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::config::Config;
 use super::end::End;
-use super::kernel::{Readiness, Stream};
+use super::kernel::{Readiness, Stream, Vitals};
 use super::listener::Role;
+use super::memory::SHORT_READ;
 use super::moment::Moment;
-use super::outbox::Outbox;
-use super::stats::{Kind, Side, Stats};
+use super::stats::{GivenUp, Kind, Side, Stats};
+use super::transport::{Flushed, Received, Transport};
 use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::progress::{Event, Gathered, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 /// How long a Flash player has for its request, as the policy servers of the day had it.
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
+/// How long, after the last of our bytes arrived, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a client has to finish its handshake, and be told to go, once the server stops.
 const LATE_GREETING: Duration = Duration::from_millis(500);
 /// Most bytes a board's member may be behind the others.
 const MEMBER_BEHIND_MAX: usize = 256 * 1024;
+/// How soon after something was sent, and how often from then on, it is seen whether the peer can be reached; what must be
+/// answered and is not for this long goes to nobody.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// A connected client.
-///
-/// Both buffers are unallocated while it is idle: fifteen thousand idle clients are fifteen thousand of these structs.
 #[derive(Debug)]
 pub struct Connection<S> {
-    socket: S,
+    pub transport: Transport<S>,
+    session: Session,
+    /// When its stage began; of an open connection, when its last sign of life came.
+    since: Moment,
+    /// When its alarm rings.
+    pub alarm: Moment,
+    rare: Option<Box<Rare>>,
+    /// What its patience was last measured against.
+    mark: Mark,
     /// The half of its id that tells it from earlier users of its slot.
     pub serial: u32,
-    session: Session,
-    buffers: Option<Box<Buffers>>,
-    readable: bool,
-    writable: bool,
-    /// The peer's FIN was announced: a short read no longer means that nothing is left.
-    read_closed: bool,
-    /// Our FIN was sent.
-    write_closed: bool,
-    /// Stands in the run queue.
-    pub queued: bool,
     /// What became of the Ping for its silence.
     ping: Ping,
-    /// The server stops: it is told to go as soon as it has opened.
+    /// The server stops: it is told to go as soon as it has opened, or the frame at hand has ended.
     leaving: bool,
     pub kind: Kind,
     /// What it speaks, once that is agreed.
     pub version: Option<Version>,
-    /// When its age began; of an open connection, when its last byte came.
-    since: Moment,
-    /// When its alarm rings.
-    pub alarm: Moment,
+}
+
+/// What most connections never have.
+#[derive(Debug, Default)]
+struct Rare {
     /// The board it is a member of.
-    pub board: Option<BoardId>,
+    board: Option<BoardId>,
     /// Who a proxy says it is.
-    client: Option<Box<SocketAddr>>,
+    client: Option<SocketAddr>,
+}
+
+/// How far the peer had come when it was last seen to come anywhere.
+#[derive(Debug, Default, Clone, Copy)]
+struct Mark {
+    acked: u32,
+    edge: u32,
+}
+
+impl Mark {
+    /// Bytes as which a Ping is acknowledged: no sign that anybody reads it.
+    const PING: u32 = 2;
+    /// By this much the window of a peer may seem to move although nobody reads there: its size is told in coarse units.
+    const READ: i32 = 1024;
+
+    fn of(vitals: &Vitals) -> Mark {
+        Mark { acked: vitals.acked, edge: vitals.edge }
+    }
+
+    /// Since when the peer has been taking nothing, as far as can be told.
+    fn silence(self, vitals: &Vitals) -> Duration {
+        // Not yet as far: the Ping itself is on its way.
+        let has_taken = ![0, Mark::PING.wrapping_neg()].contains(&vitals.acked.wrapping_sub(self.acked));
+        let has_read = vitals.edge.wrapping_sub(self.edge).cast_signed() > Mark::READ;
+        if has_taken || has_read { vitals.heard } else { Duration::MAX }
+    }
 }
 
 /// How far a silent peer has been asked whether it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ping {
     No,
-    /// There was no room for one behind the answers that the peer has not taken.
+    /// There was no room for one behind the answers that the peer has not taken, or in the middle of a frame.
     Owed,
     Sent,
-}
-
-#[derive(Debug, Default)]
-struct Buffers {
-    /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
-    carry: Vec<u8>,
-    outbox: Outbox,
 }
 
 impl<S: Stream> Connection<S> {
     pub fn new(socket: S, serial: u32, role: Role, now: Moment) -> Connection<S> {
         Connection {
-            socket,
-            serial,
+            transport: Transport::new(socket),
             session: role.session(),
-            buffers: None,
-            readable: false,
-            writable: true,
-            read_closed: false,
-            write_closed: false,
-            queued: false,
+            since: now,
+            alarm: Moment::NEVER,
+            rare: None,
+            mark: Mark::default(),
+            serial,
             ping: Ping::No,
             leaving: false,
             kind: role.kind(),
             version: None,
-            since: now,
-            alarm: Moment::NEVER,
-            board: None,
-            client: None,
         }
     }
 
     /// Notes what an event says; acts on nothing.
     pub fn note(&mut self, event: &Readiness) {
-        self.readable |= event.readable;
-        self.writable |= event.writable;
-        self.read_closed |= event.read_closed;
+        self.transport.note(event);
+    }
+
+    /// How far its conversation has come.
+    pub fn stage(&self) -> Stage {
+        self.session.stage()
+    }
+
+    /// The board it is a member of.
+    pub fn board(&self) -> Option<BoardId> {
+        self.rare.as_ref()?.board
     }
 
     /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
     pub fn turn(&mut self, shared: &mut Shared, context: &Context) -> Turn {
-        let before = self.held();
-        let turn = self.try_turn(shared, context).unwrap_or_else(|error| self.lost(&error));
-        self.account(before, &mut shared.stats);
-        turn
+        self.try_turn(shared, context).unwrap_or_else(|error| self.lost(&error))
     }
 
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
-        if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
-            return Ok(Turn::Wait);
-        }
-        if !self.readable {
-            return Ok(Turn::Wait);
-        }
-        let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = shared.scratch.len() - TAILROOM;
-        let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
-            Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                return Ok(Turn::Wait);
+        let mut most = Shared::SCRATCH;
+        if self.transport.keeps_something() || shared.stats.memory.is_short() {
+            match self.may_read(&mut shared.stats, context.now)? {
+                ControlFlow::Continue(allowed) => most = allowed,
+                ControlFlow::Break(turn) => return Ok(turn),
             }
-            Err(error) => return Err(error),
+        }
+        if !self.transport.is_readable() {
+            return Ok(Turn::Wait);
+        }
+        let (start, count) = match self.transport.receive(&mut shared.scratch, most, &mut shared.stats)? {
+            Received::Bytes { start, count } => (start, count),
+            Received::Nothing => return Ok(Turn::Wait),
+            Received::End => {
+                let all_was_said = matches!(self.session.stage(), Stage::Leaving | Stage::Closing);
+                return Ok(Turn::Over(if all_was_said { End::Closed } else { End::Eof }));
+            }
         };
-        shared.stats.bytes_received += count as u64;
-        // A short read has emptied the socket, unless a FIN follows that no further event will announce.
-        self.readable = start + count == end || self.read_closed;
-        self.ping = Ping::No;
+        if std::mem::replace(&mut self.ping, Ping::No) == Ping::Owed {
+            self.transport.look(Moment::NEVER, &mut shared.stats);
+        }
         if self.session.stage() == Stage::Open {
             self.since = context.now;
         }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
         }
-        if self.leaving && self.session.stage() == Stage::Open {
-            return Ok(self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+        if self.leaving
+            && self.session.stage() == Stage::Open
+            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+        {
+            return Ok(turn);
         }
-        Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
+        let goes_on =
+            self.transport.is_readable() && (self.transport.outbox_is_empty() || self.missing() > 0);
+        Ok(if goes_on { Turn::Again } else { Turn::Wait })
+    }
+
+    /// Writes what waits; how many bytes may be read then, if any.
+    ///
+    /// From who does not take its answers nothing is read but the rest of the message in whose middle it is: the plainest client
+    /// says all of it before it listens. And when memory is short, nobody adds to what is kept for it more than one small read.
+    #[inline(never)]
+    fn may_read(&mut self, stats: &mut Stats, now: Moment) -> io::Result<ControlFlow<Turn, usize>> {
+        let untaken = self.transport.untaken();
+        let flushed = self.transport.flush(stats)?;
+        if matches!(self.session.stage(), Stage::Leaving | Stage::Closing) {
+            if self.transport.untaken() < untaken {
+                self.since = now;
+            }
+            self.close_write()?;
+        }
+        let is_short = stats.memory.is_short();
+        if flushed != Flushed::All {
+            let missing = if is_short { 0 } else { self.missing() };
+            if missing > 0 && self.transport.is_readable() {
+                return Ok(ControlFlow::Continue(missing.min(Shared::SCRATCH as u64) as usize));
+            }
+            return Ok(ControlFlow::Break(if flushed == Flushed::More { Turn::Again } else { Turn::Wait }));
+        }
+        if !is_short || self.session.stage() == Stage::Closing {
+            return Ok(ControlFlow::Continue(Shared::SCRATCH));
+        }
+        // What a member says is kept for all the others.
+        let room =
+            if self.board().is_some() { 0 } else { SHORT_READ.saturating_sub(self.transport.unfinished()) };
+        Ok(if room > 0 { ControlFlow::Continue(room) } else { ControlFlow::Break(Turn::Wait) })
+    }
+
+    /// Bytes that are surely still to come of the message in whose middle the peer is.
+    fn missing(&self) -> u64 {
+        self.session.missing(self.transport.carry())
     }
 
     /// Puts the carry in front of the `count` bytes at `start`; `None` when the two do not make anything to act on yet, and
@@ -158,14 +218,12 @@ impl<S: Stream> Connection<S> {
     fn assemble_input(&mut self, shared: &mut Shared, start: usize, count: usize) -> Option<Range<usize>> {
         let input = HEADROOM..start + count;
         if start > HEADROOM {
-            let carry = &mut self.buffers.as_mut()?.carry;
             let fresh = &shared.scratch[start..input.end];
-            if !self.session.needs_processing(carry, fresh) {
-                carry.extend_from_slice(fresh);
+            if !self.session.needs_processing(self.transport.carry(), fresh) {
+                self.transport.carry_on(fresh, &mut shared.stats);
                 return None;
             }
-            shared.scratch[HEADROOM..start].copy_from_slice(carry);
-            carry.clear();
+            self.transport.take_carry(&mut shared.scratch);
         }
         Some(input)
     }
@@ -182,30 +240,60 @@ impl<S: Stream> Connection<S> {
             if let Some(event) = progress.event {
                 self.on_event(event, shared, context);
             }
-            let Shared { scratch, response, boards, stats } = shared;
+            let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
-                Reply::Buffer => self.send(response, stats)?,
+                Reply::Buffer => self.transport.send(response, stats)?,
                 Reply::InPlace(reply) => {
-                    self.send(&scratch[reply], stats)?;
-                    match self.board {
+                    self.transport.send(&scratch[reply], stats)?;
+                    match self.board() {
                         None => stats.messages_sent += u64::from(progress.messages),
                         Some(board) if !response.is_empty() => {
-                            boards.publish(board, context.id, response, progress.messages);
+                            boards.publish(board, context.id, response, progress.messages, &mut stats.memory);
                         }
                         Some(_) => {}
                     }
                 }
+                Reply::Gathered(gathered) => {
+                    stats.messages_sent += u64::from(progress.messages);
+                    self.send_gathered(gathered, scratch, stats)?;
+                }
             }
-            if self.session.stage() == Stage::Closing && !self.write_closed {
+            let is_refused = self.session.stage() == Stage::Closing && !self.transport.write_closed();
+            if progress.ended || is_refused {
                 self.since = context.now;
+                self.transport.forget(usize::MAX, stats);
                 self.close_write()?;
             }
             if !progress.again {
                 break;
             }
         }
-        self.keep(shared, input);
+        let Shared { scratch, stats, .. } = shared;
+        self.transport.keep(&scratch[input], self.session.allocated(), stats);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn send_gathered(&mut self, gathered: Gathered, scratch: &[u8], stats: &mut Stats) -> io::Result<()> {
+        if let Some(header) = gathered.release {
+            self.transport.release(header.as_bytes(), stats)?;
+        }
+        self.transport.send(&scratch[gathered.reply], stats)?;
+        self.transport.gather(&scratch[gathered.keep], stats);
+        if stats.memory.is_short() { self.give_out(stats) } else { Ok(()) }
+    }
+
+    /// Sends text that waits for the rest of its frame, where that makes a fragment large enough: memory is short.
+    pub fn give_out(&mut self, stats: &mut Stats) -> io::Result<()> {
+        match self.session.give_out() {
+            Some(header) => self.transport.release(header.as_bytes(), stats),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the FIN, where nothing is left to say.
+    fn close_write(&mut self) -> io::Result<()> {
+        if self.session.stage() == Stage::Closing { self.transport.close_write() } else { Ok(()) }
     }
 
     /// Counts and logs what happened, and does what it takes before the answer is sent.
@@ -214,7 +302,9 @@ impl<S: Stream> Connection<S> {
         let stats = &mut shared.stats;
         match event {
             Event::Proxied(client) => {
-                self.client = client.map(Box::new);
+                if let Some(client) = client {
+                    self.rare.get_or_insert_default().client = Some(client);
+                }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
             Event::NotProxied => self.log(Level::Info, format_args!("no PROXY header where one was to come")),
@@ -270,7 +360,7 @@ impl<S: Stream> Connection<S> {
 
     fn open(&mut self, version: Version, stats: &mut Stats, now: Moment) {
         let was = self.kind;
-        if self.board.is_some() {
+        if self.board().is_some() {
             self.kind = Kind::Board;
         }
         self.version = Some(version);
@@ -290,7 +380,8 @@ impl<S: Stream> Connection<S> {
             Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
             Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
         };
-        self.board = Some(boards.join(name, context.id, framing, context.now)?);
+        let board = boards.join(name, context.id, framing, context.now)?;
+        self.rare.get_or_insert_default().board = Some(board);
         Ok(())
     }
 
@@ -301,102 +392,29 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() != Stage::Open {
             return None;
         }
-        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.len());
-        if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
+        let behind = self.transport.untaken();
+        let is_short = stats.memory.is_short();
+        if behind > 0 && (is_short || behind + bytes.len() > MEMBER_BEHIND_MAX) {
             self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
-            return Some(self.close(close_code::POLICY_VIOLATION, "too far behind", stats, now));
+            stats.given_up(GivenUp::Behind);
+            return self.try_close(close_code::POLICY_VIOLATION, "too far behind", stats, now);
         }
-        let before = self.held();
-        let sent = self.send(bytes, stats);
-        self.account(before, stats);
+        let sent = self.transport.send(bytes, stats);
         stats.messages_sent += u64::from(messages);
+        if is_short && self.transport.untaken() > SHORT_READ {
+            self.log(Level::Debug, format_args!("dropped: no memory for what its board says"));
+            stats.given_up(GivenUp::Behind);
+            return Some(Turn::Over(End::GivenUp));
+        }
         sent.err().map(|error| self.lost(&error))
     }
 
-    /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
-    fn keep(&mut self, shared: &Shared, input: Range<usize>) {
-        if !input.is_empty() {
-            self.buffers.get_or_insert_default().carry.extend_from_slice(&shared.scratch[input]);
-        } else if self.outbox_is_empty() {
-            self.buffers = None;
-        }
-    }
-
-    /// Writes what waits; true when nothing is left.
-    fn flush(&mut self, stats: &mut Stats, now: Moment) -> io::Result<bool> {
-        let Some(buffers) = &mut self.buffers else { return Ok(true) };
-        if buffers.outbox.is_empty() {
-            return Ok(true);
-        }
-        if !self.writable {
-            return Ok(false);
-        }
-        let mut count = 0;
-        while !buffers.outbox.is_empty() {
-            let front = buffers.outbox.front();
-            let taken = write_some(&mut self.socket, front)?;
-            self.writable = taken == front.len();
-            buffers.outbox.sent(taken);
-            stats.bytes_sent += taken as u64;
-            count += taken;
-            if !self.writable {
-                break;
-            }
-        }
-        if count > 0 && self.ping == Ping::Owed {
-            // Who takes its answers is there, however slowly.
-            self.ping = Ping::No;
-        }
-        if buffers.outbox.is_empty() && buffers.carry.is_empty() {
-            self.buffers = None;
-        }
-        if self.session.stage() == Stage::Closing {
-            if count > 0 {
-                self.since = now;
-            }
-            self.close_write()?;
-        }
-        Ok(self.writable)
-    }
-
-    /// Writes `bytes` behind everything said so far; what the kernel does not take goes to the outbox.
-    fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let mut count = 0;
-        // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
-        if self.outbox_is_empty() {
-            count = write_some(&mut self.socket, bytes)?;
-            stats.bytes_sent += count as u64;
-            self.writable = count == bytes.len();
-        }
-        if count < bytes.len() {
-            self.buffers.get_or_insert_default().outbox.push(&bytes[count..]);
-        }
-        Ok(())
-    }
-
-    fn outbox_is_empty(&self) -> bool {
-        self.buffers.as_ref().is_none_or(|buffers| buffers.outbox.is_empty())
-    }
-
-    /// Sends a FIN behind our last byte, once that is out; the peer then has [`LINGER`] to leave.
-    fn close_write(&mut self) -> io::Result<()> {
-        if self.outbox_is_empty() && !self.write_closed {
-            self.write_closed = true;
-            self.socket.shutdown_write()?;
-        }
-        Ok(())
-    }
-
-    /// Ends the conversation with a Close frame, where one can be sent.
-    #[inline(never)]
-    pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
+    /// Tells it to go, as soon as that can be said.
+    pub fn leave(&mut self, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
         match self.session.stage() {
             Stage::Open => {}
             // It is leaving already, and has its time for that.
-            Stage::Closing => return Turn::Wait,
+            Stage::Leaving | Stage::Closing => return Turn::Wait,
             Stage::Greeting => {
                 self.leaving = true;
                 self.since = now;
@@ -404,16 +422,22 @@ impl<S: Stream> Connection<S> {
             }
             Stage::Policy => return Turn::Over(End::Shutdown),
         }
-        let Some(frame) = self.session.close(code, reason) else {
-            // In the middle of a frame there is no way to say it.
-            return Turn::Over(End::Shutdown);
-        };
+        // In the middle of a frame there is no way to say it: when it has ended.
+        self.leaving = true;
+        self.try_close(close_code::GOING_AWAY, reason, stats, now).unwrap_or(Turn::Wait)
+    }
+
+    /// Ends an open conversation with a Close frame; `None` in the middle of a frame, where none can be sent.
+    #[inline(never)]
+    fn try_close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Option<Turn> {
+        let frame = self.session.close(code, reason)?;
         stats.closed(Side::Server, Some(code));
         self.since = now;
-        let before = self.held();
-        let said = self.send(&frame, stats).and_then(|()| self.close_write());
-        self.account(before, stats);
-        said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+        let consumed = self.session.skip(self.transport.carry());
+        self.transport.forget(consumed, stats);
+        self.transport.keep(&[], 0, stats);
+        let said = self.transport.send(&frame, stats).and_then(|()| self.close_write());
+        Some(said.map_or_else(|error| self.lost(&error), |()| Turn::Wait))
     }
 
     /// When its patience ends.
@@ -422,78 +446,157 @@ impl<S: Stream> Connection<S> {
             Stage::Policy => POLICY_TIMEOUT,
             Stage::Greeting if self.leaving => LATE_GREETING,
             Stage::Greeting => config.handshake_timeout,
-            Stage::Closing => LINGER,
-            Stage::Open => {
-                let ping = config.ping_interval.filter(|_| self.session.knows_ping());
-                let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
-                match [config.idle_timeout, ping].into_iter().flatten().min() {
-                    Some(patience) => patience,
-                    None => return Moment::NEVER,
-                }
-            }
+            Stage::Leaving | Stage::Closing => LINGER,
+            Stage::Open => return self.open_deadline(config),
         };
         self.since + patience
     }
 
-    /// Its deadline has passed: a last look at the socket, then the verdict.
+    fn open_deadline(&self, config: &Config) -> Moment {
+        if config.idle_timeout.is_none() && config.ping_interval.is_none() {
+            return Moment::NEVER;
+        }
+        let idle = config.idle_timeout.map_or(Moment::NEVER, |timeout| self.since + timeout);
+        let ping = config.ping_interval.filter(|_| self.session.knows_ping());
+        let ping = ping.map_or(Moment::NEVER, |interval| match self.ping {
+            Ping::No => self.since + interval,
+            Ping::Owed => self.transport.looked() + interval,
+            Ping::Sent => self.since + 2 * interval,
+        });
+        idle.min(ping)
+    }
+
+    /// When it is to be seen at the latest whether it can be reached.
+    pub fn watch(&self, now: Moment) -> Moment {
+        if self.transport.has_sent() { now + WATCH } else { Moment::NEVER }
+    }
+
+    /// Its alarm rings: a last look at the socket, where its patience has ended, and at what the system knows; then the verdict.
     ///
     /// One poll tells of so many clients and no more, so the bytes of this one may lie waiting behind others' events.
-    pub fn expire(&mut self, shared: &mut Shared, context: &Context) -> Turn {
+    pub fn ring(&mut self, shared: &mut Shared, context: &Context) -> Turn {
         let Context { config, now, .. } = *context;
-        (self.readable, self.writable) = (true, true);
-        let turn = self.turn(shared, context);
-        if matches!(turn, Turn::Over(_)) || self.deadline(config) > now {
-            return turn;
+        let mut turn = Turn::Wait;
+        if self.deadline(config) <= now {
+            self.transport.expect_anything();
+            turn = self.turn(shared, context);
+            if matches!(turn, Turn::Over(_)) {
+                return turn;
+            }
         }
         let stats = &mut shared.stats;
         match self.session.stage() {
-            Stage::Open => {}
-            Stage::Closing => return Turn::Over(End::LingerTimeout),
-            Stage::Greeting | Stage::Policy => {
+            Stage::Greeting | Stage::Policy if self.deadline(config) <= now => {
                 self.log(Level::Debug, format_args!("timed out"));
                 return Turn::Over(End::HandshakeTimeout);
             }
+            Stage::Greeting | Stage::Policy => return turn,
+            Stage::Open | Stage::Leaving | Stage::Closing => {}
         }
-        if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
-            self.log(Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close_code::GOING_AWAY, "", stats, now);
+        let vitals = self.transport.vitals();
+        if self.transport.is_unreachable(&vitals, WATCH, now, stats) {
+            self.log(Level::Debug, format_args!("lost: nothing is acknowledged"));
+            return Turn::Over(End::Unreachable);
         }
-        if self.ping != Ping::No {
+        if self.deadline(config) > now {
+            return turn;
+        }
+        let verdict = match self.session.stage() {
+            Stage::Open => self.judge_open(&vitals, stats, context),
+            _ => self.judge_lingering(&vitals, now),
+        };
+        if verdict == Turn::Wait { turn } else { verdict }
+    }
+
+    /// An open connection is overdue, as far as what it sends goes. Who takes what it is sent is there, however slowly.
+    fn judge_open(&mut self, vitals: &Vitals, stats: &mut Stats, context: &Context) -> Turn {
+        let Context { config, now, .. } = *context;
+        let alive = now - self.mark.silence(vitals).min(vitals.spoke);
+        if let Some(timeout) = config.idle_timeout
+            && self.since + timeout <= now
+        {
+            if alive + timeout <= now {
+                self.log(Level::Debug, format_args!("closed 1001: idle"));
+                let closed = self.try_close(close_code::GOING_AWAY, "", stats, now);
+                return closed.unwrap_or(Turn::Over(End::IdleTimeout));
+            }
+            self.shows_life(alive, vitals);
+        }
+        let Some(interval) = config.ping_interval else { return Turn::Wait };
+        if self.open_deadline(config) > now {
+            return Turn::Wait;
+        }
+        if alive + interval > now {
+            // Its answer to a Ping has the same time again.
+            self.shows_life(if self.ping == Ping::Sent { alive - interval } else { alive }, vitals);
+            return Turn::Wait;
+        }
+        let has_gone_out = self.transport.outbox_is_empty() && vitals.unsent == 0;
+        if self.ping == Ping::Sent && has_gone_out {
             self.log(Level::Debug, format_args!("lost: no answer to a ping"));
             return Turn::Over(End::PingTimeout);
         }
-        self.ping = if self.outbox_is_empty() { Ping::Sent } else { Ping::Owed };
-        if let Some(interval) = config.ping_interval {
-            // After a pause of the whole process the Ping is late; its answer still has a whole interval.
-            self.since = self.since.max(now - interval);
+        // What does not go out cannot be answered, and a peer that does not take its answers gets no Ping on top.
+        let Some(ping) = self.session.ping().filter(|_| has_gone_out) else {
+            self.ping = Ping::Owed;
+            self.transport.look(now, stats);
+            return Turn::Wait;
+        };
+        self.ping = Ping::Sent;
+        self.mark = Mark::of(vitals);
+        self.mark.acked = self.mark.acked.wrapping_add(Mark::PING);
+        // After a pause of the whole process the Ping is late; its answer still has a whole interval.
+        self.since = self.since.max(now - interval);
+        self.transport.send(&ping, stats).map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+    }
+
+    /// It was there at the time `alive`.
+    fn shows_life(&mut self, alive: Moment, vitals: &Vitals) {
+        self.since = self.since.max(alive);
+        self.mark = Mark::of(vitals);
+    }
+
+    /// All was said a while ago; what counts is when the last of it arrived.
+    fn judge_lingering(&mut self, vitals: &Vitals, now: Moment) -> Turn {
+        self.shows_life(now - self.mark.silence(vitals), vitals);
+        if self.since + LINGER > now {
+            return Turn::Wait;
         }
-        // A peer that does not take its answers gets no ping on top; it has until the next interval all the same.
-        let Some(ping) = self.session.ping().filter(|_| self.outbox_is_empty()) else { return Turn::Wait };
-        let before = self.held();
-        let sent = self.send(&ping, stats);
-        self.account(before, stats);
-        sent.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+        if self.session.stage() == Stage::Closing || !self.transport.outbox_is_empty() {
+            return Turn::Over(End::LingerTimeout);
+        }
+        // The peer's Close does not come: an end without it, for which it has its time once more.
+        self.session.end();
+        self.since = now;
+        self.close_write().map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 
-    /// Bytes that are kept for it, and whether it is blocked.
-    fn held(&self) -> (u64, bool) {
-        let Some(buffers) = &self.buffers else { return (0, false) };
-        let pending = buffers.outbox.len();
-        ((buffers.carry.len() + pending) as u64, pending > 0)
+    /// What could be given up of it, memory being short; `None` where nothing is kept, or what is kept is on its way out.
+    pub fn burden(&mut self, now: Moment) -> Option<Burden> {
+        if !self.transport.keeps_something() || self.transport.is_draining(LINGER, now) {
+            return None;
+        }
+        let is_unfinished = self.transport.unfinished() > 0 || self.missing() > 0;
+        let what = if is_unfinished { GivenUp::Unfinished } else { GivenUp::Untaken };
+        Some(Burden { what, bytes: self.transport.allocated() })
     }
 
-    /// Brings the gauges up to date with what it holds now instead of `before`.
-    fn account(&self, before: (u64, bool), stats: &mut Stats) {
-        let after = self.held();
-        stats.buffered = stats.buffered + after.0 - before.0;
-        stats.blocked = stats.blocked + u64::from(after.1) - u64::from(before.1);
+    /// It is the one that is given up.
+    pub fn give_up(&mut self, what: GivenUp, stats: &mut Stats, now: Moment) -> Turn {
+        self.log(
+            Level::Debug,
+            format_args!("given up: memory is short, {} bytes", self.transport.allocated()),
+        );
+        stats.given_up(what);
+        let can_be_told = what == GivenUp::Unfinished && self.transport.outbox_is_empty();
+        let told = can_be_told && self.session.stage() == Stage::Open;
+        let told = told.then(|| self.try_close(close_code::TRY_AGAIN_LATER, "", stats, now)).flatten();
+        told.unwrap_or(Turn::Over(End::GivenUp))
     }
 
     /// It is gone: what it held is no longer held, and it is no longer open.
     pub fn finish(&mut self, end: End, stats: &mut Stats) {
-        let before = self.held();
-        self.buffers = None;
-        self.account(before, stats);
+        self.transport.drop_kept(stats);
         stats.ended(self.kind, self.version, end);
     }
 
@@ -509,7 +612,7 @@ impl<S: Stream> Connection<S> {
         if !log::enabled(level) {
             return;
         }
-        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
+        let client = self.rare.as_ref().and_then(|rare| rare.client).or_else(|| self.transport.peer());
         let say = |text: std::fmt::Arguments| match level {
             // Whoever asks for every line gets every line.
             Level::Debug => log::line(level, text),
@@ -524,33 +627,26 @@ impl<S: Stream> Connection<S> {
     /// Panics unless what the fields promise each other holds.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
-        use crate::proto::limits::CARRY_MAX;
-        if let Some(buffers) = &self.buffers {
-            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
-            assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
-            buffers.outbox.assert_invariants();
-            assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
-        }
-        assert!(!self.write_closed || self.session.stage() == Stage::Closing, "FIN sent in mid-conversation");
+        self.transport.assert_invariants();
+        let is_closing = self.session.stage() == Stage::Closing;
+        assert!(!self.transport.write_closed() || is_closing, "FIN sent in mid-conversation");
     }
 }
 
-/// Writes what the kernel takes in one call; 0 when it takes nothing now.
-#[inline]
-fn write_some(socket: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
-    match retry(|| socket.write(bytes)) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        result => result,
-    }
+/// What is kept for a connection, and what of it could be given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Burden {
+    pub what: GivenUp,
+    pub bytes: usize,
 }
 
-/// A signal in the middle of a call is no reason to give up.
-#[inline]
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_costs_little() {
+        // With its alarm, its place in the run queue and in the slab, less than 128 bytes.
+        assert_eq!(size_of::<Connection<[u8; 8]>>(), 104);
     }
 }

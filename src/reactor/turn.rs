@@ -3,9 +3,11 @@
 use super::boards::Boards;
 use super::config::Config;
 use super::end::End;
+use super::memory::Memory;
 use super::moment::Moment;
 use super::stats::Stats;
 use super::token::ConnId;
+use crate::proto::limits::CARRY_MAX;
 use crate::proto::progress::{HEADROOM, TAILROOM};
 
 /// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
@@ -23,12 +25,14 @@ impl Shared {
     /// Bytes that one read takes at most.
     ///
     /// A message of a mebibyte comes and goes in pieces of this size, and each costs a read, a write and often a wake-up
-    /// (`cargo shared --shared floor -- 1m`). An idle server never touches most of it.
+    /// (`cargo bench --bench floor -- 1m`). An idle server never touches most of it.
     pub const SCRATCH: usize = 256 * 1024;
 
-    pub fn new(boards: Boards) -> Shared {
-        let scratch = vec![0; HEADROOM + Shared::SCRATCH + TAILROOM].into();
-        Shared { scratch, response: Vec::new(), boards, stats: Stats::default() }
+    /// For connections that go by `config`.
+    pub fn new(config: &Config) -> Shared {
+        let scratch = vec![0; HEADROOM + CARRY_MAX + Shared::SCRATCH + TAILROOM].into();
+        let stats = Stats::within(Memory::new(config.max_buffered));
+        Shared { scratch, response: Vec::new(), boards: Boards::new(config.boards), stats }
     }
 }
 

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use wsecho::reactor::boards::Boards;
+use std::time::Duration;
+use wsecho::proto::session::Stage;
 use wsecho::reactor::config::Config;
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::kernel::{Readiness, Stream};
+use wsecho::reactor::kernel::{Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -41,7 +42,7 @@ struct Socket(Rc<RefCell<Wire>>);
 impl<'a> Conversation<'a> {
     /// A client that was just accepted. `miser`, if any, decides how little each write takes.
     pub fn new(role: Role, config: &'a Config, miser: Option<Rng>) -> Conversation<'a> {
-        let mut shared = Shared::new(Boards::new(config.boards));
+        let mut shared = Shared::new(config);
         shared.stats.accepted(role.kind());
         let (arrived, answered) = (VecDeque::new(), Vec::new());
         let wire = Rc::new(RefCell::new(Wire { arrived, answered, fin: false, miser, is_full: false }));
@@ -72,8 +73,13 @@ impl<'a> Conversation<'a> {
         self.wire.borrow().answered.clone()
     }
 
-    /// Whether the server sent its FIN.
+    /// Whether the server has said its last word: it sent its FIN, or its Close and waits for the peer's.
     pub fn ended(&self) -> bool {
+        self.finished() || self.connection.stage() == Stage::Leaving
+    }
+
+    /// Whether the server sent its FIN.
+    pub fn finished(&self) -> bool {
         self.wire.borrow().fin
     }
 }
@@ -81,7 +87,6 @@ impl<'a> Conversation<'a> {
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
-        assert!(!wire.is_full, "a read from a peer that does not take its answers");
         if wire.arrived.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -118,5 +123,10 @@ impl Stream for Socket {
 
     fn peer(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn vitals(&self) -> Vitals {
+        let (acked, heard) = (self.0.borrow().answered.len() as u32, Duration::ZERO);
+        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke: heard }
     }
 }

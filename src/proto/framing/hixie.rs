@@ -20,6 +20,9 @@ const QUIT: &[u8] = b"\0quit\xFF";
 /// write zeros for ever.
 const LENGTH_BYTES_MAX: usize = 5;
 
+/// Bytes of a text that is long: its end is not known in advance, so this much of it is awaited at a time.
+const LONG: u64 = 4096;
+
 /// One connection's framing state.
 #[derive(Debug, Clone, Default)]
 pub struct Hixie {
@@ -42,6 +45,15 @@ impl Hixie {
     /// The bytes that close this connection; `None` in the middle of an echo, where they would be text.
     pub fn close(&self) -> Option<[u8; 2]> {
         matches!(self.state, State::Between | State::SkipToEnd | State::Skip(_)).then_some(CLOSE)
+    }
+
+    /// Bytes that the text in whose middle the peer is may well still take; 0 where so little has come of it that all of it
+    /// fits into the system's buffers.
+    pub fn missing(&self) -> u64 {
+        match self.state {
+            State::Text(count) if count >= LONG => LONG,
+            _ => 0,
+        }
     }
 
     /// Echoes what has come of every text frame in `buf[input]`, in place.

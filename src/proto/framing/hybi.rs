@@ -2,13 +2,14 @@
 
 use super::close;
 use super::close_code;
-use super::frame::{self, FrameHeader, Opcode};
+use super::frame::{self, FrameHeader, Header, Opcode};
+use super::leaving::Leaving;
 use super::mask::{self, Key};
 use super::reply::Echo;
 use super::utf8::Utf8;
 use super::violation::Violation;
-use crate::proto::limits::{Limits, WHOLE_MAX};
-use crate::proto::progress::{Event, Progress, Reply};
+use crate::proto::limits::{Limits, TEXT_MAX, WHOLE_MAX};
+use crate::proto::progress::{Event, Progress};
 use std::ops::Range;
 
 /// One connection's framing state.
@@ -21,6 +22,8 @@ pub struct Hybi {
     /// Payload bytes of the current message that earlier frames brought.
     total: u64,
     utf8: Utf8,
+    /// Bytes of the text in `stream` that the caller has gathered.
+    gathered: u32,
     /// Payload bytes of the frame at the front of the carry that `utf8` has already seen.
     ahead: u32,
     /// permessage-deflate was agreed: RSV1 marks a compressed message (RFC 7692 §6), which is echoed as it is.
@@ -45,6 +48,8 @@ struct Stream {
     fin: bool,
     /// Opcode of the next fragment that goes out; used for text only.
     opcode: Opcode,
+    /// It is text that goes out as one frame, if nothing comes between.
+    whole: bool,
 }
 
 impl Hybi {
@@ -72,15 +77,11 @@ impl Hybi {
             }
         };
         let ended = result.is_some();
-        let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress {
-            consumed,
-            reply: Reply::InPlace(echo.reply),
-            event: result,
-            ended,
-            again: false,
-            messages: echo.messages,
-        }
+        // Behind a Close of our own, the peer's is to be found in what is left.
+        let again = matches!(result, Some(Event::Quit));
+        let consumed = if ended && !again { input.len() } else { echo.at - input.start };
+        let messages = echo.messages;
+        Progress { consumed, reply: echo.into_reply(), event: result, ended, again, messages }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -111,6 +112,39 @@ impl Hybi {
     /// where nothing but its payload may follow.
     pub fn close(&self, code: u16) -> Option<[u8; 4]> {
         self.at_frame_boundary().then(|| close::frame(code))
+    }
+
+    /// How the peer's Close is found once ours was sent.
+    pub fn leave(&self) -> Leaving {
+        Leaving::behind(self.stream.map_or(0, |stream| stream.left))
+    }
+
+    /// Has the text that was gathered sent as a fragment, ahead of its time, behind this header.
+    ///
+    /// `None` where less than [`WHOLE_MAX`] bytes were gathered: fragments too small are more than some clients take.
+    pub fn give_out(&mut self) -> Option<Header> {
+        let stream = self.stream.as_mut()?;
+        if (self.gathered as usize) < WHOLE_MAX {
+            return None;
+        }
+        let header = Header::new(frame::first_byte(false, false, stream.opcode), u64::from(self.gathered));
+        stream.opcode = Opcode::Continuation;
+        stream.whole = false;
+        self.gathered = 0;
+        Some(header)
+    }
+
+    /// Bytes that the message in whose middle the peer is surely still takes, given what is `carried`; 0 between messages.
+    pub fn missing(&self, carried: &[u8]) -> u64 {
+        if let Some(stream) = &self.stream {
+            return stream.left;
+        }
+        match FrameHeader::parse(carried, self.deflate) {
+            Ok(Some(header)) => (header.size as u64 + header.len).saturating_sub(carried.len() as u64),
+            _ if carried.is_empty() && self.message.is_none() => 0,
+            // No frame of a client is shorter.
+            _ => (frame::HEADER_MIN.saturating_sub(carried.len()).max(1)) as u64,
+        }
     }
 
     /// The bytes of an empty Ping; `None` where no frame may start.
@@ -193,7 +227,7 @@ impl Hybi {
         }
         if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
             echo.reply = before;
-            echo.push_last(&close::frame(close_code::NORMAL));
+            echo.push_closing(&close::frame(close_code::NORMAL));
             return Ok(Step::Closed(Event::Quit));
         }
         echo.messages += u32::from(header.fin);
@@ -237,8 +271,14 @@ impl Hybi {
             return Ok(Step::Wait);
         }
         self.ahead = 0;
-        self.stream =
-            Some(Stream { left: header.len, key: header.key, kind, fin: header.fin, opcode: header.opcode });
+        self.stream = Some(Stream {
+            left: header.len,
+            key: header.key,
+            kind,
+            fin: header.fin,
+            opcode: header.opcode,
+            whole: kind == Message::Text && header.len <= TEXT_MAX as u64,
+        });
         if kind == Message::Opaque {
             let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
             echo.open_frame(echo.at + header.size, first, header.len);
@@ -262,7 +302,7 @@ impl Hybi {
         })
     }
 
-    /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
+    /// Passes on what has arrived of a large frame: opaque payload as it is, text once enough of it has come.
     fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Violation> {
         let Some(stream) = &mut self.stream else {
             return Ok(Step::Next);
@@ -274,18 +314,29 @@ impl Hybi {
         let is_last = have as u64 == stream.left;
         let piece = echo.at..echo.at + have;
         mask::unmask(&mut echo.buf[piece.clone()], stream.key);
-        if stream.kind == Message::Text {
-            let fin = stream.fin && is_last;
-            if !self.utf8.takes(&echo.buf[piece.clone()], fin) {
-                return Err(Violation::Utf8);
-            }
-            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
-            stream.opcode = Opcode::Continuation;
-        }
-        echo.push_plain(piece);
         echo.at += have;
         stream.left -= have as u64;
         stream.key = mask::advance(stream.key, have);
+        if stream.kind == Message::Text {
+            if !self.utf8.takes(&echo.buf[piece.clone()], stream.fin && is_last) {
+                return Err(Violation::Utf8);
+            }
+            let len = self.gathered as usize + have;
+            if !is_last && (stream.whole || len < WHOLE_MAX) {
+                echo.gather(piece);
+                self.gathered = len as u32;
+                return Ok(Step::Wait);
+            }
+            let first = frame::first_byte(stream.fin && is_last, false, stream.opcode);
+            if self.gathered > 0 {
+                echo.release(Header::new(first, len as u64));
+            } else {
+                echo.open_frame(piece.start, first, len as u64);
+            }
+            self.gathered = 0;
+            stream.opcode = Opcode::Continuation;
+        }
+        echo.push_plain(piece);
         if is_last {
             echo.messages += u32::from(stream.fin);
             self.stream = None;

@@ -12,6 +12,9 @@ use std::ops::Range;
 /// Longest message of a board, in bytes: what may be kept between reads.
 pub const MESSAGE_MAX: usize = WHOLE_MAX;
 
+/// What is allocated for fragments grows by as much as comes, in steps of this many bytes.
+const STEP: usize = 1024;
+
 /// One member's framing state.
 #[derive(Debug, Clone)]
 pub enum Member {
@@ -92,6 +95,11 @@ enum Step {
 }
 
 impl Fragments {
+    /// Bytes of memory that it has allocated.
+    pub fn allocated(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     fn step(&mut self, echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Violation> {
         let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], false)? else {
             return Ok(Step::Wait);
@@ -129,6 +137,10 @@ impl Fragments {
         let opcode = self.opcode.unwrap_or(header.opcode);
         if !header.fin {
             self.opcode = Some(opcode);
+            // Not doubled: what was allocated counts, and half of it would be for nothing.
+            if self.bytes.capacity() - self.bytes.len() < payload.len() {
+                self.bytes.reserve_exact(payload.len().next_multiple_of(STEP));
+            }
             self.bytes.extend_from_slice(payload);
             return Ok(());
         }
