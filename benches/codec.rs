@@ -60,6 +60,7 @@ impl Echo {
                 deflate: false,
                 boards: false,
                 board_lifetime: None,
+                test_paths: true,
                 stats: false,
                 limits: Limits { max_message: 0 },
             },

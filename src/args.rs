@@ -2,12 +2,12 @@
 
 mod address;
 mod mistakes;
-mod units;
 
 use crate::log::{self, Format, Level};
 use crate::print::What;
 use crate::proto::handshake::{Paths, is_board};
 use crate::reactor::boards::Rules;
+use crate::units;
 pub use address::{Address, everywhere};
 use argh::FromArgs;
 use mistakes::explain;
@@ -40,6 +40,8 @@ pub struct Options {
     pub deflate: bool,
     /// `None`: no boards are served.
     pub boards: Option<Rules>,
+    /// Whether `/ws` is served.
+    pub test_paths: bool,
     pub proxy_protocol: bool,
     pub reuse_port: bool,
     pub user: Option<String>,
@@ -132,6 +134,9 @@ struct Arguments {
     /// serve no boards
     #[argh(switch)]
     no_boards: bool,
+    /// do not serve /ws and the paths under it, which fail on demand
+    #[argh(switch)]
+    no_test_paths: bool,
     /// how long a board exists, 0 for ever (default 5m)
     #[argh(option, arg_name = "time", default = "Duration::from_secs(300)", from_str_fn(time))]
     board_lifetime: Duration,
@@ -214,6 +219,7 @@ pub fn parse(
         ping_interval: above_zero(arguments.ping_interval),
         origins: origins(arguments.origin),
         deflate: !arguments.no_deflate,
+        test_paths: !arguments.no_test_paths,
         boards: (!arguments.no_boards).then_some(Rules {
             lifetime: above_zero(arguments.board_lifetime),
             max_boards: arguments.max_boards,
@@ -499,6 +505,7 @@ mod tests {
                 "--proxy-protocol",
                 "--reuse-port",
                 "--no-boards",
+                "--no-test-paths",
                 "--version",
                 "--help,",
                 "--help",

@@ -95,6 +95,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             deflate: options.deflate,
             boards: options.boards.is_some(),
             board_lifetime: options.boards.and_then(|rules| rules.lifetime),
+            test_paths: options.test_paths,
             stats: options.stats == Some(Stats::Page),
             limits: Limits { max_message: options.max_message },
         },

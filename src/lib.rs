@@ -49,3 +49,6 @@ pub mod notify;
 pub mod print;
 pub mod proto;
 pub mod reactor;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod units;

@@ -7,6 +7,7 @@
 pub mod framing;
 pub mod handshake;
 pub mod limits;
+pub mod paths;
 pub mod policy;
 pub mod progress;
 pub mod proxy;

@@ -39,6 +39,7 @@ use moment::Moment;
 use relief::Relief;
 use shutdown::{Drain, Stop};
 use slab::Slab;
+use stats::Kind;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -49,6 +50,10 @@ use turn::{Context, Shared, Turn};
 const ACCEPTS_PER_TICK: usize = 64;
 /// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
 const STATS_SPARE: usize = 4;
+/// Flash players get this part of the places, and at least one: silent ones hold a place for three seconds.
+const POLICY_SHARE: usize = 8;
+/// Failures of accept in a row that should concern one client each, after which they are believed to concern all.
+const ACCEPT_FAILURES: usize = 64;
 /// How soon a stalled listener tries again by itself.
 const STALL: Duration = Duration::from_millis(100);
 /// How soon an alarm rings again at the earliest.
@@ -241,7 +246,15 @@ impl<K: Kernel> Reactor<K> {
             // Not at once: one that is overdue, and stays so, is no reason to ring without end.
             connection.alarm = deadline.max(self.now + RING_AGAIN);
             self.deadlines.set(connection.alarm, id);
+            self.tidy_alarms();
         }
+    }
+
+    fn tidy_alarms(&mut self) {
+        let connections = &self.connections;
+        self.deadlines.tidy(connections.len(), |at, id| {
+            connections.get(id.key as usize).is_some_and(|each| each.serial == id.serial && each.alarm == at)
+        });
     }
 
     fn remove(&mut self, id: ConnId, end: End) {
@@ -255,8 +268,7 @@ impl<K: Kernel> Reactor<K> {
                 listener.state = State::Pending;
             }
         }
-        let connections = &self.connections;
-        self.deadlines.tidy(connections.len(), |id| is_alive(connections, id));
+        self.tidy_alarms();
     }
 
     /// Ends the patience of connections that are overdue.
@@ -305,7 +317,7 @@ impl<K: Kernel> Reactor<K> {
                 self.shared.stats.accept_errors += 1;
                 failures += 1;
                 // An error that should concern one client, and comes for all of them, is like a want of something.
-                if accept == Accept::Stall || failures == ACCEPTS_PER_TICK {
+                if accept == Accept::Stall || failures == ACCEPT_FAILURES {
                     self.stall(index, self.now + STALL, format_args!("{error}"));
                 }
             }
@@ -320,11 +332,17 @@ impl<K: Kernel> Reactor<K> {
             State::Stalled(until) if until > self.now => return false,
             State::Stalled(_) => self.listeners[index].state = State::Pending,
         }
-        let spare = if self.listeners[index].role == Role::Stats { STATS_SPARE } else { 0 };
+        let role = self.listeners[index].role;
         let limit = self.config.max_connections;
+        let spare = if role == Role::Stats { STATS_SPARE } else { 0 };
+        let share = (limit / POLICY_SHARE).max(1);
+        // Only a connection that ends makes room, so there is nothing to try again by the clock.
         if self.connections.len() >= limit + spare {
-            // Only a connection that ends makes room, so there is nothing to try again by the clock.
             self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
+            return false;
+        }
+        if role == Role::Policy && self.shared.stats.open(Kind::Policy) >= share as u64 {
+            self.stall(index, Moment::NEVER, format_args!("all {share} places for Flash players are taken"));
             return false;
         }
         true
@@ -369,10 +387,11 @@ impl<K: Kernel> Reactor<K> {
             if self.listeners[index].role == Role::Stats {
                 continue;
             }
-            while self.connections.len() < self.config.max_connections {
+            let mut failures = 0;
+            while self.connections.len() < self.config.max_connections && failures < ACCEPT_FAILURES {
                 match self.kernel.accept(index) {
                     Ok(stream) => self.admit(index, stream),
-                    Err(error) if Accept::after(&error) == Accept::Retry => {}
+                    Err(error) if Accept::after(&error) == Accept::Retry => failures += 1,
                     Err(_) => break,
                 }
             }
@@ -429,6 +448,11 @@ impl<K: Kernel> Reactor<K> {
     pub fn assert_invariants(&self) {
         for (_, connection) in &self.connections {
             connection.assert_invariants();
+            let transport = &connection.transport;
+            assert!(
+                transport.queued || !transport.could_write(),
+                "an outbox and a socket that would take it"
+            );
         }
         let kept = self.connections.iter().map(|(_, connection)| connection.transport.allocated());
         let boards = self.shared.boards.allocated();

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod argv;
+pub mod destinations;
 pub mod output;
 pub mod problem;
 pub mod signals;

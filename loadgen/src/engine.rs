@@ -20,6 +20,7 @@ pub mod send;
 pub mod size;
 pub mod socket_io;
 pub mod spec;
+pub mod target;
 pub mod time_series;
 pub mod timer;
 pub mod verify;
@@ -256,10 +257,10 @@ impl Run<'_> {
             let event = self.engine.event(Duration::from_millis(20))?;
             let now = clock::now();
             if now >= self.from && before.is_none() {
-                before = Some((now, usage(me), self.plan.server_pid.map(usage)));
+                before = Some((now, usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage)));
             }
             if now >= self.to && after.is_none() {
-                after = Some((now, usage(me), self.plan.server_pid.map(usage)));
+                after = Some((now, usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage)));
             }
             if let Some((at, reset, policy)) =
                 storm.take_if(|(at, ..)| now >= self.from + at.as_nanos() as u64)
@@ -285,7 +286,10 @@ impl Run<'_> {
             }
         }
         self.rows.finish();
-        let last = (clock::now(), usage(me), self.plan.server_pid.map(usage));
+        while let Some(row) = self.rows.fresh() {
+            self.live.row(row);
+        }
+        let last = (clock::now(), usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage));
         let (t0, own0, server0) = before.unwrap_or(last);
         let (t1, own1, server1) = after.unwrap_or(last);
         self.measured.own = own1.since(own0, t1 - t0);
@@ -306,7 +310,7 @@ impl Run<'_> {
             self.rows.row(0).0.add(&measured);
         }
         self.live.tick(&self.engine.gauges, self.plan, (self.from, self.to), number, shown);
-        if let Some(row) = self.rows.fresh() {
+        while let Some(row) = self.rows.fresh() {
             self.live.row(row);
         }
         for tally in [&mut measured, &mut warmup] {

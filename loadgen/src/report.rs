@@ -29,6 +29,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde_json::Value;
+
+use crate::protocol::shown::escaped;
+
 pub use model::{Finding, Mode, Phase, Report, SCHEMA, SCHEMA_1, Stat, Status};
 pub use text::status_word;
 pub use threshold::Condition;
@@ -97,8 +101,11 @@ pub fn load(path: &Path) -> Result<Report, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
     let json = html::json_inside(&text).unwrap_or(&text);
+    let mut value: Value = serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
+    // Whoever wrote it may have meant the terminal.
+    escape(&mut value);
     let mut report: Report =
-        serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
+        serde_json::from_value(value).map_err(|_| format!("{name}: not a loadgen report"))?;
     match report.schema.as_str() {
         SCHEMA => {}
         SCHEMA_1 => {
@@ -108,6 +115,19 @@ pub fn load(path: &Path) -> Result<Report, String> {
         other => return Err(format!("{name}: schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
+}
+
+/// Escapes every text in `value`.
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = escaped(text),
+        Value::Array(all) => all.iter_mut().for_each(escape),
+        Value::Object(map) => {
+            *map = std::mem::take(map).into_iter().map(|(key, value)| (escaped(&key), value)).collect();
+            map.values_mut().for_each(escape);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Writes `report` to `path`, replacing the file in one step so that no reader sees half of it.

@@ -106,6 +106,20 @@ fn fanout_counts_every_receiver() {
 }
 
 #[test]
+fn deliveries_that_are_late_count_while_draining() {
+    let slow =
+        Server::start(Faults { broadcast: true, delay: Duration::from_millis(700), ..Faults::default() });
+    let line = format!("fanout -c5 -R20 -d500ms --warmup 0s {}", slow.url());
+    let (report, _) = measure(&format!("{line} --drain 20s"));
+    let fanout = report.fanout.as_ref().unwrap();
+    assert_eq!((fanout.expected, fanout.received), (40, 40), "{fanout:?}");
+    // And no longer than is said.
+    let (report, _) = measure(&format!("{line} --drain 1ms"));
+    let fanout = report.fanout.as_ref().unwrap();
+    assert!(fanout.expected == 40 && fanout.received < 40, "{fanout:?}");
+}
+
+#[test]
 fn a_server_that_passes_nothing_on_is_no_fanout() {
     // It answers the sender instead.
     let server = Server::start(Faults::default());
@@ -192,6 +206,99 @@ fn shards_add_up_to_the_whole() {
     assert_eq!([parts[0].connections.opened, parts[1].connections.opened], [5, 6]);
     assert_eq!((whole.messages.sent, whole.messages.received, whole.connections.opened), (101, 101, 11));
     assert_eq!(whole.latency_ns.response.unwrap().count, 101);
+}
+
+#[test]
+fn a_hangup_writes_what_there_is_unless_it_was_ignored_before() {
+    let server = Server::start(Faults::default());
+    let _alone = alone();
+    for (nohup, code) in [(false, 129), (true, 143)] {
+        let (path, rows) = (scratch("partial.json"), scratch("rows"));
+        let line = format!(
+            "-c2 -R50 -d60s --warmup 0s --interval 100ms -q --ndjson {} --json {} {}",
+            rows.display(),
+            path.display(),
+            server.url()
+        );
+        let mut command = loadgen(&line);
+        if nohup {
+            command = std::process::Command::new("nohup");
+            command.arg(env!("CARGO_BIN_EXE_loadgen")).args(line.split_whitespace());
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let row = || std::fs::read_to_string(&rows).unwrap_or_default().lines().count();
+        let wait_for = |n: usize| {
+            while row() < n {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        wait_for(2);
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGHUP).unwrap();
+        if nohup {
+            wait_for(row() + 2);
+            nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let report = report::load(&path).unwrap();
+        assert!(report.run.interrupted && report.messages.sent > 5, "{:?}", report.messages);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&rows).unwrap();
+    }
+}
+
+/// A dashboard's view: as many lines as rows, each by itself, with the same figures as the report in the end.
+#[test]
+fn a_line_an_interval_is_written_while_it_runs() {
+    let server = Server::start(Faults::default());
+    let _alone = alone();
+    let path = scratch("report.json");
+    let line = "-c2 -R100 -d600ms --warmup 200ms --interval 200ms -q --ndjson - --json";
+    let output = loadgen(&format!("{line} {} {}", path.display(), server.url())).output().unwrap();
+    assert!(output.status.success());
+    let rows: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let report = report::load(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(rows.len(), report.intervals.len());
+    for (row, interval) in rows.iter().zip(&report.intervals) {
+        assert_eq!(row["start_ns"].as_i64(), Some(interval.start_ns));
+        assert_eq!(row["sent"].as_u64(), Some(interval.sent));
+        assert_eq!(row["response"]["max"].as_u64(), interval.response.as_ref().map(|stat| stat.max));
+        assert!(row["unix_ns"].as_u64() > Some(1_700_000_000_000_000_000));
+    }
+    assert!(rows.is_sorted_by_key(|row| row["unix_ns"].as_u64()));
+}
+
+/// What somebody else wrote does not reach the terminal as it is.
+#[test]
+fn a_foreign_report_is_shown_escaped() {
+    let server = Server::start(Faults::default());
+    let (mut report, _) = measure(&format!("-c2 -R20 -d300ms --warmup 0s {}", server.url()));
+    let evil = "\u{1b}]0;owned\u{7}\n\u{202e}x";
+    report.run.name = Some(evil.into());
+    report.run.command = Some(evil.into());
+    report.target.urls = vec![evil.into()];
+    report.verdict.note(evil, evil);
+    report.connections.failed.insert(evil.into(), 1);
+    let path = scratch("evil.json");
+    std::fs::write(&path, serde_json::to_string(&report).unwrap()).unwrap();
+    let file = path.display();
+    for line in [
+        format!("report {file}"),
+        format!("report {file} --format hlog"),
+        format!("report {file} --format csv"),
+        format!("compare {file} {file}"),
+        format!("merge {file} {file} -o /dev/null"),
+    ] {
+        let output = loadgen(&line).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{line}: {said:?}");
+    }
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]
@@ -332,7 +439,7 @@ fn a_failed_gate_says_why() {
     assert!(loadgen(&first).status().unwrap().success());
     for (options, url, code, says) in [
         ("--fail-if p50>1ns", server.url(), 3, "loadgen: p50>1ns was not judged: 10 samples are too few"),
-        ("--fail-if max>1ns", server.url(), 3, "loadgen: max>1ns holds"),
+        ("--fail-if max>1ns", server.url(), 3, "loadgen: failed: max>1ns: it is "),
         (&format!("-R40 --baseline {}", old.display()), server.url(), 3, "different rates, 20/s and 40/s"),
         ("--strict", dead.url(), 1, "loadgen: no replies to 10 messages"),
     ] {
@@ -342,6 +449,42 @@ fn a_failed_gate_says_why() {
         assert_eq!((output.status.code(), error.lines().count()), (Some(code), 1), "{options}: {error}");
         assert!(error.contains(says), "{options}: {error}");
     }
+    // A comparison does not stand in a machine's document.
+    let line = format!(
+        "-c2 -d500ms --warmup 0s -q -R20 --format json --baseline {} {}",
+        old.display(),
+        server.url()
+    );
+    let output = loadgen(&line).output().unwrap();
+    serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("one document of JSON");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("p50"));
+}
+
+#[test]
+fn a_server_that_is_gone_has_no_figures() {
+    let server = Server::start(Faults::default());
+    let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = sleeper.id();
+    let (url, path, rows) = (server.url(), scratch("report.json"), scratch("rows"));
+    let _alone = alone();
+    let line = format!(
+        "-c2 -R50 -d1500ms --warmup 0s --interval 100ms -q --server-pid {pid} --ndjson {} --json {} {url}",
+        rows.display(),
+        path.display()
+    );
+    let mut child = loadgen(&line).stdout(Stdio::null()).spawn().unwrap();
+    while std::fs::read_to_string(&rows).unwrap_or_default().lines().count() < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    child.wait().unwrap();
+    let report = report::load(&path).unwrap();
+    assert!(report.server.is_none(), "{:?}", report.server);
+    assert!(codes(&report.verdict.notes).contains(&"server_gone"), "{:?}", report.verdict.notes);
+    assert!(report.intervals.last().unwrap().server.is_none());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(&rows).unwrap();
 }
 
 #[test]

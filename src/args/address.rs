@@ -1,6 +1,6 @@
 //! Where to listen, as it is written on the command line.
 
-use super::units;
+use crate::units;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

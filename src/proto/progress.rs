@@ -21,14 +21,15 @@
 use super::Version;
 use super::framing::frame::Header;
 use super::framing::violation::Violation;
-use super::handshake::{Endpoint, Page, Refusal};
+use super::handshake::{Page, Question, Refusal};
+use super::proxy::NotProxy;
 use core::net::SocketAddr;
 use std::ops::Range;
 
 /// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
 pub const HEADROOM: usize = 16;
 /// Spare bytes a caller leaves behind what it read, so that a Close frame fits there.
-pub const TAILROOM: usize = 16;
+pub const TAILROOM: usize = 64;
 
 /// What became of the bytes that were handed in.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ pub enum Event {
     /// A proxy said who the client is, if it knows.
     Proxied(Option<SocketAddr>),
     /// A proxy was to say who the client is, and something else came.
-    NotProxied,
+    NotProxied(NotProxy),
     /// The handshake succeeded.
     Opened(Version),
     /// A client is to be a member of the board of this name: seat it before the reply is sent, or
@@ -88,7 +89,7 @@ pub enum Event {
     /// A page was sent.
     Page(Page),
     /// The numbers were asked for: append the answer to the response before it is sent.
-    Asked(Endpoint),
+    Asked(Question),
     /// The Flash policy was sent.
     Policy,
     /// Something that is not a policy request came where only those are answered.
@@ -101,6 +102,8 @@ pub enum Event {
     Failed(Violation),
     /// A frame of a dialect without close codes was too long.
     TooLong,
+    /// A program closed, with this code.
+    Closes(Option<u16>),
 }
 
 impl Progress {

@@ -2,15 +2,21 @@
 
 use super::Version;
 use super::framing::frame::{self, Header};
-use super::framing::hixie::Hixie;
+use super::framing::hixie::{Draft, Hixie};
 use super::framing::hybi::Hybi;
 use super::framing::leaving::Leaving;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
 use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
+use super::limits::WHOLE_MAX;
+use super::paths::chain::Step;
+use super::paths::late::{Delay, Late};
+use super::paths::program::{Advance, End, Program, READ_MAX, Then};
+use super::paths::report::Caller;
 use super::policy;
 use super::progress::{Event, Progress, Reply};
-use super::proxy::{self, NotProxy};
+use super::proxy;
+use core::time::Duration;
 use std::ops::Range;
 
 /// The state of one connection's protocol.
@@ -31,6 +37,8 @@ enum Phase {
     Greeting(Head),
     /// Hixie-76: the answer's head is out, the last eight bytes of the challenge are to come.
     Challenge(Box<(Numbers, Dialect)>),
+    /// The answer to the handshake comes later: what is to be told then, and how it goes on.
+    Late(Box<Late<(Option<Event>, Phase)>>),
     Open(Dialect),
     /// Our Close is the last that was said; the peer's is to come.
     Leaving(Leaving),
@@ -39,12 +47,14 @@ enum Phase {
 }
 
 /// How an open connection frames its messages.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Dialect {
     Hixie(Hixie),
     Hybi(Hybi),
     /// On a board, in either framing.
     Member(Member),
+    /// As a path under `/ws` has it.
+    Program(Box<Program>),
 }
 
 /// How far a connection has come; decides what a passed deadline means.
@@ -83,7 +93,9 @@ impl Session {
     pub fn stage(&self) -> Stage {
         match &self.phase {
             Phase::Policy => Stage::Policy,
-            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Stats(_) | Phase::Proxy => Stage::Greeting,
+            Phase::Greeting(_) | Phase::Challenge(..) | Phase::Late(_) | Phase::Stats(_) | Phase::Proxy => {
+                Stage::Greeting
+            }
             Phase::Open(_) => Stage::Open,
             Phase::Leaving(_) => Stage::Leaving,
             Phase::Closing => Stage::Closing,
@@ -112,12 +124,17 @@ impl Session {
                 progress
             }
             Phase::Challenge(challenge) => {
-                let progress = answer_challenge(challenge.0, buf, input);
+                let (numbers, dialect) = &mut **challenge;
+                let progress = answer_challenge(*numbers, &buf[input], response);
                 if progress.again {
-                    self.phase = Phase::Open(challenge.1.clone());
+                    let dialect = std::mem::replace(dialect, Dialect::Hixie(Hixie::new(Draft::Hixie76)));
+                    self.phase = Phase::Open(dialect);
                 }
                 progress
             }
+            Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &site.limits),
+            // Nothing is read before the answer, or there is none.
+            Phase::Late(late) => Progress::discard(if late.is_stalled() { input.len() } else { 0 }),
             Phase::Open(Dialect::Member(member)) => member.receive(buf, input, response),
             Phase::Proxy => {
                 let progress = read_proxy_header(&buf[input]);
@@ -147,6 +164,7 @@ impl Session {
             Phase::Stats(head) => head.scan(carried.len(), fresh),
             Phase::Open(Dialect::Hybi(hybi)) => hybi.needs_processing(carried, fresh),
             Phase::Open(Dialect::Member(member)) => member.needs_processing(carried, fresh),
+            Phase::Open(Dialect::Program(program)) => program.needs_processing(carried, fresh),
             _ => true,
         }
     }
@@ -154,7 +172,7 @@ impl Session {
     /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
     /// there are codes. `None`, and nothing has changed, where none may be sent: in the middle of a frame that is echoed.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
-        let (bytes, next) = match &self.phase {
+        let (bytes, next) = match &mut self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => (hybi.close(code)?.to_vec(), Phase::Leaving(hybi.leave())),
             // Clients of these drafts take a FIN right behind it for what it is.
             Phase::Open(Dialect::Hixie(hixie)) => (hixie.close()?.to_vec(), Phase::Closing),
@@ -162,6 +180,10 @@ impl Session {
                 let is_hybi = matches!(member, Member::Hybi(_));
                 let next = if is_hybi { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
                 (member.close_frame(code, reason), next)
+            }
+            Phase::Open(Dialect::Program(program)) => {
+                let next = program.leave().map_or(Phase::Closing, Phase::Leaving);
+                (program.close_frame(code, reason)?, next)
             }
             _ => return None,
         };
@@ -203,14 +225,6 @@ impl Session {
         }
     }
 
-    /// Bytes of memory that it has allocated.
-    pub fn allocated(&self) -> usize {
-        match &self.phase {
-            Phase::Open(Dialect::Member(Member::Hybi(fragments))) => fragments.allocated(),
-            _ => 0,
-        }
-    }
-
     /// There is no room on the board: a refusal takes the place of the 101 in `response`.
     pub fn refuse(&mut self, response: &mut Vec<u8>) {
         response.clear();
@@ -220,7 +234,11 @@ impl Session {
 
     /// Whether this peer can be pinged at all.
     pub fn knows_ping(&self) -> bool {
-        matches!(self.phase, Phase::Open(Dialect::Hybi(_) | Dialect::Member(Member::Hybi(_))))
+        match &self.phase {
+            Phase::Open(Dialect::Hybi(_) | Dialect::Member(Member::Hybi(_))) => true,
+            Phase::Open(Dialect::Program(program)) => program.may_be_pinged(),
+            _ => false,
+        }
     }
 
     /// The bytes of a Ping, where one may be sent.
@@ -228,7 +246,107 @@ impl Session {
         match &self.phase {
             Phase::Open(Dialect::Hybi(hybi)) => hybi.ping(),
             Phase::Open(Dialect::Member(Member::Hybi(_))) => Some(frame::PING),
+            Phase::Open(Dialect::Program(program)) => program.may_be_pinged().then_some(frame::PING),
             _ => None,
+        }
+    }
+}
+
+/// What a path under `/ws` asks of time.
+impl Session {
+    /// Whether it has something to say without being spoken to: [`Self::advance`] is to be called.
+    pub fn is_timed(&self) -> bool {
+        matches!(self.phase, Phase::Late(_) | Phase::Open(Dialect::Program(_)))
+    }
+
+    /// Tells a program that has just opened who is at the other end.
+    pub fn meet(&mut self, caller: &Caller) {
+        if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+            program.meet(caller);
+        }
+    }
+
+    /// Says what there is to say `now`, by any clock that does not go back, and appends it to `response`.
+    ///
+    /// It is not called while anything that was said is still to be taken by the peer.
+    pub fn advance(&mut self, now: Duration, response: &mut Vec<u8>) -> Advance {
+        let advance = match &mut self.phase {
+            Phase::Open(Dialect::Program(program)) => program.advance(now, response),
+            Phase::Late(late) => match late.answer(now, response) {
+                None => Advance { event: None, messages: 0, then: Then::Wait(late.until()) },
+                Some((event, next)) => {
+                    self.phase = next;
+                    let then = match self.phase {
+                        Phase::Closing => Then::End(End::Fin),
+                        _ => Then::GoOn,
+                    };
+                    Advance { event, messages: 0, then }
+                }
+            },
+            _ => Advance { event: None, messages: 0, then: Then::Wait(None) },
+        };
+        match (&self.phase, advance.then) {
+            // It closed first: the peer's Close is to come.
+            (Phase::Open(Dialect::Program(program)), Then::End(End::Fin)) if advance.event.is_some() => {
+                self.phase = program.leave().map_or(Phase::Closing, Phase::Leaving);
+            }
+            (_, Then::End(End::Fin | End::Reset)) => self.phase = Phase::Closing,
+            _ => {}
+        }
+        advance
+    }
+
+    /// How many bytes may be read `now`; see [`Program::appetite`].
+    pub fn appetite(&self, now: Duration, is_last: bool) -> usize {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.appetite(now, is_last),
+            Phase::Late(late) if late.is_stalled() => READ_MAX,
+            Phase::Late(_) => 0,
+            _ => usize::MAX,
+        }
+    }
+
+    /// When [`Self::advance`] is to be called though nothing has happened.
+    pub fn wakes_at(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.wakes_at(),
+            Phase::Late(late) => late.until(),
+            _ => None,
+        }
+    }
+
+    /// Whether it means to read what comes.
+    pub fn listens(&self) -> bool {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.listens(),
+            _ => true,
+        }
+    }
+
+    /// So many bytes were read.
+    pub fn has_read(&mut self, count: usize, now: Duration) {
+        if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+            program.has_read(count, now);
+        }
+    }
+
+    /// Bytes that are allocated for it.
+    pub fn kept(&self) -> usize {
+        match &self.phase {
+            Phase::Open(dialect) => dialect.kept(),
+            Phase::Challenge(challenge) => size_of_val(&**challenge) + challenge.1.kept(),
+            Phase::Late(late) => late.kept(),
+            _ => 0,
+        }
+    }
+}
+
+impl Dialect {
+    fn kept(&self) -> usize {
+        match self {
+            Dialect::Hybi(_) | Dialect::Hixie(_) => 0,
+            Dialect::Member(member) => member.kept(),
+            Dialect::Program(program) => program.kept(),
         }
     }
 }
@@ -246,48 +364,84 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
     let size = head.scanned();
     let (opening, place) = match head.answer(&input[..size], response, site) {
         Answer::Page(page) => return (Progress::last_response(input.len(), Event::Page(page)), None),
-        Answer::Stats(endpoint) => {
-            return (Progress::last_response(input.len(), Event::Asked(endpoint)), None);
+        Answer::Stats(question) => {
+            return (Progress::last_response(input.len(), Event::Asked(question)), None);
         }
         Answer::Refuse(refusal) => {
-            return (Progress::last_response(input.len(), Event::Refused(refusal)), None);
+            let delay = refusal.delay();
+            let progress = Progress::last_response(input.len(), Event::Refused(refusal));
+            return match delay {
+                None => (progress, None),
+                Some(delay) => hold(delay, progress, Phase::Closing, response),
+            };
         }
         Answer::Open(opening, place) => (opening, place),
     };
-    let dialect = match (&place, opening) {
-        (Place::Echo, Opening::Hybi { deflate, .. }) => Dialect::Hybi(Hybi::new(deflate)),
-        (Place::Echo, _) => Dialect::Hixie(Hixie::default()),
-        (Place::Board(_), Opening::Hybi { .. }) => Dialect::Member(Member::hybi()),
-        (Place::Board(_), _) => Dialect::Member(Member::Hixie),
-    };
-    let (opened, next) = match opening {
-        Opening::Hixie76(numbers) => (None, Phase::Challenge(Box::new((numbers, dialect)))),
-        Opening::Hixie75 => (Some(Version::Hixie75), Phase::Open(dialect)),
-        Opening::Hybi { version, .. } => (Some(version), Phase::Open(dialect)),
-    };
-    let event = match place {
-        Place::Echo => opened.map(Event::Opened),
-        Place::Board(name) => Some(Event::Joins { name, opened }),
-    };
-    (
-        Progress { consumed: size, reply: Reply::Buffer, event, ended: false, again: true, messages: 0 },
-        Some(next),
-    )
+    let delay = place.chain().and_then(|chain| chain.opening.delay);
+    if delay.is_some() && input.len() - size > WHOLE_MAX {
+        response.clear();
+        let refusal = Refusal::Bad("more was sent than is kept until the answer (RFC 6455 \u{a7}4.1)");
+        refusal.write(response);
+        return (Progress::last_response(input.len(), Event::Refused(refusal)), None);
+    }
+    let (event, next) = open(opening, place);
+    let ended = matches!(next, Phase::Closing);
+    let progress =
+        Progress { consumed: size, reply: Reply::Buffer, event, ended, again: !ended, messages: 0 };
+    match delay {
+        None => (progress, Some(next)),
+        Some(delay) => hold(delay, progress, next, response),
+    }
 }
 
-/// The digest is eight bytes longer than what it answers: it begins in the headroom.
+/// How a connection goes on that is answered with 101, and what is to be told of it.
+fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
+    let opened = match opening {
+        Opening::Hixie76(_) => None,
+        Opening::Hixie75 => Some(Version::Hixie75),
+        Opening::Hybi { version, .. } => Some(version),
+    };
+    let deflate = matches!(opening, Opening::Hybi { deflate: true, .. });
+    let mut event = opened.map(Event::Opened);
+    let is_hybi = matches!(opening, Opening::Hybi { .. });
+    let draft = if opening == Opening::Hixie75 { Draft::Hixie75 } else { Draft::Hixie76 };
+    let dialect = match place {
+        Place::Program(plan) if plan.chain.opening.fault.is_some_and(|fault| fault.is_end()) => {
+            return (None, Phase::Closing);
+        }
+        Place::Program(plan) if plan.chain.steps != [Step::Echo] => {
+            let version = opened.unwrap_or(Version::Hixie76);
+            Dialect::Program(Box::new(Program::new(plan.chain.steps, version, deflate, plan.report)))
+        }
+        Place::Echo | Place::Program(_) if is_hybi => Dialect::Hybi(Hybi::new(deflate)),
+        Place::Echo | Place::Program(_) => Dialect::Hixie(Hixie::new(draft)),
+        Place::Board(name) => {
+            event = Some(Event::Joins { name, opened });
+            Dialect::Member(if is_hybi { Member::hybi() } else { Member::Hixie(draft) })
+        }
+    };
+    match opening {
+        Opening::Hixie76(numbers) => (event, Phase::Challenge(Box::new((numbers, dialect)))),
+        Opening::Hixie75 | Opening::Hybi { .. } => (event, Phase::Open(dialect)),
+    }
+}
+
+/// Puts off an answer, with all that it brings with it.
+fn hold(delay: Delay, progress: Progress, next: Phase, response: &mut Vec<u8>) -> (Progress, Option<Phase>) {
+    let late = Late::new(delay, std::mem::take(response), (progress.event, next));
+    let progress = Progress { reply: Reply::Buffer, ..Progress::discard(progress.consumed) };
+    (progress, Some(Phase::Late(Box::new(late))))
+}
+
+/// The digest is eight bytes longer than what it answers, so it cannot stand in its place.
 #[inline(never)]
-fn answer_challenge(numbers: Numbers, buf: &mut [u8], input: Range<usize>) -> Progress {
-    let Some(last) = buf[input.clone()].first_chunk() else { return Progress::wait() };
-    let digest = hixie::digest(numbers, last);
-    let end = input.start + last.len();
-    let reply = end - digest.len()..end;
-    buf[reply.clone()].copy_from_slice(&digest);
-    let event = Some(Event::Opened(Version::Hixie76));
+fn answer_challenge(numbers: Numbers, input: &[u8], response: &mut Vec<u8>) -> Progress {
+    let Some(last) = input.first_chunk() else { return Progress::wait() };
+    response.extend_from_slice(&hixie::digest(numbers, last));
     Progress {
-        consumed: end - input.start,
-        reply: Reply::InPlace(reply),
-        event,
+        consumed: last.len(),
+        reply: Reply::Buffer,
+        event: Some(Event::Opened(Version::Hixie76)),
         ended: false,
         again: true,
         messages: 0,
@@ -303,7 +457,7 @@ fn read_proxy_header(input: &[u8]) -> Progress {
             again: true,
             ..Progress::discard(header.size)
         },
-        Err(NotProxy) => Progress::last_response(input.len(), Event::NotProxied),
+        Err(why) => Progress::last_response(input.len(), Event::NotProxied(why)),
     }
 }
 
@@ -314,13 +468,11 @@ fn answer_question(head: &mut Head, input: &[u8], response: &mut Vec<u8>) -> Pro
     if !head.scan(scanned, &input[scanned..]) {
         return Progress::wait();
     }
-    match head.question(&input[..head.scanned()]) {
-        Ok(endpoint) => Progress::last_response(input.len(), Event::Asked(endpoint)),
-        Err(refusal) => {
-            refusal.write(response);
-            Progress::last_response(input.len(), Event::Refused(refusal))
-        }
-    }
+    let event = match head.question(&input[..head.scanned()], response) {
+        Ok(question) => Event::Asked(question),
+        Err(refusal) => Event::Refused(refusal),
+    };
+    Progress::last_response(input.len(), event)
 }
 
 #[inline(never)]

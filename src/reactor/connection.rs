@@ -1,5 +1,7 @@
 //! One client: its conversation, and its patience's end.
 
+mod timed;
+
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::config::Config;
 use super::end::End;
@@ -23,6 +25,8 @@ use std::time::Duration;
 
 /// How long a Flash player has for its request, as the policy servers of the day had it.
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a client of the numbers' own listener has to ask: silent ones must not keep a full server's health from others.
+const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long, after the last of our bytes arrived, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -146,9 +150,20 @@ impl<S: Stream> Connection<S> {
                 ControlFlow::Break(turn) => return Ok(turn),
             }
         }
+        if self.session.is_timed() {
+            let turn = self.timed_turn(shared, context, most);
+            self.transport.keep(&[], self.session.kept(), &mut shared.stats);
+            return turn;
+        }
         if !self.transport.is_readable() {
             return Ok(Turn::Wait);
         }
+        self.read(shared, context, most)
+    }
+
+    /// Reads once, at most `most` bytes, and acts on what came.
+    #[inline(always)]
+    fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let (start, count) = match self.transport.receive(&mut shared.scratch, most, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
             Received::Nothing => return Ok(Turn::Wait),
@@ -162,6 +177,9 @@ impl<S: Stream> Connection<S> {
         }
         if self.session.stage() == Stage::Open {
             self.since = context.now;
+        }
+        if most < Shared::SCRATCH {
+            self.session.has_read(count, context.now.since_start());
         }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
@@ -240,6 +258,12 @@ impl<S: Stream> Connection<S> {
             if let Some(event) = progress.event {
                 self.on_event(event, shared, context);
             }
+            if progress.reply == Reply::Buffer && self.session.is_timed() {
+                // What it says at once stands in one write with the answer; what is next, its next turn says.
+                self.speak(shared, context)?;
+                self.transport.expect_input();
+                shared.response.clear();
+            }
             let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.transport.send(response, stats)?,
@@ -260,16 +284,14 @@ impl<S: Stream> Connection<S> {
             }
             let is_refused = self.session.stage() == Stage::Closing && !self.transport.write_closed();
             if progress.ended || is_refused {
-                self.since = context.now;
-                self.transport.forget(usize::MAX, stats);
-                self.close_write()?;
+                self.said_all(stats, context.now)?;
             }
             if !progress.again {
                 break;
             }
         }
         let Shared { scratch, stats, .. } = shared;
-        self.transport.keep(&scratch[input], self.session.allocated(), stats);
+        self.transport.keep(&scratch[input], self.session.kept(), stats);
         Ok(())
     }
 
@@ -291,6 +313,18 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Nothing will be said any more: what has come of a message that would have been answered is forgotten, and where the
+    /// peer's Close is not awaited, the FIN follows.
+    fn said_all(&mut self, stats: &mut Stats, now: Moment) -> io::Result<()> {
+        self.since = now;
+        if self.transport.keeps_something() {
+            let passed = self.session.skip(self.transport.carry());
+            self.transport.forget(passed, stats);
+            self.transport.keep(&[], self.session.kept(), stats);
+        }
+        self.close_write()
+    }
+
     /// Sends the FIN, where nothing is left to say.
     fn close_write(&mut self) -> io::Result<()> {
         if self.session.stage() == Stage::Closing { self.transport.close_write() } else { Ok(()) }
@@ -307,7 +341,7 @@ impl<S: Stream> Connection<S> {
                 }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
-            Event::NotProxied => self.log(Level::Info, format_args!("no PROXY header where one was to come")),
+            Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
             Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
                 Ok(()) => {
@@ -330,7 +364,7 @@ impl<S: Stream> Connection<S> {
                 stats.pages += 1;
                 self.log(Level::Debug, format_args!("sent a page: {page:?}"));
             }
-            Event::Asked(endpoint) => stats.answer(endpoint, &mut shared.response),
+            Event::Asked(question) => stats.answer(question, &mut shared.response),
             Event::Policy => {
                 stats.policies += 1;
                 self.log(Level::Debug, format_args!("sent the Flash policy"));
@@ -346,6 +380,10 @@ impl<S: Stream> Connection<S> {
             Event::Quit => {
                 stats.closed(Side::Server, Some(close_code::NORMAL));
                 self.log(Level::Debug, format_args!("closed 1000: quit"));
+            }
+            Event::Closes(code) => {
+                stats.closed(Side::Server, code);
+                self.log(Level::Debug, format_args!("closed as its path asks for: {code:?}"));
             }
             Event::TooLong => {
                 stats.closed(Side::Server, None);
@@ -366,6 +404,7 @@ impl<S: Stream> Connection<S> {
         self.version = Some(version);
         self.since = now;
         stats.opened(was, self.kind, version);
+        self.introduce();
         self.log(Level::Debug, format_args!("opened: version {}", version.name()));
     }
 
@@ -432,19 +471,19 @@ impl<S: Stream> Connection<S> {
     fn try_close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Option<Turn> {
         let frame = self.session.close(code, reason)?;
         stats.closed(Side::Server, Some(code));
-        self.since = now;
-        let consumed = self.session.skip(self.transport.carry());
-        self.transport.forget(consumed, stats);
-        self.transport.keep(&[], 0, stats);
-        let said = self.transport.send(&frame, stats).and_then(|()| self.close_write());
+        let said = self.transport.send(&frame, stats).and_then(|()| self.said_all(stats, now));
         Some(said.map_or_else(|error| self.lost(&error), |()| Turn::Wait))
     }
 
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
+        if self.session.is_timed() {
+            return self.timed_deadline(config);
+        }
         let patience = match self.session.stage() {
             Stage::Policy => POLICY_TIMEOUT,
             Stage::Greeting if self.leaving => LATE_GREETING,
+            Stage::Greeting if self.kind == Kind::Stats => STATS_TIMEOUT.min(config.handshake_timeout),
             Stage::Greeting => config.handshake_timeout,
             Stage::Leaving | Stage::Closing => LINGER,
             Stage::Open => return self.open_deadline(config),
@@ -511,6 +550,10 @@ impl<S: Stream> Connection<S> {
     /// An open connection is overdue, as far as what it sends goes. Who takes what it is sent is there, however slowly.
     fn judge_open(&mut self, vitals: &Vitals, stats: &mut Stats, context: &Context) -> Turn {
         let Context { config, now, .. } = *context;
+        if !self.session.listens() {
+            // A peer that is not read is not silent.
+            return Turn::Wait;
+        }
         let alive = now - self.mark.silence(vitals).min(vitals.spoke);
         if let Some(timeout) = config.idle_timeout
             && self.since + timeout <= now
@@ -628,7 +671,7 @@ impl<S: Stream> Connection<S> {
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
         self.transport.assert_invariants();
-        let is_closing = self.session.stage() == Stage::Closing;
+        let is_closing = self.session.stage() == Stage::Closing || self.session.is_timed();
         assert!(!self.transport.write_closed() || is_closing, "FIN sent in mid-conversation");
     }
 }

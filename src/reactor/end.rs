@@ -23,11 +23,13 @@ pub enum End {
     GivenUp,
     /// The server stopped, and there was no way to say so.
     Shutdown,
+    /// Its path asked for a RST.
+    Reset,
 }
 
 impl End {
     /// In the order of the variants.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "closed",
         "eof",
         "error",
@@ -38,5 +40,6 @@ impl End {
         "linger-timeout",
         "given-up",
         "shutdown",
+        "reset",
     ];
 }

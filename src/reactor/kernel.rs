@@ -12,7 +12,8 @@ pub struct Readiness {
     pub source: Source,
     pub readable: bool,
     pub writable: bool,
-    /// The peer sends no more: read on to the end, a short read no longer means that nothing is left.
+    /// The peer sends no more, or has sent urgent data, in front of which a read ends: a short read no longer means that
+    /// nothing is left, so read on to the end.
     pub read_closed: bool,
 }
 
@@ -57,6 +58,9 @@ pub enum Notice {
 pub trait Stream: io::Read + io::Write {
     /// Says that nothing more will be written: a FIN behind what was.
     fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Has dropping it send a RST where the system knows that, and throw away what is still to be sent.
+    fn reset(&self) -> io::Result<()>;
 
     /// Who is at the other end, if the system still knows.
     fn peer(&self) -> Option<SocketAddr>;

@@ -11,6 +11,16 @@ impl Moment {
     /// Later than everything.
     pub const NEVER: Moment = Moment(u64::MAX);
 
+    /// So long after the clock's start.
+    pub fn at(since_start: Duration) -> Moment {
+        Moment(0) + since_start
+    }
+
+    /// As a duration, for those who know no clock.
+    pub fn since_start(self) -> Duration {
+        Duration::from_micros(self.0)
+    }
+
     /// How long it is from `now` until then; zero when it has passed.
     pub fn after(self, now: Moment) -> Duration {
         Duration::from_micros(self.0.saturating_sub(now.0))

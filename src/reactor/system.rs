@@ -8,8 +8,9 @@ use crate::notify::Manager;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -204,6 +205,16 @@ impl System {
     }
 }
 
+/// A signal that came. What is left there will not be announced again, so an interrupted read is no reason to go.
+fn next_signal(signals: &SignalFd) -> Option<siginfo> {
+    loop {
+        match signals.read_signal() {
+            Err(Errno::EINTR) => {}
+            result => return result.ok().flatten(),
+        }
+    }
+}
+
 impl Kernel for System {
     type Stream = Client;
 
@@ -214,15 +225,15 @@ impl Kernel for System {
             let event = Readiness {
                 source: event.token().into(),
                 // A broken connection is told by the next call on it, whichever that is.
-                readable: event.is_readable() || event.is_read_closed() || is_broken,
+                readable: event.is_readable() || event.is_read_closed() || event.is_priority() || is_broken,
                 writable: event.is_writable() || is_broken,
-                read_closed: event.is_read_closed() || is_broken,
+                read_closed: event.is_read_closed() || event.is_priority() || is_broken,
             };
             if event.source != Source::Stop {
                 on_event(event);
                 continue;
             }
-            while let Ok(Some(signal)) = self.signals.read_signal() {
+            while let Some(signal) = next_signal(&self.signals) {
                 match Signal::try_from(signal.ssi_signo as i32) {
                     Ok(Signal::SIGUSR1) => on_event(Readiness { source: Source::Report, ..event }),
                     Ok(Signal::SIGHUP) => {}
@@ -247,7 +258,8 @@ impl Kernel for System {
 
     fn register(&mut self, stream: &mut Client, id: ConnId) -> io::Result<()> {
         // Both interests, once: the writable edge costs one event in a lifetime, a change of interest one call each.
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        // Urgent data is nobody's business here, but reads end in front of it: see `Readiness::read_closed`.
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let token = Source::Connection(id).into();
         match stream {
             Client::Tcp(stream) => self.poll.registry().register(stream, token, interest),
@@ -311,6 +323,10 @@ impl Stream for Client {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         }
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        SockRef::from(self).set_linger(Some(Duration::ZERO))
     }
 
     fn peer(&self) -> Option<SocketAddr> {

@@ -6,4 +6,6 @@
 mod faults;
 mod golden;
 mod golden_hixie;
+mod paths;
 mod random;
+mod requests;

@@ -3,6 +3,8 @@
 //! Only here can the kernel do at will what a real one does once a year (short writes, stale events, failing calls,
 //! leaping clocks), with thousands of clients, and do exactly the same again from the seed of a failure.
 
+mod admission;
+mod machine;
 mod outbox;
 mod simulation;
 

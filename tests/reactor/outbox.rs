@@ -116,6 +116,10 @@ impl Stream for Socket {
         Ok(())
     }
 
+    fn reset(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn peer(&self) -> Option<SocketAddr> {
         None
     }

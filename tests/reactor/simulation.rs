@@ -26,7 +26,7 @@ use wsecho::reactor::listener::Role;
 
 #[test]
 fn a_few_clients() {
-    seeds::each_seed(400, |mut rng| {
+    seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
         simulate(rng, peers, false);
     });
@@ -34,7 +34,7 @@ fn a_few_clients() {
 
 #[test]
 fn a_few_clients_and_a_signal() {
-    seeds::each_seed(400, |mut rng| {
+    seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
         simulate(rng, peers, true);
     });

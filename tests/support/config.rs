@@ -15,6 +15,7 @@ pub fn config() -> Config {
             deflate: true,
             boards: true,
             board_lifetime: None,
+            test_paths: true,
             stats: false,
             limits: Limits { max_message: 1 << 20 },
         },

@@ -1,5 +1,6 @@
 //! One client's connection: the code that the reactor runs, over a socket made of two buffers.
 
+use super::wire::masked;
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use wsecho::proto::session::Stage;
 use wsecho::reactor::config::Config;
 use wsecho::reactor::connection::Connection;
+use wsecho::reactor::end::End;
 use wsecho::reactor::kernel::{Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
@@ -24,12 +26,29 @@ pub struct Conversation<'a> {
     wire: Rc<RefCell<Wire>>,
     shared: Shared,
     config: &'a Config,
+    now: Moment,
+    /// Why the server has dropped the connection, once it has.
+    over: Option<End>,
+    answers_close: bool,
+}
+
+/// What a client has seen, and when: milliseconds since it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// What one write of the server brought.
+    Bytes(u64, Vec<u8>),
+    Fin(u64),
+    Reset(u64),
 }
 
 #[derive(Debug)]
 struct Wire {
     arrived: VecDeque<u8>,
     answered: Vec<u8>,
+    answered_at: u64,
+    seen: Vec<Seen>,
+    /// In milliseconds.
+    now: u64,
     fin: bool,
     /// Makes writes short; without it they never are.
     miser: Option<Rng>,
@@ -44,28 +63,113 @@ impl<'a> Conversation<'a> {
     pub fn new(role: Role, config: &'a Config, miser: Option<Rng>) -> Conversation<'a> {
         let mut shared = Shared::new(config);
         shared.stats.accepted(role.kind());
-        let (arrived, answered) = (VecDeque::new(), Vec::new());
-        let wire = Rc::new(RefCell::new(Wire { arrived, answered, fin: false, miser, is_full: false }));
+        let wire = Wire {
+            arrived: VecDeque::new(),
+            answered: Vec::new(),
+            answered_at: 0,
+            seen: Vec::new(),
+            now: 0,
+            fin: false,
+            miser,
+            is_full: false,
+        };
+        let wire = Rc::new(RefCell::new(wire));
         let connection = Connection::new(Socket(wire.clone()), ID.serial, role, Moment(0));
-        Conversation { connection, wire, shared, config }
+        Conversation { connection, wire, shared, config, now: Moment(0), over: None, answers_close: false }
     }
 
     /// Lets one segment arrive, and gives turns until nothing is left to do.
     pub fn say(&mut self, segment: &[u8]) {
+        self.listen_to(segment);
+        assert_eq!(self.over, None, "the server gave up on a client that is still there");
+    }
+
+    /// The same where the server may end the connection.
+    pub fn listen_to(&mut self, segment: &[u8]) {
+        if self.over.is_some() {
+            return;
+        }
         self.wire.borrow_mut().arrived.extend(segment);
-        loop {
-            let (readable, writable) = (!self.wire.borrow().arrived.is_empty(), self.wire.borrow().is_full);
-            if !readable && !writable {
-                return;
+        self.note();
+        let turn = self.connection.turn(&mut self.shared, &context(self.config, self.now));
+        self.settle(turn);
+    }
+
+    /// Lets time pass, up to `milliseconds` since the client was accepted, and the server do what it does by then.
+    pub fn wait(&mut self, milliseconds: u64) {
+        let until = Moment(1000 * milliseconds);
+        while self.over.is_none() {
+            let alarm = self.connection.deadline(self.config);
+            if alarm > until {
+                break;
             }
-            let source = Source::Connection(ID);
-            self.connection.note(&Readiness { source, readable, writable, read_closed: false });
-            let turn = self
-                .connection
-                .turn(&mut self.shared, &Context { id: ID, config: self.config, now: Moment(0) });
-            assert!(!matches!(turn, Turn::Over(_)), "the server gave up on a client that is still there");
+            self.set_now(self.now.max(alarm));
+            let turn = self.connection.ring(&mut self.shared, &context(self.config, self.now));
+            self.settle(turn);
+        }
+        self.set_now(until);
+    }
+
+    /// Gives further turns for as long as there is something to do.
+    fn settle(&mut self, mut turn: Turn) {
+        loop {
+            match turn {
+                Turn::Over(end) => {
+                    self.over = Some(end);
+                    return;
+                }
+                Turn::Wait if self.answers_close && self.connection.stage() == Stage::Leaving => {
+                    self.answers_close = false;
+                    self.wire.borrow_mut().arrived.extend(masked(0x88, [1, 2, 3, 4], &[]));
+                    self.note();
+                }
+                Turn::Wait if !self.wire.borrow().is_full => break,
+                Turn::Wait => self.note(),
+                Turn::Again => {}
+            }
+            turn = self.connection.turn(&mut self.shared, &context(self.config, self.now));
             self.connection.assert_invariants();
         }
+    }
+
+    fn note(&mut self) {
+        let (readable, writable) = (!self.wire.borrow().arrived.is_empty(), self.wire.borrow().is_full);
+        self.connection.note(&Readiness {
+            source: Source::Connection(ID),
+            readable,
+            writable,
+            read_closed: false,
+        });
+    }
+
+    fn set_now(&mut self, now: Moment) {
+        self.now = now;
+        self.wire.borrow_mut().now = now.0 / 1000;
+    }
+
+    /// What the client has seen since it asked last.
+    pub fn seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.wire.borrow_mut().seen)
+    }
+
+    /// What of the client's bytes was not read.
+    pub fn unread(&self) -> usize {
+        self.wire.borrow().arrived.len()
+    }
+
+    /// Bytes that the server says it keeps for its clients.
+    pub fn kept(&self) -> u64 {
+        self.shared.stats.memory.used() as u64
+    }
+
+    /// From now on the client answers the server's Close at once.
+    pub fn answer_close(&mut self) {
+        self.answers_close = true;
+    }
+
+    /// Why the server has dropped the connection.
+    pub fn over(&self) -> Option<End> {
+        self.over
     }
 
     /// Everything the server has said.
@@ -82,6 +186,10 @@ impl<'a> Conversation<'a> {
     pub fn finished(&self) -> bool {
         self.wire.borrow().fin
     }
+}
+
+fn context(config: &Config, now: Moment) -> Context<'_> {
+    Context { id: ID, config, now }
 }
 
 impl Read for Socket {
@@ -103,6 +211,11 @@ impl Write for Socket {
             None => bytes.len(),
         };
         wire.answered.extend_from_slice(&bytes[..count]);
+        if count > 0 {
+            let now = wire.now;
+            wire.answered_at = now;
+            wire.seen.push(Seen::Bytes(now, bytes[..count].to_vec()));
+        }
         wire.is_full = count < bytes.len();
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
@@ -118,6 +231,15 @@ impl Stream for Socket {
         assert!(!wire.is_full, "a FIN before everything was said");
         assert!(!wire.fin, "a second FIN");
         wire.fin = true;
+        let now = wire.now;
+        wire.seen.push(Seen::Fin(now));
+        Ok(())
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        let mut wire = self.0.borrow_mut();
+        let now = wire.now;
+        wire.seen.push(Seen::Reset(now));
         Ok(())
     }
 
@@ -125,8 +247,10 @@ impl Stream for Socket {
         None
     }
 
+    /// Everything arrives at once.
     fn vitals(&self) -> Vitals {
-        let (acked, heard) = (self.0.borrow().answered.len() as u32, Duration::ZERO);
-        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke: heard }
+        let wire = self.0.borrow();
+        let (acked, heard) = (wire.answered.len() as u32, Duration::from_millis(wire.now - wire.answered_at));
+        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke: Duration::MAX }
     }
 }

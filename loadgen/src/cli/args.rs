@@ -9,6 +9,7 @@ use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::size::Sizes;
 use crate::protocol::draft::Draft;
+use crate::protocol::url::{Place, host_and_port};
 use crate::report::units;
 use crate::report::{Condition, Format};
 
@@ -49,7 +50,7 @@ macro_rules! mode {
             pub urls: Vec<String>,
 
             /// connections to hold, as 100, 10k or 1M (100)
-            #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
+            #[argh(option, short = 'c', default = "100", from_str_fn(some_count))]
             pub connections: u64,
             /// threads (one per 1000 connections, at most CPUs - 1)
             #[argh(option, short = 't', from_str_fn(threads))]
@@ -58,11 +59,14 @@ macro_rules! mode {
             #[argh(option, default = "5000.0", from_str_fn(units::rate), arg_name = "rate")]
             pub connect_rate: f64,
             /// connections under way at a time (256)
-            #[argh(option, default = "256", from_str_fn(units::count), arg_name = "n")]
+            #[argh(option, default = "256", from_str_fn(some_count), arg_name = "n")]
             pub connect_inflight: u64,
             /// time for connect and upgrade (10s)
-            #[argh(option, default = "Duration::from_secs(10)", from_str_fn(units::duration), arg_name = "time")]
+            #[argh(option, default = "Duration::from_secs(10)", from_str_fn(some_time), arg_name = "time")]
             pub connect_timeout: Duration,
+            /// connect there instead of to the URL's host, which is still asked for
+            #[argh(option, from_str_fn(host_and_port), arg_name = "host:port")]
+            pub connect_to: Option<Place>,
             /// local addresses to connect from: a list of addresses, A-B and A/LEN
             #[argh(option, arg_name = "addresses")]
             pub source: Option<String>,
@@ -94,14 +98,14 @@ macro_rules! mode {
             /// send messages compressed: permessage-deflate without context takeover
             #[argh(switch)]
             pub deflate: bool,
-            /// header line of the upgrade request, 'Name: value' (repeatable)
+            /// header line of the upgrade request, 'Name: value', in place of loadgen's own of that name (repeatable)
             #[argh(option, short = 'H', from_str_fn(header), arg_name = "line")]
             pub header: Vec<String>,
             /// subprotocols to offer, comma-separated
-            #[argh(option, arg_name = "names")]
+            #[argh(option, from_str_fn(subprotocols), arg_name = "names")]
             pub subprotocol: Option<String>,
             /// origin header
-            #[argh(option, arg_name = "origin")]
+            #[argh(option, from_str_fn(origin), arg_name = "origin")]
             pub origin: Option<String>,
             /// ping every connection so often
             #[argh(option, from_str_fn(some_time), arg_name = "time")]
@@ -150,6 +154,9 @@ macro_rules! mode {
             /// also write the time series as CSV
             #[argh(option, arg_name = "file")]
             pub csv: Option<PathBuf>,
+            /// write one line of JSON an interval while the run is under way
+            #[argh(option, arg_name = "file")]
+            pub ndjson: Option<PathBuf>,
             /// also write the plots as SVG
             #[argh(option, arg_name = "file")]
             pub svg: Option<PathBuf>,
@@ -181,6 +188,7 @@ macro_rules! mode {
                     connect_rate: self.connect_rate,
                     connect_inflight: self.connect_inflight as usize,
                     connect_timeout: self.connect_timeout,
+                    connect_to: self.connect_to.clone(),
                     source: self.source.clone(),
                     allow_partial: self.allow_partial,
                     size: self.size.clone(),
@@ -216,6 +224,7 @@ macro_rules! mode {
                     .into_iter()
                     .filter_map(|(format, path)| Some((format, path.clone()?)))
                     .collect(),
+                    ndjson: self.ndjson.clone(),
                     fail_if: self.fail_if.clone(),
                     baseline: self.baseline.clone(),
                     noise_threshold: self.noise_threshold,
@@ -237,6 +246,7 @@ pub struct Common {
     pub connect_rate: f64,
     pub connect_inflight: usize,
     pub connect_timeout: Duration,
+    pub connect_to: Option<Place>,
     pub source: Option<String>,
     pub allow_partial: bool,
     pub size: Sizes,
@@ -262,6 +272,7 @@ pub struct Common {
     pub format: Format,
     pub output: Option<PathBuf>,
     pub files: Vec<(Format, PathBuf)>,
+    pub ndjson: Option<PathBuf>,
     pub fail_if: Vec<Condition>,
     pub baseline: Option<PathBuf>,
     pub noise_threshold: f64,
@@ -345,7 +356,7 @@ mode! {
         #[argh(option, from_str_fn(units::rate), arg_name = "load")]
         pub max: Option<f64>,
         /// how close to come (5%)
-        #[argh(option, default = "0.05", from_str_fn(share), arg_name = "percent")]
+        #[argh(option, default = "0.05", from_str_fn(some_share), arg_name = "percent")]
         pub precision: f64,
         /// messages a second on each connection, with --by-connections (1)
         #[argh(option, default = "1.0", from_str_fn(units::rate), arg_name = "rate")]
@@ -364,7 +375,7 @@ mode! {
     #[argh(subcommand, name = "fanout")]
     Fanout {
         /// connections that send (1)
-        #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
+        #[argh(option, default = "1", from_str_fn(some_count), arg_name = "n")]
         pub publishers: u64,
         /// messages a second over all publishers (10)
         #[argh(option, short = 'R', default = "Rate::Constant(10.0)", from_str_fn(Rate::parse))]
@@ -456,8 +467,11 @@ pub struct Doctor {
     #[argh(positional)]
     pub url: Option<String>,
     /// connections to be held (100)
-    #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
+    #[argh(option, short = 'c', default = "100", from_str_fn(some_count))]
     pub connections: u64,
+    /// connect there instead of to the URL's host
+    #[argh(option, from_str_fn(host_and_port), arg_name = "host:port")]
+    pub connect_to: Option<Place>,
     /// local addresses to connect from
     #[argh(option, arg_name = "addresses")]
     pub source: Option<String>,
@@ -484,9 +498,13 @@ pub enum Part {
 
 impl Part {
     fn parse(text: &str) -> Result<Part, String> {
-        match text.strip_suffix('%') {
-            Some(_) => share(text).map(Part::Share),
-            None => units::count(text).map(|n| Part::Number(n as usize)),
+        let part = match text.strip_suffix('%') {
+            Some(_) => Part::Share(share(text)?),
+            None => Part::Number(units::count(text)? as usize),
+        };
+        match part {
+            Part::Number(0) | Part::Share(0.0) => Err("none at all is no part of the connections".into()),
+            part => Ok(part),
         }
     }
 
@@ -570,6 +588,14 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A count above zero.
+fn some_count(text: &str) -> Result<u64, String> {
+    match units::count(text)? {
+        0 => Err("the number must be above zero".into()),
+        n => Ok(n),
+    }
+}
+
 fn positive(text: &str) -> Result<u32, String> {
     units::count(text)
         .ok()
@@ -601,12 +627,47 @@ fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("`{text}` is not a percentage such as 2%"))
 }
 
+/// A share above zero.
+fn some_share(text: &str) -> Result<f64, String> {
+    match share(text)? {
+        0.0 => Err("the share must be above zero".into()),
+        share => Ok(share),
+    }
+}
+
 fn header(text: &str) -> Result<String, String> {
-    let whole =
-        text.split_once(':').is_some_and(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace));
-    match whole && !text.contains(['\r', '\n']) {
+    let name = text.split_once(':').map_or("", |(name, _)| name);
+    match is_token(name) && !has_controls(text) {
         true => Ok(text.to_owned()),
-        false => Err(format!("`{text}` is not a header line such as 'Cookie: a=b'")),
+        // What it says instead may be a secret.
+        false => Err("it takes a whole header line such as 'X-Trace: 7'".to_owned()),
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// What would end a header line, or is not allowed in one (RFC 9110 section 5.5).
+fn has_controls(text: &str) -> bool {
+    text.contains(|c: char| c.is_control() && c != '\t')
+}
+
+/// RFC 6455 section 4.1, item 10 of the request: tokens, each once.
+fn subprotocols(text: &str) -> Result<String, String> {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let once = names.iter().enumerate().all(|(i, name)| !names[..i].contains(name));
+    match once && names.iter().all(|name| is_token(name)) {
+        true => Ok(names.join(", ")),
+        false => Err("it takes different names such as chat,superchat".to_owned()),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match text.is_empty() || has_controls(text) || text.contains(char::is_whitespace) {
+        true => Err("it takes an origin such as https://a.example".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 
@@ -682,6 +743,19 @@ mod tests {
             ("--shard 3/2 ws://h/", "--shard", "is not I/N"),
             ("--fail-if p99 ws://h/", "--fail-if", "p99"),
             ("-H nonsense ws://h/", "-H", "header line"),
+            ("-H a/b:c ws://h/", "-H", "header line"),
+            ("--subprotocol a,a ws://h/", "--subprotocol", "different names"),
+            ("--subprotocol a/b ws://h/", "--subprotocol", "different names"),
+            ("--connect-to h ws://h/", "--connect-to", "names no port"),
+            ("--connect-inflight 0 ws://h/", "--connect-inflight", "above zero"),
+            ("--connect-timeout 0 ws://h/", "--connect-timeout", "above zero"),
+            ("-c 0 ws://h/", "-c", "above zero"),
+            ("--active 0 ws://h/", "--active", "none at all"),
+            ("--active 0% ws://h/", "--active", "none at all"),
+            ("storm --survivors 0 ws://h/", "--survivors", "none at all"),
+            ("fanout --publishers 0 ws://h/", "--publishers", "above zero"),
+            ("find --slo p99<1s --precision 0 ws://h/", "--precision", "above zero"),
+            ("-R 1e308 ws://h/", "-R", "not a rate"),
             ("conns --steps 2k,1k ws://h/", "--steps", "not ascending"),
             ("storm --backoff often ws://h/", "--backoff", "is not none, fixed"),
         ] {

@@ -17,12 +17,12 @@ pub mod exit {
     pub const INVALID: u8 = 4;
 }
 
-/// Writes `report` to `path` or stdout.
+/// Writes `report` to `path`, or to stdout for none and for `-`.
 ///
 /// # Errors
 /// When it cannot be written, or has not what the format needs.
 pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> Result<(), Problem> {
-    match path {
+    match path.filter(|path| *path != std::path::Path::new("-")) {
         Some(path) => report::save(report, format, path).map_err(Problem::Failed),
         None => {
             let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -41,6 +41,11 @@ pub fn print(text: &str) -> Result<(), Problem> {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Problem::Failed(format!("stdout: {e}"))),
         _ => Ok(()),
     }
+}
+
+/// Prints to stderr, for what must not stand in a machine's document.
+pub fn remark(text: &str) {
+    let _ = stderr().write_all(text.as_bytes());
 }
 
 /// Says on stderr what is wrong, if anybody reads it.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::host::procfs;
 
 /// The signals that end a run early: the first writes a partial report, the second kills.
 pub struct Signals {
@@ -12,13 +14,17 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes SIGINT and SIGTERM over.
+    /// Takes SIGINT and SIGTERM over, and SIGHUP (a terminal or an ssh that goes away) unless it was ignored before
+    /// (`nohup`).
     ///
     /// # Errors
     /// The system's.
     pub fn new() -> std::io::Result<Signals> {
         let signals = Signals { flag: Arc::default(), which: Arc::default() };
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            if signal == SIGHUP && procfs::ignores(signal) {
+                continue;
+            }
             // The order matters: the second signal finds the flag set by the first.
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, signals.flag.clone())?;
             signal_hook::flag::register(signal, signals.flag.clone())?;
@@ -27,7 +33,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// 130 or 143 after a signal.
+    /// 128 and the number of the signal that came.
     pub fn exit_code(&self) -> Option<u8> {
         match self.which.load(Ordering::Relaxed) {
             0 => None,

@@ -99,6 +99,11 @@ impl Collector {
         }
     }
 
+    /// Whether everything that went out has reached everyone.
+    pub fn is_complete(&self) -> bool {
+        self.received >= self.published * (self.members - 1)
+    }
+
     fn complete(&mut self, delivery: &Delivery, age: Option<u64>) {
         let delays = &delivery.delays;
         self.first.record(delays[0]);

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use serde::Serialize;
+
 use crate::engine::plan::Plan;
 use crate::engine::recorder::Tally;
 use crate::engine::spec::Gauges;
@@ -21,6 +23,16 @@ pub struct Live {
     window: Window,
     cpu: [(u64, Cpu); 2],
     last_opening: u64,
+    /// Takes a line of JSON an interval.
+    lines: Option<Box<dyn Write + Send>>,
+}
+
+/// What `--ndjson` writes: a row of the time series, and when it was over.
+#[derive(Serialize)]
+struct Line {
+    unix_ns: u64,
+    #[serde(flatten)]
+    row: Interval,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -37,8 +49,8 @@ struct Window {
 }
 
 impl Live {
-    /// Progress as befits stderr; none at all when `quiet`.
-    pub fn new(quiet: bool) -> Live {
+    /// Progress as befits stderr; none at all when `quiet`. And to `lines` a line of JSON an interval.
+    pub fn new(quiet: bool, lines: Option<Box<dyn Write + Send>>) -> Live {
         let mode = match quiet {
             true => Mode::Quiet,
             false if stderr().is_terminal() => Mode::Terminal,
@@ -50,6 +62,7 @@ impl Live {
             window: Window { tally: Tally::default(), number: None },
             cpu: Default::default(),
             last_opening: 0,
+            lines,
         }
     }
 
@@ -102,9 +115,10 @@ impl Live {
         };
         let held = gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum();
         let inflight: i64 = gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
-        let mut cpu = format!("cpu me {:.0}%", self.cpu_since(0, std::process::id()));
+        let share = |cpu: Option<f64>| cpu.map_or("gone".to_owned(), |pct| format!("{pct:.0}%"));
+        let mut cpu = format!("cpu me {}", share(self.cpu_since(0, std::process::id())));
         if let Some(pid) = plan.server_pid {
-            cpu += &format!(" srv {:.0}%", self.cpu_since(1, pid));
+            cpu += &format!(" srv {}", share(self.cpu_since(1, pid)));
         }
         // Ticks are a quarter of a second.
         let per_second = |n: u64| format::short(n as f64 * 4.0);
@@ -123,15 +137,16 @@ impl Live {
         )
     }
 
-    fn cpu_since(&mut self, which: usize, pid: u32) -> f64 {
+    fn cpu_since(&mut self, which: usize, pid: u32) -> Option<f64> {
         let (then, before) = self.cpu[which];
-        let (now, cpu) = (clock::now(), procfs::cpu(pid).unwrap_or_default());
+        let (now, cpu) = (clock::now(), procfs::cpu(pid)?);
         self.cpu[which] = (now, cpu);
-        100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64
+        Some(100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64)
     }
 
     /// An interval is over.
     pub fn row(&mut self, row: &Interval) {
+        self.record(row);
         if self.mode != Mode::Plain {
             return;
         }
@@ -153,6 +168,23 @@ impl Live {
             p("99"),
             row.loop_busy_pct,
         ));
+    }
+
+    /// Writes the line of `--ndjson`.
+    fn record(&mut self, row: &Interval) {
+        let Some(lines) = &mut self.lines else { return };
+        let mut row = row.clone();
+        // A dashboard wants figures: the histograms are in the report.
+        if let Some(response) = &mut row.response {
+            response.hdr = None;
+        }
+        let line = Line { unix_ns: clock::wall_ns(), row };
+        let mut text = serde_json::to_string(&line).unwrap_or_default();
+        text.push('\n');
+        if let Err(e) = lines.write_all(text.as_bytes()).and_then(|()| lines.flush()) {
+            self.lines = None;
+            self.say(&format!("--ndjson: {e}; no more lines are written"));
+        }
     }
 
     /// A line that stays.

@@ -78,9 +78,14 @@ impl Running {
         if t < self.traffic.from { &mut self.warmup } else { &mut self.measured }
     }
 
+    /// Whether nothing more is waited for.
+    fn is_answered(&self) -> bool {
+        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| c.is_complete())
+    }
+
     /// When something is to be done though no event comes.
     pub fn alarm(&self) -> u64 {
-        let end = if self.out <= self.abandoned { self.traffic.to } else { self.traffic.until };
+        let end = if self.is_answered() { self.traffic.to } else { self.traffic.until };
         self.due.min(self.tick_end).min(end)
     }
 }
@@ -355,8 +360,7 @@ impl Worker {
     /// Hands over the tallies of the ticks that are over, and ends the run when nothing more can come.
     pub fn tick(&mut self, now: u64) {
         let Some(running) = &self.running else { return };
-        let over =
-            now >= running.traffic.until || now >= running.traffic.to && running.out <= running.abandoned;
+        let over = now >= running.traffic.until || now >= running.traffic.to && running.is_answered();
         if over {
             return self.finish(now);
         }

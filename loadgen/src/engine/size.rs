@@ -1,5 +1,7 @@
 //! How long each message is.
 
+use std::fmt;
+
 use crate::report::units;
 
 /// `--size`: payload bytes.
@@ -15,6 +17,34 @@ pub enum Sizes {
         p50: f64,
         p99: f64,
     },
+}
+
+/// As `--size` takes it.
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let bytes = |n: usize| match n {
+            n if n > 0 && n.is_multiple_of(1 << 20) => format!("{}M", n >> 20),
+            n if n > 0 && n.is_multiple_of(1 << 10) => format!("{}k", n >> 10),
+            n => n.to_string(),
+        };
+        match self {
+            Sizes::Fixed(n) => f.write_str(&bytes(*n)),
+            Sizes::Range(low, high) => write!(f, "{}..{}", bytes(*low), bytes(*high)),
+            Sizes::Lognormal { p50, p99 } => {
+                write!(f, "lognormal:p50={},p99={}", bytes(*p50 as usize), bytes(*p99 as usize))
+            }
+            Sizes::Mix(mix) => {
+                let mut before = 0.0;
+                for (i, (upto, size)) in mix.iter().enumerate() {
+                    // Sums of shares are not exact to the last digit.
+                    let share = ((upto - before) * 1e8).round() / 1e6;
+                    write!(f, "{}{share}%:{}", if i > 0 { "," } else { "" }, bytes(*size))?;
+                    before = *upto;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Sizes {
@@ -135,6 +165,21 @@ mod tests {
         assert!((mean / sizes.mean() - 1.0).abs() < 0.05, "{text}: {mean} is not {}", sizes.mean());
         all.sort_unstable();
         all
+    }
+
+    #[test]
+    fn a_report_says_sizes_as_the_option_takes_them() {
+        for text in [
+            "128",
+            "0",
+            "64..4k",
+            "1..70000",
+            "90%:64,9%:1k,1%:64k",
+            "0.5%:0,99.5%:1M",
+            "lognormal:p50=200,p99=8k",
+        ] {
+            assert_eq!(Sizes::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub fn at_wall(wall: SystemTime) -> u64 {
     }
 }
 
+/// Now by the wall clock, nanoseconds since 1970.
+pub fn wall_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
 /// `t` as RFC 3339 in UTC, to the millisecond.
 pub fn rfc3339(t: SystemTime) -> String {
     let since = t.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

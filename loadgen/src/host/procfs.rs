@@ -56,8 +56,19 @@ pub fn descriptors(pid: u32) -> Option<u64> {
 }
 
 fn status(pid: u32, name: &str) -> Option<u64> {
+    status_word(pid, name)?.parse().ok()
+}
+
+fn status_word(pid: u32, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    text.lines().find_map(|l| l.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    text.lines().find_map(|l| l.strip_prefix(name))?.split_whitespace().next().map(str::to_owned)
+}
+
+/// Whether this process was started with `signal` ignored, or ignores it now.
+pub fn ignores(signal: i32) -> bool {
+    let mask =
+        status_word(std::process::id(), "SigIgn:").and_then(|word| u64::from_str_radix(&word, 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Kernel memory of all TCP sockets of the host, bytes: buffers, and the socket structures themselves where the slab

@@ -25,13 +25,14 @@ impl Usage {
     }
 }
 
-/// What process `pid` has used so far.
-pub fn usage(pid: u32) -> Usage {
-    Usage {
-        cpu: procfs::cpu(pid).unwrap_or_default(),
+/// What process `pid` has used so far; absent when it is gone, since zero would be a figure.
+pub fn usage(pid: u32) -> Option<Usage> {
+    Some(Usage {
+        cpu: procfs::cpu(pid)?,
         wall_ns: 0,
-        rss: procfs::rss(pid).unwrap_or(0),
+        rss: procfs::rss(pid)?,
+        // Another user's process does not show these.
         descriptors: procfs::descriptors(pid).unwrap_or(0),
         involuntary: procfs::involuntary_switches(pid).unwrap_or(0),
-    }
+    })
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::cli::args::Common;
+use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
 use crate::cli::{argv, output};
@@ -14,36 +15,19 @@ use crate::engine::plan::Plan;
 use crate::engine::progress::Live;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::spec::Spec;
+use crate::engine::target::Target;
 use crate::host::ceiling::ceiling;
 use crate::host::clock;
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
 use crate::protocol::frame::Opcode;
-use crate::protocol::target::{Extras, Target};
+use crate::protocol::handshake::Extras;
+use crate::protocol::url::Url;
 use crate::report::model::{
     Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
 };
-use crate::report::{self, Format, Report, Status, compare};
+use crate::report::{self, Condition, Format, Report, Status, compare};
 use crate::verdict::{Facts, assemble};
-
-/// Tries the files that the report will go to, and reads the baseline: a run must not be lost to a wrong path.
-fn files(common: &Common) -> Result<Option<Report>, Problem> {
-    let option = |format: &Format| match format {
-        Format::Json => "--json",
-        Format::Hgrm => "--hdr",
-        Format::Hlog => "--hlog",
-        Format::Csv => "--csv",
-        Format::Svg => "--svg",
-        Format::Html => "--html",
-        Format::Text => "-o",
-    };
-    let output = common.output.iter().map(|path| ("-o", path));
-    for (option, path) in common.files.iter().map(|(format, path)| (option(format), path)).chain(output) {
-        report::try_path(path).map_err(|e| Problem::Failed(format!("{option} {}: {e}", path.display())))?;
-    }
-    let baseline = common.baseline.as_ref().map(|path| report::load(path));
-    baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))
-}
 
 /// One command under way.
 pub struct Session {
@@ -53,6 +37,7 @@ pub struct Session {
     pub targets: Vec<Target>,
     /// What `--baseline` names.
     pub baseline: Option<Report>,
+    pub destinations: Destinations,
     started: SystemTime,
     before: Counters,
 }
@@ -65,9 +50,6 @@ impl Session {
     pub fn new(common: Common) -> Result<Session, Problem> {
         if common.urls.is_empty() {
             return Err(Problem::Usage("no URL: name a server such as ws://127.0.0.1:8087/echo".into()));
-        }
-        if common.connections == 0 {
-            return Err(Problem::Usage("-c takes a number of connections above zero".into()));
         }
         if common.connections < common.shard.count {
             return Err(Problem::Usage(format!(
@@ -87,12 +69,21 @@ impl Session {
                 "{option}: --draft {draft} has whole text messages and no more"
             )));
         }
-        let targets = common.urls.iter().map(|url| Target::resolve(url)).collect::<Result<_, _>>();
+        let urls: Result<Vec<Url>, String> = common.urls.iter().map(|url| Url::parse(url)).collect();
+        let urls = urls.map_err(Problem::Usage)?;
+        let reach = source_addresses::reach(common.source.as_deref()).map_err(Problem::Usage)?;
+        let destinations = Destinations::of(&common).map_err(Problem::Usage)?;
+        destinations.check()?;
+        let baseline = common.baseline.as_ref().map(|path| report::load(path));
+        let baseline = baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))?;
+        let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
+        let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         Ok(Session {
-            baseline: files(&common)?,
-            live: Live::new(common.quiet),
+            baseline,
+            live: Live::new(common.quiet, destinations.open_ndjson()?),
+            destinations,
             signals: Signals::new()?,
-            targets: targets.map_err(Problem::Usage)?,
+            targets: targets.map_err(Problem::Failed)?,
             started: SystemTime::now(),
             before: Counters::now(),
             common,
@@ -172,7 +163,7 @@ impl Session {
 
     /// Client and server share this host.
     pub fn local(&self) -> bool {
-        self.targets.iter().any(|t| t.address.ip().is_loopback())
+        self.targets.iter().any(|target| target.address.is_local())
     }
 
     /// The frame of a report: everything that does not depend on what was measured.
@@ -188,7 +179,7 @@ impl Session {
             None => Size {
                 kind: common.size.kind().into(),
                 bytes: common.size.mean().round() as u64,
-                spec: (common.size.kind() != "fixed").then(|| format!("{:?}", common.size)),
+                spec: (common.size.kind() != "fixed").then(|| common.size.to_string()),
             },
         };
         let spin = engine.spec.spin;
@@ -206,7 +197,11 @@ impl Session {
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
                 ..Run::default()
             },
-            target: Aim { urls: common.urls.clone(), local: self.local() },
+            target: Aim {
+                urls: self.targets.iter().map(|target| target.url.shown.clone()).collect(),
+                addresses: self.targets.iter().map(|target| target.address.to_string()).collect(),
+                local: self.local(),
+            },
             config: Config {
                 threads: engine.spec.threads as u64,
                 size,
@@ -329,17 +324,26 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     session.live.clear();
     // What one file cannot hold must not keep the rest from being written.
     let mut written = Ok(());
-    for (format, path) in &common.files {
+    let to = &session.destinations;
+    for (_, format, path) in &to.files {
         written = written.and(report::save(&report, *format, path).map_err(Problem::Failed));
     }
-    output::show(&report, common.format, common.output.as_deref()).and(written)?;
+    let unreachable = unreachable(&report).filter(|_| session.signals.exit_code().is_none());
+    // A page of zeros would hide the one line that says what is wrong.
+    if let Some(format) = to.stdout.filter(|format| unreachable.is_none() || *format != Format::Text) {
+        output::show(&report, format, None)?;
+    }
+    written?;
 
     let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
     if let Some(baseline) = &session.baseline
         && !report.run.interrupted
     {
         let comparison = compare::reports(baseline, &report, common.noise_threshold);
-        output::print(&comparison.text())?;
+        match session.destinations.takes_tables() {
+            true => output::print(&comparison.text())?,
+            false => output::remark(&comparison.text()),
+        }
         failures.extend(comparison.failure());
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
@@ -350,7 +354,9 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     }
     let (asked, messages) = (report.connections.asked, &report.messages);
     let held = report.connections.held_min.min(report.connections.opened);
-    let (code, why) = if held < asked && !common.allow_partial {
+    let (code, why) = if let Some(why) = unreachable {
+        (output::exit::FAILED, why)
+    } else if held < asked && !common.allow_partial {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
     } else if messages.sent > 0 && messages.received == 0 {
         (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
@@ -367,10 +373,32 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     Ok(code)
 }
 
+/// Why not one connection opened, if none did.
+fn unreachable(report: &Report) -> Option<String> {
+    let connections = &report.connections;
+    let (reason, n) = connections.failed.iter().max_by_key(|(_, n)| **n)?;
+    if connections.opened > 0 {
+        return None;
+    }
+    let mut why = format!("{}: {reason}", report.target.urls.join(" "));
+    if *n < connections.asked {
+        why += &format!(" ({n} of {} connections)", connections.asked);
+    }
+    if let Some(answer) = connections.answers.get(reason) {
+        why += &format!("; it said: {answer}");
+    }
+    Some(why)
+}
+
 /// Why a threshold was not met.
 fn missed(result: &ThresholdResult) -> String {
     match &result.note {
         Some(why) => format!("{} was not judged: {why}", result.expr),
-        None => format!("{} holds", result.expr),
+        None => {
+            let value = result.value.zip(result.expr.parse::<Condition>().ok());
+            let value = value
+                .map_or(String::new(), |(value, condition)| format!(": it is {}", condition.show(value)));
+            format!("failed: {}{value}", result.expr)
+        }
     }
 }

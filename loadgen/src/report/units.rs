@@ -30,7 +30,8 @@ pub fn number(text: &str) -> Result<f64, String> {
 /// A sentence that says what a rate looks like.
 pub fn rate(text: &str) -> Result<f64, String> {
     scaled(text.strip_suffix("/s").unwrap_or(text), &COUNTS)
-        .filter(|n| *n > 0.0)
+        // A rate of every connection of a million is still a number then.
+        .filter(|n| *n > 0.0 && *n <= 1e15)
         .ok_or_else(|| format!("`{text}` is not a rate above zero such as 500, 50k or 0.5"))
 }
 

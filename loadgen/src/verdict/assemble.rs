@@ -84,6 +84,10 @@ pub fn fill(
     report.slowest = total.slowest.list();
     report.intervals = measured.intervals.clone();
     report.verdict = verdict::judge(measured, opening, facts);
+    if let Some(pid) = server_pid.filter(|_| measured.server.is_none() && measured.from < measured.to) {
+        let text = format!("process {pid} was gone before the end: its figures are absent");
+        report.verdict.note("server_gone", text);
+    }
     // Of a fan-out, the collector knows what came.
     if !facts.fanout {
         verdict::replies(&mut report.verdict, &report.messages);
@@ -97,6 +101,7 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     connections.opened = opening.opened;
     connections.held_min = opening.opened;
     connections.failed = opening.failures.clone();
+    connections.answers = opening.answers.clone();
     connections.open_ns = opening.began.map_or(0, |began| opening.ended.saturating_sub(began));
     report.latency_ns.connect = opening.connect.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();

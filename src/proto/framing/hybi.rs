@@ -5,12 +5,16 @@ use super::close_code;
 use super::frame::{self, FrameHeader, Header, Opcode};
 use super::leaving::Leaving;
 use super::mask::{self, Key};
+use super::quit::Quit;
 use super::reply::Echo;
 use super::utf8::Utf8;
 use super::violation::Violation;
 use crate::proto::limits::{Limits, TEXT_MAX, WHOLE_MAX};
 use crate::proto::progress::{Event, Progress};
 use std::ops::Range;
+
+/// First byte under which the client's own Pongs are handed on to who asks for them; with RSV3, it is no echo's.
+pub const CLIENTS_PONG: u8 = 0x9A;
 
 /// One connection's framing state.
 #[derive(Debug, Default, Clone)]
@@ -22,12 +26,15 @@ pub struct Hybi {
     /// Payload bytes of the current message that earlier frames brought.
     total: u64,
     utf8: Utf8,
-    /// Bytes of the text in `stream` that the caller has gathered.
-    gathered: u32,
-    /// Payload bytes of the frame at the front of the carry that `utf8` has already seen.
+    /// Payload bytes of the text frame at hand that `utf8` has seen and that have not gone out: gathered by the caller if it
+    /// is the one in `stream`, else in the front of the carry.
     ahead: u32,
+    /// How far the current message is `quit`, text only.
+    quit: Quit,
     /// permessage-deflate was agreed: RSV1 marks a compressed message (RFC 7692 §6), which is echoed as it is.
     deflate: bool,
+    /// The client's own Pongs are not dropped but handed on as frames that begin with [`CLIENTS_PONG`].
+    hands_on_pongs: bool,
 }
 
 /// What a message holds, as far as it matters to the fragments that follow.
@@ -58,6 +65,11 @@ impl Hybi {
         Hybi { deflate, ..Hybi::default() }
     }
 
+    /// The same for a program, which acts on Pongs too.
+    pub fn with_pongs(deflate: bool) -> Hybi {
+        Hybi { hands_on_pongs: true, ..Hybi::new(deflate) }
+    }
+
     /// Echoes every whole frame in `buf[input]`, in place.
     ///
     /// The reply is one contiguous range of `buf` and ends no later than the bytes it answers: a server's header is
@@ -71,7 +83,7 @@ impl Hybi {
                 Ok(Step::Wait) => break None,
                 Ok(Step::Closed(event)) => break Some(event),
                 Err(fail) => {
-                    echo.push_last(&close::frame(fail.code()));
+                    echo.push_last(&close::frame_with_reason(fail.code(), fail.text()));
                     break Some(Event::Failed(fail));
                 }
             }
@@ -124,13 +136,13 @@ impl Hybi {
     /// `None` where less than [`WHOLE_MAX`] bytes were gathered: fragments too small are more than some clients take.
     pub fn give_out(&mut self) -> Option<Header> {
         let stream = self.stream.as_mut()?;
-        if (self.gathered as usize) < WHOLE_MAX {
+        if (self.ahead as usize) < WHOLE_MAX {
             return None;
         }
-        let header = Header::new(frame::first_byte(false, false, stream.opcode), u64::from(self.gathered));
+        let header = Header::new(frame::first_byte(false, false, stream.opcode), u64::from(self.ahead));
         stream.opcode = Opcode::Continuation;
         stream.whole = false;
-        self.gathered = 0;
+        self.ahead = 0;
         Some(header)
     }
 
@@ -162,9 +174,12 @@ impl Hybi {
         if self.stream.is_some() {
             return self.cut_through(echo);
         }
-        let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], self.deflate)? else {
+        let input = &echo.buf[echo.at..echo.end];
+        let Some(header) =
+            FrameHeader::parse(input, self.deflate).map_err(|fault| self.first_fault(input, fault))?
+        else {
             // Whether a frame may come here at all is told by its first byte.
-            return match echo.buf[echo.at..echo.end].first() {
+            return match input.first() {
                 Some(first) => self.check_order(Opcode::from_nibble(first & 0x0F)?).map(|()| Step::Wait),
                 None => Ok(Step::Wait),
             };
@@ -177,11 +192,24 @@ impl Hybi {
         }
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
+            Opcode::Pong if self.hands_on_pongs => drop(echo.push_frame(&header, CLIENTS_PONG)),
             Opcode::Pong => echo.at += header.size + header.len as usize,
             Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
+    }
+
+    /// Of the faults of a header that `fault` was found in, the one that its first bytes prove: which one is told must not
+    /// depend on how many of them arrived together.
+    #[cold]
+    fn first_fault(&self, input: &[u8], fault: Violation) -> Violation {
+        let is_later =
+            !matches!(fault, Violation::ReservedBits | Violation::Opcode | Violation::ControlFragmented);
+        match input.first().map(|first| Opcode::from_nibble(first & 0x0F)) {
+            Some(Ok(opcode)) if is_later => self.check_order(opcode).err().unwrap_or(fault),
+            _ => fault,
+        }
     }
 
     /// §5.4: fragments of one message, and control frames between them.
@@ -225,7 +253,7 @@ impl Hybi {
                 return Err(Violation::Utf8);
             }
         }
-        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+        if self.is_quit(header, &echo.buf[payload]) {
             echo.reply = before;
             echo.push_closing(&close::frame(close_code::NORMAL));
             return Ok(Step::Closed(Event::Quit));
@@ -233,6 +261,18 @@ impl Hybi {
         echo.messages += u32::from(header.fin);
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
+    }
+
+    /// Whether this frame ends a text message that asks to be closed. Fragments of it before the last one were echoed.
+    #[inline]
+    fn is_quit(&mut self, header: &FrameHeader, payload: &[u8]) -> bool {
+        let before = match header.opcode {
+            Opcode::Text => Quit::start(header.rsv1),
+            Opcode::Continuation => self.quit,
+            _ => Quit::NEVER,
+        };
+        self.quit = before.after(payload);
+        header.fin && self.quit.is_whole()
     }
 
     fn end_frame(&mut self, kind: Message, fin: bool, len: u64) {
@@ -271,6 +311,7 @@ impl Hybi {
             return Ok(Step::Wait);
         }
         self.ahead = 0;
+        self.quit = Quit::NEVER;
         self.stream = Some(Stream {
             left: header.len,
             key: header.key,
@@ -321,19 +362,20 @@ impl Hybi {
             if !self.utf8.takes(&echo.buf[piece.clone()], stream.fin && is_last) {
                 return Err(Violation::Utf8);
             }
-            let len = self.gathered as usize + have;
-            if !is_last && (stream.whole || len < WHOLE_MAX) {
+            let len = self.ahead as usize + have;
+            // A program acts on text as it comes.
+            if !self.hands_on_pongs && !is_last && (stream.whole || len < WHOLE_MAX) {
                 echo.gather(piece);
-                self.gathered = len as u32;
+                self.ahead = len as u32;
                 return Ok(Step::Wait);
             }
             let first = frame::first_byte(stream.fin && is_last, false, stream.opcode);
-            if self.gathered > 0 {
+            if self.ahead > 0 {
                 echo.release(Header::new(first, len as u64));
             } else {
                 echo.open_frame(piece.start, first, len as u64);
             }
-            self.gathered = 0;
+            self.ahead = 0;
             stream.opcode = Opcode::Continuation;
         }
         echo.push_plain(piece);
@@ -342,18 +384,6 @@ impl Hybi {
             self.stream = None;
         }
         Ok(Step::Next)
-    }
-}
-
-/// Whether a whole text message asks to be closed.
-///
-/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
-/// code, with or without the final bit.
-fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
-    if is_compressed {
-        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
-    } else {
-        payload == b"quit"
     }
 }
 

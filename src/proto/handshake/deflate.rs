@@ -7,26 +7,37 @@
 //! - `server_no_context_takeover`: our messages use no history if the client's do not, so the client is told the same.
 //! - `server_max_window_bits`: our window fits if the client's does, and it may be told so only if it offered to be.
 
-use super::http::Request;
+use super::request::Request;
 use std::fmt;
 
-/// The parameters of an agreement.
+/// The parameters of an agreement (RFC 7692 §7.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deflate {
-    no_context_takeover: bool,
-    /// Window bits that server and client keep to.
-    window_bits: Option<(u8, u8)>,
+    server_no_context: bool,
+    client_no_context: bool,
+    /// 8 to 15.
+    server_bits: Option<u8>,
+    client_bits: Option<u8>,
 }
 
 impl fmt::Display for Deflate {
     /// As the value of `Sec-WebSocket-Extensions` in the answer.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("permessage-deflate")?;
-        if self.no_context_takeover {
-            out.write_str("; server_no_context_takeover; client_no_context_takeover")?;
+        for (is_set, name) in [
+            (self.server_no_context, "server_no_context_takeover"),
+            (self.client_no_context, "client_no_context_takeover"),
+        ] {
+            if is_set {
+                write!(out, "; {name}")?;
+            }
         }
-        if let Some((server, client)) = self.window_bits {
-            write!(out, "; server_max_window_bits={server}; client_max_window_bits={client}")?;
+        for (bits, name) in
+            [(self.server_bits, "server_max_window_bits"), (self.client_bits, "client_max_window_bits")]
+        {
+            if let Some(bits) = bits {
+                write!(out, "; {name}={bits}")?;
+            }
         }
         Ok(())
     }
@@ -35,6 +46,36 @@ impl fmt::Display for Deflate {
 /// The first offer in the request that can be accepted (§5.1: offers stand in order of preference).
 pub fn negotiate(request: &Request) -> Option<Deflate> {
     request.all("Sec-WebSocket-Extensions").flat_map(offers).find_map(accept)
+}
+
+/// The parameters of `chosen`, where an offer in the request allows for them (§7.1.1, §7.1.2).
+pub fn negotiate_only(request: &Request, chosen: Deflate) -> Option<Deflate> {
+    let mut offers = request.all("Sec-WebSocket-Extensions").flat_map(offers);
+    offers.any(|offer| chosen.fits(offer)).then_some(chosen)
+}
+
+/// Parameters for an answer, separated by semicolons; only such as an echo can keep.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn chosen(parameters: &str) -> Result<Deflate, &'static str> {
+    let seen = Parameters::read(split_unquoted(parameters.as_bytes(), b';').filter(|part| !part.is_empty()));
+    let Some(Parameters { server_no_context, client_no_context, server_bits, client_bits }) = seen else {
+        return Err("takes parameters of permessage-deflate, separated by semicolons (RFC 7692 §7.1)");
+    };
+    if server_no_context && !client_no_context {
+        return Err("an echo keeps server_no_context_takeover only beside client_no_context_takeover");
+    }
+    if [server_bits, client_bits].contains(&Some(None)) {
+        return Err("a window is given its bits, 8 to 15");
+    }
+    let (server_bits, client_bits) = (server_bits.flatten(), client_bits.flatten());
+    if server_bits.is_some_and(|server| client_bits.is_none_or(|client| client > server)) {
+        return Err(
+            "an echo keeps server_max_window_bits only beside client_max_window_bits of at most as many",
+        );
+    }
+    Ok(Deflate { server_no_context, client_no_context, server_bits, client_bits })
 }
 
 /// The elements of one header line, split at commas outside of quotes.
@@ -61,30 +102,71 @@ fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 /// What the offer is answered with; `None` declines it: another extension, a parameter that is unknown, repeated or
 /// ill-formed, or one that an echo cannot keep.
 fn accept(offer: &[u8]) -> Option<Deflate> {
-    let mut parts = split_unquoted(offer, b';');
-    if parts.next() != Some(b"permessage-deflate") {
-        return None;
-    }
-    let mut seen = [None; 4];
-    for part in parts {
-        let (index, value) = parameter(part)?;
-        if seen[index].replace(value).is_some() {
-            return None;
-        }
-    }
-    let [server_no_context, client_no_context, server_bits, client_bits] = seen;
-    if [server_no_context, client_no_context].into_iter().flatten().any(|value| value.is_some()) {
-        return None;
-    }
-    let window_bits = match (server_bits, client_bits) {
-        (None, _) => None,
+    let Parameters { server_no_context, server_bits, client_bits, .. } = Parameters::of_offer(offer)?;
+    let (server_bits, client_bits) = match (server_bits, client_bits) {
+        (None, _) => (None, None),
         // Most clients compress with zlib, which has no window of 8 bits; this one did not say that it does.
         (Some(Some(8)), Some(client)) if client != Some(8) => return None,
-        (Some(Some(server)), Some(client)) => Some((server, client.unwrap_or(server).min(server))),
+        (Some(Some(server)), Some(client)) => (Some(server), Some(client.unwrap_or(server).min(server))),
         // Without a value; or the client's window cannot be bounded, so neither can ours.
         _ => return None,
     };
-    Some(Deflate { no_context_takeover: server_no_context.is_some(), window_bits })
+    Some(Deflate { server_no_context, client_no_context: server_no_context, server_bits, client_bits })
+}
+
+impl Deflate {
+    /// Whether these parameters may answer the offer: what it asks of the server is promised, and the client's window is
+    /// bounded only where the client said that it can be, and by no more than it named.
+    fn fits(&self, offer: &[u8]) -> bool {
+        let Some(offer) = Parameters::of_offer(offer) else { return false };
+        let server_window = match offer.server_bits {
+            None => true,
+            Some(asked) => self.server_bits.is_some_and(|ours| asked.is_some_and(|asked| ours <= asked)),
+        };
+        let client_window = match (self.client_bits, offer.client_bits) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ours), Some(named)) => named.is_none_or(|named| ours <= named),
+        };
+        (self.server_no_context || !offer.server_no_context) && server_window && client_window
+    }
+}
+
+/// The four parameters as somebody wrote them: whether they are there, and what value they have.
+struct Parameters {
+    server_no_context: bool,
+    client_no_context: bool,
+    server_bits: Option<Option<u8>>,
+    client_bits: Option<Option<u8>>,
+}
+
+impl Parameters {
+    /// `None` for another extension, or parameters that are not good.
+    fn of_offer(offer: &[u8]) -> Option<Parameters> {
+        let mut parts = split_unquoted(offer, b';');
+        if parts.next() != Some(b"permessage-deflate") {
+            return None;
+        }
+        Parameters::read(parts)
+    }
+
+    /// `None` where one is unknown, repeated or ill-formed.
+    fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Option<Parameters> {
+        let mut seen = [None; 4];
+        for part in parts {
+            let (index, value) = parameter(part)?;
+            if seen[index].replace(value).is_some() {
+                return None;
+            }
+        }
+        let [server_no_context, client_no_context, server_bits, client_bits] = seen;
+        if [server_no_context, client_no_context].into_iter().flatten().any(|value| value.is_some()) {
+            return None;
+        }
+        let (server_no_context, client_no_context) =
+            (server_no_context.is_some(), client_no_context.is_some());
+        Some(Parameters { server_no_context, client_no_context, server_bits, client_bits })
+    }
 }
 
 /// A parameter's place in the list of the four that exist, and its value; `None` where it is none of them or ill-formed.
@@ -208,5 +290,51 @@ mod tests {
         ] {
             assert_eq!(answer(&format!("permessage-deflate; {parameters}")), None, "{parameters}");
         }
+    }
+
+    #[test]
+    fn chosen_parameters_are_such_as_an_echo_keeps_and_the_offer_allows() {
+        for parameters in [
+            "server_no_context_takeover",
+            "server_max_window_bits=10",
+            "server_max_window_bits=10; client_max_window_bits=11",
+            "client_max_window_bits",
+            "server_max_window_bits; client_max_window_bits=9",
+            "client_max_window_bits=16",
+            "nonsense",
+        ] {
+            assert!(chosen(parameters).is_err(), "{parameters}");
+        }
+        let both = "server_no_context_takeover;client_no_context_takeover";
+        for (parameters, offer, fits) in [
+            ("", "permessage-deflate", true),
+            ("", "permessage-deflate; client_max_window_bits", true),
+            ("", "permessage-deflate; server_no_context_takeover", false),
+            ("", "permessage-deflate; server_max_window_bits=10", false),
+            ("", "x-other", false),
+            (both, "permessage-deflate", true),
+            (both, "permessage-deflate; server_no_context_takeover", true),
+            ("client_no_context_takeover", "permessage-deflate", true),
+            ("client_max_window_bits=9", "permessage-deflate", false),
+            ("client_max_window_bits=9", "permessage-deflate; client_max_window_bits", true),
+            ("client_max_window_bits=9", "permessage-deflate; client_max_window_bits=8", false),
+            (
+                "client_max_window_bits=9;server_max_window_bits=10",
+                "permessage-deflate; client_max_window_bits=9",
+                true,
+            ),
+            (
+                "client_max_window_bits=9;server_max_window_bits=10",
+                "permessage-deflate; client_max_window_bits; server_max_window_bits=9",
+                false,
+            ),
+        ] {
+            let chosen = chosen(parameters).unwrap_or_else(|why| panic!("{parameters}: {why}"));
+            assert_eq!(chosen.fits(offer.as_bytes()), fits, "{parameters:?} for {offer:?}");
+        }
+        assert_eq!(
+            chosen("client_max_window_bits=9;client_no_context_takeover").map(|chosen| chosen.to_string()),
+            Ok("permessage-deflate; client_no_context_takeover; client_max_window_bits=9".to_owned())
+        );
     }
 }

@@ -2,15 +2,51 @@
 
 use super::refusal::push;
 use super::site::{Page, Site};
+use crate::proto::paths::bad_frame::BadFrame;
+use crate::proto::paths::bad_handshake::BadHandshake;
+use crate::proto::paths::steps::{Kind, STEPS};
+use std::borrow::Cow;
 
 impl Page {
     /// The text as it stands in the sources.
     fn html(self) -> &'static str {
         match self {
             Page::Test => include_str!("../../pages/index.html"),
+            Page::Paths => include_str!("../../pages/paths.html"),
             Page::Board => include_str!("../../pages/board.html"),
         }
     }
+}
+
+impl Page {
+    /// The text as it is sent, but for what the body is told.
+    fn text(self) -> Cow<'static, str> {
+        match self {
+            Page::Test | Page::Board => Cow::Borrowed(self.html()),
+            Page::Paths => Cow::Owned(self.html().replacen("\"steps\"", &steps(), 1)),
+        }
+    }
+}
+
+/// The tables of `/ws` as a JavaScript object: what the page shows is what is served.
+fn steps() -> String {
+    let mut text = String::from("{steps:[");
+    for step in &STEPS {
+        let kind = match step.kind {
+            Kind::Opening => 0,
+            Kind::InOrder => 1,
+            Kind::FromHereOn => 2,
+            Kind::Last => 3,
+        };
+        let takes = step.takes.join("\",\"");
+        let takes = if takes.is_empty() { String::new() } else { format!("\"{takes}\"") };
+        text += &format!("[\"{}\",[{takes}],{kind},\"{}\",\"{}\"],", step.name, step.text, step.example);
+    }
+    text += "],handshakes:[";
+    BadHandshake::table().for_each(|(name, rule)| text += &format!("[\"{name}\",\"{rule}\"],"));
+    text += "],frames:[";
+    BadFrame::table().for_each(|(name, rule)| text += &format!("[\"{name}\",\"{rule}\"],"));
+    text + "]}"
 }
 
 /// Text as the value of an HTML attribute in double quotes.
@@ -18,7 +54,7 @@ fn attribute(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;")
 }
 
-pub fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
+pub fn write_page(response: &mut Vec<u8>, page: Page, site: &Site) {
     // The page mentions what it is told of.
     let services = match (site.boards, site.stats) {
         (false, false) => "",
@@ -29,13 +65,14 @@ pub fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
     let path = attribute(site.echo_paths.example());
     let lifetime = site.board_lifetime.map_or(0.0, |lifetime| lifetime.as_secs_f64());
     let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
-    let html = page.html().replacen("<body>", &body, 1);
+    let html = page.text().replacen("<body>", &body, 1);
+    // Old WebKit does not take `*` for the schemes of WebSocket.
     push(
-        letter,
+        response,
         format_args!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
              Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
-             connect-src *\r\nConnection: close\r\n\r\n{html}",
+             connect-src * ws: wss:\r\nConnection: close\r\n\r\n{html}",
             html.len()
         ),
     );

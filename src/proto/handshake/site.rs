@@ -1,7 +1,7 @@
 //! What is served where, and to whom.
 
 use super::Refusal;
-use super::http::Repeated;
+use super::request::Repeated;
 use crate::proto::limits::Limits;
 use core::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Site {
     pub boards: bool,
     /// How long a board exists, which its page is told; `None` for ever.
     pub board_lifetime: Option<Duration>,
+    /// Whether `/ws` and the paths under it are served: failures on demand.
+    pub test_paths: bool,
     /// Whether `/metrics` and `/healthz` are served here too, and shown on the test page.
     pub stats: bool,
     pub limits: Limits,
@@ -39,7 +41,12 @@ impl Paths {
         }
     }
 
-    fn hold(&self, path: &str) -> bool {
+    /// Whether it is one of those that were named one by one.
+    pub fn name(&self, path: &str) -> bool {
+        matches!(self, Paths::These(_)) && self.hold(path)
+    }
+
+    pub fn hold(&self, path: &str) -> bool {
         match self {
             Paths::Any => true,
             Paths::These(paths) => paths.iter().any(|each| each == path),
@@ -54,15 +61,16 @@ pub enum Page {
     Test,
     /// At `/board` and `/board/<name>`.
     Board,
+    /// At `/ws`.
+    Paths,
 }
 
-/// Where an accepted connection's messages go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Back.
-    Echo,
-    /// To the other members of the board of this name.
-    Board(String),
+/// What was asked where the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    pub endpoint: Endpoint,
+    /// The answer has no body (HEAD).
+    pub is_head: bool,
 }
 
 /// What is served where the numbers are.
@@ -82,29 +90,13 @@ pub fn endpoint_of(path: &str) -> Option<Endpoint> {
     }
 }
 
-pub fn page_of(path: &str, site: &Site) -> Option<Page> {
-    match path {
-        "/" => Some(Page::Test),
-        "/board" if site.boards => Some(Page::Board),
-        _ if site.boards && board_name(path).is_some() => Some(Page::Board),
-        _ => None,
-    }
-}
-
-pub fn place_of(path: &str, site: &Site) -> Option<Place> {
-    if site.boards && is_board(path) {
-        return board_name(path).map(|name| Place::Board(name.to_owned()));
-    }
-    site.echo_paths.hold(path).then_some(Place::Echo)
-}
-
 /// Whether `path` belongs to the boards, where they are served.
 pub fn is_board(path: &str) -> bool {
     path == "/board" || path.starts_with("/board/")
 }
 
 /// A board's name: 1 to 64 of `A-Za-z0-9._-`.
-fn board_name(path: &str) -> Option<&str> {
+pub fn board_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/board/")?;
     let is_good = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));

@@ -72,6 +72,11 @@ impl Stream for Socket {
         Ok(())
     }
 
+    fn reset(&self) -> io::Result<()> {
+        self.world.borrow_mut().reset(self.index);
+        Ok(())
+    }
+
     fn peer(&self) -> Option<SocketAddr> {
         None
     }

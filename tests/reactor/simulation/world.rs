@@ -26,6 +26,8 @@ const LINGER: u64 = 2_000;
 /// How often it is seen whether what was sent arrives.
 const WATCH: u64 = 60_000;
 const POLICY_TIMEOUT: u64 = 3_000;
+/// The part of the places that clients of the policy's listener get, if it is not less than one.
+const POLICY_SHARE: usize = 8;
 pub const FAREWELL: u64 = 2_000;
 /// How exactly the Close frames of a stop are spread over time.
 const SPREAD_STEP: u64 = 10;
@@ -324,7 +326,7 @@ impl World {
         let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         // What waited in the outbox was said earlier.
-        let is_said_now = !wire.blocked && !self.peers[index].ends;
+        let is_said_now = !wire.was_blocked && !self.peers[index].ends;
         let says_going_away = is_said_now && bytes.ends_with(&[0x88, 2, 0x03, 0xE9]);
         if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
             self.fault(index, "told that it is idle, which it is not");
@@ -377,6 +379,11 @@ impl World {
             heard: Duration::from_millis(heard),
             spoke: Duration::from_millis(spoke),
         }
+    }
+
+    /// What follows throws everything away.
+    pub fn reset(&mut self, index: usize) {
+        self.wires[index].out.clear();
     }
 
     pub fn shutdown_write(&mut self, index: usize) {

@@ -1,6 +1,8 @@
 //! What the server must do, and must not.
 
-use super::{FAREWELL, LATE_GREETING, LINGER, POLICY_TIMEOUT, SPREAD_STEP, STALL, WATCH, World};
+use super::{
+    FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, WATCH, World,
+};
 use std::time::Duration;
 
 impl World {
@@ -30,11 +32,16 @@ impl World {
         }
     }
 
+    /// Whether the server holds it.
+    fn is_open(&self, index: usize) -> bool {
+        self.wires[index].id.is_some() && !self.wires[index].closed
+    }
+
     /// The server goes to sleep although nothing new is coming: it must have nothing left to do.
     pub(super) fn check_sleep(&mut self, timeout: Option<Duration>) {
         for index in 0..self.wires.len() {
             let wire = &self.wires[index];
-            if wire.id.is_none() || wire.closed {
+            if !self.is_open(index) {
                 continue;
             }
             if !wire.blocked && wire.is_readable() {
@@ -47,8 +54,11 @@ impl World {
                 self.fault(index, "overdue, and still there");
             }
         }
-        for backlog in &self.backlogs {
-            let may_accept = self.used < self.table.min(self.max_connections);
+        let players = |index: &usize| self.peers[*index].listener == 1 && self.is_open(*index);
+        let players = (0..self.wires.len()).filter(players).count();
+        for (listener, backlog) in self.backlogs.iter().enumerate() {
+            let has_share = listener == 0 || players < (self.max_connections / POLICY_SHARE).max(1);
+            let may_accept = has_share && self.used < self.table.min(self.max_connections);
             let retries = backlog.short && timeout.is_some_and(|timeout| timeout <= STALL);
             if !backlog.clients.is_empty() && may_accept && !retries {
                 self.faults

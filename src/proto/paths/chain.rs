@@ -1,0 +1,561 @@
+//! The path of a request, read as a chain of steps.
+
+use super::bad_frame::BadFrame;
+use super::bad_handshake::BadHandshake;
+use super::late::Delay;
+use super::problem::Problem;
+use super::steps::{self, Kind};
+use super::text;
+use crate::proto::framing::close_code;
+use crate::proto::handshake::deflate;
+use crate::proto::handshake::request::is_token;
+use crate::units;
+use std::time::Duration;
+
+/// Where the chains are.
+pub const ROOT: &str = "/ws";
+/// Most steps of a chain.
+pub const STEPS_MAX: usize = 8;
+/// Longest target, query and all, in bytes.
+pub const TARGET_MAX: usize = 1024;
+/// Longest time a step may take.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
+/// Most bytes of payload that one `source` sends in all.
+pub const SOURCE_MAX: u64 = 1 << 30;
+/// Most messages that one step counts or sends.
+const COUNT_MAX: u32 = 1_000_000;
+/// Most redirects in a row: more than any client follows.
+const REDIRECTS_MAX: u32 = 50;
+/// Longest reason of a Close frame: what a control frame holds beside the code (RFC 6455 §5.5).
+const REASON_MAX: usize = 123;
+
+/// What a path asks for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Chain {
+    pub opening: Opening,
+    /// In order; the last one is an end.
+    pub steps: Vec<Step>,
+}
+
+/// How the request is answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Opening {
+    pub delay: Option<Delay>,
+    /// The `Authorization` that is asked for: its scheme and the rest.
+    pub credentials: Option<(Scheme, String)>,
+    /// Where the client is sent.
+    pub location: Option<String>,
+    pub status: Option<u16>,
+    pub subprotocol: Option<Subprotocol>,
+    pub headers: Vec<(String, String)>,
+    pub deflate: Deflate,
+    pub fault: Option<BadHandshake>,
+}
+
+/// How a client shows who it is (RFC 7617, RFC 6750).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Basic,
+    Bearer,
+}
+
+/// What is said of subprotocols, whatever is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subprotocol {
+    None,
+    This(String),
+}
+
+/// What is agreed on compression.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deflate {
+    /// As on the echo.
+    #[default]
+    Negotiate,
+    Decline,
+    /// These parameters, or nothing.
+    Only(deflate::Deflate),
+}
+
+/// One thing that a program does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Message(String),
+    Repeat {
+        text: String,
+        every: Duration,
+    },
+    Source {
+        size: u64,
+        count: u32,
+    },
+    Headers,
+    Ping(u32),
+    Delay(Duration),
+    After(u32),
+
+    Latency(Duration),
+    Fragment(u64),
+    Unfinished,
+    Trickle(usize),
+    Limit(u64),
+    /// Bytes a second.
+    Throttle(u64),
+    Mute,
+    NoClose,
+    CloseLate(Duration),
+
+    Echo,
+    Sink,
+    Size,
+    Close {
+        code: Option<u16>,
+        reason: String,
+    },
+    HalfClose,
+    Reset,
+    Fin,
+    BadFrame(BadFrame),
+}
+
+/// Whether a path is this module's to answer.
+pub fn is_chain(path: &str) -> bool {
+    path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Reads a request's path, `/ws` and steps, and its query, which begins with a question mark or is empty; `max_message` as
+/// in [`Limits`](crate::proto::limits::Limits).
+pub fn parse(path: &str, query: &str, max_message: u64) -> Result<Chain, Problem> {
+    if path.len() + query.len() > TARGET_MAX {
+        return Err(Problem::request(format_args!("a path here has at most {TARGET_MAX} bytes")));
+    }
+    let mut parser = Parser { path, query, max_message, chain: Chain::default() };
+    let mut segments = path.split('/').enumerate().skip(2);
+    let mut count = 0;
+    let mut is_over = false;
+    while let Some((at, name)) = segments.next() {
+        let name = &*text::decode(name).map_err(|why| Problem::bad(name, why))?;
+        let step = steps::named(name).ok_or_else(|| Problem::unknown(name))?;
+        if is_over {
+            return Err(Problem::bad(name, "nothing can follow the last step of a chain"));
+        }
+        count += 1;
+        if count > STEPS_MAX {
+            return Err(Problem::bad(name, format_args!("a chain has at most {STEPS_MAX} steps")));
+        }
+        let mut call = Call { at, written: name.to_owned(), arguments: Vec::new() };
+        for takes in step.takes {
+            match segments.next() {
+                Some((_, segment)) => call.push(segment)?,
+                // The one argument that may be left out.
+                None if step.name == "close" => break,
+                None => return Err(Problem::bad(name, format_args!("<{takes}> is missing behind it"))),
+            }
+        }
+        match step.kind {
+            Kind::Opening => parser.open(step.name, &call)?,
+            Kind::InOrder => parser.in_order(step.name, &call)?,
+            Kind::FromHereOn => parser.lasting(step.name, &call)?,
+            Kind::Last => {
+                parser.last(step.name, &call)?;
+                is_over = true;
+            }
+        }
+    }
+    if !is_over {
+        parser.chain.steps.push(Step::Echo);
+    }
+    parser.check_query()?;
+    Ok(parser.chain)
+}
+
+/// A step as it was written.
+struct Call {
+    /// Which segment of the path its name is.
+    at: usize,
+    /// With the arguments, for whoever wrote it.
+    written: String,
+    arguments: Vec<String>,
+}
+
+impl Call {
+    fn push(&mut self, segment: &str) -> Result<(), Problem> {
+        self.written = format!("{}/{segment}", self.written);
+        let argument = text::decode(segment).map_err(|why| self.bad(why))?;
+        self.arguments.push(argument);
+        Ok(())
+    }
+
+    fn bad(&self, takes: impl std::fmt::Display) -> Problem {
+        Problem::bad(&self.written, takes)
+    }
+
+    fn text(&self, at: usize) -> &str {
+        &self.arguments[at]
+    }
+
+    fn time(&self) -> Result<Duration, Problem> {
+        units::time(self.text(0)).filter(|time| *time <= TIME_MAX).ok_or_else(|| {
+            self.bad(format_args!("takes up to {} seconds, as 1.5 or 250ms", TIME_MAX.as_secs()))
+        })
+    }
+
+    fn number(&self, at: usize, least: u32, most: u32) -> Result<u32, Problem> {
+        let number = text::number(self.text(at)).and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| self.bad(format_args!("takes a number from {least} to {most}")))
+    }
+
+    /// Bytes, as many as a message may have.
+    fn bytes(&self, least: u64, max_message: u64) -> Result<u64, Problem> {
+        let most = if max_message == 0 { SOURCE_MAX } else { max_message.min(SOURCE_MAX) };
+        units::bytes(self.text(0))
+            .filter(|bytes| (least..=most).contains(bytes))
+            .ok_or_else(|| self.bad(format_args!("takes bytes from {least} to {most}, as 100, 16k or 1m")))
+    }
+}
+
+struct Parser<'a> {
+    path: &'a str,
+    query: &'a str,
+    max_message: u64,
+    chain: Chain,
+}
+
+impl Parser<'_> {
+    fn open(&mut self, name: &str, call: &Call) -> Result<(), Problem> {
+        let opening = &mut self.chain.opening;
+        match name {
+            "status" => opening.status = Some(call.number(0, 200, 599)? as u16),
+            "redirect" => {
+                let left = call.number(0, 0, REDIRECTS_MAX)?;
+                if left > 0 {
+                    opening.location = Some(one_redirect_fewer(self.path, call.at, left) + self.query);
+                }
+            }
+            "redirect-to" => {
+                let url = self.asked("url").ok_or_else(|| call.bad("takes a URL as ?url="))?;
+                let url = url.map_err(|why| call.bad(why))?;
+                let is_good = !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_graphic());
+                self.chain.opening.location =
+                    Some(url).filter(|_| is_good).ok_or_else(|| call.bad("?url= is not a URL")).map(Some)?;
+            }
+            "basic-auth" if call.text(0).contains(':') => {
+                return Err(call.bad("a user has no colon (RFC 7617 §2)"));
+            }
+            "basic-auth" => {
+                let pair = format!("{}:{}", call.text(0), call.text(1));
+                opening.credentials = Some((Scheme::Basic, text::base64(&pair)));
+            }
+            "bearer" => {
+                let is_good =
+                    !call.text(0).is_empty() && call.text(0).bytes().all(|byte| byte.is_ascii_graphic());
+                if !is_good {
+                    return Err(call.bad("takes a token of printable ASCII"));
+                }
+                opening.credentials = Some((Scheme::Bearer, call.text(0).to_owned()));
+            }
+            "handshake-delay" => opening.delay = Some(Delay::For(call.time()?)),
+            "handshake-stall" => opening.delay = Some(Delay::Forever),
+            "subprotocol" if !is_all_token(call.text(0)) => {
+                return Err(call.bad("takes a token (RFC 9110 §5.6.2)"));
+            }
+            "subprotocol" => opening.subprotocol = Some(Subprotocol::This(call.text(0).to_owned())),
+            "no-subprotocol" => opening.subprotocol = Some(Subprotocol::None),
+            "header" => opening.headers.push(header(call)?),
+            "no-deflate" => opening.deflate = Deflate::Decline,
+            "deflate" => {
+                let chosen = deflate::chosen(call.text(0)).map_err(|why| call.bad(why))?;
+                opening.deflate = Deflate::Only(chosen);
+            }
+            "bad-handshake" => {
+                let fault = BadHandshake::named(call.text(0));
+                opening.fault = Some(fault.ok_or_else(|| call.bad(BadHandshake::names()))?);
+            }
+            _ => unreachable!("not in the table of steps"),
+        }
+        Ok(())
+    }
+
+    fn in_order(&mut self, name: &str, call: &Call) -> Result<(), Problem> {
+        let step = match name {
+            "message" => Step::Message(call.text(0).to_owned()),
+            "repeat" => {
+                let every = Duration::from_millis(call.number(1, 1, TIME_MAX.as_millis() as u32)?.into());
+                Step::Repeat { text: call.text(0).to_owned(), every }
+            }
+            "source" => {
+                let (size, count) = (call.bytes(0, self.max_message)?, call.number(1, 1, COUNT_MAX)?);
+                if size * u64::from(count) > SOURCE_MAX {
+                    return Err(call.bad(format_args!("sends at most {SOURCE_MAX} bytes in all")));
+                }
+                Step::Source { size, count }
+            }
+            "headers" => Step::Headers,
+            "ping" => Step::Ping(call.number(0, 1, COUNT_MAX)?),
+            "delay" => Step::Delay(call.time()?),
+            "after" => Step::After(call.number(0, 1, COUNT_MAX)?),
+            _ => unreachable!("not in the table of steps"),
+        };
+        self.chain.steps.push(step);
+        Ok(())
+    }
+
+    fn lasting(&mut self, name: &str, call: &Call) -> Result<(), Problem> {
+        let step = match name {
+            "latency" => Step::Latency(call.time()?),
+            "fragment" => Step::Fragment(call.bytes(1, self.max_message)?),
+            "unfinished" => Step::Unfinished,
+            "trickle" => Step::Trickle(call.bytes(1, self.max_message)? as usize),
+            "limit" => Step::Limit(call.bytes(0, self.max_message)?),
+            "throttle" => Step::Throttle(call.bytes(1, self.max_message)?),
+            "mute" => Step::Mute,
+            "no-close" => Step::NoClose,
+            "close-late" => Step::CloseLate(call.time()?),
+            _ => unreachable!("not in the table of steps"),
+        };
+        self.chain.steps.push(step);
+        Ok(())
+    }
+
+    fn last(&mut self, name: &str, call: &Call) -> Result<(), Problem> {
+        let step = match name {
+            "echo" => Step::Echo,
+            "sink" => Step::Sink,
+            "size" => Step::Size,
+            "stall" => {
+                self.chain.steps.push(Step::Delay(call.time()?));
+                Step::Echo
+            }
+            "close" => self.close(call)?,
+            "half-close" => Step::HalfClose,
+            "reset" => Step::Reset,
+            "fin" => Step::Fin,
+            "bad-frame" => {
+                let frame = BadFrame::named(call.text(0));
+                Step::BadFrame(frame.ok_or_else(|| call.bad(BadFrame::names()))?)
+            }
+            _ => unreachable!("not in the table of steps"),
+        };
+        self.chain.steps.push(step);
+        Ok(())
+    }
+
+    fn close(&self, call: &Call) -> Result<Step, Problem> {
+        let reason = self.asked("reason").transpose().map_err(|why| call.bad(why))?.unwrap_or_default();
+        if reason.len() > REASON_MAX {
+            return Err(call.bad(format_args!("a reason has at most {REASON_MAX} bytes (RFC 6455 §5.5)")));
+        }
+        if call.arguments.is_empty() {
+            if !reason.is_empty() {
+                return Err(call.bad("a reason needs a code in front of it (RFC 6455 §5.5.1)"));
+            }
+            return Ok(Step::Close { code: None, reason });
+        }
+        let code = text::number(call.text(0)).and_then(|code| u16::try_from(code).ok());
+        let Some(code) = code.filter(|code| close_code::may_be_sent(*code)) else {
+            return Err(
+                call.bad("takes a code that may be sent (RFC 6455 §7.4); others are bad-frame/close-<code>")
+            );
+        };
+        Ok(Step::Close { code: Some(code), reason })
+    }
+
+    /// A query that says something to a step which is not there is a mistake of whoever wrote it.
+    fn check_query(&self) -> Result<(), Problem> {
+        let takes_reason = matches!(self.chain.steps.last(), Some(Step::Close { .. }));
+        if self.asked("reason").is_some() && !takes_reason {
+            return Err(Problem::request("?reason= is for a chain that ends in close/<code>"));
+        }
+        Ok(())
+    }
+
+    /// The decoded value of that name in the query.
+    fn asked(&self, name: &str) -> Option<Result<String, &'static str>> {
+        let mut pairs = self
+            .query
+            .trim_start_matches('?')
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(each, _)| *each == name).map(|(_, value)| text::decode(&value.replace('+', " ")))
+    }
+}
+
+fn is_all_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token)
+}
+
+/// A header that a chain may put into an answer: not one that would make it another answer.
+fn header(call: &Call) -> Result<(String, String), Problem> {
+    const OURS: [&str; 5] = ["Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "Content-Type"];
+    let (name, value) = (call.text(0), call.text(1));
+    if !is_all_token(name) {
+        return Err(call.bad("takes the name of a header (RFC 9110 §5.1)"));
+    }
+    let is_ours = OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+        || name.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("Sec-WebSocket-"));
+    if is_ours {
+        return Err(call.bad("this header is part of the handshake, which bad-handshake can break"));
+    }
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) || value.trim() != value {
+        return Err(call.bad("takes a value of printable ASCII"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The path with the `redirect/<left>` that is its segment `at` counted down, or left out where it is done.
+fn one_redirect_fewer(path: &str, at: usize, left: u32) -> String {
+    let mut segments: Vec<&str> = path.split('/').collect();
+    let fewer = (left - 1).to_string();
+    if left > 1 {
+        segments[at + 1] = &fewer;
+    } else {
+        segments.drain(at..at + 2);
+    }
+    segments.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::steps::STEPS;
+    use super::*;
+
+    fn read(target: &str) -> Result<Chain, Problem> {
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        parse(path, query, 64 << 20)
+    }
+
+    fn steps(path: &str) -> Vec<Step> {
+        read(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).steps
+    }
+
+    fn opening(path: &str) -> Opening {
+        read(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).opening
+    }
+
+    #[test]
+    fn every_step_of_the_table_is_read() {
+        for step in &STEPS {
+            assert!(step.example.starts_with(step.name), "{}", step.name);
+            let chain = read(&format!("/ws/{}", step.example));
+            let chain = chain.unwrap_or_else(|problem| panic!("{}: {}", step.name, problem.line));
+            assert_eq!(step.kind == Kind::Opening, chain.opening != Opening::default(), "{}", step.name);
+        }
+    }
+
+    #[test]
+    fn steps_stand_in_order_and_end_in_echo() {
+        let ms = Duration::from_millis;
+        let text = |text: &str| text.to_owned();
+        for (path, expected) in [
+            ("/ws", vec![Step::Echo]),
+            ("/ws/echo", vec![Step::Echo]),
+            ("/ws/after/3/reset", vec![Step::After(3), Step::Reset]),
+            ("/ws/mute", vec![Step::Mute, Step::Echo]),
+            ("/ws/stall/2.5", vec![Step::Delay(ms(2500)), Step::Echo]),
+            ("/ws/fragment/1k/latency/50ms", vec![Step::Fragment(1024), Step::Latency(ms(50)), Step::Echo]),
+            (
+                "/ws/message/a%2Fb%20c/close",
+                vec![Step::Message(text("a/b c")), Step::Close { code: None, reason: text("") }],
+            ),
+            ("/ws/message//sink", vec![Step::Message(text("")), Step::Sink]),
+            (
+                "/ws/close/4000?x=1&reason=good+b%79e",
+                vec![Step::Close { code: Some(4000), reason: text("good bye") }],
+            ),
+            ("/ws/repeat/x/20/size", vec![Step::Repeat { text: text("x"), every: ms(20) }, Step::Size]),
+            ("/ws/source/1m/1024/fin", vec![Step::Source { size: 1 << 20, count: 1024 }, Step::Fin]),
+        ] {
+            assert_eq!(steps(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_concerns_the_answer_may_stand_anywhere() {
+        let chain = read("/ws/after/1/header/X-A/b%20c/subprotocol/mqtt/header/x-d/e/close").expect("good");
+        assert_eq!(chain.steps.len(), 2);
+        let name = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(chain.opening.headers, [name("X-A", "b c"), name("x-d", "e")]);
+        assert_eq!(chain.opening.subprotocol, Some(Subprotocol::This("mqtt".to_owned())));
+        let basic = opening("/ws/basic-auth/Aladdin/open%20sesame").credentials;
+        assert_eq!(
+            basic,
+            Some((Scheme::Basic, "QWxhZGRpbjpvcGVuIHNlc2FtZQ==".to_owned())),
+            "as in RFC 7617 §2"
+        );
+    }
+
+    #[test]
+    fn redirects_count_down_and_keep_the_rest() {
+        for (path, location) in [
+            ("/ws/redirect/2/echo", Some("/ws/redirect/1/echo")),
+            (
+                "/ws/redirect/1/message/redirect%2F/close/1000?reason=a",
+                Some("/ws/message/redirect%2F/close/1000?reason=a"),
+            ),
+            ("/ws/message/redirect/redirect/2", Some("/ws/message/redirect/redirect/1")),
+            ("/ws/redirect/1", Some("/ws")),
+            ("/ws/redirect/0", None),
+            ("/ws/redirect-to?url=ws%3A%2F%2Fh%3A1%2Fx%3Fa%26b", Some("ws://h:1/x?a&b")),
+        ] {
+            assert_eq!(opening(path).location.as_deref(), location, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_the_step_and_what_it_takes() {
+        for (path, status, line) in [
+            ("/ws/", 404, "there is no step ''"),
+            ("/ws/nonsense", 404, "there is no step 'nonsense'"),
+            ("/ws/%1b[2J", 404, r"there is no step '\x1b[2J'"),
+            ("/ws/delay", 400, "step 'delay': <seconds> is missing"),
+            ("/ws/delay/11", 400, "step 'delay/11': takes up to 10 seconds"),
+            ("/ws/close/1005", 400, "step 'close/1005': takes a code"),
+            ("/ws/close?reason=x", 400, "step 'close': a reason needs a code"),
+            ("/ws/echo/close", 400, "step 'close': nothing can follow"),
+            ("/ws/echo?reason=x", 400, "?reason="),
+            ("/ws/bad-frame/close-1000", 400, "step 'bad-frame/close-1000': takes masked, rsv1"),
+            ("/ws/bad-frame/opcode-2", 400, "step 'bad-frame/opcode-2'"),
+            ("/ws/bad-handshake/x", 400, "step 'bad-handshake/x': takes accept, no-accept"),
+            ("/ws/status/101", 400, "step 'status/101': takes a number from 200 to 599"),
+            ("/ws/header/a%0d%0ab/c", 400, r"takes the name of a header"),
+            ("/ws/header/a/b%0d%0aSet-Cookie:x", 400, "takes a value of printable ASCII"),
+            ("/ws/header/sec-websocket-accept/x", 400, "part of the handshake"),
+            ("/ws/header/Upgrade/x", 400, "part of the handshake"),
+            ("/ws/redirect-to", 400, "takes a URL as ?url="),
+            ("/ws/redirect-to?url=a%0d%0ab", 400, "?url= is not a URL"),
+            ("/ws/subprotocol/a%20b", 400, "takes a token"),
+            ("/ws/bearer/", 400, "takes a token"),
+            ("/ws/basic-auth/a%3Ab/c", 400, "a user has no colon"),
+            ("/ws/message/%ff", 400, "is not UTF-8"),
+            ("/ws/source/1m/1025", 400, "sends at most 1073741824 bytes"),
+            ("/ws/source/65m/1", 400, "takes bytes from 0 to 67108864"),
+            ("/ws/repeat/x/0", 400, "takes a number from 1 to 10000"),
+            ("/ws/fragment/0", 400, "takes bytes from 1"),
+            ("/ws/deflate/server_no_context_takeover", 400, "an echo keeps"),
+            ("/ws/deflate/x", 400, "takes parameters"),
+            (
+                "/ws/mute/mute/mute/mute/mute/mute/mute/mute/echo",
+                400,
+                "step 'echo': a chain has at most 8 steps",
+            ),
+        ] {
+            let problem = read(path).expect_err(path);
+            assert_eq!(problem.status, status, "{path}");
+            assert!(problem.line.contains(line), "{path}: {}", problem.line);
+            assert!(!problem.line.contains(char::is_control), "{}", problem.line);
+        }
+        let long = format!("/ws/message/{}", "x".repeat(TARGET_MAX));
+        assert!(read(&long).expect_err("too long").line.contains("1024"));
+    }
+
+    #[test]
+    fn only_the_paths_below_ws_are_chains() {
+        for (path, expected) in
+            [("/ws", true), ("/ws/", true), ("/ws/x", true), ("/wsx", false), ("/", false), ("/a/ws", false)]
+        {
+            assert_eq!(is_chain(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,645 @@
+//! One connection's TLS: rustls makes the handshake, and then hands over the secrets.
+//!
+//! Knows no socket and no clock. Ciphertext comes in, in a buffer of the caller's; plaintext stands there afterwards, and
+//! what TLS itself has to say is appended to a buffer that goes out before any reply.
+
+use super::record::{self, Alert, CONTENT_MAX, Content, HEADER, Keys, RECORD_MAX, Version};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Most bytes of a handshake that wait for the rest of a message: a chain of client certificates has some 10 KB.
+const FLIGHT_MAX: usize = 32 * 1024;
+/// Key updates in a row, with no data between them, that a peer may ask for; each costs a derivation, and buys it nothing.
+const UPDATES_MAX: u32 = 16;
+/// KeyUpdate that asks for none in return (RFC 8446 section 4.6.3).
+const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+/// Records under one secret after which it is renewed, or in TLS 1.2 the connection ended: the limit of AES-GCM
+/// (RFC 8446 section 5.5) with room to spare for what is under way.
+const RENEWAL: u64 = (1 << 24) - (1 << 16);
+
+/// The state of one connection's TLS.
+#[derive(Debug)]
+pub struct Tls(State);
+
+enum State {
+    Handshake(Box<Handshake>),
+    Open(Box<Open>),
+    /// A fault, or the end: nothing is opened any more.
+    Over,
+}
+
+struct Handshake {
+    rustls: UnbufferedServerConnection,
+    /// Bytes at the front of what waits that rustls has seen, and wants to see again: a message whose end is to come.
+    shown: usize,
+}
+
+struct Open {
+    rx: Keys,
+    tx: Keys,
+    secrets: KernelConnection<ServerConnectionData>,
+    /// Key updates since data came last.
+    updates: u32,
+    renewal: u64,
+    /// The peer has said that it sends no more.
+    is_deaf: bool,
+}
+
+impl std::fmt::Debug for State {
+    /// Nothing of the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::Handshake(_) => "Handshake",
+            State::Open(_) => "Open",
+            State::Over => "Over",
+        })
+    }
+}
+
+/// What became of ciphertext.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Plaintext, in one piece; what was handed in as such is at its front.
+    pub plain: Range<usize>,
+    /// The beginning of a record whose end is still to come: to be handed in again.
+    pub rest: Range<usize>,
+    /// The handshake has just been completed.
+    pub established: bool,
+    /// The peer sends no more (close_notify), or what it sends is not heard any more.
+    pub closed: bool,
+    /// Why it is not heard any more; the alert that says so is among the bytes to send.
+    pub fault: Option<String>,
+}
+
+impl Tls {
+    /// # Errors
+    /// What rustls finds wrong with the configuration.
+    pub fn new(config: Arc<ServerConfig>) -> Result<Tls, rustls::Error> {
+        Ok(Tls(State::Handshake(Box::new(Handshake {
+            rustls: UnbufferedServerConnection::new(config)?,
+            shown: 0,
+        }))))
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.0, State::Open(_))
+    }
+
+    /// Version and suite, for people.
+    pub fn agreed(&self) -> Option<String> {
+        let State::Open(open) = &self.0 else { return None };
+        let suite = open.secrets.negotiated_cipher_suite().suite();
+        Some(format!("{:?} {:?}", open.secrets.protocol_version(), suite))
+    }
+
+    /// Opens the records in `buf[input]`, which lies behind the plaintext `plain` that an earlier call left.
+    ///
+    /// The content of the first record is moved only if there is such plaintext; further ones join it. What the protocol
+    /// itself has to say (the handshake, alerts, key updates) is appended to `out`, and has to be sent before anything that
+    /// is sealed from now on.
+    pub fn open(
+        &mut self,
+        buf: &mut [u8],
+        plain: Range<usize>,
+        input: Range<usize>,
+        out: &mut Vec<u8>,
+    ) -> Opened {
+        let mut opened = Opened { plain, rest: input, established: false, closed: false, fault: None };
+        if let State::Handshake(_) = self.0 {
+            self.shake_hands(buf, &mut opened, out);
+        }
+        if let State::Open(open) = &mut self.0
+            && let Err(alert) = open.take_records(buf, &mut opened, out)
+        {
+            opened.fault = Some(format!("{alert:?}"));
+            open.say(Content::Alert, &alert.message(), out);
+        }
+        if opened.fault.is_some() {
+            self.0 = State::Over;
+        }
+        if opened.closed || matches!(self.0, State::Over) {
+            opened.closed = true;
+            opened.rest.start = opened.rest.end;
+        }
+        opened
+    }
+
+    /// Goes on with the handshake as far as the records in `opened.rest` reach, and no further: what comes behind it is for
+    /// the keys that come out of it.
+    fn shake_hands(&mut self, buf: &mut [u8], opened: &mut Opened, out: &mut Vec<u8>) {
+        let State::Handshake(handshake) = &mut self.0 else { return };
+        let rustls = &mut handshake.rustls;
+        // `rest.start..shown` is what rustls sees: whole records, the last of them new to it.
+        let mut shown = opened.rest.start + handshake.shown;
+        let result = loop {
+            let UnbufferedStatus { discard, state, .. } =
+                rustls.process_tls_records(&mut buf[opened.rest.start..shown]);
+            let mut is_blocked = false;
+            let step = match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(out, |room| data.encode(room));
+                    Ok(false)
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    Ok(false)
+                }
+                Ok(ConnectionState::BlockedHandshake) => {
+                    is_blocked = true;
+                    Ok(false)
+                }
+                Ok(ConnectionState::WriteTraffic(_)) => Ok(true),
+                Ok(_) => Err("the peer left in the handshake".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            opened.rest.start += discard;
+            match step {
+                Ok(false) => {}
+                done => break done,
+            }
+            if is_blocked {
+                // rustls never sees a header that is none, nor a record before its end.
+                match record::first_record(&buf[shown..opened.rest.end], Version::Tls12) {
+                    _ if shown - opened.rest.start > FLIGHT_MAX => break Err("a flight too long".to_owned()),
+                    Ok(Some(next)) => shown += next.end,
+                    Ok(None) => break Ok(false),
+                    Err(alert) => {
+                        out.extend_from_slice(&[Content::Alert as u8, 3, 3, 0, 2]);
+                        out.extend_from_slice(&alert.message());
+                        break Err(format!("{alert:?}"));
+                    }
+                }
+            }
+        };
+        handshake.shown = shown - opened.rest.start;
+        match result {
+            Ok(false) => {}
+            Ok(true) => self.hand_over(opened),
+            Err(fault) => {
+                // The alert that rustls has for it.
+                let seen = opened.rest.start..shown;
+                if let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                    rustls.process_tls_records(&mut buf[seen]).state
+                {
+                    encode(out, |room| data.encode(room));
+                }
+                opened.fault = Some(fault);
+                self.0 = State::Over;
+            }
+        }
+    }
+
+    /// The handshake is over: its buffers go, the secrets stay.
+    fn hand_over(&mut self, opened: &mut Opened) {
+        let State::Handshake(handshake) = std::mem::replace(&mut self.0, State::Over) else { return };
+        match handshake.rustls.dangerous_into_kernel_connection() {
+            Ok((extracted, secrets)) => {
+                let version = Version::of(secrets.protocol_version());
+                let (rx, tx) = (Keys::new(extracted.rx, version), Keys::new(extracted.tx, version));
+                self.0 = State::Open(Box::new(Open {
+                    rx,
+                    tx,
+                    secrets,
+                    updates: 0,
+                    renewal: RENEWAL,
+                    is_deaf: false,
+                }));
+                opened.established = true;
+            }
+            Err(error) => opened.fault = Some(error.to_string()),
+        }
+    }
+
+    /// Seals `buf[content]` where it stands: where the record is then. `None` where it does not fit into one record, or has
+    /// no room for that around it in `buf`: see [`seal_into`](Tls::seal_into).
+    pub fn seal(&mut self, buf: &mut [u8], content: Range<usize>) -> Option<Range<usize>> {
+        let State::Open(open) = &mut self.0 else { return None };
+        let fits = content.len() <= CONTENT_MAX
+            && content.start >= open.tx.front()
+            && content.end + open.tx.behind() <= buf.len()
+            && open.tx.sequence() < open.renewal;
+        fits.then(|| open.tx.seal(buf, content, Content::Data).ok()).flatten()
+    }
+
+    /// Appends the records of `content` to `out`.
+    pub fn seal_into(&mut self, content: &[u8], out: &mut Vec<u8>) {
+        let State::Open(open) = &mut self.0 else { return };
+        for piece in content.chunks(CONTENT_MAX) {
+            open.renew_if_due(out);
+            open.say(Content::Data, piece, out);
+        }
+    }
+
+    /// Appends the alert that says that no more will be said (RFC 8446 section 6.1).
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        if let State::Open(open) = &mut self.0 {
+            open.say(Content::Alert, &Alert::CloseNotify.message(), out);
+        }
+    }
+
+    /// Whether keys are expanded, which takes a kilobyte.
+    pub fn is_expanded(&self) -> bool {
+        matches!(&self.0, State::Open(open) if open.rx.is_expanded() || open.tx.is_expanded())
+    }
+
+    /// Gives up the expanded keys; they are made again when they are needed.
+    pub fn contract(&mut self) {
+        if let State::Open(open) = &mut self.0 {
+            open.rx.contract();
+            open.tx.contract();
+        }
+    }
+}
+
+impl Open {
+    /// Opens whole records, and joins their contents behind `opened.plain`.
+    fn take_records(&mut self, buf: &mut [u8], opened: &mut Opened, out: &mut Vec<u8>) -> Result<(), Alert> {
+        let version = Version::of(self.secrets.protocol_version());
+        while !self.is_deaf
+            && let Some(record) = record::first_record(&buf[opened.rest.clone()], version)?
+        {
+            let record = opened.rest.start + record.start..opened.rest.start + record.end;
+            opened.rest.start = record.end;
+            let (kind, content) = self.rx.open(&mut buf[record.clone()])?;
+            let content = record.start + content.start..record.start + content.end;
+            match kind {
+                Content::Data => {
+                    self.updates = 0;
+                    join(buf, &mut opened.plain, content);
+                }
+                Content::Alert => {
+                    // Every alert but this one ends the connection as well (RFC 8446 section 6.2).
+                    self.is_deaf = true;
+                    if buf[content.clone()] != Alert::CloseNotify.message() && buf[content.clone()] != [2, 0]
+                    {
+                        opened.fault = Some(format!("alert {:?}", &buf[content]));
+                    }
+                }
+                Content::Handshake => self.update_keys(&buf[content], version, out)?,
+                Content::ChangeCipherSpec => return Err(Alert::UnexpectedMessage),
+            }
+        }
+        opened.closed = self.is_deaf;
+        Ok(())
+    }
+
+    /// A handshake message after the handshake: a KeyUpdate that ends its record, and nothing else
+    /// (RFC 8446 section 4.6.3; clients send no tickets, and renegotiation is not to be had).
+    fn update_keys(&mut self, message: &[u8], version: Version, out: &mut Vec<u8>) -> Result<(), Alert> {
+        if version == Version::Tls12 {
+            return Err(Alert::NoRenegotiation);
+        }
+        let [24, 0, 0, 1, wants_ours @ (0 | 1)] = *message else { return Err(Alert::UnexpectedMessage) };
+        self.updates += 1;
+        if self.updates > UPDATES_MAX {
+            return Err(Alert::UnexpectedMessage);
+        }
+        let secret = self.secrets.update_rx_secret().map_err(|_| Alert::InternalError)?;
+        self.rx = Keys::new(secret, version);
+        if wants_ours == 1 {
+            self.renew(out)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the peer of a new secret, and takes it.
+    fn renew(&mut self, out: &mut Vec<u8>) -> Result<(), Alert> {
+        self.say(Content::Handshake, &KEY_UPDATE, out);
+        let secret = self.secrets.update_tx_secret().map_err(|_| Alert::InternalError)?;
+        self.tx = Keys::new(secret, Version::Tls13);
+        Ok(())
+    }
+
+    fn renew_if_due(&mut self, out: &mut Vec<u8>) {
+        if self.tx.sequence() >= self.renewal
+            && Version::of(self.secrets.protocol_version()) == Version::Tls13
+        {
+            // It fails where rustls has no secret to derive one from, which is not after a handshake.
+            let _ = self.renew(out);
+        }
+    }
+
+    /// Appends one record to `out`.
+    fn say(&mut self, kind: Content, content: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + self.tx.front(), 0);
+        out.extend_from_slice(content);
+        let end = out.len();
+        out.resize(end + self.tx.behind(), 0);
+        match self.tx.seal(out, end - content.len()..end, kind) {
+            Ok(record) => out.truncate(record.end),
+            Err(_) => out.truncate(start),
+        }
+    }
+}
+
+/// Moves `content` behind `plain`, unless nothing is there yet: then it is left where it stands.
+fn join(buf: &mut [u8], plain: &mut Range<usize>, content: Range<usize>) {
+    if plain.start == plain.end {
+        *plain = content;
+        return;
+    }
+    let end = plain.end + content.len();
+    buf.copy_within(content, plain.end);
+    plain.end = end;
+}
+
+/// Appends what `encode` writes into the room that it asks for.
+fn encode(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
+    let start = out.len();
+    let mut room = 0;
+    loop {
+        out.resize(start + room, 0);
+        match encode(&mut out[start..]) {
+            Ok(size) => return out.truncate(start + size),
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size }))
+                if required_size > room =>
+            {
+                room = required_size;
+            }
+            Err(_) => return out.truncate(start),
+        }
+    }
+}
+
+const _: () = assert!(RECORD_MAX > HEADER + CONTENT_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::certificate::Own;
+    use rustls::pki_types::ServerName;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedCipherSuite};
+    use std::io::{Read, Write};
+
+    fn server_config(own: &Own) -> Arc<ServerConfig> {
+        own.config_for_tests()
+    }
+
+    fn client(own: &Own, suite: SupportedCipherSuite) -> ClientConnection {
+        let mut roots = RootCertStore::empty();
+        let authority =
+            rustls::pki_types::CertificateDer::from_pem_slice(own.authority.as_bytes()).expect("PEM");
+        roots.add(authority).expect("an authority");
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites = vec![suite];
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[suite.version()])
+            .expect("a version")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        ClientConnection::new(Arc::new(config), name).expect("a client")
+    }
+
+    /// A server's end with its buffer: what a transport has.
+    struct End {
+        tls: Tls,
+        carry: Vec<u8>,
+        heard: Vec<u8>,
+        closed: bool,
+        fault: Option<String>,
+    }
+
+    impl End {
+        fn new(own: &Own) -> End {
+            let tls = Tls::new(server_config(own)).expect("a configuration");
+            End { tls, carry: Vec::new(), heard: Vec::new(), closed: false, fault: None }
+        }
+
+        /// Takes ciphertext in pieces of this size; what is to be sent.
+        fn take(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
+            let mut out = Vec::new();
+            for piece in bytes.chunks(piece) {
+                self.carry.extend_from_slice(piece);
+                let end = self.carry.len();
+                let opened = self.tls.open(&mut self.carry, 0..0, 0..end, &mut out);
+                self.heard.extend_from_slice(&self.carry[opened.plain]);
+                self.carry.drain(..opened.rest.start);
+                self.closed |= opened.closed;
+                self.fault = self.fault.take().or(opened.fault);
+            }
+            out
+        }
+    }
+
+    fn flush(client: &mut ClientConnection) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).expect("into memory");
+        }
+        bytes
+    }
+
+    fn hear(client: &mut ClientConnection, mut bytes: &[u8]) -> Vec<u8> {
+        let mut heard = Vec::new();
+        while !bytes.is_empty() {
+            client.read_tls(&mut bytes).expect("from memory");
+            client.process_new_packets().expect("good records");
+            let mut part = [0; 65536];
+            while let Ok(count @ 1..) = client.reader().read(&mut part) {
+                heard.extend_from_slice(&part[..count]);
+            }
+        }
+        heard
+    }
+
+    /// Shakes hands in pieces of this size, with the client's first words right behind its last ones of the handshake.
+    fn connected(suite: SupportedCipherSuite, piece: usize) -> (ClientConnection, End) {
+        let own = Own::make_for_tests();
+        let (mut client, mut end) = (client(&own, suite), End::new(&own));
+        while client.is_handshaking() {
+            let bytes = flush(&mut client);
+            let answer = end.take(&bytes, piece);
+            assert_eq!(hear(&mut client, &answer), b"");
+        }
+        client.writer().write_all(b"first words").expect("room");
+        let bytes = flush(&mut client);
+        let answer = end.take(&bytes, piece);
+        assert_eq!(hear(&mut client, &answer), b"");
+        assert_eq!((end.heard.as_slice(), &end.fault), (&b"first words"[..], &None));
+        assert!(end.tls.is_open());
+        end.heard.clear();
+        (client, end)
+    }
+
+    #[test]
+    fn every_suite_is_spoken_in_pieces_of_every_size() {
+        for suite in rustls::crypto::ring::ALL_CIPHER_SUITES {
+            // Our own certificate has an ECDSA key.
+            if format!("{suite:?}").contains("_RSA_") {
+                continue;
+            }
+            for piece in [1, 7, 4096, 100_000] {
+                let (mut client, mut end) = connected(*suite, piece);
+                for size in [0, 1, 125, 16_384, 16_385, 60_000] {
+                    let message: Vec<u8> = (0..size).map(|at| at as u8).collect();
+                    client.writer().write_all(&message).expect("room");
+                    let bytes = flush(&mut client);
+                    assert_eq!(end.take(&bytes, piece), b"");
+                    assert!(end.heard == message, "{suite:?}, {size} bytes in pieces of {piece}");
+                    end.heard.clear();
+                    let mut sealed = Vec::new();
+                    end.tls.seal_into(&message, &mut sealed);
+                    assert!(hear(&mut client, &sealed) == message, "{suite:?}, {size} bytes");
+                }
+                end.tls.contract();
+                assert!(!end.tls.is_expanded());
+                let mut sealed = Vec::new();
+                end.tls.close(&mut sealed);
+                hear(&mut client, &sealed);
+                client.send_close_notify();
+                let bytes = flush(&mut client);
+                end.take(&bytes, piece);
+                assert_eq!((end.closed, end.fault), (true, None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_is_sealed_in_the_record_that_it_answers() {
+        for suite in [
+            rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            rustls::crypto::ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        ] {
+            let (mut client, mut end) = connected(suite, 100_000);
+            client.writer().write_all(b"\x82\x84keyy1234").expect("room");
+            let mut buf = vec![0; 16];
+            buf.extend(flush(&mut client));
+            let record = 16..buf.len();
+            let mut out = Vec::new();
+            let opened = end.tls.open(&mut buf, 0..0, record.clone(), &mut out);
+            assert_eq!((opened.rest.len(), out.len()), (0, 0));
+            // As the echo does: four bytes fewer, at the end of the room.
+            let reply = opened.plain.start + 4..opened.plain.end;
+            let expected = buf[reply.clone()].to_vec();
+            let sealed = end.tls.seal(&mut buf, reply).expect("room in the record");
+            assert!(record.start <= sealed.start && sealed.end <= record.end, "{sealed:?} in {record:?}");
+            assert_eq!(hear(&mut client, &buf[sealed]), expected);
+        }
+    }
+
+    #[test]
+    fn keys_are_renewed_by_either_side() {
+        let (mut client, mut end) =
+            connected(rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384, 100_000);
+        for round in 0..40 {
+            client.refresh_traffic_keys().expect("TLS 1.3");
+            client.writer().write_all(b"hello").expect("room");
+            let bytes = flush(&mut client);
+            let answer = end.take(&bytes, 11);
+            assert_eq!((end.heard.as_slice(), &end.fault), (&b"hello"[..], &None), "round {round}");
+            assert_eq!(hear(&mut client, &answer), b"");
+            end.heard.clear();
+            let State::Open(open) = &mut end.tls.0 else { panic!("not open") };
+            open.renewal = open.tx.sequence();
+            let mut sealed = Vec::new();
+            end.tls.seal_into(b"world", &mut sealed);
+            assert!(sealed.len() == 2 * (5 + 22), "no key update in front");
+            assert_eq!(hear(&mut client, &sealed), b"world");
+            let State::Open(open) = &mut end.tls.0 else { panic!("not open") };
+            open.renewal = RENEWAL;
+            let mut buf = vec![7; 100];
+            let record = end.tls.seal(&mut buf, 20..30).expect("room, and a fresh secret");
+            assert_eq!(hear(&mut client, &buf[record]), [7; 10]);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_key_updates_ends_the_connection() {
+        let (mut client, mut end) =
+            connected(rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384, 100_000);
+        for _ in 0..UPDATES_MAX {
+            client.refresh_traffic_keys().expect("TLS 1.3");
+            let bytes = flush(&mut client);
+            end.take(&bytes, 100_000);
+            assert_eq!(end.fault, None);
+        }
+        client.refresh_traffic_keys().expect("TLS 1.3");
+        let bytes = flush(&mut client);
+        end.take(&bytes, 100_000);
+        assert_eq!(end.fault.as_deref(), Some("UnexpectedMessage"));
+    }
+
+    /// A record as it comes, what is done to it, and how it is refused.
+    type Case = (&'static str, fn(&mut Vec<u8>), &'static str);
+
+    #[test]
+    fn what_is_wrong_is_refused_with_an_alert() {
+        let cases: [Case; 5] = [
+            ("a flipped bit", |record| record[9] ^= 1, "BadRecordMac"),
+            (
+                "a record too long, at its header",
+                |record| record[3..].copy_from_slice(&[0x41, 1, 0]),
+                "RecordOverflow",
+            ),
+            ("no content type", |record| record[0] = 99, "UnexpectedMessage"),
+            ("another protocol", |record| record[1] = 2, "UnexpectedMessage"),
+            (
+                "a record too short for its tag",
+                |record| {
+                    record[3..5].copy_from_slice(&[0, 3]);
+                    record.truncate(8);
+                },
+                "BadRecordMac",
+            ),
+        ];
+        for (why, spoil, fault) in cases {
+            let (mut client, mut end) =
+                connected(rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256, 100_000);
+            client.writer().write_all(b"hel").expect("room");
+            let mut bytes = flush(&mut client);
+            if why.contains("header") {
+                bytes.truncate(6);
+            }
+            spoil(&mut bytes);
+            let answer = end.take(&bytes, 100_000);
+            assert_eq!((end.fault.as_deref(), end.closed), (Some(fault), true), "{why}");
+            client.read_tls(&mut answer.as_slice()).expect("from memory");
+            let error = client.process_new_packets().expect_err("an alert");
+            assert!(matches!(error, rustls::Error::AlertReceived(_)), "{why}: {error}");
+            assert_eq!(end.take(b"anything", 100), b"", "{why}: nothing is heard any more");
+        }
+    }
+
+    #[test]
+    fn renegotiation_is_refused() {
+        let suite = rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+        let (_, mut end) = connected(suite, 100_000);
+        let State::Open(open) = &mut end.tls.0 else { panic!("not open") };
+        let mut out = Vec::new();
+        // A ClientHello under the keys of the connection; a HelloRequest would be no better.
+        assert_eq!(open.update_keys(&[1, 0, 0, 0], Version::Tls12, &mut out), Err(Alert::NoRenegotiation));
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn a_handshake_that_is_none_gets_an_alert() {
+        let own = Own::make_for_tests();
+        for bytes in [
+            &b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"[..],
+            b"\x17\x03\x03\x00\x01\x00",
+            b"\x15\x03\x01\x00\x02\x02\x28",
+        ] {
+            let mut end = End::new(&own);
+            end.take(bytes, 100);
+            assert!(end.fault.is_some() && end.closed, "{bytes:x?}");
+        }
+        let mut end = End::new(&own);
+        let answer = end.take(b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", 100);
+        assert_eq!(answer.first(), Some(&21), "no alert but {answer:x?}");
+        // A flight that never ends is given up at a bound.
+        let mut end = End::new(&own);
+        let mut record = b"\x16\x03\x01\x40\x00\x01\x00\xff\xff".to_vec();
+        record.resize(5 + 16384, 0);
+        for _ in 0..8 {
+            end.take(&record, 100_000);
+        }
+        assert!(end.fault.is_some(), "{} bytes wait", end.carry.len());
+    }
+}

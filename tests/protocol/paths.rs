@@ -1,0 +1,519 @@
+//! What the paths under `/ws` do: bytes in, bytes out, and at which time.
+
+use std::collections::HashSet;
+use support::config;
+use support::conversation::{Conversation, Seen};
+use support::wire::{ANSWER, REQUEST, masked};
+use wsecho::proto::handshake::{Paths, Site};
+use wsecho::proto::paths::bad_frame::BadFrame;
+use wsecho::proto::paths::bad_handshake::BadHandshake;
+use wsecho::reactor::config::Config;
+use wsecho::reactor::listener::Role;
+
+const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+
+/// The request for another path.
+fn request(path: &str) -> Vec<u8> {
+    REQUEST.replacen("/echo", path, 1).into_bytes()
+}
+
+fn frame(first: u8, payload: &str) -> Vec<u8> {
+    masked(first, KEY, payload.as_bytes())
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload)
+}
+
+fn close(code: u16) -> Vec<u8> {
+    masked(0x88, KEY, &code.to_be_bytes())
+}
+
+/// One line a write, FIN or RST, with its time in milliseconds where that is not 0; `101` stands for the usual answer.
+fn told(seen: &[Seen]) -> Vec<String> {
+    let line = |time: &u64, what: String| if *time > 0 { format!("{time} {what}") } else { what };
+    let told = seen.iter().map(|seen| match seen {
+        Seen::Bytes(time, bytes) => line(
+            time,
+            match bytes.strip_prefix(ANSWER.as_bytes()) {
+                Some(rest) => format!("101 {}", rest.escape_ascii()).trim_end().to_owned(),
+                None => bytes.escape_ascii().to_string(),
+            },
+        ),
+        Seen::Fin(time) => line(time, "FIN".to_owned()),
+        Seen::Reset(time) => line(time, "RST".to_owned()),
+    });
+    told.collect()
+}
+
+/// A conversation with `path`: what the client says and when, in milliseconds, and what it has seen by `until`.
+fn converse(request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
+    let config = config::config();
+    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation.answer_close();
+    conversation.listen_to(request);
+    for (at, bytes) in says {
+        conversation.wait(*at);
+        conversation.listen_to(bytes);
+    }
+    conversation.wait(until);
+    told(&conversation.seen())
+}
+
+type Row<'a> = (&'a str, &'a [(u64, Vec<u8>)], u64, &'a [&'a str]);
+
+fn check(rows: &[Row]) {
+    for (path, says, until, expected) in rows {
+        assert_eq!(converse(&request(path), says, *until), *expected, "{path}");
+    }
+}
+
+#[test]
+fn steps_are_done_in_order() {
+    let hi = [(5, text("hi"))];
+    check(&[
+        ("/ws", &hi, 9, &["101", r"5 \x81\x02hi"]),
+        ("/ws/message/hello", &hi, 9, &[r"101 \x81\x05hello", r"5 \x81\x02hi"]),
+        (
+            "/ws/message/hello/close/4000?reason=bye",
+            &[],
+            2001,
+            &[r"101 \x81\x05hello\x88\x05\x0f\xa0bye", "FIN"],
+        ),
+        ("/ws/close", &[], 9, &[r"101 \x88\x00", "FIN"]),
+        (
+            "/ws/after/2/message/done/sink",
+            &[(1, text("a")), (2, [text("b"), text("c")].concat()), (3, text("d"))],
+            9,
+            &["101", r"1 \x81\x01a", r"2 \x81\x01b\x81\x04done"],
+        ),
+        ("/ws/delay/250ms/message/late", &hi, 999, &["101", r"250 \x81\x04late", r"250 \x81\x02hi"]),
+        ("/ws/stall/1", &hi, 1999, &["101", r"1000 \x81\x02hi"]),
+        (
+            "/ws/repeat/x/10/after/1/close",
+            &[(25, text("y"))],
+            99,
+            &["101", r"10 \x81\x01x", r"20 \x81\x01x", r"25 \x81\x01y\x88\x00", "25 FIN"],
+        ),
+        ("/ws/repeat/x/10/delay/25ms/fin", &[], 99, &["101", r"10 \x81\x01x", r"20 \x81\x01x", "25 FIN"]),
+        ("/ws/source/3/2/fin", &[], 9, &[r"101 \x82\x03***\x82\x03***", "FIN"]),
+        (
+            "/ws/ping/2/message/done",
+            &[(1, frame(0x8A, "1")), (2, frame(0x8A, "0")), (3, text("hi")), (4, frame(0x8A, "2"))],
+            9,
+            &[r"101 \x89\x011", r"1 \x89\x012", r"3 \x81\x02hi", r"4 \x81\x04done"],
+        ),
+        ("/ws/ping/1", &[], 11_000, &[r"101 \x89\x011", r"10000 \x88\t\x03\xeano pong", "10000 FIN"]),
+    ]);
+}
+
+#[test]
+fn some_hold_from_their_place_on() {
+    check(&[
+        (
+            "/ws/latency/50ms",
+            &[(1, text("a")), (20, text("b")), (30, close(1000))],
+            99,
+            &["101", r"51 \x81\x01a", r"70 \x81\x01b", r"80 \x88\x02\x03\xe8", "80 FIN"],
+        ),
+        (
+            "/ws/after/1/latency/10ms",
+            &[(1, [text("a"), text("b")].concat())],
+            99,
+            &["101", r"1 \x81\x01a", r"11 \x81\x01b"],
+        ),
+        (
+            "/ws/fragment/2",
+            &[(1, [text("abc"), frame(0x01, "de"), frame(0x89, "p"), frame(0x80, "f"), text("")].concat())],
+            9,
+            &["101", r"1 \x01\x02ab\x80\x01c\x01\x02de\x8a\x01p\x80\x01f\x81\x00"],
+        ),
+        (
+            "/ws/unfinished",
+            &[(1, text("ab")), (2, text("c")), (3, close(1000))],
+            9,
+            &["101", r"1 \x01\x02ab", r"2 \x00\x01c", r"3 \x88\x02\x03\xe8", "3 FIN"],
+        ),
+        ("/ws/trickle/2/message/hi/close", &[], 9, &[r"101 \x81\x02", "1 hi", r"2 \x88\x00", "2 FIN"]),
+        (
+            "/ws/limit/3",
+            &[(1, text("abc")), (2, text("abcd"))],
+            9,
+            &["101", r"1 \x81\x03abc", r"2 \x88\x02\x03\xf1", "2 FIN"],
+        ),
+        (
+            "/ws/limit/3",
+            &[(1, [frame(0x01, "ab"), frame(0x80, "cd")].concat())],
+            9,
+            &["101", r"1 \x01\x02ab\x88\x02\x03\xf1", "1 FIN"],
+        ),
+        ("/ws/limit/3/size", &[(1, text("abcd"))], 9, &["101", r"1 \x88\x02\x03\xf1", "1 FIN"]),
+        ("/ws/mute", &[(1, frame(0x89, "p")), (2, text("a"))], 9, &["101", r"2 \x81\x01a"]),
+        ("/ws/no-close", &[(1, close(1000)), (2, text("a"))], 99_999, &["101"]),
+        (
+            "/ws/close-late/2",
+            &[(1, [text("a"), close(4001)].concat())],
+            9_999,
+            &["101", r"1 \x81\x01a", r"2001 \x88\x02\x0f\xa1", "2001 FIN"],
+        ),
+        // Both 16 bytes, read one by one at 10 a second.
+        ("/ws/throttle/10", &[(0, text("abcdefghij"))], 1499, &["101"]),
+        ("/ws/throttle/10", &[(0, text("abcdefghij"))], 1500, &["101", r"1500 \x81\nabcdefghij"]),
+    ]);
+}
+
+#[test]
+fn the_last_decides_what_becomes_of_messages() {
+    check(&[
+        ("/ws/sink", &[(1, text("a")), (2, frame(0x89, "p"))], 9, &["101", r"2 \x8a\x01p"]),
+        (
+            "/ws/size",
+            &[(1, [frame(0x01, "ab"), frame(0x80, "c"), frame(0x82, "")].concat())],
+            9,
+            &["101", r"1 \x81\x013\x81\x010"],
+        ),
+        ("/ws/fin", &[], 9, &["101", "FIN"]),
+        ("/ws/half-close", &[(1, text("a"))], 99_999, &["101", "FIN"]),
+        ("/ws/reset", &[], 9, &["101", "RST"]),
+        ("/ws/after/1/reset", &[(1, text("a"))], 9, &["101", r"1 \x81\x01a", "1 RST"]),
+        ("/ws/echo", &[(1, text("quit"))], 9, &["101", r"1 \x88\x02\x03\xe8", "1 FIN"]),
+        ("/ws/mute/echo", &[(1, text("quit"))], 9, &["101", r"1 \x88\x02\x03\xe8", "1 FIN"]),
+        (
+            "/ws/mute/echo",
+            &[(1, frame(0x81, "a")), (2, vec![0x81, 1])],
+            9,
+            &["101", r"1 \x81\x01a", r"2 \x88\x12\x03\xeaframe not masked", "2 FIN"],
+        ),
+        (
+            "/ws/after/1/bad-frame/utf8",
+            &[(1, text("a")), (2, text("b")), (3, close(1007))],
+            9,
+            &["101", r"1 \x81\x01a\x81\x06ws\xc3(ho", r"3 \x88\x02\x03\xef", "3 FIN"],
+        ),
+        ("/ws/bad-frame/truncated", &[], 9, &[r"101 \x81\nwsecho", "FIN"]),
+    ]);
+}
+
+/// The head of the answer, and what stands behind it.
+fn answer(request: &[u8], site: impl FnOnce(&mut Config)) -> (String, Vec<u8>) {
+    let mut config = config::config();
+    site(&mut config);
+    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation.listen_to(request);
+    let heard = conversation.heard();
+    let end = heard.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(heard.len(), |at| at + 4);
+    (String::from_utf8_lossy(&heard[..end]).into_owned(), heard[end..].to_vec())
+}
+
+/// A request with more header lines.
+fn with(request: &[u8], lines: &str) -> Vec<u8> {
+    [&request[..request.len() - 2], lines.as_bytes(), b"\r\n"].concat()
+}
+
+#[test]
+fn a_path_decides_how_the_handshake_is_answered() {
+    for (path, lines, expected) in [
+        (
+            "/ws/status/503/header/Retry-After/1",
+            "",
+            &["HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n", "Content-Length: 22\r\n"][..],
+        ),
+        ("/ws/status/204", "", &["HTTP/1.1 204 As Asked\r\nContent-Length: 0\r\n"]),
+        ("/ws/redirect/2/echo?x", "", &["HTTP/1.1 302 Found\r\nLocation: /ws/redirect/1/echo?x\r\n"]),
+        ("/ws/redirect/0/echo", "", &[ANSWER]),
+        ("/ws/redirect-to?url=%2Fecho", "", &["HTTP/1.1 302 Found\r\nLocation: /echo\r\n"]),
+        (
+            "/ws/basic-auth/a/b",
+            "",
+            &["HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"wsecho\""],
+        ),
+        ("/ws/basic-auth/a/b", "Authorization: basic  YTpi\r\n", &[ANSWER]),
+        ("/ws/basic-auth/a/b", "Authorization: Basic YTpj\r\n", &["HTTP/1.1 401 "]),
+        ("/ws/bearer/t", "Authorization: Bearer t\r\n", &[ANSWER]),
+        (
+            "/ws/bearer/t",
+            "Authorization: Basic t\r\n",
+            &["HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"wsecho\"\r\n"],
+        ),
+        ("/ws/bearer/t/status/418", "Authorization: Bearer t\r\n", &["HTTP/1.1 418 "]),
+        ("/ws/subprotocol/mqtt", "", &["\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"]),
+        ("/ws/no-subprotocol", "Sec-WebSocket-Protocol: a, b\r\n", &[ANSWER]),
+        ("/ws/echo", "Sec-WebSocket-Protocol: a, b\r\n", &["\r\nSec-WebSocket-Protocol: a\r\n\r\n"]),
+        ("/ws/header/Set-Cookie/a%3Db/header/X-Y/z", "", &["\r\nSet-Cookie: a=b\r\nX-Y: z\r\n\r\n"]),
+        ("/ws/no-deflate", "Sec-WebSocket-Extensions: permessage-deflate\r\n", &[ANSWER]),
+        ("/ws/nonsense", "", &["HTTP/1.1 404 Not Found\r\n", "Content-Type: text/plain"]),
+        ("/ws/delay/x", "", &["HTTP/1.1 400 Bad Request\r\n"]),
+    ] {
+        let (head, _) = answer(&with(&request(path), lines), |_| {});
+        for part in expected {
+            assert!(head.contains(part), "{path}: {head}");
+        }
+    }
+    let plain = b"GET /ws/mute HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(answer(plain, |_| {}).0.starts_with("HTTP/1.1 426 "), "no upgrade");
+    let redirect = b"GET /ws/redirect-to?url=http%3A%2F%2Felse HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(answer(redirect, |_| {}).0.starts_with("HTTP/1.1 426 "), "nobody else is redirected");
+    assert!(
+        answer(b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n", |_| {}).0.starts_with("HTTP/1.1 200 OK"),
+        "a page"
+    );
+}
+
+#[test]
+fn a_late_answer_takes_everything_with_it() {
+    let hi = [(5, text("hi"))];
+    check(&[
+        ("/ws/handshake-delay/2/message/a", &hi, 2999, &[r"2000 101 \x81\x01a", r"2000 \x81\x02hi"]),
+        ("/ws/handshake-delay/2", &hi, 2999, &["2000 101", r"2000 \x81\x02hi"]),
+        ("/ws/handshake-delay/1/close", &[], 1999, &[r"1000 101 \x88\x00", "1000 FIN"]),
+        ("/ws/handshake-stall", &hi, 99_999, &[]),
+    ]);
+    let refused = converse(&request("/ws/status/404/handshake-delay/1"), &[], 9999);
+    assert!(refused[0].starts_with("1000 HTTP/1.1 404 Not Found"), "{refused:?}");
+    assert_eq!(refused[1..], ["1000 FIN"]);
+}
+
+#[test]
+fn the_option_the_origin_and_other_paths_come_first() {
+    let site = |change: fn(&mut Site)| move |config: &mut Config| change(&mut config.site);
+    let mute = request("/ws/mute");
+    let (head, _) = answer(&mute, site(|site| site.test_paths = false));
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    let (head, _) =
+        answer(&request("/ws/status/503"), site(|site| site.origins = vec!["http://a".to_owned()]));
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    let (head, _) = answer(&request("/ws/nonsense"), site(|site| site.echo_paths = Paths::Any));
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    let named = site(|site| site.echo_paths = Paths::These(vec!["/ws/chat".to_owned()]));
+    assert_eq!(answer(&request("/ws/chat"), named).0, ANSWER);
+}
+
+#[test]
+fn what_breaks_the_context_of_a_compressor_declines_it() {
+    const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    let agreed = |path: &str| {
+        let (head, _) = answer(&with(&request(path), OFFER), |_| {});
+        let line = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+        line.map(str::to_owned)
+    };
+    for path in [
+        "/ws",
+        "/ws/mute",
+        "/ws/fragment/2",
+        "/ws/latency/1",
+        "/ws/after/1/bad-frame/deflate",
+        "/ws/deflate/",
+    ] {
+        assert_eq!(agreed(path).as_deref(), Some("permessage-deflate"), "{path}");
+    }
+    for path in
+        ["/ws/sink", "/ws/size", "/ws/limit/9", "/ws/unfinished", "/ws/bad-frame/rsv1", "/ws/no-deflate"]
+    {
+        assert_eq!(agreed(path), None, "{path}");
+    }
+    let bits = "permessage-deflate; server_max_window_bits=10; client_max_window_bits=9";
+    let path = "/ws/deflate/server_max_window_bits%3D10;client_max_window_bits=9";
+    assert_eq!(agreed(path).as_deref(), Some(bits));
+    let (head, _) = answer(&with(&request("/ws/mute"), OFFER), |config| config.site.deflate = false);
+    assert_eq!(head, ANSWER);
+    // Compressed messages come back as they are, in fragments too, and a message of the server's own is not compressed.
+    let compressed = [(1, frame(0xC1, "abc"))];
+    let says = converse(&with(&request("/ws/message/x/fragment/2"), OFFER), &compressed, 9);
+    assert_eq!(says[1..], [r"1 A\x02ab\x80\x01c"]);
+    assert!(says[0].ends_with(r"\x81\x01x"), "{}", says[0]);
+}
+
+#[test]
+fn every_bad_handshake_differs_from_a_good_one_as_its_rule_says() {
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n";
+    let connection = "Connection: Upgrade\r\n";
+    let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    let wrong = "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n";
+    let long = format!("{upgrade}{connection}{accept}X-Wsecho: {}\r\n\r\n", "x".repeat(65536));
+    let good = format!("{upgrade}{connection}{accept}");
+    let good_and = |line: &str| format!("{good}{line}\r\n\r\n");
+    let expected = [
+        ("accept", format!("{upgrade}{connection}{wrong}\r\n")),
+        ("no-accept", format!("{upgrade}{connection}\r\n")),
+        ("two-accepts", format!("{good}{accept}\r\n")),
+        ("upgrade", format!("HTTP/1.1 101 Switching Protocols\r\n{connection}{accept}Upgrade: h2c\r\n\r\n")),
+        ("no-upgrade", format!("HTTP/1.1 101 Switching Protocols\r\n{connection}{accept}\r\n")),
+        ("connection", format!("{upgrade}{accept}Connection: close\r\n\r\n")),
+        ("no-connection", format!("{upgrade}{accept}\r\n")),
+        ("protocol", good_and("Sec-WebSocket-Protocol: wsecho-not-offered")),
+        ("two-protocols", good_and("Sec-WebSocket-Protocol: wsecho-1\r\nSec-WebSocket-Protocol: wsecho-2")),
+        ("extension", good_and("Sec-WebSocket-Extensions: x-wsecho-not-offered")),
+        (
+            "extension-parameter",
+            good_and("Sec-WebSocket-Extensions: permessage-deflate; wsecho_no_such_parameter=1"),
+        ),
+        ("two-extensions", good_and("Sec-WebSocket-Extensions: permessage-deflate, permessage-deflate")),
+        (
+            "status-line",
+            good_and("").replacen("HTTP/1.1 101 ", "HTTP/1.1101", 1).replacen("\r\n\r\n\r\n", "\r\n\r\n", 1),
+        ),
+        ("version", format!("{good}\r\n").replacen("HTTP/1.1", "HTTP/1.0", 1)),
+        ("nul", good_and("X-Wsecho: a\0b")),
+        ("no-cr", format!("{good}\r\n").replace('\r', "")),
+        ("non-ascii", good_and("X-Wsecho: \u{fffd}\u{fffd}")),
+        ("long-header", long),
+        ("folded", good_and("X-Wsecho: a\r\n b")),
+        ("truncated", good.clone()),
+    ];
+    let names: Vec<&str> = BadHandshake::table().map(|(name, _)| name).collect();
+    assert_eq!(names, expected.each_ref().map(|(name, _)| *name), "all of the table");
+    assert!(BadHandshake::table().all(|(_, rule)| rule.contains("(\u{a7}") || rule.contains("(RFC ")));
+    for (name, head) in expected {
+        let mut conversation_config = config::config();
+        conversation_config.site.origins.clear();
+        let mut conversation = Conversation::new(Role::Echo, &conversation_config, None);
+        conversation.listen_to(&request(&format!("/ws/bad-handshake/{name}/message/hi")));
+        let heard = conversation.heard();
+        let is_cut = name == "truncated";
+        let said = if is_cut { head } else { format!("{head}\u{fffd}\u{2}hi") };
+        assert_eq!(String::from_utf8_lossy(&heard), said, "{name}");
+        assert_eq!(conversation.ended(), is_cut, "{name}");
+    }
+}
+
+#[test]
+fn every_bad_frame_is_one_that_our_own_reader_would_refuse() {
+    let names: Vec<&str> = BadFrame::table().map(|(name, _)| name).collect();
+    assert!(BadFrame::table().all(|(_, rule)| rule.contains('(') && rule.contains('\u{a7}')));
+    let mut seen = HashSet::new();
+    for name in names {
+        let (_, bytes) = answer(&request(&format!("/ws/bad-frame/{name}")), |_| {});
+        assert!(seen.insert(bytes.clone()), "{name} is another one too");
+        let is_bad = match (bytes[0], bytes[1]) {
+            (0x81, 0x86) => name == "masked",
+            (0x81, 10) => name == "truncated" && bytes.len() < 12,
+            (first, second) => {
+                // As a client would send it, but for what is wrong with it: the server itself is the judge.
+                let mut masked = bytes.clone();
+                masked[1] = second | 0x80;
+                let size = match second {
+                    126 => 4,
+                    127 => 10,
+                    _ => 2,
+                };
+                masked.splice(size..size, [0; 4]);
+                if name == "interleaved" {
+                    masked.splice(8.., [0x81, 0x84, 0, 0, 0, 0, b'e', b'c', b'h', b'o']);
+                }
+                let deflated = name == "deflate" && first == 0xC1;
+                let refused = converse(REQUEST.as_bytes(), &[(1, masked)], 9);
+                deflated || refused.last().is_some_and(|line| line == "1 FIN")
+            }
+        };
+        assert!(is_bad, "{name}: {}", bytes.escape_ascii());
+    }
+    for (path, bytes) in [
+        ("/ws/bad-frame/opcode-15", &b"\x8f\x06wsecho"[..]),
+        ("/ws/bad-frame/close-0", b"\x88\x02\0\0"),
+        ("/ws/bad-frame/close-65535", b"\x88\x02\xff\xff"),
+    ] {
+        assert_eq!(answer(&request(path), |_| {}).1, bytes, "{path}");
+    }
+}
+
+#[test]
+fn headers_tells_what_was_seen_and_agreed() {
+    let lines =
+        "Sec-WebSocket-Protocol: a, b\r\nX-Name: \u{e9} \"q\"\r\nX-Bytes: \u{1}\r\n".replace('\u{1}', "x");
+    let lines = format!("{lines}Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+    let (_, frame) = answer(&with(&request("/ws/headers/subprotocol/c?d=%20"), &lines), |_| {});
+    assert_eq!(frame[..2], [0x81, 126], "one text message");
+    let told: serde_json::Value = serde_json::from_slice(&frame[4..]).expect("JSON");
+    assert_eq!(told["request"], "GET /ws/headers/subprotocol/c?d=%20 HTTP/1.1");
+    assert_eq!(told["headers"][0], serde_json::json!(["Host", "localhost"]));
+    assert_eq!(told["headers"][6], serde_json::json!(["X-Name", "\u{e9} \"q\""]));
+    assert_eq!(told["version"], "13");
+    assert_eq!(told["subprotocols"], serde_json::json!({ "offered": ["a", "b"], "agreed": "c" }));
+    let offer = "permessage-deflate; client_max_window_bits";
+    assert_eq!(told["extensions"], serde_json::json!({ "offered": [offer], "agreed": "permessage-deflate" }));
+    assert_eq!(
+        (&told["address"], &told["proxied"], &told["tls"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null, &serde_json::Value::Null)
+    );
+}
+
+#[test]
+fn hixie_is_told_what_it_cannot_have_and_has_the_rest() {
+    let old = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: a\r\n\r\n")
+            .into_bytes()
+    };
+    for path in [
+        "/ws/ping/1",
+        "/ws/fragment/2",
+        "/ws/mute",
+        "/ws/bad-frame/utf8",
+        "/ws/bad-handshake/accept",
+        "/ws/close/1000",
+        "/ws/deflate/",
+    ] {
+        let (head, body) = answer(&old(path), |_| {});
+        assert!(head.starts_with("HTTP/1.1 400 "), "{path}: {head}");
+        assert!(String::from_utf8_lossy(&body).contains("Hixie-75 and -76 have no such thing"), "{path}");
+    }
+    let hi = [(1, b"\0hi\xff".to_vec())];
+    let bye = [(2, b"\xff\0".to_vec())];
+    for (path, says, until, expected) in [
+        ("/ws/message/a/close", &[][..], 9, &[r"\x00a\xff", "FIN"][..]),
+        ("/ws/size", &[hi[0].clone(), bye[0].clone()], 9, &["", r"1 \x002\xff", r"2 \xff\x00", "2 FIN"]),
+        ("/ws/sink", &hi, 9, &[""]),
+        ("/ws/unfinished", &[hi[0].clone(), hi[0].clone()], 9, &["", r"1 \x00hi", "1 hi"]),
+        (
+            "/ws/latency/20ms",
+            &[hi[0].clone(), bye[0].clone()],
+            99,
+            &["", r"21 \x00hi\xff", r"22 \xff\x00", "22 FIN"],
+        ),
+        ("/ws/limit/1", &hi, 99, &["", "1 \\x00", "1 FIN"]),
+        ("/ws/limit/1/sink", &hi, 99, &["", "1 FIN"]),
+        (
+            "/ws/source/2/1/no-close",
+            &[hi[0].clone(), bye[0].clone(), (3, hi[0].1.clone())],
+            9999,
+            &[r"\x00**\xff", r"1 \x00hi\xff"],
+        ),
+        ("/ws/close-late/1", &bye, 9999, &["", r"1002 \xff\x00", "1002 FIN"]),
+        ("/ws/half-close", &hi, 9999, &["", "FIN"]),
+    ] {
+        let mut seen = converse(&old(path), says, until);
+        let behind = seen[0].split_once(r"\r\n\r\n").map(|(_, behind)| behind.to_owned());
+        seen[0] = behind.unwrap_or_else(|| panic!("{path}: {seen:?}"));
+        assert_eq!(seen, *expected, "{path}");
+    }
+    // The answer to the challenge of draft 76, and the first message, in one write.
+    let new = "GET /ws/message/a HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: a\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\
+        Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n";
+    let seen = converse(new.as_bytes(), &[(1, b"^n:ds[4U".to_vec()), hi[0].clone()], 9);
+    assert_eq!(seen[1..], [r"1 8jKS\'y:G*Co,Wxa-\x00a\xff", r"1 \x00hi\xff"]);
+    let late = new.replace("/message", "/handshake-delay/1/message");
+    let seen = converse(&[late.as_bytes(), b"^n:ds[4U\0hi\xff"].concat(), &[], 1999);
+    assert_eq!(seen[1..], [r"1000 8jKS\'y:G*Co,Wxa-\x00a\xff", r"1000 \x00hi\xff"]);
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_told() {
+    let config = config::config();
+    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation.listen_to(&request("/ws/latency/10"));
+    let message = masked(0x82, KEY, &[0; 30_000]);
+    for _ in 0..100 {
+        conversation.listen_to(&message);
+    }
+    let kept = conversation.kept();
+    assert!((1 << 20..(1 << 20) + 200_000).contains(&kept), "{kept}");
+    assert!(conversation.unread() > 1_500_000, "{} unread", conversation.unread());
+    conversation.wait(60_000);
+    assert_eq!(conversation.unread(), 0);
+    assert!(conversation.kept() < 4096, "{}", conversation.kept());
+    assert_eq!(conversation.heard().len(), ANSWER.len() + 100 * 30_004);
+    // A source waits for the peer, who takes little at a time.
+    let mut conversation = Conversation::new(Role::Echo, &config, Some(fastrand::Rng::with_seed(1)));
+    conversation.listen_to(&request("/ws/source/1m/4/fin"));
+    assert!(conversation.ended());
+    assert_eq!(conversation.heard().len(), ANSWER.len() + 4 * ((1 << 20) + 10));
+}

@@ -1,0 +1,193 @@
+//! A kernel without whims: it does what it is told, at a cost that it counts, on a clock that only work and waiting move.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use support::config;
+use wsecho::reactor::Reactor;
+use wsecho::reactor::config::Config;
+use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
+use wsecho::reactor::listener::Role;
+use wsecho::reactor::moment::Moment;
+use wsecho::reactor::token::{ConnId, Source};
+
+/// What an accept takes, with all that belongs to it.
+pub const ACCEPT_COST: Duration = Duration::from_micros(20);
+
+/// The machine under a reactor.
+#[derive(Default)]
+pub struct Machine {
+    pub now: Duration,
+    /// Who waits at each listener: what each of them says.
+    pub queues: Vec<VecDeque<Vec<u8>>>,
+    /// What accept fails with, every time.
+    pub accept_error: Option<ErrorKind>,
+    pub peers: Vec<Peer>,
+    /// Calls of accept.
+    pub accepts: u64,
+    events: Vec<Readiness>,
+}
+
+/// A client, and what became of it.
+#[derive(Default)]
+pub struct Peer {
+    /// What it says and the server has not read.
+    pub says: VecDeque<u8>,
+    pub heard: Vec<u8>,
+    /// What one read of the server took, at most.
+    pub longest_read: usize,
+    pub reads: usize,
+    pub gone: bool,
+    id: Option<ConnId>,
+}
+
+/// A server over a machine that the test keeps a hand on.
+pub struct Server {
+    pub machine: Rc<RefCell<Machine>>,
+    pub reactor: Reactor<Shared>,
+}
+
+pub struct Shared(Rc<RefCell<Machine>>);
+
+pub struct Socket {
+    machine: Rc<RefCell<Machine>>,
+    index: usize,
+}
+
+impl Server {
+    pub fn new(roles: &[Role], change: impl FnOnce(&mut Config)) -> Server {
+        let mut config = config::config();
+        change(&mut config);
+        let machine =
+            Machine { queues: roles.iter().map(|_| VecDeque::new()).collect(), ..Machine::default() };
+        let machine = Rc::new(RefCell::new(machine));
+        let reactor = Reactor::new(Shared(machine.clone()), roles, config);
+        Server { machine, reactor }
+    }
+
+    /// That many clients come to a listener, and each says that.
+    pub fn come(&self, listener: usize, count: usize, says: &[u8]) {
+        let mut machine = self.machine.borrow_mut();
+        machine.queues[listener].extend((0..count).map(|_| says.to_vec()));
+        machine.events.push(readable(Source::Listener(listener)));
+    }
+
+    pub fn signal(&self) {
+        self.machine.borrow_mut().events.push(readable(Source::Stop));
+    }
+
+    /// One round; false when it was the last.
+    pub fn tick(&mut self) -> bool {
+        let goes_on = self.reactor.tick().expect("this kernel's polls do not fail");
+        self.reactor.assert_invariants();
+        goes_on
+    }
+
+    /// The clients that the server holds.
+    pub fn open(&self) -> usize {
+        self.machine.borrow().peers.iter().filter(|peer| !peer.gone).count()
+    }
+}
+
+fn readable(source: Source) -> Readiness {
+    Readiness { source, readable: true, writable: false, read_closed: false }
+}
+
+impl Kernel for Shared {
+    type Stream = Socket;
+
+    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        let events = std::mem::take(&mut machine.events);
+        if events.is_empty() {
+            machine.now += timeout.expect("a test waits only for what comes");
+        }
+        drop(machine);
+        events.into_iter().for_each(on_event);
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::default() + self.0.borrow().now
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<Socket> {
+        let mut machine = self.0.borrow_mut();
+        machine.accepts += 1;
+        machine.now += ACCEPT_COST;
+        if let Some(error) = machine.accept_error {
+            return Err(error.into());
+        }
+        let says = machine.queues[listener].pop_front().ok_or(ErrorKind::WouldBlock)?;
+        machine.peers.push(Peer { says: says.into(), ..Peer::default() });
+        Ok(Socket { machine: self.0.clone(), index: machine.peers.len() - 1 })
+    }
+
+    fn register(&mut self, stream: &mut Socket, id: ConnId) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        machine.peers[stream.index].id = Some(id);
+        if !machine.peers[stream.index].says.is_empty() {
+            machine.events.push(readable(Source::Connection(id)));
+        }
+        Ok(())
+    }
+
+    fn close_listener(&mut self, listener: usize) {
+        self.0.borrow_mut().queues[listener].clear();
+    }
+
+    fn give_back(&mut self) {}
+
+    fn notify(&mut self, _: Notice) {}
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut machine = self.machine.borrow_mut();
+        let peer = &mut machine.peers[self.index];
+        let count = peer.says.read(buf)?;
+        peer.reads += 1;
+        peer.longest_read = peer.longest_read.max(count);
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.machine.borrow_mut().peers[self.index].heard.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Socket {
+    fn shutdown_write(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn vitals(&self) -> Vitals {
+        let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
+        let (heard, spoke) = (Duration::MAX, Duration::MAX);
+        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.machine.borrow_mut().peers[self.index].gone = true;
+    }
+}
