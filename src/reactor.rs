@@ -17,6 +17,7 @@ pub mod end;
 pub mod ffi;
 pub mod kernel;
 pub mod listener;
+pub mod mark;
 pub mod memory;
 pub mod moment;
 pub mod outbox;

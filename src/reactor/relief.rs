@@ -72,7 +72,7 @@ impl Relief {
                 // The next turn meets the error itself.
                 continue;
             }
-            burdens.extend(connection.burden(now).map(|burden| (burden, id)));
+            burdens.extend(connection.burden(OBSERVED, now).map(|burden| (burden, id)));
         }
         if since + OBSERVED > now {
             return fallen;

@@ -408,8 +408,7 @@ impl<S: Stream> Transport<S> {
         self.socket.peer()
     }
 
-    /// Whether more could be written at once than was; such a connection is in the run queue.
-    #[doc(hidden)]
+    /// Whether more could be written at once than was: no event will tell, so it is to have another turn.
     pub fn could_write(&self) -> bool {
         self.writable && !self.outbox_is_empty()
     }

@@ -3,7 +3,8 @@
 //! As everybody's, its words wait until the peer has taken what was said before; in addition it may be read late, slowly, or
 //! not at all.
 
-use super::{Connection, LATE_GREETING};
+use super::Connection;
+use super::patience::LATE_GREETING;
 use crate::proto::framing::close_code;
 use crate::proto::paths::program::{End as Ending, Then};
 use crate::proto::paths::report::Caller;

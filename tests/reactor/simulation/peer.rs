@@ -232,10 +232,11 @@ impl Peer {
 
 fn mostly_small(rng: &mut Rng) -> usize {
     match rng.u8(..50) {
-        0..40 => rng.usize(..=200),
-        40..46 => rng.usize(..=4_000),
-        46..48 => WHOLE_MAX + rng.usize(..=2) - 1,
-        48 => 65_535 + rng.usize(..=1),
-        _ => rng.usize(..=250_000),
+        0..38 => rng.usize(..=200),
+        38..45 => rng.usize(..=4_000),
+        45..47 => WHOLE_MAX + rng.usize(..=2) - 1,
+        47 => 65_535 + rng.usize(..=1),
+        _ if rng.bool() => rng.usize(..=250_000),
+        _ => rng.usize(..=1_000_000),
     }
 }

@@ -83,7 +83,7 @@ impl World {
         backlog.clients.push_back(index);
         backlog.edge = true;
         let rooms: &[usize] =
-            if peer.size() < 3_000 { &[1, 50, 1_000, 70_000] } else { &[3_000, 70_000, 300_000] };
+            if peer.size() < 3_000 { &[1, 50, 1_000, 70_000] } else { &[3_000, 70_000, 300_000, 1_000_000] };
         self.wires[index].room = *self.rng.choice(rooms).expect("a size");
         true
     }
