@@ -10,16 +10,17 @@
 //! # Code map
 //!
 //! - [`args`]: the command line, turned into [`args::Options`]; [`daemon`] binds, announces and runs what they ask for.
-//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`memory_limit`] is how much memory there may be, [`mod@print`] gives packagers their
-//!   files.
+//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`memory_limit`] is how much memory
+//!   there may be, [`mod@print`] gives packagers their files.
 //! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one, `ffi` calls of the C library.
 //!   `connection` is a client, `transport` its byte stream and what is kept on either side of it, `outbox` bytes kept in order,
 //!   `turn` what its turn works with and what comes of it, `end` why it is over. `memory` is the budget for all that is kept,
 //!   `relief` what is done when it is short. `moment` is time, `deadlines` when patience ends, `mark` how far a peer has come,
-//!   `shutdown` the way out. `listener` sorts the errors of accept; `boards` is who hears whom; `stats` counts; `config` is what it
+//!   `shutdown` the way out. `listener` sorts the errors of accept; `boards` is who hears whom; `stats` counts; `trace` tells what was said and
+//!   heard; `aside` is what few connections have; `config` is what it
 //!   goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
-//!   what a proxy puts in front; `handshake` answers the opening request (`http`), with what is served where (`site`), 101 (`hybi`,
+//!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`site`), 101 (`hybi`,
 //!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
 //!   bounds with their reasons; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].

@@ -10,19 +10,21 @@
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
 
+pub mod blocks;
 pub mod compare;
 mod csv;
 pub mod format;
 mod hgrm;
 mod hlog;
 mod html;
+mod judgement;
 pub mod merge;
 pub mod model;
 pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
-mod trust;
+pub mod trust;
 pub mod units;
 
 use std::fs;

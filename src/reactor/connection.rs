@@ -2,7 +2,9 @@
 
 mod patience;
 mod timed;
+mod told;
 
+use super::aside::Aside;
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::end::End;
 use super::kernel::{Readiness, Stream};
@@ -16,11 +18,11 @@ use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
+use crate::proto::framing::frame::Header;
 use crate::proto::handshake::Refusal;
 use crate::proto::progress::{Event, Gathered, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io;
-use std::net::SocketAddr;
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ pub struct Connection<S> {
     since: Moment,
     /// When its alarm rings.
     pub alarm: Moment,
-    rare: Option<Box<Rare>>,
+    aside: Option<Box<Aside>>,
     /// What its patience was last measured against.
     mark: Mark,
     /// The half of its id that tells it from earlier users of its slot.
@@ -47,15 +49,6 @@ pub struct Connection<S> {
     pub kind: Kind,
     /// What it speaks, once that is agreed.
     pub version: Option<Version>,
-}
-
-/// What most connections never have.
-#[derive(Debug, Default)]
-struct Rare {
-    /// The board it is a member of.
-    board: Option<BoardId>,
-    /// Who a proxy says it is.
-    client: Option<SocketAddr>,
 }
 
 /// How far a silent peer has been asked whether it is there.
@@ -74,7 +67,7 @@ impl<S: Stream> Connection<S> {
             session: role.session(),
             since: now,
             alarm: Moment::NEVER,
-            rare: None,
+            aside: log::enabled(Level::Trace).then(Aside::traced),
             mark: Mark::default(),
             serial,
             ping: Ping::No,
@@ -96,7 +89,7 @@ impl<S: Stream> Connection<S> {
 
     /// The board it is a member of.
     pub fn board(&self) -> Option<BoardId> {
-        self.rare.as_ref()?.board
+        self.aside.as_ref()?.board
     }
 
     /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
@@ -105,7 +98,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
-        let mut most = Shared::SCRATCH;
+        let mut most = usize::MAX;
         if self.transport.keeps_something() || shared.stats.memory.is_short() {
             match self.may_read(&mut shared.stats, context.now)? {
                 ControlFlow::Continue(allowed) => most = allowed,
@@ -126,7 +119,8 @@ impl<S: Stream> Connection<S> {
     /// Reads once, at most `most` bytes, and acts on what came.
     #[inline(always)]
     fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
-        let (start, count) = match self.transport.receive(&mut shared.scratch, most, &mut shared.stats)? {
+        let size = most.min(shared.turn_bytes());
+        let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
             Received::Nothing => return Ok(Turn::Wait),
             Received::End => {
@@ -140,7 +134,7 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() == Stage::Open {
             self.since = context.now;
         }
-        if most < Shared::SCRATCH {
+        if most < usize::MAX {
             self.session.has_read(count, context.now.since_start());
         }
         if let Some(input) = self.assemble_input(shared, start, count) {
@@ -180,7 +174,7 @@ impl<S: Stream> Connection<S> {
             return Ok(ControlFlow::Break(if flushed == Flushed::More { Turn::Again } else { Turn::Wait }));
         }
         if !is_short || self.session.stage() == Stage::Closing {
-            return Ok(ControlFlow::Continue(Shared::SCRATCH));
+            return Ok(ControlFlow::Continue(usize::MAX));
         }
         // What a member says is kept for all the others.
         let room =
@@ -213,8 +207,12 @@ impl<S: Stream> Connection<S> {
         loop {
             shared.response.clear();
             let site = &context.config.site;
+            let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
                 self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+            if let Some(read) = read {
+                self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
+            }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
             if let Some(event) = progress.event {
@@ -228,9 +226,9 @@ impl<S: Stream> Connection<S> {
             }
             let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
-                Reply::Buffer => self.transport.send(response, stats)?,
+                Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
-                    self.transport.send(&scratch[reply], stats)?;
+                    self.send(&scratch[reply], stats)?;
                     match self.board() {
                         None => stats.messages_sent += u64::from(progress.messages),
                         Some(board) if !response.is_empty() => {
@@ -260,17 +258,38 @@ impl<S: Stream> Connection<S> {
     #[inline(never)]
     fn send_gathered(&mut self, gathered: Gathered, scratch: &[u8], stats: &mut Stats) -> io::Result<()> {
         if let Some(header) = gathered.release {
-            self.transport.release(header.as_bytes(), stats)?;
+            self.release(header, stats)?;
         }
-        self.transport.send(&scratch[gathered.reply], stats)?;
+        self.send(&scratch[gathered.reply], stats)?;
         self.transport.gather(&scratch[gathered.keep], stats);
         if stats.memory.is_short() { self.give_out(stats) } else { Ok(()) }
+    }
+
+    /// Sends text that was gathered, behind its header.
+    fn release(&mut self, header: Header, stats: &mut Stats) -> io::Result<()> {
+        if self.is_traced() {
+            let gathered: Vec<u8> = self.transport.gathered().flatten().copied().collect();
+            self.trace(|trace, tell| {
+                trace.sent(header.as_bytes(), tell);
+                trace.sent(&gathered, tell);
+            });
+        }
+        self.transport.release(header.as_bytes(), stats)
+    }
+
+    /// Sends `bytes` behind everything said so far.
+    #[inline]
+    fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
+        if self.is_traced() && !bytes.is_empty() {
+            self.trace(|trace, tell| trace.sent(bytes, tell));
+        }
+        self.transport.send(bytes, stats)
     }
 
     /// Sends text that waits for the rest of its frame, where that makes a fragment large enough: memory is short.
     pub fn give_out(&mut self, stats: &mut Stats) -> io::Result<()> {
         match self.session.give_out() {
-            Some(header) => self.transport.release(header.as_bytes(), stats),
+            Some(header) => self.release(header, stats),
             None => Ok(()),
         }
     }
@@ -298,25 +317,21 @@ impl<S: Stream> Connection<S> {
         let stats = &mut shared.stats;
         match event {
             Event::Proxied(client) => {
-                if let Some(client) = client {
-                    self.rare.get_or_insert_default().client = Some(client);
+                if client.is_some() {
+                    self.aside.get_or_insert_default().client = client;
                 }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
-            Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
+            Event::Knocks(name) if shared.boards.has_room(&name) => {}
+            Event::Knocks(_) => self.turn_away(shared),
+            Event::Joins { name, version } => match self.join(&name, version, &mut shared.boards, context) {
                 Ok(()) => {
                     self.log(Level::Debug, format_args!("joins board {name}"));
-                    if let Some(version) = opened {
-                        self.open(version, stats, context.now);
-                    }
+                    self.open(version, stats, context.now);
                 }
-                Err(Full) => {
-                    self.session.refuse(&mut shared.response);
-                    stats.refused(&Refusal::BoardFull);
-                    self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
-                }
+                Err(Full) => self.turn_away(shared),
             },
             Event::Refused(refusal) => {
                 stats.refused(&refusal);
@@ -373,17 +388,24 @@ impl<S: Stream> Connection<S> {
     fn join(
         &mut self,
         name: &str,
-        opened: Option<Version>,
+        version: Version,
         boards: &mut Boards,
         context: &Context,
     ) -> Result<(), Full> {
-        let framing = match opened {
-            Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
-            Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
+        let framing = match version {
+            Version::Hybi7 | Version::Hybi8 | Version::Hybi13 => Framing::Hybi,
+            Version::Hixie75 | Version::Hixie76 => Framing::Hixie,
         };
         let board = boards.join(name, context.id, framing, context.now)?;
-        self.rare.get_or_insert_default().board = Some(board);
+        self.aside.get_or_insert_default().board = Some(board);
         Ok(())
+    }
+
+    /// There is no room on the board.
+    fn turn_away(&mut self, shared: &mut Shared) {
+        self.session.refuse(&mut shared.response);
+        shared.stats.refused(&Refusal::BoardFull);
+        self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
     }
 
     /// Tells a board's member what the others said, `messages` in all; what is left to do if it was not simply told.
@@ -400,7 +422,7 @@ impl<S: Stream> Connection<S> {
             stats.given_up(GivenUp::Behind);
             return self.try_close(close_code::POLICY_VIOLATION, "too far behind", stats, now);
         }
-        let sent = self.transport.send(bytes, stats);
+        let sent = self.send(bytes, stats);
         stats.messages_sent += u64::from(messages);
         if is_short && self.transport.untaken() > SHORT_READ {
             self.log(Level::Debug, format_args!("dropped: no memory for what its board says"));
@@ -433,7 +455,7 @@ impl<S: Stream> Connection<S> {
     fn try_close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Option<Turn> {
         let frame = self.session.close(code, reason)?;
         stats.closed(Side::Server, Some(code));
-        let said = self.transport.send(&frame, stats).and_then(|()| self.said_all(stats, now));
+        let said = self.send(&frame, stats).and_then(|()| self.said_all(stats, now));
         Some(said.map_or_else(|error| self.lost(&error), |()| Turn::Wait))
     }
 
@@ -470,24 +492,6 @@ impl<S: Stream> Connection<S> {
     fn lost(&self, error: &io::Error) -> Turn {
         self.log(Level::Debug, format_args!("lost: {error}"));
         Turn::Over(End::Error)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn log(&self, level: Level, text: std::fmt::Arguments) {
-        if !log::enabled(level) {
-            return;
-        }
-        let client = self.rare.as_ref().and_then(|rare| rare.client).or_else(|| self.transport.peer());
-        let say = |text: std::fmt::Arguments| match level {
-            // Whoever asks for every line gets every line.
-            Level::Debug => log::line(level, text),
-            _ => log::limited(log::Class::Refused, level, text),
-        };
-        match client {
-            Some(client) => say(format_args!("{text} ({client})")),
-            None => say(text),
-        }
     }
 
     /// Panics unless what the fields promise each other holds.

@@ -113,6 +113,11 @@ impl Outbox {
         }
     }
 
+    /// Everything that is still to be sent, in pieces.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.front()).chain(self.rest.iter().map(Vec::as_slice))
+    }
+
     fn back(&self) -> &Vec<u8> {
         self.rest.back().unwrap_or(&self.front)
     }

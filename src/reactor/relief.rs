@@ -49,12 +49,12 @@ impl Relief {
         &mut self,
         connections: &mut Slab<Connection<S>>,
         stats: &mut Stats,
-        run: &mut VecDeque<ConnId>,
+        queue: &mut VecDeque<ConnId>,
         now: Moment,
     ) -> Vec<(ConnId, Turn)> {
         if !stats.memory.is_short() {
             if self.short_since.take().is_some() {
-                wake(connections, run);
+                wake(connections, queue);
             }
             self.next = self.give_back_at;
             return Vec::new();
@@ -114,11 +114,11 @@ impl Relief {
 }
 
 /// Gives everybody a turn who may have something to read: nothing was read while memory was short, and no event will tell.
-fn wake<S: Stream>(connections: &mut Slab<Connection<S>>, run: &mut VecDeque<ConnId>) {
+fn wake<S: Stream>(connections: &mut Slab<Connection<S>>, queue: &mut VecDeque<ConnId>) {
     for (key, connection) in connections.iter_mut() {
         if connection.transport.is_readable() && !connection.transport.queued {
             connection.transport.queued = true;
-            run.push_back(ConnId { key: key as u32, serial: connection.serial });
+            queue.push_back(ConnId { key: key as u32, serial: connection.serial });
         }
     }
 }

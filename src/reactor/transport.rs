@@ -209,6 +209,11 @@ impl<S: Stream> Transport<S> {
         }
     }
 
+    /// The text that was gathered, in pieces.
+    pub fn gathered(&self) -> impl Iterator<Item = &[u8]> {
+        self.kept.iter().flat_map(|kept| kept.gathered.pieces())
+    }
+
     /// Sends what was gathered, behind `header`.
     pub fn release(&mut self, header: &[u8], stats: &mut Stats) -> io::Result<()> {
         let Some(kept) = &mut self.kept else { return self.send(header, stats) };

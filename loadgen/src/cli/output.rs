@@ -13,7 +13,7 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// A threshold was passed, a regression found or no load met the objective, or none of it could be judged.
     pub const THRESHOLD: u8 = 3;
-    /// The verdict is INVALID, with `--strict`.
+    /// The verdict is INVALID or FAULTY, with `--strict`.
     pub const INVALID: u8 = 4;
 }
 

@@ -2,30 +2,39 @@
 
 use crate::engine::deliveries::Collector;
 use crate::engine::opened::Failures;
-use crate::engine::recorder::{Tally, Times};
+use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
-use crate::engine::sampler::Seen;
+use crate::host::clock::{Moment, Nanos};
 use crate::host::usage::Usage;
 use crate::report::model::Interval;
 
 /// What a run found.
 #[derive(Default)]
 pub struct Measured {
-    pub total: Tally,
+    pub total: Recorder,
     pub intervals: Vec<Interval>,
     pub failures: Failures,
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
-    /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
+    /// Of [`Recorder::wire`], the messages without a reply, at the age they had at the end.
     pub unanswered: Times,
+    /// The fewest messages in flight in each quarter of the measured time.
+    pub in_flight: [i64; 4],
+    /// Connections that sent messages and never had an answer.
+    pub silent: u64,
+    /// Closed loop: messages that were out at the end though there was time for a reply.
+    pub stuck: u64,
+    /// Connections given up with their messages and opened anew.
+    pub replaced: u64,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
-    pub seen: Seen,
+    /// How late a bare timer was on this host.
+    pub hiccup: Times,
     /// When measuring began and when the last message was due.
-    pub from: u64,
-    pub to: u64,
-    /// Messages due while measuring, by the schedule.
+    pub from: Moment,
+    pub to: Moment,
+    /// Payloads due while measuring, by the schedule.
     pub scheduled: f64,
     pub own: Usage,
     pub server: Option<Usage>,
@@ -37,6 +46,11 @@ pub struct Measured {
 impl Measured {
     /// Of a run that did not come about, with the connections that were open then.
     pub fn nothing(held_min: u64, interrupted: bool) -> Measured {
-        Measured { to: 1, held_min, interrupted, ..Measured::default() }
+        Measured { to: Moment(1), held_min, interrupted, ..Measured::default() }
+    }
+
+    /// How long was measured.
+    pub fn window(&self) -> Nanos {
+        self.to - self.from
     }
 }

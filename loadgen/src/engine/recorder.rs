@@ -1,7 +1,8 @@
-//! What is counted and timed, by thread and by stretch of time; tallies add up exactly.
+//! What is counted and timed, by thread and by stretch of time; recorders add up exactly.
 
 use hdrhistogram::Histogram;
 
+use crate::host::clock::Nanos;
 use crate::report::model::{Slow, Stat};
 use crate::report::stats;
 
@@ -23,8 +24,9 @@ impl Default for Times {
 }
 
 impl Times {
-    /// Records `ns`; never fails and never allocates.
-    pub fn record(&mut self, ns: u64) {
+    /// Records `time`; never fails and never allocates.
+    pub fn record(&mut self, time: Nanos) {
+        let Nanos(ns) = time;
         self.saturated += u64::from(ns > RANGE_NS);
         self.histogram.saturating_record(ns);
     }
@@ -38,7 +40,7 @@ impl Times {
 
     /// The p99, or of few samples the highest percentile that they carry, with its name; of a handful the longest time.
     pub fn high(&self) -> (&'static str, u64) {
-        let carried = |(name, q)| Some((name, stats::percentile(&self.histogram, q)?.value));
+        let carried = |(name, q)| Some((name, stats::percentile(&self.histogram, q)?));
         let found = [("p99", 0.99), ("p90", 0.9), ("p50", 0.5)].into_iter().find_map(carried);
         found.unwrap_or(("max", self.histogram.max()))
     }
@@ -67,7 +69,7 @@ impl Times {
         (!self.histogram.is_empty()).then(|| Stat::brief(&self.histogram, self.saturated))
     }
 
-    /// The value at `quantile`, 0 when nothing was recorded.
+    /// The value at `quantile`, in nanoseconds; 0 when nothing was recorded.
     pub fn at(&self, quantile: f64) -> u64 {
         self.histogram.value_at_quantile(quantile)
     }
@@ -75,26 +77,37 @@ impl Times {
 
 /// Everything about the messages of one stretch of time.
 #[derive(Clone, Default)]
-pub struct Tally {
+pub struct Recorder {
     /// Due -> read.
     pub response: Times,
     /// Written -> read.
     pub wire: Times,
+    /// The response less what loadgen itself added to it: its slip, and where no kernel stamp ends the reply, the time
+    /// from its wake-up to the read.
+    pub undisturbed: Times,
+    /// Where replies cannot be told apart, what each response is at least and at most.
+    pub bounds: Option<Box<Bounds>>,
     /// Due -> first tried.
     pub own_slip: Times,
     /// First tried -> written, of those that had to wait.
     pub backpressure: Times,
-    /// Woken -> read.
+    /// Stamped by the kernel -> read; without a stamp, woken -> read.
     pub read_lag: Times,
     pub ping: Times,
     pub counts: Counts,
     pub slowest: Slowest,
 }
 
-impl Tally {
-    pub fn add(&mut self, other: &Tally) {
+impl Recorder {
+    pub fn add(&mut self, other: &Recorder) {
         self.response.add(&other.response);
         self.wire.add(&other.wire);
+        self.undisturbed.add(&other.undisturbed);
+        if let Some(other) = &other.bounds {
+            let bounds = self.bounds.get_or_insert_default();
+            bounds.low.add(&other.low);
+            bounds.high.add(&other.high);
+        }
         self.own_slip.add(&other.own_slip);
         self.backpressure.add(&other.backpressure);
         self.read_lag.add(&other.read_lag);
@@ -108,6 +121,7 @@ impl Tally {
         for times in [
             &mut self.response,
             &mut self.wire,
+            &mut self.undisturbed,
             &mut self.own_slip,
             &mut self.backpressure,
             &mut self.read_lag,
@@ -115,9 +129,20 @@ impl Tally {
         ] {
             times.clear();
         }
+        if let Some(bounds) = &mut self.bounds {
+            bounds.low.clear();
+            bounds.high.clear();
+        }
         self.counts = Counts::default();
         self.slowest = Slowest::default();
     }
+}
+
+/// See [`Tally::bounds`].
+#[derive(Clone, Default)]
+pub struct Bounds {
+    pub low: Times,
+    pub high: Times,
 }
 
 macro_rules! counts {
@@ -136,14 +161,26 @@ macro_rules! counts {
 
 counts! {
     sent,
+    /// Of those, written while measuring.
+    sent_inside,
     received,
+    /// Replies read while measuring, whatever message they answer.
+    answered_inside,
     /// Never came back although a later one did.
     lost,
     duplicated,
     reordered,
     corrupt,
-    /// Still out at the end.
+    /// Still out at the end, or for longer than a closed loop waits.
     unanswered,
+    /// Came when they had been counted as unanswered.
+    late,
+    /// The server's own: they answer nothing.
+    unsolicited,
+    /// Of those, as long as a message that was out, and of its kind.
+    alike,
+    /// Replies of which nobody can tell which message they answer.
+    ambiguous,
     /// Due on a connection that was gone.
     not_sent,
     /// Later than `--timeout`.
@@ -158,14 +195,20 @@ counts! {
     closes_received,
     /// Time messages spent in flight, summed over them, within the measured time.
     flight_ns,
-    /// Time spent waiting for events.
+    /// The number of messages in flight, summed over time …
+    inflight_ns,
+    /// … and over the measured time alone.
+    inflight_inside_ns,
+    /// Time spent waiting for events …
     idle_ns,
+    /// … and of the measured time alone.
+    idle_inside_ns,
 }
 
 impl Counts {
     /// What went wrong with messages.
     pub fn errors(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
+        self.lost + self.duplicated + self.corrupt + self.unanswered + self.not_sent
     }
 }
 
@@ -180,7 +223,7 @@ pub struct Slowest {
 impl Slowest {
     const KEEP: usize = 100;
 
-    pub fn offer(&mut self, response_ns: u64, slow: impl FnOnce() -> Slow) {
+    pub fn offer(&mut self, Nanos(response_ns): Nanos, slow: impl FnOnce() -> Slow) {
         if response_ns > self.floor {
             self.kept.push(slow());
             if self.kept.len() >= 4 * Slowest::KEEP {
@@ -219,7 +262,7 @@ mod tests {
         let mut halves = [Slowest::default(), Slowest::default()];
         for i in 0..10_000u64 {
             let response_ns = i * 7_919 % 10_000;
-            halves[(i % 2) as usize].offer(response_ns, || Slow { response_ns, ..Slow::default() });
+            halves[(i % 2) as usize].offer(Nanos(response_ns), || Slow { response_ns, ..Slow::default() });
         }
         let mut all = halves[0].clone();
         all.add(&halves[1]);
@@ -231,7 +274,7 @@ mod tests {
     fn few_samples_carry_a_lower_percentile() {
         let high = |n: u64| {
             let mut times = Times::default();
-            (1..=n).for_each(|ns| times.record(ns));
+            (1..=n).for_each(|ns| times.record(Nanos(ns)));
             times.high()
         };
         assert_eq!(high(1000), ("p99", 990));
@@ -244,8 +287,8 @@ mod tests {
     #[test]
     fn times_beyond_the_range_are_counted_at_its_end() {
         let mut times = Times::default();
-        times.record(RANGE_NS * 2);
-        times.record(5);
+        times.record(Nanos(RANGE_NS * 2));
+        times.record(Nanos(5));
         assert_eq!((times.saturated, times.histogram.len()), (1, 2));
         assert!(times.at(1.0) >= RANGE_NS);
     }

@@ -146,7 +146,7 @@ impl<S: Stream> Connection<S> {
         self.mark.acked = self.mark.acked.wrapping_add(Mark::PING);
         // After a pause of the whole process the Ping is late; its answer still has a whole interval.
         self.since = self.since.max(now - interval);
-        self.transport.send(&ping, stats).map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+        self.send(&ping, stats).map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 
     /// It was there at the time `alive`.

@@ -87,7 +87,7 @@ impl<S: Stream> Connection<S> {
             }
         }
         let Shared { response, stats, .. } = shared;
-        self.transport.send(response, stats)?;
+        self.send(response, stats)?;
         match then {
             Then::End(Ending::Fin) => self.said_all(stats, context.now)?,
             Then::End(Ending::HalfClose) => self.transport.close_write()?,
@@ -99,8 +99,7 @@ impl<S: Stream> Connection<S> {
     /// Who is at the other end, for a program that has just opened.
     pub(super) fn introduce(&mut self) {
         if self.session.is_timed() {
-            let proxied = self.rare.as_ref().and_then(|rare| rare.client);
-            let caller = Caller { address: self.transport.peer(), proxied };
+            let caller = Caller { address: self.transport.peer(), proxied: self.proxied() };
             self.session.meet(&caller);
         }
     }
