@@ -21,6 +21,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
+use timed::Before;
 
 /// How long a Flash player has for its request, as the policy servers of the day had it.
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -127,26 +128,28 @@ impl<S: Stream> Connection<S> {
         if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
             return Ok(Turn::Wait);
         }
+        let mut most = usize::MAX;
         if self.session.is_timed() {
-            return self.timed_turn(shared, context);
-        }
-        if !self.readable {
+            match self.before_read(shared, context)? {
+                Before::Turn(turn) => return Ok(turn),
+                Before::Read(bytes) => most = bytes,
+            }
+        } else if !self.readable {
             return Ok(Turn::Wait);
         }
-        self.read(shared, context, usize::MAX)
-    }
-
-    /// Reads once, at most `most` bytes, and acts on what came.
-    #[inline(always)]
-    fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
         let end = start.saturating_add(most).min(shared.scratch.len() - TAILROOM);
-        let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
+        let read = match most {
+            0 => Ok(0),
+            _ => retry(|| self.socket.read(&mut shared.scratch[start..end])),
+        };
+        let count = match read {
+            Ok(0) if most == 0 => 0,
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
-                return Ok(Turn::Wait);
+                return if most < usize::MAX { self.after_read(shared, context, 0) } else { Ok(Turn::Wait) };
             }
             Err(error) => return Err(error),
         };
@@ -157,14 +160,14 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() == Stage::Open {
             self.since = context.now;
         }
-        if most < usize::MAX {
-            self.session.has_read(count, context.now.since_start());
-        }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
         }
         if self.leaving && self.session.stage() == Stage::Open {
             return Ok(self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+        }
+        if most < usize::MAX {
+            return self.after_read(shared, context, count);
         }
         Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
     }
