@@ -47,6 +47,8 @@ pub struct Options {
     pub drain_spread: Duration,
     pub drain_timeout: Duration,
     pub level: Level,
+    /// Whether lines of the log begin with the time.
+    pub log_time: bool,
     pub format: Format,
 }
 
@@ -162,9 +164,12 @@ struct Arguments {
     /// log as text or json (default text, with priorities under the journal)
     #[argh(option, arg_name = "format", from_str_fn(format))]
     log_format: Option<Format>,
-    /// write this much to stderr: off, error, info or debug (default info)
+    /// write this much to stderr: off, error, info, debug, or trace for every header and frame (default info)
     #[argh(option, arg_name = "level", default = "Level::Info", from_str_fn(level))]
     log_level: Level,
+    /// begin every line of the log with the time, in UTC
+    #[argh(switch)]
+    log_time: bool,
     /// print a unit file, the man page or completions: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish
     #[argh(option, arg_name = "what", from_str_fn(what))]
     print: Option<What>,
@@ -226,6 +231,7 @@ pub fn parse(
         drain_spread: arguments.drain_spread,
         drain_timeout: arguments.drain_timeout,
         level: arguments.log_level,
+        log_time: arguments.log_time,
         format,
     })))
 }
@@ -344,6 +350,7 @@ fn level(text: &str) -> Parsed<Level> {
         "error" => Level::Error,
         "info" => Level::Info,
         "debug" => Level::Debug,
+        "trace" => Level::Trace,
         _ => return Err(String::new()),
     })
 }
@@ -495,6 +502,7 @@ mod tests {
                 "--proxy-protocol",
                 "--reuse-port",
                 "--no-boards",
+                "--log-time",
                 "--no-test-paths",
                 "--version",
                 "--help,",

@@ -59,6 +59,7 @@ impl Failure {
 /// A [`Failure`] when the server cannot start as asked; nothing is left listening then.
 pub fn run(options: Options) -> Result<(), Failure> {
     log::set_level(options.level);
+    log::set_timed(options.log_time);
     log::set_format(options.format);
     log::prepare();
     let mut doors = Doors::open(&options)?;

@@ -15,9 +15,9 @@
 //! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client,
 //!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes, `end` why it is over; `listener` sorts the
 //!   errors of accept; `moment` is time, `deadlines` when patience ends, `shutdown` the way out; `boards` is who hears whom;
-//!   `stats` counts; `config` is what it goes by; `token` names things.
+//!   `stats` counts; `trace` tells what was said and heard; `config` is what it goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
-//!   what a proxy puts in front; `handshake` answers the opening request (`http`), with what is served where (`site`), 101 (`hybi`,
+//!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`site`), 101 (`hybi`,
 //!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
 //!   bounds with their reasons; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].

@@ -15,7 +15,7 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,8 @@ pub enum Level {
     Error,
     Info,
     Debug,
+    /// A line a header and a frame.
+    Trace,
 }
 
 /// How a line looks.
@@ -59,6 +61,8 @@ impl Class {
 /// Off until `main` says otherwise, so that tests of the library are silent.
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Off as u8);
 static FORMAT: AtomicU8 = AtomicU8::new(Format::Text as u8);
+/// Whether lines of text begin with the time.
+static TIMED: AtomicBool = AtomicBool::new(false);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 /// The last line was not taken whole: the next begins with the line's end that it has not.
@@ -78,6 +82,11 @@ pub fn set_level(level: Level) {
 
 pub fn set_format(format: Format) {
     FORMAT.store(format as u8, Relaxed);
+}
+
+/// Has every line of text begin with the time; JSON has it anyway.
+pub fn set_timed(timed: bool) {
+    TIMED.store(timed, Relaxed);
 }
 
 /// Whether stderr is the journal: `$JOURNAL_STREAM` names the file that it must be (systemd.exec(5)).
@@ -275,11 +284,12 @@ impl Line {
     const ENDS: [&'static str; 2] = ["\n", "\"}\n"];
 
     fn compose(&mut self, level: Level, text: fmt::Arguments) -> fmt::Result {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let stamp = Stamp(TIMED.load(Relaxed).then_some(time));
         match format() {
-            Format::Text => write!(self, "wsecho: {text}"),
-            Format::Journal => write!(self, "<{}>{text}", priority(level)),
+            Format::Text => write!(self, "{stamp}wsecho: {text}"),
+            Format::Journal => write!(self, "<{}>{stamp}{text}", priority(level)),
             Format::Json => {
-                let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
                 let level = name(level);
                 write!(self, "{{\"time\":{seconds}.{milliseconds:03},\"level\":\"{level}\",\"message\":\"")?;
@@ -327,6 +337,33 @@ impl fmt::Write for Quoted<'_> {
     }
 }
 
+/// A time since 1970 as RFC 3339 has it, in UTC and microseconds, with a space behind it; or nothing.
+struct Stamp(Option<Duration>);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(time) = self.0 else { return Ok(()) };
+        let seconds = time.as_secs();
+        let (year, month, day) = date(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let microseconds = time.subsec_micros();
+        write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{microseconds:06}Z ")
+    }
+}
+
+/// Year, month and day, so many days after 1970-01-01. Years are counted from March, so that a leap day is the last one.
+fn date(days: u64) -> (u64, u64, u64) {
+    // From 0000-03-01 on; an era of 400 years always has as many days.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year_of_era + next, month, day)
+}
+
 fn format() -> Format {
     match FORMAT.load(Relaxed) {
         1 => Format::Journal,
@@ -340,7 +377,7 @@ fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
         Level::Off | Level::Info => 6,
-        Level::Debug => 7,
+        Level::Debug | Level::Trace => 7,
     }
 }
 
@@ -349,6 +386,7 @@ fn name(level: Level) -> &'static str {
         Level::Error => "error",
         Level::Off | Level::Info => "info",
         Level::Debug => "debug",
+        Level::Trace => "trace",
     }
 }
 
@@ -364,6 +402,22 @@ mod tests {
         assert!(line.len <= LINE_MAX);
         let text = std::str::from_utf8(&line.bytes[..line.len]).expect("cut between characters");
         assert!(text.ends_with("\u{e9}\n"));
+    }
+
+    #[test]
+    fn a_stamp_is_the_time_of_rfc_3339() {
+        for (seconds, micros, stamp) in [
+            (0, 0, "1970-01-01T00:00:00.000000Z "),
+            (951_782_399, 999_999, "2000-02-28T23:59:59.999999Z "),
+            (951_782_400, 0, "2000-02-29T00:00:00.000000Z "),
+            (951_868_800, 1, "2000-03-01T00:00:00.000001Z "),
+            (1_764_108_059, 0, "2025-11-25T22:00:59.000000Z "),
+            (1_798_761_599, 0, "2026-12-31T23:59:59.000000Z "),
+            (4_107_542_400, 0, "2100-03-01T00:00:00.000000Z "),
+        ] {
+            assert_eq!(Stamp(Some(Duration::new(seconds, micros * 1000))).to_string(), stamp);
+        }
+        assert_eq!(Stamp(None).to_string(), "");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("--drain-spread", "a time such as 30s, 250ms or 5m"),
     ("--drain-timeout", "a time such as 30s, 250ms or 5m"),
     ("--log-format", "text or json"),
-    ("--log-level", "off, error, info or debug"),
+    ("--log-level", "off, error, info, debug or trace"),
     (
         "--print",
         "unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish",

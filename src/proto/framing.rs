@@ -1,7 +1,7 @@
 //! How an open connection's messages are framed.
 //!
 //! `hybi` and `hixie` echo in the two framings, `member` takes a board's messages. They share `reply` (which grows over the bytes
-//! it answers) and what is one idea each: `frame`, `mask`, `utf8`, `close`, `close_code` and `violation`.
+//! it answers) and what is one idea each: `frame`, `mask`, `utf8`, `close`, `close_code`, `quit` and `violation`.
 
 pub mod close;
 pub mod close_code;
@@ -10,6 +10,7 @@ pub mod hixie;
 pub mod hybi;
 pub mod mask;
 pub mod member;
+pub mod quit;
 pub mod reply;
 pub mod utf8;
 pub mod violation;

@@ -26,7 +26,7 @@ use std::ops::Range;
 /// Spare bytes a caller leaves in front of what it read, so that a reply header fits there.
 pub const HEADROOM: usize = 16;
 /// Spare bytes a caller leaves behind what it read, so that a Close frame fits there.
-pub const TAILROOM: usize = 16;
+pub const TAILROOM: usize = 64;
 
 /// What became of the bytes that were handed in.
 #[derive(Debug)]
@@ -63,9 +63,12 @@ pub enum Event {
     NotProxied(NotProxy),
     /// The handshake succeeded.
     Opened(Version),
-    /// A client is to be a member of the board of this name: seat it before the reply is sent, or
-    /// [`Session::refuse`]. It has opened with this version, or, with none yet, will in Hixie-76.
-    Joins { name: String, opened: Option<Version> },
+    /// A client of Hixie-76 is to be a member of the board of this name once it has answered its challenge: if there is no
+    /// room, [`Session::refuse`] before the reply is sent.
+    Knocks(String),
+    /// The handshake succeeded, and the client is to be a member of the board of this name: seat it before the reply is
+    /// sent, or [`Session::refuse`].
+    Joins { name: String, version: Version },
     /// An HTTP request was answered with something else than 101.
     Refused(Refusal),
     /// A page was sent.

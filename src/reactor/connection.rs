@@ -10,12 +10,13 @@ use super::listener::Role;
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
+use super::trace::{self, Trace};
 use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ pub struct Connection<S> {
     /// The half of its id that tells it from earlier users of its slot.
     pub serial: u32,
     session: Session,
+    /// What is left over; of a timed session always there, which marks it for everybody who has to ask.
     buffers: Option<Box<Buffers>>,
     readable: bool,
     writable: bool,
@@ -66,8 +68,16 @@ pub struct Connection<S> {
     pub alarm: Moment,
     /// The board it is a member of.
     pub board: Option<BoardId>,
+    /// Of few connections, which are not to make all larger.
+    aside: Option<Box<Aside>>,
+}
+
+#[derive(Debug, Default)]
+struct Aside {
     /// Who a proxy says it is.
-    client: Option<Box<SocketAddr>>,
+    client: Option<SocketAddr>,
+    /// Under `--log-level trace`.
+    trace: Option<Trace>,
 }
 
 /// How far a silent peer has been asked whether it is there.
@@ -84,6 +94,12 @@ struct Buffers {
     /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
     carry: Vec<u8>,
     outbox: Outbox,
+}
+
+impl Aside {
+    fn traced() -> Box<Aside> {
+        Box::new(Aside { client: None, trace: Some(Trace::new()) })
+    }
 }
 
 impl<S: Stream> Connection<S> {
@@ -105,7 +121,7 @@ impl<S: Stream> Connection<S> {
             since: now,
             alarm: Moment::NEVER,
             board: None,
-            client: None,
+            aside: log::enabled(Level::Trace).then(Aside::traced),
         }
     }
 
@@ -125,20 +141,23 @@ impl<S: Stream> Connection<S> {
     }
 
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
-        if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
-            return Ok(Turn::Wait);
-        }
         let mut most = usize::MAX;
-        if self.session.is_timed() {
-            match self.before_read(shared, context)? {
-                Before::Turn(turn) => return Ok(turn),
-                Before::Read(bytes) => most = bytes,
+        if self.buffers.is_some() {
+            if !self.flush(&mut shared.stats, context.now)? {
+                return Ok(Turn::Wait);
             }
-        } else if !self.readable {
+            if self.session.is_timed() {
+                match self.before_read(shared, context)? {
+                    Before::Turn(turn) => return Ok(turn),
+                    Before::Read(bytes) => most = bytes,
+                }
+            }
+        }
+        if !self.readable && most > 0 {
             return Ok(Turn::Wait);
         }
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = start.saturating_add(most).min(shared.scratch.len() - TAILROOM);
+        let end = start.saturating_add(most).min(shared.read_end(start));
         let read = match most {
             0 => Ok(0),
             _ => retry(|| self.socket.read(&mut shared.scratch[start..end])),
@@ -164,7 +183,7 @@ impl<S: Stream> Connection<S> {
             self.process(shared, context, input)?;
         }
         if self.leaving && self.session.stage() == Stage::Open {
-            return Ok(self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+            return Ok(self.say_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
         }
         if most < usize::MAX {
             return self.after_read(shared, context, count);
@@ -194,8 +213,12 @@ impl<S: Stream> Connection<S> {
         loop {
             shared.response.clear();
             let site = &context.config.site;
+            let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
                 self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+            if let Some(read) = read {
+                self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
+            }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
             if let Some(event) = progress.event {
@@ -203,11 +226,12 @@ impl<S: Stream> Connection<S> {
             }
             if progress.reply == Reply::Buffer && self.session.is_timed() {
                 // What it says at once stands in one write with the answer; what is next, its next turn says.
+                self.buffers.get_or_insert_default();
                 self.speak(shared, context)?;
                 self.readable = true;
                 shared.response.clear();
             }
-            let Shared { scratch, response, boards, stats } = shared;
+            let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
@@ -239,23 +263,21 @@ impl<S: Stream> Connection<S> {
         let stats = &mut shared.stats;
         match event {
             Event::Proxied(client) => {
-                self.client = client.map(Box::new);
+                if client.is_some() {
+                    self.aside.get_or_insert_default().client = client;
+                }
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
-            Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
+            Event::Knocks(name) if shared.boards.has_room(&name) => {}
+            Event::Knocks(_) => self.turn_away(shared),
+            Event::Joins { name, version } => match self.join(&name, version, &mut shared.boards, context) {
                 Ok(()) => {
                     self.log(Level::Debug, format_args!("joins board {name}"));
-                    if let Some(version) = opened {
-                        self.open(version, stats, context.now);
-                    }
+                    self.open(version, stats, context.now);
                 }
-                Err(Full) => {
-                    self.session.refuse(&mut shared.response);
-                    stats.refused(&Refusal::BoardFull);
-                    self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
-                }
+                Err(Full) => self.turn_away(shared),
             },
             Event::Refused(refusal) => {
                 stats.refused(&refusal);
@@ -312,16 +334,23 @@ impl<S: Stream> Connection<S> {
     fn join(
         &mut self,
         name: &str,
-        opened: Option<Version>,
+        version: Version,
         boards: &mut Boards,
         context: &Context,
     ) -> Result<(), Full> {
-        let framing = match opened {
-            Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
-            Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
+        let framing = match version {
+            Version::Hybi7 | Version::Hybi8 | Version::Hybi13 => Framing::Hybi,
+            Version::Hixie75 | Version::Hixie76 => Framing::Hixie,
         };
         self.board = Some(boards.join(name, context.id, framing, context.now)?);
         Ok(())
+    }
+
+    /// There is no room on the board.
+    fn turn_away(&mut self, shared: &mut Shared) {
+        self.session.refuse(&mut shared.response);
+        shared.stats.refused(&Refusal::BoardFull);
+        self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
     }
 
     /// Tells a board's member what the others said, `messages` in all; what is left to do if it was not simply told.
@@ -347,7 +376,17 @@ impl<S: Stream> Connection<S> {
     fn keep(&mut self, shared: &Shared, input: Range<usize>) {
         if !input.is_empty() {
             self.buffers.get_or_insert_default().carry.extend_from_slice(&shared.scratch[input]);
-        } else if self.outbox_is_empty() {
+        } else {
+            self.let_go();
+        }
+    }
+
+    /// Lets go of buffers that hold nothing, where nothing depends on them.
+    #[inline]
+    fn let_go(&mut self) {
+        if self.buffers.as_ref().is_some_and(|buffers| buffers.carry.is_empty() && buffers.outbox.is_empty())
+            && !self.session.is_timed()
+        {
             self.buffers = None;
         }
     }
@@ -377,9 +416,7 @@ impl<S: Stream> Connection<S> {
             // Who takes its answers is there, however slowly.
             self.ping = Ping::No;
         }
-        if buffers.outbox.is_empty() && buffers.carry.is_empty() {
-            self.buffers = None;
-        }
+        self.let_go();
         if self.session.stage() == Stage::Closing {
             if count > 0 {
                 self.since = now;
@@ -393,6 +430,9 @@ impl<S: Stream> Connection<S> {
     fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
+        }
+        if self.is_traced() {
+            self.trace(|trace, tell| trace.sent(bytes, tell));
         }
         let mut count = 0;
         // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
@@ -421,8 +461,16 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Ends the conversation with a Close frame, where one can be sent.
-    #[inline(never)]
     pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
+        let before = self.held();
+        let turn = self.say_close(code, reason, stats, now);
+        self.account(before, stats);
+        turn
+    }
+
+    /// The same within a turn, which sees to the gauges itself.
+    #[inline(never)]
+    fn say_close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
         match self.session.stage() {
             Stage::Open => {}
             // It is leaving already, and has its time for that.
@@ -434,7 +482,6 @@ impl<S: Stream> Connection<S> {
             }
             Stage::Policy => return Turn::Over(End::Shutdown),
         }
-        let before = self.held();
         let Some(frame) = self.session.close(code, reason) else {
             // In the middle of a frame there is no way to say it.
             return Turn::Over(End::Shutdown);
@@ -442,13 +489,13 @@ impl<S: Stream> Connection<S> {
         stats.closed(Side::Server, Some(code));
         self.since = now;
         let said = self.send(&frame, stats).and_then(|()| self.close_write());
-        self.account(before, stats);
+        self.let_go();
         said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
-        if self.session.is_timed() {
+        if self.buffers.is_some() && self.session.is_timed() {
             return self.timed_deadline(config);
         }
         let patience = match self.session.stage() {
@@ -514,10 +561,9 @@ impl<S: Stream> Connection<S> {
 
     /// Bytes that are kept for it, and whether it is blocked.
     fn held(&self) -> (u64, bool) {
-        let kept = self.session.kept() as u64;
-        let Some(buffers) = &self.buffers else { return (kept, false) };
+        let Some(buffers) = &self.buffers else { return (0, false) };
         let pending = buffers.outbox.len();
-        (kept + (buffers.carry.len() + pending) as u64, pending > 0)
+        ((self.session.kept() + buffers.carry.len() + pending) as u64, pending > 0)
     }
 
     /// Brings the gauges up to date with what it holds now instead of `before`.
@@ -548,10 +594,10 @@ impl<S: Stream> Connection<S> {
         if !log::enabled(level) {
             return;
         }
-        let client = self.client.as_deref().copied().or_else(|| self.socket.peer());
+        let client = self.proxied().or_else(|| self.socket.peer());
         let say = |text: std::fmt::Arguments| match level {
             // Whoever asks for every line gets every line.
-            Level::Debug => log::line(level, text),
+            Level::Debug | Level::Trace => log::line(level, text),
             _ => log::limited(log::Class::Refused, level, text),
         };
         match client {
@@ -560,12 +606,32 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Who a proxy says the client is.
+    fn proxied(&self) -> Option<SocketAddr> {
+        self.aside.as_ref().and_then(|aside| aside.client)
+    }
+
+    fn is_traced(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.trace.is_some())
+    }
+
+    /// Has the trace read along, and writes what it tells.
+    #[cold]
+    #[inline(never)]
+    fn trace(&mut self, read: impl FnOnce(&mut Trace, trace::Tell)) {
+        let Some(mut trace) = self.aside.as_mut().and_then(|aside| aside.trace.take()) else { return };
+        read(&mut trace, &mut |line| self.log(Level::Trace, line));
+        self.aside.get_or_insert_default().trace = Some(trace);
+    }
+
     /// Panics unless what the fields promise each other holds.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
         use crate::proto::limits::CARRY_MAX;
+        assert!(self.buffers.is_some() || !self.session.is_timed(), "timed, and not marked by its buffers");
         if let Some(buffers) = &self.buffers {
-            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
+            let is_used = !buffers.carry.is_empty() || !buffers.outbox.is_empty();
+            assert!(is_used || self.session.is_timed(), "buffers that hold nothing");
             assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
             buffers.outbox.assert_invariants();
             assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");

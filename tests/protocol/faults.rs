@@ -2,7 +2,7 @@
 
 use support::config;
 use support::conversation::Conversation;
-use support::wire::{ANSWER, REQUEST, masked};
+use support::wire::{ANSWER, REQUEST, fault, masked};
 use wsecho::proto::limits::WHOLE_MAX;
 use wsecho::reactor::listener::Role;
 
@@ -26,41 +26,37 @@ fn assert_proof(why: &str, said: &[u8], before: &[u8], close: &[u8]) {
     }
 }
 
-fn closes(code: u16) -> Vec<u8> {
-    [&[0x88, 2][..], &code.to_be_bytes()].concat()
-}
-
 #[test]
 fn framing() {
-    for (why, said) in [
-        ("RSV1", &[0xC1][..]),
-        ("RSV2", &[0xA2]),
-        ("RSV3", &[0x90]),
-        ("all reserved bits", &[0xF1]),
-        ("opcode 3", &[0x83]),
-        ("opcode 7", &[0x07]),
-        ("opcode B", &[0x8B]),
-        ("opcode F", &[0x8F]),
-        ("ping without FIN", &[0x09]),
-        ("pong without FIN", &[0x0A]),
-        ("close without FIN", &[0x08]),
-        ("text without a mask", &[0x81, 0x05]),
-        ("empty text without a mask", &[0x81, 0x00]),
-        ("ping without a mask", &[0x89, 0x00]),
-        ("close without a mask", &[0x88, 0x02]),
-        ("ping of more than 125 bytes", &[0x89, 0xFE]),
-        ("pong of more than 125 bytes", &[0x8A, 0xFF]),
-        ("close of more than 125 bytes", &[0x88, 0xFE]),
-        ("5 in 16 bits", &[0x82, 0xFE, 0, 5]),
-        ("125 in 16 bits", &[0x81, 0xFE, 0, 125]),
-        ("65535 in 64 bits", &[0x82, 0xFF, 0, 0, 0, 0, 0, 0]),
-        ("top bit of 64", &[0x82, 0xFF, 0x80]),
-        ("continuation of nothing", &[0x80]),
-        ("open continuation of nothing", &[0x00]),
+    for (why, said, words) in [
+        ("RSV1", &[0xC1][..], "reserved bit set"),
+        ("RSV2", &[0xA2], "reserved bit set"),
+        ("RSV3", &[0x90], "reserved bit set"),
+        ("all reserved bits", &[0xF1], "reserved bit set"),
+        ("opcode 3", &[0x83], "unknown opcode"),
+        ("opcode 7", &[0x07], "unknown opcode"),
+        ("opcode B", &[0x8B], "unknown opcode"),
+        ("opcode F", &[0x8F], "unknown opcode"),
+        ("ping without FIN", &[0x09], "fragmented control frame"),
+        ("pong without FIN", &[0x0A], "fragmented control frame"),
+        ("close without FIN", &[0x08], "fragmented control frame"),
+        ("text without a mask", &[0x81, 0x05], "frame not masked"),
+        ("empty text without a mask", &[0x81, 0x00], "frame not masked"),
+        ("ping without a mask", &[0x89, 0x00], "frame not masked"),
+        ("close without a mask", &[0x88, 0x02], "frame not masked"),
+        ("ping of more than 125 bytes", &[0x89, 0xFE], "control frame beyond 125 bytes"),
+        ("pong of more than 125 bytes", &[0x8A, 0xFF], "control frame beyond 125 bytes"),
+        ("close of more than 125 bytes", &[0x88, 0xFE], "control frame beyond 125 bytes"),
+        ("5 in 16 bits", &[0x82, 0xFE, 0, 5], "length not in its shortest form"),
+        ("125 in 16 bits", &[0x81, 0xFE, 0, 125], "length not in its shortest form"),
+        ("65535 in 64 bits", &[0x82, 0xFF, 0, 0, 0, 0, 0, 0], "length not in its shortest form"),
+        ("top bit of 64", &[0x82, 0xFF, 0x80], "64-bit length with its top bit set"),
+        ("continuation of nothing", &[0x80], "continuation without a message"),
+        ("open continuation of nothing", &[0x00], "continuation without a message"),
     ] {
-        assert_proof(why, said, &[], &closes(1002));
+        assert_proof(why, said, &[], &fault(words));
         let text = [&masked(0x81, KEY, b"first")[..], said].concat();
-        assert_proof(&format!("{why}, behind a text"), &text, b"\x81\x05first", &closes(1002));
+        assert_proof(&format!("{why}, behind a text"), &text, b"\x81\x05first", &fault(words));
     }
 }
 
@@ -73,16 +69,26 @@ fn fragments() {
         ("binary inside binary", 0x02, 0x02),
     ] {
         let said = [&masked(opening, KEY, b"a")[..], &[next]].concat();
-        assert_proof(why, &said, &[opening, 1, b'a'], &closes(1002));
+        assert_proof(why, &said, &[opening, 1, b'a'], &fault("new message inside a fragmented one"));
     }
     let said = [&masked(0x01, KEY, b"a")[..], &masked(0x80, KEY, b"b"), &[0x80]].concat();
-    assert_proof("continuation of what has ended", &said, b"\x01\x01a\x80\x01b", &closes(1002));
+    assert_proof(
+        "continuation of what has ended",
+        &said,
+        b"\x01\x01a\x80\x01b",
+        &fault("continuation without a message"),
+    );
 }
 
 #[test]
 fn close_codes() {
     for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 9999, 65535u16] {
-        assert_proof(&format!("{code}"), &masked(0x88, KEY, &code.to_be_bytes()), &[], &closes(1002));
+        assert_proof(
+            &format!("{code}"),
+            &masked(0x88, KEY, &code.to_be_bytes()),
+            &[],
+            &fault("close code that may not be sent"),
+        );
     }
     for code in
         [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999u16]
@@ -90,7 +96,7 @@ fn close_codes() {
         let body = [&code.to_be_bytes()[..], b"why"].concat();
         assert_proof(&format!("{code}"), &masked(0x88, KEY, &body), &[], &[&[0x88, 5], &body[..]].concat());
     }
-    assert_proof("a body of one byte", &masked(0x88, KEY, &[3]), &[], &closes(1002));
+    assert_proof("a body of one byte", &masked(0x88, KEY, &[3]), &[], &fault("close body of one byte"));
     let longest = [&1000u16.to_be_bytes()[..], &[b'x'; 123]].concat();
     assert_proof(
         "a reason of 123 bytes",
@@ -100,7 +106,7 @@ fn close_codes() {
     );
     for reason in [&b"\xFF"[..], b"ab\xCE", b"\xED\xA0\x80", b"\xC0\x80"] {
         let body = [&1000u16.to_be_bytes()[..], reason].concat();
-        assert_proof("a reason that is not UTF-8", &masked(0x88, KEY, &body), &[], &closes(1007));
+        assert_proof("a reason that is not UTF-8", &masked(0x88, KEY, &body), &[], &fault("not UTF-8"));
     }
 }
 
@@ -129,7 +135,12 @@ fn text_is_refused_at_its_first_hopeless_byte() {
             payload.resize(size, b'.');
             let frame = masked(0x81, KEY, &payload);
             let proof = frame.len() - size + hopeless.len();
-            assert_proof(&format!("{hopeless:x?} in {size} bytes"), &frame[..proof], &[], &closes(1007));
+            assert_proof(
+                &format!("{hopeless:x?} in {size} bytes"),
+                &frame[..proof],
+                &[],
+                &fault("not UTF-8"),
+            );
         }
     }
 }
@@ -143,7 +154,7 @@ fn text_is_refused_across_fragments() {
             let said =
                 [masked(0x01, KEY, front), masked(0x00, KEY, &[]), masked(0x80, [9, 8, 7, 6], back)].concat();
             let before = [&[0x01, front.len() as u8], front, &[0x00, 0]].concat();
-            assert_proof(&format!("{hopeless:x?} cut at {cut}"), &said, &before, &closes(1007));
+            assert_proof(&format!("{hopeless:x?} cut at {cut}"), &said, &before, &fault("not UTF-8"));
         }
     }
 }
@@ -151,10 +162,10 @@ fn text_is_refused_across_fragments() {
 #[test]
 fn text_may_not_end_inside_a_code_point() {
     for unfinished in [&b"\xCE"[..], b"ab\xE2\x82", b"\xF0\x9F\x98"] {
-        assert_proof("in one frame", &masked(0x81, KEY, unfinished), &[], &closes(1007));
+        assert_proof("in one frame", &masked(0x81, KEY, unfinished), &[], &fault("not UTF-8"));
         let before = [&[0x01, unfinished.len() as u8], unfinished].concat();
         let said = [masked(0x01, KEY, unfinished), masked(0x80, KEY, &[])].concat();
-        assert_proof("an empty last fragment", &said, &before, &closes(1007));
+        assert_proof("an empty last fragment", &said, &before, &fault("not UTF-8"));
     }
 }
 
@@ -171,7 +182,7 @@ fn a_fault_late_in_a_long_text_is_still_told() {
     let before = conversation.heard();
     assert!(before.ends_with(&payload[..WHOLE_MAX]) && !conversation.ended());
     conversation.say(&frame[header + WHOLE_MAX + 500..header + WHOLE_MAX + 501]);
-    assert_eq!(conversation.heard(), [&before[..], &closes(1007)].concat());
+    assert_eq!(conversation.heard(), [&before[..], &fault("not UTF-8")].concat());
     assert!(conversation.ended());
 }
 
@@ -180,11 +191,11 @@ fn a_message_beyond_the_limit_is_refused_on_its_header() {
     // The limit of the configuration: 1 MiB.
     let header = |first: u8, len: u64| [&[first, 0xFF][..], &len.to_be_bytes(), &KEY].concat();
     for len in [(1 << 20) + 1, 1 << 40, u64::MAX >> 1] {
-        assert_proof(&format!("{len}"), &header(0x82, len), &[], &closes(1009));
-        assert_proof(&format!("{len}, text"), &header(0x01, len), &[], &closes(1009));
+        assert_proof(&format!("{len}"), &header(0x82, len), &[], &fault("message too big"));
+        assert_proof(&format!("{len}, text"), &header(0x01, len), &[], &fault("message too big"));
     }
     let said = [masked(0x02, KEY, b"abc"), header(0x80, (1 << 20) - 2)].concat();
-    assert_proof("over two fragments", &said, b"\x02\x03abc", &closes(1009));
+    assert_proof("over two fragments", &said, b"\x02\x03abc", &fault("message too big"));
     let config = config::config();
     let mut conversation = Conversation::new(Role::Echo, &config, None);
     conversation
@@ -194,7 +205,7 @@ fn a_message_beyond_the_limit_is_refused_on_its_header() {
 
 #[test]
 fn quit_is_known_at_its_last_byte() {
-    assert_proof("quit", &masked(0x81, KEY, b"quit"), &[], &closes(1000));
+    assert_proof("quit", &masked(0x81, KEY, b"quit"), &[], b"\x88\x02\x03\xE8");
     let said = [masked(0x01, KEY, b"a"), masked(0x80, KEY, b"quit"), masked(0x81, KEY, b"quit")].concat();
-    assert_proof("only as a message of its own", &said, b"\x01\x01a\x80\x04quit", &closes(1000));
+    assert_proof("only as a message of its own", &said, b"\x01\x01a\x80\x04quit", b"\x88\x02\x03\xE8");
 }

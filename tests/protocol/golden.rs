@@ -5,7 +5,7 @@
 
 use support::config;
 use support::conversation::Conversation;
-use support::wire::{ANSWER, REQUEST, masked};
+use support::wire::{ANSWER, REQUEST, fault, masked};
 use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
@@ -49,38 +49,75 @@ const FRAMES: &[(&str, &str, &str, bool)] = &[
     ("quit as binary is only data", "828437fa213d468f4849", "820471756974", false),
     ("Quit is only text", "818400000000 51756974", "8104 51756974", false),
     ("quit and more is only text", "818500000000 7175697421", "8105 7175697421", false),
-    ("quit in two fragments is only text", "018200000000 7175 808200000000 6974", "01027175 80026974", false),
+    ("quit in two fragments", "018200000000 7175 808200000000 6974", "01027175 880203e8", true),
+    ("quit with an empty end", "018400000000 71756974 808000000000", "010471756974 880203e8", true),
+    (
+        "quit and more in fragments is only text",
+        "018400000000 71756974 808100000000 21",
+        "010471756974 800121",
+        false,
+    ),
+    (
+        "quit in fragments of binary is only data",
+        "028200000000 7175 808200000000 6974",
+        "02027175 80026974",
+        false,
+    ),
     ("text, then quit", "818037fa213d 818437fa213d468f4849", "8100 880203e8", true),
     ("close without a body", "888037fa213d", "8800", true),
     ("close 1000", "888237fa213d3412", "880203e8", true),
     ("close 1000 bye", "888537fa213d3412434452", "880503e8627965", true),
     ("close 3999 after a text", "818037fa213d 888200000000 0f9f", "8100 88020f9f", true),
     ("close between fragments", "018037fa213d 888237fa213d3412", "0100 880203e8", true),
-    ("close with a body of one byte", "888100000000 03", "880203ea", true),
-    ("close 1005", "888200000000 03ed", "880203ea", true),
-    ("close with a bad reason", "888300000000 03e8ce", "880203ef", true),
-    ("no mask", "810548656c6c6f", "880203ea", true),
-    ("RSV1 without an extension", "c18537fa213d7f9f4d5158", "880203ea", true),
-    ("RSV2", "a18537fa213d7f9f4d5158", "880203ea", true),
-    ("RSV3", "918537fa213d7f9f4d5158", "880203ea", true),
-    ("opcode 3", "838037fa213d", "880203ea", true),
-    ("opcode B", "8b8037fa213d", "880203ea", true),
-    ("ping without FIN", "098037fa213d", "880203ea", true),
-    ("ping of 126 bytes", "89fe007e37fa213d", "880203ea", true),
-    ("continuation of nothing", "808100000000 61", "880203ea", true),
-    ("text inside a message", "018100000000 61 818100000000 62", "010161 880203ea", true),
+    ("close with a body of one byte", "888100000000 03", "fault: close body of one byte", true),
+    ("close 1005", "888200000000 03ed", "fault: close code that may not be sent", true),
+    ("close with a bad reason", "888300000000 03e8ce", "fault: not UTF-8", true),
+    ("no mask", "810548656c6c6f", "fault: frame not masked", true),
+    ("RSV1 without an extension", "c18537fa213d7f9f4d5158", "fault: reserved bit set", true),
+    ("RSV2", "a18537fa213d7f9f4d5158", "fault: reserved bit set", true),
+    ("RSV3", "918537fa213d7f9f4d5158", "fault: reserved bit set", true),
+    ("opcode 3", "838037fa213d", "fault: unknown opcode", true),
+    ("opcode B", "8b8037fa213d", "fault: unknown opcode", true),
+    ("ping without FIN", "098037fa213d", "fault: fragmented control frame", true),
+    ("ping of 126 bytes", "89fe007e37fa213d", "fault: control frame beyond 125 bytes", true),
+    ("continuation of nothing", "808100000000 61", "fault: continuation without a message", true),
+    (
+        "text inside a message",
+        "018100000000 61 818100000000 62",
+        "010161 fault: new message inside a fragmented one",
+        true,
+    ),
     (
         "surrogate in text (Autobahn 6.3.1)",
         "819337fa213df940eeb1f879ef81f94fcc9db79f4554439f45",
-        "880203ef",
+        "fault: not UTF-8",
         true,
     ),
-    ("text that ends inside a code point", "818200000000 e282", "880203ef", true),
-    ("an empty last fragment does not mend it", "018200000000 e282 808000000000", "0102e282 880203ef", true),
-    ("text, then a fault", "818037fa213d 838037fa213d", "8100 880203ea", true),
-    ("5 bytes written in 16 bits", "82fe000537fa213d", "880203ea", true),
-    ("64-bit length with its top bit", "82ff8000000000000000 00000000", "880203ea", true),
-    ("message beyond the limit", "82ff0000000000100001 37fa213d", "880203f1", true),
+    ("text that ends inside a code point", "818200000000 e282", "fault: not UTF-8", true),
+    (
+        "an empty last fragment does not mend it",
+        "018200000000 e282 808000000000",
+        "0102e282 fault: not UTF-8",
+        true,
+    ),
+    ("text, then a fault", "818037fa213d 838037fa213d", "8100 fault: unknown opcode", true),
+    ("of two faults in a header the first", "0005", "fault: continuation without a message", true),
+    ("of two faults in a header the first", "8305", "fault: unknown opcode", true),
+    ("of two faults in a header the first", "0900", "fault: fragmented control frame", true),
+    (
+        "of two faults inside a message the first",
+        "018100000000 61 8105",
+        "010161 fault: new message inside a fragmented one",
+        true,
+    ),
+    ("5 bytes written in 16 bits", "82fe000537fa213d", "fault: length not in its shortest form", true),
+    (
+        "64-bit length with its top bit",
+        "82ff8000000000000000 00000000",
+        "fault: 64-bit length with its top bit set",
+        true,
+    ),
+    ("message beyond the limit", "82ff0000000000100001 37fa213d", "fault: message too big", true),
 ];
 
 /// A client of draft 75, of the year 2010.
@@ -112,9 +149,16 @@ const HIXIE_FRAMES: &[(&str, &str, &str, bool)] = &[
     ("a length of zero", "8000 0078ff", "0078ff", false),
     ("a length with leading zeros", "80808001ff 0078ff", "0078ff", false),
     ("a type below 80 that is not text is skipped", "05616263ff 0078ff", "0078ff", false),
-    ("quit of draft 75", "0078ff 0071756974ff", "0078ff ff00", true),
+    ("quit of draft 75, which knows no closing handshake", "0078ff 0071756974ff", "0078ff", true),
     ("closed as draft 76 does", "0078ff ff00", "0078ff ff00", true),
 ];
+
+/// Bytes in hexadecimal; behind `fault: `, a Close frame with these words.
+fn answered(heard: &str) -> Vec<u8> {
+    let (bytes, close) =
+        heard.split_once("fault: ").map_or((heard, vec![]), |(bytes, why)| (bytes, fault(why)));
+    [hex(bytes), close].concat()
+}
 
 fn goldens() -> Vec<Golden> {
     let mut goldens = Vec::new();
@@ -122,7 +166,7 @@ fn goldens() -> Vec<Golden> {
         goldens.push(Golden { name: name.to_owned(), role, said, heard, ended });
     };
     for (name, said, heard, ended) in FRAMES {
-        let (said, heard) = (glue(REQUEST, &hex(said)), glue(ANSWER, &hex(heard)));
+        let (said, heard) = (glue(REQUEST, &hex(said)), glue(ANSWER, &answered(heard)));
         add(name, Role::Echo, said, heard, *ended);
     }
     for (len, header, answer) in

@@ -216,6 +216,36 @@ fn a_key_is_the_base64_of_16_bytes_whatever_pads_its_last_letter() {
     assert!(answer.contains("\r\nSec-WebSocket-Accept: NRJrplgTSmBqvVaQhF+6peBS1S8=\r\n"), "{answer}");
 }
 
+/// web-socket-js of May 2011 encodes sixteen numbers in decimal: 37 bytes on average, 16 to 48 at the ends.
+#[test]
+fn a_key_of_the_old_drafts_may_be_longer() {
+    let longest = "A".repeat(64);
+    for (key, is_old) in [
+        ("MTA0NjMxMTI3NDQ4MTk5ODcxMjAzMzU1NjcxMDE5MDgxMTgzMg==", true),
+        ("MTIzNDU2Nzg5MDEyMzQ1Ng==", false),
+        (&longest, true),
+        ("AAAAAAAAAAAAAAAAAAAAAAAA", true),
+    ] {
+        for version in ["7", "8", "13"] {
+            let line = format!("Sec-WebSocket-Key: {key}\r\n");
+            let request = upgrade("GET /echo HTTP/1.1", "a", &line)
+                .replace("Version: 13", &format!("Version: {version}"));
+            let expected = if is_old && version == "13" { "400" } else { "101" };
+            assert_eq!(status(&request), expected, "{key} in version {version}");
+        }
+    }
+    for key in ["A".repeat(68), "AAAAAAAAAAAAAAAAAAAA".to_owned(), "MTA0NjMxMTI3NDQ4MTk5ODcxMj*=".to_owned()]
+    {
+        let line = format!("Sec-WebSocket-Key: {key}\r\n");
+        let request = upgrade("GET /echo HTTP/1.1", "a", &line).replace("Version: 13", "Version: 7");
+        assert_eq!(status(&request), "400", "{key}");
+    }
+    let line = "Sec-WebSocket-Key: MTA0NjMxMTI3NDQ4MTk5ODcxMjAzMzU1NjcxMDE5MDgxMTgzMg==\r\n";
+    let request = upgrade("GET /echo HTTP/1.1", "a", line).replace("Version: 13", "Version: 7");
+    let answer = answer(ECHO, &config(), &request);
+    assert!(answer.contains("\r\nSec-WebSocket-Accept: mFBZ78tfFqiu6kfNE6lnkcYpsr0=\r\n"), "{answer}");
+}
+
 #[test]
 fn a_host_may_have_a_zone() {
     for (host, code) in [

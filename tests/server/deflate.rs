@@ -2,6 +2,7 @@
 
 use support::client::*;
 use support::server::Server;
+use support::wire::fault;
 
 /// First byte of a compressed message (RFC 7692 §6).
 const RSV1: u8 = 0x40;
@@ -30,7 +31,7 @@ fn open(server: &Server, offer: &str, answer: &str) -> Client {
 
 /// What a frame that may not come is answered with.
 fn expect_1002(client: &mut Client) {
-    client.expect(reply(FIN | CLOSE, &1002u16.to_be_bytes()));
+    client.expect(fault("reserved bit set"));
     client.expect_eof();
 }
 
@@ -83,7 +84,7 @@ fn a_text_behind_a_compressed_one_is_checked_all_the_same() {
     let mut client = open(&server, OFFER, AGREED);
     client.send([frame(FIN | RSV1 | TEXT, HELLOS[0]), frame(FIN | TEXT, b"\xc3\x28")].concat());
     client.expect(reply(FIN | RSV1 | TEXT, HELLOS[0]));
-    client.expect(reply(FIN | CLOSE, &1007u16.to_be_bytes()));
+    client.expect(fault("not UTF-8"));
 }
 
 #[test]
@@ -124,4 +125,16 @@ fn quit_is_understood_compressed() {
         client.expect(reply(FIN | CLOSE, &1000u16.to_be_bytes()));
         client.expect_eof();
     }
+    // As gorilla sends it: stored, in five frames.
+    let pieces = [&b"\x00"[..], b"\x04\x00\xfb\xff", b"quit", b"\x00", b""];
+    let mut client = open(&server, OFFER, AGREED);
+    for (at, piece) in pieces.iter().enumerate() {
+        let first = [RSV1 | TEXT, 0, 0, 0, FIN][at];
+        client.send(frame(first, piece));
+        match first {
+            FIN => client.expect(b"\x88\x02\x03\xe8"),
+            _ => client.expect(reply(first, piece)),
+        }
+    }
+    client.expect_eof();
 }

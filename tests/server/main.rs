@@ -14,3 +14,4 @@ mod refusals;
 mod sockets;
 mod startup;
 mod stderr;
+mod trace;

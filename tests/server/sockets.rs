@@ -9,6 +9,7 @@ use socket2::SockRef;
 use support::client::*;
 use support::process::{descriptors, resident, wait_until};
 use support::server::Server;
+use support::wire::fault;
 
 /// Both listeners, and every connection's end in the log.
 fn server() -> Server {
@@ -148,12 +149,18 @@ fn quit_is_answered_with_1000() {
     for other in ["quit ", "Quit", "qui"] {
         client.echo(other);
     }
-    client.send([frame(FIN | BINARY, b"quit"), frame(TEXT, b"qu"), frame(FIN, b"it")].concat());
-    client.expect([reply(FIN | BINARY, b"quit"), reply(TEXT, b"qu"), reply(FIN, b"it")].concat());
+    client.send([frame(FIN | BINARY, b"quit"), frame(BINARY, b"qu"), frame(FIN, b"it")].concat());
+    client.expect([reply(FIN | BINARY, b"quit"), reply(BINARY, b"qu"), reply(FIN, b"it")].concat());
     client.send(
         [frame(FIN | TEXT, b"bye"), frame(FIN | TEXT, b"quit"), frame(FIN | TEXT, b"never said")].concat(),
     );
     client.expect(b"\x81\x03bye\x88\x02\x03\xe8");
+    client.expect_eof();
+    // In fragments it is known with the last one.
+    let mut client = Client::open(&server);
+    client.send([frame(TEXT, b"qu"), frame(0, b""), frame(FIN | PING, b"?"), frame(FIN, b"it")].concat());
+    client.expect([reply(TEXT, b"qu"), reply(0, b""), reply(FIN | PONG, b"?")].concat());
+    client.expect(b"\x88\x02\x03\xe8");
     client.expect_eof();
 }
 
@@ -173,46 +180,46 @@ fn close_code_and_reason_come_back_and_nothing_after_them() {
 }
 
 #[test]
-fn a_fault_is_answered_with_its_close_code() {
+fn a_fault_is_answered_with_its_close_code_and_in_words() {
     let server = server();
     let garbage = [0xFF; 65536];
-    for (why, bytes, code) in [
-        ("a close body of one byte", frame(FIN | CLOSE, b"\x03"), 1002u16),
-        ("close code 1005", frame(FIN | CLOSE, b"\x03\xed"), 1002),
-        ("close code 5000", frame(FIN | CLOSE, b"\x13\x88"), 1002),
-        ("a reason that is not UTF-8", frame(FIN | CLOSE, b"\x03\xe8\xff"), 1007),
-        ("not masked", b"\x81\x05Hello".to_vec(), 1002),
-        ("RSV1", vec![0xC1], 1002),
-        ("opcode 3", vec![0x83], 1002),
-        ("opcode 0xB", vec![0x8B], 1002),
-        ("a fragmented ping", vec![0x09], 1002),
-        ("a ping of 126 bytes", vec![0x89, 0xFE], 1002),
-        ("a continuation of nothing", frame(FIN, b"x"), 1002),
+    for (why, bytes, words) in [
+        ("a close body of one byte", frame(FIN | CLOSE, b"\x03"), "close body of one byte"),
+        ("close code 1005", frame(FIN | CLOSE, b"\x03\xed"), "close code that may not be sent"),
+        ("close code 5000", frame(FIN | CLOSE, b"\x13\x88"), "close code that may not be sent"),
+        ("a reason that is not UTF-8", frame(FIN | CLOSE, b"\x03\xe8\xff"), "not UTF-8"),
+        ("not masked", b"\x81\x05Hello".to_vec(), "frame not masked"),
+        ("RSV1", vec![0xC1], "reserved bit set"),
+        ("opcode 3", vec![0x83], "unknown opcode"),
+        ("opcode 0xB", vec![0x8B], "unknown opcode"),
+        ("a fragmented ping", vec![0x09], "fragmented control frame"),
+        ("a ping of 126 bytes", vec![0x89, 0xFE], "control frame beyond 125 bytes"),
+        ("a continuation of nothing", frame(FIN, b"x"), "continuation without a message"),
         (
             "a message inside a message",
             [frame(FIN | TEXT, b""), frame(TEXT, b""), frame(FIN | TEXT, b"x")].concat(),
-            1002,
+            "new message inside a fragmented one",
         ),
-        ("5 in 16 bits", vec![0x82, 0xFE, 0, 5], 1002),
-        ("the top bit of a length", vec![0x82, 0xFF, 0x80], 1002),
-        ("a surrogate", frame(FIN | TEXT, b"\xed\xa0\x80"), 1007),
+        ("5 in 16 bits", vec![0x82, 0xFE, 0, 5], "length not in its shortest form"),
+        ("the top bit of a length", vec![0x82, 0xFF, 0x80], "64-bit length with its top bit set"),
+        ("a surrogate", frame(FIN | TEXT, b"\xed\xa0\x80"), "not UTF-8"),
         (
             "a surrogate, before its frame is whole",
             [header(TEXT, 1000), vec![0xED ^ 0x37, 0xA0 ^ 0xFA]].concat(),
-            1007,
+            "not UTF-8",
         ),
-        ("a code point that does not end", frame(FIN | TEXT, b"\xe2\x82"), 1007),
-        ("64 KiB of garbage", garbage.to_vec(), 1002),
-        ("more than the limit, told by the header", header(FIN | BINARY, (64 << 20) + 1), 1009),
-        ("2^63 - 1 bytes", header(FIN | TEXT, i64::MAX as u64), 1009),
+        ("a code point that does not end", frame(FIN | TEXT, b"\xe2\x82"), "not UTF-8"),
+        ("64 KiB of garbage", garbage.to_vec(), "reserved bit set"),
+        ("more than the limit, told by the header", header(FIN | BINARY, (64 << 20) + 1), "message too big"),
+        ("2^63 - 1 bytes", header(FIN | TEXT, i64::MAX as u64), "message too big"),
     ] {
         let mut client = Client::connect(server.echo);
         client.send([upgrade("/echo", "").as_bytes(), &frame(FIN | TEXT, b"good"), &bytes].concat());
         client.expect(SWITCHING);
         client.expect(b"\x81\x04good");
         let rest = client.rest();
-        let close = [b"\x88\x02".as_slice(), &code.to_be_bytes()].concat();
-        assert!(rest.ends_with(&close), "{why}: {} does not end with code {code}", shown(&rest));
+        let close = fault(words);
+        assert!(rest.ends_with(&close), "{why}: {} does not end with {words}", shown(&rest));
         let before = &rest[..rest.len() - close.len()];
         assert!(
             matches!(before, b"" | b"\x81\x00\x01\x00"),
@@ -235,7 +242,7 @@ fn a_fault_in_a_large_text_is_told_after_whole_fragments() {
                     assert_eq!(first, if good.is_empty() { TEXT } else { CONTINUATION });
                     good.extend(payload);
                 }
-                close => break assert_eq!(close, (FIN | CLOSE, vec![0x03, 0xEF])),
+                close => break assert_eq!(close, (FIN | CLOSE, fault("not UTF-8")[2..].to_vec())),
             }
         }
         assert!(text.starts_with(&good) && good.len() <= 100_000, "bad text is never echoed");

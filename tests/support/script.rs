@@ -1,7 +1,7 @@
 //! What a client says in the course of a conversation, drawn from a seed, and what it is owed for it.
 
 use crate::reader::Owed;
-use crate::wire::masked;
+use crate::wire::{fault, masked};
 use fastrand::Rng;
 use wsecho::proto::limits::WHOLE_MAX;
 
@@ -47,26 +47,26 @@ pub fn ending(rng: &mut Rng) -> Vec<Line> {
             vec![ends(frame(0x88, &body), &body)]
         }
         2 => vec![ends(frame(0x81, b"quit"), &1000u16.to_be_bytes())],
-        3 => vec![fails(
-            match rng.u8(..8) {
-                0 => vec![0x83, 0x80],
-                1 => vec![0x81, 0x05, b'H'],
-                2 => vec![0x91, 0x80],
-                3 => vec![0x89, 0xFE, 0, 126],
-                4 => frame(0x80, b"x"),
-                5 => frame(0x88, b"x"),
-                6 => frame(0x88, &[0x03, 0xED]),
-                _ => vec![0x82, 0xFE, 0, 5],
-            },
-            1002,
-        )],
+        3 => {
+            let (said, why) = match rng.u8(..8) {
+                0 => (vec![0x83, 0x80], "unknown opcode"),
+                1 => (vec![0x81, 0x05, b'H'], "frame not masked"),
+                2 => (vec![0x91, 0x80], "reserved bit set"),
+                3 => (vec![0x89, 0xFE, 0, 126], "control frame beyond 125 bytes"),
+                4 => (frame(0x80, b"x"), "continuation without a message"),
+                5 => (frame(0x88, b"x"), "close body of one byte"),
+                6 => (frame(0x88, &[0x03, 0xED]), "close code that may not be sent"),
+                _ => (vec![0x82, 0xFE, 0, 5], "length not in its shortest form"),
+            };
+            vec![fails(said, why)]
+        }
         4 => {
             let size = *rng.choice(&[10, 1000, WHOLE_MAX, WHOLE_MAX + 1, 100_000]).expect("a size");
             vec![bad_text(rng, size)]
         }
         _ => {
             let header = [0x82, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-            vec![fails(header.to_vec(), 1009)]
+            vec![fails(header.to_vec(), "message too big")]
         }
     };
     if rng.bool() {
@@ -126,8 +126,8 @@ fn ends(said: Vec<u8>, body: &[u8]) -> Line {
     Line { said, owed: vec![Owed::Frame { first: 0x88, payload: body.to_vec() }] }
 }
 
-fn fails(said: Vec<u8>, code: u16) -> Line {
-    ends(said, &code.to_be_bytes())
+fn fails(said: Vec<u8>, why: &str) -> Line {
+    ends(said, &fault(why)[2..])
 }
 
 /// A text of `size` bytes that stops being one somewhere; what the server may begin to echo, and its 1007.
@@ -136,7 +136,7 @@ fn bad_text(rng: &mut Rng, size: usize) -> Line {
     let at = rng.usize(..size);
     payload[at] = 0xFF;
     let said = masked(0x81, rng.u32(..).to_be_bytes(), &payload);
-    let fault = Owed::Frame { first: 0x88, payload: 1007u16.to_be_bytes().to_vec() };
+    let close = Owed::Frame { first: 0x88, payload: fault("not UTF-8")[2..].to_vec() };
     let begun = (size > WHOLE_MAX).then_some(Owed::Text { first: 0x81, payload, good: at });
-    Line { said, owed: begun.into_iter().chain([fault]).collect() }
+    Line { said, owed: begun.into_iter().chain([close]).collect() }
 }

@@ -19,6 +19,16 @@ pub fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The server's whole Close frame for a fault: its words, and the code that RFC 6455 §7.4.1 has for it.
+pub fn fault(reason: &str) -> Vec<u8> {
+    let code: u16 = match reason {
+        "not UTF-8" => 1007,
+        "message too big" => 1009,
+        _ => 1002,
+    };
+    [&[0x88, 2 + reason.len() as u8][..], &code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
 /// An opening request of version 13 for `/echo`, with the key of RFC 6455 §1.3.
 pub const REQUEST: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 
 use super::format;
-use super::model::{Config, Interval, Mode, Phase, Report, Stat, Status};
+use super::model::{Config, Interval, Mode, Phase, Report, Status};
 use super::text::status_word;
 
 /// What changed from one report to the other.
@@ -70,8 +70,7 @@ impl Unit {
 /// connection. `noise` is the smallest change worth mentioning, as a fraction.
 ///
 /// Intervals come from a block bootstrap: each run's time series is drawn again 1,000 times from its own intervals,
-/// whole intervals at a time, since messages next to each other share their fate. With fewer than five intervals on
-/// either side, the rank intervals of the two percentiles bound the change instead. Either way they cover these two
+/// whole intervals at a time, since messages next to each other share their fate. They cover these two
 /// runs, not what differs from one run to the next.
 pub fn reports(old: &Report, new: &Report, noise: f64) -> Comparison {
     let mut rows = latency_rows(old, new);
@@ -249,8 +248,7 @@ fn latency_rows(old: &Report, new: &Report) -> Vec<Row> {
     let mut rows = Vec::new();
     for (column, (key, _)) in QUANTILES.iter().enumerate() {
         if let (Some(&x), Some(&y)) = (a.p.get(*key), b.p.get(*key)) {
-            let ranks = || ratio_interval(floats(a, key)?, floats(b, key)?);
-            let interval = bootstrap(column).or_else(ranks);
+            let interval = bootstrap(column);
             rows.push(Row::new(&format!("p{key}"), Unit::Time, [x as f64, y as f64], interval));
         }
     }
@@ -258,10 +256,6 @@ fn latency_rows(old: &Report, new: &Report) -> Vec<Row> {
         rows.push(Row::new("mean", Unit::Time, [a.mean, b.mean], bootstrap(QUANTILES.len())));
     }
     rows
-}
-
-fn floats(stat: &Stat, key: &str) -> Option<[f64; 2]> {
-    stat.ci95.get(key).map(|ci| ci.map(|v| v as f64))
 }
 
 /// The widest change two intervals allow.
@@ -353,6 +347,7 @@ fn middle_95(mut values: Vec<f64>) -> [f64; 2] {
 mod tests {
     use super::*;
     use crate::report::model::Finding;
+    use crate::report::model::Stat;
 
     /// Fifteen one-second intervals of 1,000 response times around `scale` ns, log-normal-ish, from `seed`.
     fn run(seed: u64, scale: f64) -> Report {
@@ -435,17 +430,6 @@ mod tests {
         let c = reports(&a, &b, 0.02);
         assert!(row(&c, "p99").new > 10.0 * row(&c, "p99").old);
         assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text());
-    }
-
-    #[test]
-    fn short_runs_fall_back_on_ranks() {
-        let mut a = run(1, 60_000.0);
-        let mut b = run(2, 66_000.0);
-        a.intervals.truncate(4);
-        b.intervals.truncate(4);
-        let c = reports(&a, &b, 0.02);
-        assert_eq!(row(&c, "p50").change, Change::Regression, "{}", c.text());
-        assert!(row(&c, "mean").ci95.is_none());
     }
 
     #[test]

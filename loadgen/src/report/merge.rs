@@ -46,6 +46,7 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
         add(&mut whole, part).map_err(|e| format!("report {}: {e}", part.run.id))?;
     }
     whole.assess();
+    whole.bound();
     whole.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.response_ns));
     whole.slowest.truncate(first.slowest.len().max(100));
     if let Some(conns) = &mut whole.conns {

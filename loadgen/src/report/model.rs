@@ -506,7 +506,7 @@ pub struct Stat {
     /// Percentile (`"50"`, `"99.9"`) -> value. A percentile with fewer than ten samples beyond it is left out: it
     /// would be an anecdote.
     pub p: BTreeMap<String, u64>,
-    /// Percentile -> non-parametric 95 % confidence interval, from ranks.
+    /// Percentile -> 95 % confidence interval, of the response alone: what a run that short cannot say is left out.
     pub ci95: BTreeMap<String, [u64; 2]>,
     /// The histogram, HdrHistogram V2 with DEFLATE, base64 (`HISTFAAA…`). Absent where only a summary is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -527,14 +527,7 @@ impl Stat {
 
     /// The summary alone, for the rows of a time series.
     pub fn brief(h: &Histogram<u64>, saturated: u64) -> Stat {
-        let mut p = BTreeMap::new();
-        let mut ci95 = BTreeMap::new();
-        for (key, q) in PERCENTILES {
-            if let Some(estimate) = stats::percentile(h, q) {
-                p.insert(key.to_owned(), estimate.value);
-                ci95.insert(key.to_owned(), estimate.ci95);
-            }
-        }
+        let carried = |(key, q): (&str, f64)| Some((key.to_owned(), stats::percentile(h, q)?));
         Stat {
             count: h.len(),
             min: h.min(),
@@ -542,8 +535,8 @@ impl Stat {
             stdev: h.stdev(),
             max: h.max(),
             saturated,
-            p,
-            ci95,
+            p: PERCENTILES.into_iter().filter_map(carried).collect(),
+            ci95: BTreeMap::new(),
             hdr: None,
         }
     }

@@ -162,7 +162,7 @@ impl Condition {
             Metric::Percentile(q) => {
                 let h = response()?.histogram()?;
                 let found = stats::percentile(&h, q);
-                found.ok_or_else(|| too_few(h.len(), self.samples()))?.value as f64
+                found.ok_or_else(|| too_few(h.len(), self.samples()))? as f64
             }
             Metric::Max | Metric::Mean if response()?.count == 0 => {
                 return Err("no message was answered".into());

@@ -50,11 +50,11 @@ fn percentiles(
     };
     let mut found = Vec::new();
     for (key, q) in PERCENTILES {
-        let (Some(with), Some(without)) = (stats::percentile(&with, q), stats::percentile(&without, q))
+        let (Some(response_ns), Some(without)) =
+            (stats::percentile(&with, q), stats::percentile(&without, q))
         else {
             break;
         };
-        let (response_ns, without) = (with.value, without.value);
         let ours_ns = response_ns.saturating_sub(without).saturating_add(hidden(q)).min(response_ns);
         let rest = response_ns - ours_ns;
         let trusted = ours_ns <= FLOOR_NS.max(rest / (100 / SHARE_PCT));

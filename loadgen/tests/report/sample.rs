@@ -68,7 +68,7 @@ pub fn run(seed: u64) -> Report {
         hiccup.record(draw(&mut rng, 900.0)).unwrap();
     }
     let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
-    Report {
+    let mut report = Report {
         schema: SCHEMA.into(),
         tool: Tool { name: "loadgen".into(), version: "0.1.0".into() },
         run: Run {
@@ -167,7 +167,9 @@ pub fn run(seed: u64) -> Report {
         }],
         intervals,
         ..Report::default()
-    }
+    };
+    report.bound();
+    report
 }
 
 /// A `conns` run of three steps.

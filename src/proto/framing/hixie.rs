@@ -7,8 +7,26 @@ use crate::proto::limits::Limits;
 use crate::proto::progress::{Event, Progress, Reply};
 use std::ops::Range;
 
-/// The closing handshake of draft 76; clients of draft 75 skip it as an empty frame of no meaning.
+/// The closing handshake of draft 76.
 pub const CLOSE: [u8; 2] = [0xFF, 0x00];
+
+/// The two drafts that frame like this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draft {
+    /// It knows no closing handshake: only whoever sends one (Perl's Protocol::WebSocket does) is answered with one.
+    Hixie75,
+    Hixie76,
+}
+
+impl Draft {
+    /// What the server says when it closes of its own accord.
+    pub fn closing(self) -> &'static [u8] {
+        match self {
+            Draft::Hixie75 => b"",
+            Draft::Hixie76 => &CLOSE,
+        }
+    }
+}
 
 /// Type of a text frame.
 pub const TEXT: u8 = 0x00;
@@ -21,27 +39,32 @@ const QUIT: &[u8] = b"\0quit\xFF";
 const LENGTH_BYTES_MAX: usize = 5;
 
 /// One connection's framing state.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Hixie {
+    draft: Draft,
     state: State,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 enum State {
-    #[default]
     Between,
     /// In a text frame, of which this many bytes have come.
     Text(u64),
-    /// In a frame that ends at `FF` and is not text.
-    SkipToEnd,
+    /// In a frame that ends at `FF` and is not text, of which this many bytes have come.
+    SkipToEnd(u64),
     /// In a frame with this many bytes to go.
     Skip(u64),
 }
 
 impl Hixie {
-    /// The bytes that close this connection; `None` in the middle of an echo, where they would be text.
-    pub fn close(&self) -> Option<[u8; 2]> {
-        matches!(self.state, State::Between | State::SkipToEnd | State::Skip(_)).then_some(CLOSE)
+    /// The state of a connection that was just opened.
+    pub fn new(draft: Draft) -> Hixie {
+        Hixie { draft, state: State::Between }
+    }
+
+    /// The bytes that close this connection, in draft 75 none; `None` in the middle of an echo, where they would be text.
+    pub fn close(&self) -> Option<&'static [u8]> {
+        (!matches!(self.state, State::Text(_))).then(|| self.draft.closing())
     }
 
     /// Echoes what has come of every text frame in `buf[input]`, in place.
@@ -63,20 +86,22 @@ impl Hixie {
                         push(buf, &mut reply, at..at + 1);
                         at += 1;
                     } else if known == QUIT.len() {
-                        return end(buf, input, reply, messages, Event::Quit);
+                        return end(buf, input, reply, messages, Event::Quit, self.draft.closing());
                     } else {
                         break;
                     }
                 }
                 State::Between if first < 0x80 => {
-                    self.state = State::SkipToEnd;
+                    self.state = State::SkipToEnd(0);
                     at += 1;
                 }
                 State::Between => match length(&rest[1..], limits) {
                     Length::Partial => break,
-                    Length::TooLong => return end(buf, input, reply, messages, Event::TooLong),
+                    Length::TooLong => {
+                        return end(buf, input, reply, messages, Event::TooLong, self.draft.closing());
+                    }
                     Length::Known { value: 0, .. } if first == END => {
-                        return end(buf, input, reply, messages, Event::Closed(None));
+                        return end(buf, input, reply, messages, Event::Closed(None), &CLOSE);
                     }
                     Length::Known { value, size } => {
                         self.state = State::Skip(value);
@@ -102,12 +127,14 @@ impl Hixie {
                     messages += u32::from(ends);
                     self.state = if ends { State::Between } else { State::Text(text) };
                 }
-                State::SkipToEnd => {
+                State::SkipToEnd(count) => {
                     let (size, ends) = up_to_end(rest);
-                    at += size;
-                    if ends {
-                        self.state = State::Between;
+                    let skipped = count + (size - usize::from(ends)) as u64;
+                    if limits.max_message != 0 && skipped > limits.max_message {
+                        return end(buf, input, reply, messages, Event::TooLong, self.draft.closing());
                     }
+                    at += size;
+                    self.state = if ends { State::Between } else { State::SkipToEnd(skipped) };
                 }
                 State::Skip(count) => {
                     let size = (rest.len() as u64).min(count);
@@ -147,19 +174,20 @@ fn push(buf: &mut [u8], reply: &mut Range<usize>, from: Range<usize>) {
     }
 }
 
-/// Closes, behind what is echoed; nothing after that is looked at.
+/// Closes, with `closing` behind what is echoed; nothing after that is looked at.
 fn end(
     buf: &mut [u8],
     input: Range<usize>,
     mut reply: Range<usize>,
     messages: u32,
     event: Event,
+    closing: &[u8],
 ) -> Progress {
     if reply.is_empty() {
         reply = input.start..input.start;
     }
-    buf[reply.end..reply.end + CLOSE.len()].copy_from_slice(&CLOSE);
-    reply.end += CLOSE.len();
+    buf[reply.end..reply.end + closing.len()].copy_from_slice(closing);
+    reply.end += closing.len();
     Progress {
         consumed: input.len(),
         reply: Reply::InPlace(reply),

@@ -4,6 +4,7 @@ use super::close;
 use super::close_code;
 use super::frame::{self, FrameHeader, Opcode};
 use super::mask::{self, Key};
+use super::quit::Quit;
 use super::reply::Echo;
 use super::utf8::Utf8;
 use super::violation::Violation;
@@ -26,6 +27,8 @@ pub struct Hybi {
     utf8: Utf8,
     /// Payload bytes of the frame at the front of the carry that `utf8` has already seen.
     ahead: u32,
+    /// How far the current message is `quit`, text only.
+    quit: Quit,
     /// permessage-deflate was agreed: RSV1 marks a compressed message (RFC 7692 §6), which is echoed as it is.
     deflate: bool,
     /// The client's own Pongs are not dropped but handed on as frames that begin with [`CLIENTS_PONG`].
@@ -76,7 +79,7 @@ impl Hybi {
                 Ok(Step::Wait) => break None,
                 Ok(Step::Closed(event)) => break Some(event),
                 Err(fail) => {
-                    echo.push_last(&close::frame(fail.code()));
+                    echo.push_last(&close::frame_with_reason(fail.code(), fail.text()));
                     break Some(Event::Failed(fail));
                 }
             }
@@ -138,9 +141,12 @@ impl Hybi {
         if self.stream.is_some() {
             return self.cut_through(echo);
         }
-        let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], self.deflate)? else {
+        let input = &echo.buf[echo.at..echo.end];
+        let Some(header) =
+            FrameHeader::parse(input, self.deflate).map_err(|fault| self.first_fault(input, fault))?
+        else {
             // Whether a frame may come here at all is told by its first byte.
-            return match echo.buf[echo.at..echo.end].first() {
+            return match input.first() {
                 Some(first) => self.check_order(Opcode::from_nibble(first & 0x0F)?).map(|()| Step::Wait),
                 None => Ok(Step::Wait),
             };
@@ -167,6 +173,18 @@ impl Hybi {
             echo.push_frame(header, CLIENTS_PONG);
         } else {
             echo.at += header.size + header.len as usize;
+        }
+    }
+
+    /// Of the faults of a header that `fault` was found in, the one that its first bytes prove: which one is told must not
+    /// depend on how many of them arrived together.
+    #[cold]
+    fn first_fault(&self, input: &[u8], fault: Violation) -> Violation {
+        let is_later =
+            !matches!(fault, Violation::ReservedBits | Violation::Opcode | Violation::ControlFragmented);
+        match input.first().map(|first| Opcode::from_nibble(first & 0x0F)) {
+            Some(Ok(opcode)) if is_later => self.check_order(opcode).err().unwrap_or(fault),
+            _ => fault,
         }
     }
 
@@ -211,7 +229,7 @@ impl Hybi {
                 return Err(Violation::Utf8);
             }
         }
-        if header.opcode == Opcode::Text && header.fin && is_quit(&echo.buf[payload], header.rsv1) {
+        if self.is_quit(header, &echo.buf[payload]) {
             echo.reply = before;
             echo.push_last(&close::frame(close_code::NORMAL));
             return Ok(Step::Closed(Event::Quit));
@@ -219,6 +237,18 @@ impl Hybi {
         echo.messages += u32::from(header.fin);
         self.end_frame(kind, header.fin, header.len);
         Ok(Step::Next)
+    }
+
+    /// Whether this frame ends a text message that asks to be closed. Fragments of it before the last one were echoed.
+    #[inline]
+    fn is_quit(&mut self, header: &FrameHeader, payload: &[u8]) -> bool {
+        let before = match header.opcode {
+            Opcode::Text => Quit::start(header.rsv1),
+            Opcode::Continuation => self.quit,
+            _ => Quit::NEVER,
+        };
+        self.quit = before.after(payload);
+        header.fin && self.quit.is_whole()
     }
 
     fn end_frame(&mut self, kind: Message, fin: bool, len: u64) {
@@ -257,6 +287,7 @@ impl Hybi {
             return Ok(Step::Wait);
         }
         self.ahead = 0;
+        self.quit = Quit::NEVER;
         self.stream =
             Some(Stream { left: header.len, key: header.key, kind, fin: header.fin, opcode: header.opcode });
         if kind == Message::Opaque {
@@ -311,18 +342,6 @@ impl Hybi {
             self.stream = None;
         }
         Ok(Step::Next)
-    }
-}
-
-/// Whether a whole text message asks to be closed.
-///
-/// Compressed, `quit` looks like this wherever zlib finds nothing in earlier messages to refer to: a block of the fixed
-/// code, with or without the final bit.
-fn is_quit(payload: &[u8], is_compressed: bool) -> bool {
-    if is_compressed {
-        matches!(payload, [0x2A | 0x2B, 0x2C, 0xCD, 0x2C, 0x01, 0x00])
-    } else {
-        payload == b"quit"
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::close;
 use super::frame::{self, FrameHeader, Opcode};
-use super::hixie;
+use super::hixie::{self, Draft};
 use super::reply::Echo;
 use super::violation::Violation;
 use crate::proto::limits::WHOLE_MAX;
@@ -15,7 +15,7 @@ pub const MESSAGE_MAX: usize = WHOLE_MAX;
 /// One member's framing state.
 #[derive(Debug, Clone)]
 pub enum Member {
-    Hixie,
+    Hixie(Draft),
     Hybi(Fragments),
 }
 
@@ -40,14 +40,14 @@ impl Member {
         let event = loop {
             let step = match self {
                 Member::Hybi(fragments) => fragments.step(&mut echo, post),
-                Member::Hixie => hixie_step(&mut echo, post),
+                Member::Hixie(_) => hixie_step(&mut echo, post),
             };
             match step {
                 Ok(Step::Next) => {}
                 Ok(Step::Wait) => break None,
                 Ok(Step::Closed(code)) => break Some(Event::Closed(code)),
                 Err(fail) => {
-                    echo.push_last(&self.close_frame(fail.code(), ""));
+                    echo.push_last(&self.close_frame(fail.code(), fail.text()));
                     break Some(Event::Failed(fail));
                 }
             }
@@ -68,7 +68,9 @@ impl Member {
     pub fn needs_processing(&self, carried: &[u8], fresh: &[u8]) -> bool {
         let total = carried.len() + fresh.len();
         match self {
-            Member::Hixie => carried[0] != hixie::TEXT || total > MESSAGE_MAX || fresh.contains(&hixie::END),
+            Member::Hixie(_) => {
+                carried[0] != hixie::TEXT || total > MESSAGE_MAX || fresh.contains(&hixie::END)
+            }
             Member::Hybi(_) => match FrameHeader::parse(carried, false) {
                 Ok(Some(header)) => (total - header.size) as u64 >= header.len,
                 _ => true,
@@ -79,7 +81,7 @@ impl Member {
     /// The bytes that end the conversation; `reason` at most 123 bytes.
     pub fn close_frame(&self, code: u16, reason: &str) -> Vec<u8> {
         match self {
-            Member::Hixie => hixie::CLOSE.to_vec(),
+            Member::Hixie(draft) => draft.closing().to_vec(),
             Member::Hybi(_) => close::frame_with_reason(code, reason),
         }
     }
@@ -203,6 +205,7 @@ const _: () = assert!(MESSAGE_MAX < 65536, "a message's length is written in 16 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::progress::TAILROOM;
 
     /// One member's bytes in, in pieces of `size`: what the others get, and what it is told itself.
     fn run(mut member: Member, bytes: &[u8], size: usize) -> (Vec<u8>, Vec<u8>) {
@@ -216,7 +219,7 @@ mod tests {
             buf.extend_from_slice(&carry);
             buf.extend_from_slice(piece);
             let input = 16..buf.len();
-            buf.extend([0; 16]);
+            buf.extend([0; TAILROOM]);
             let progress = member.receive(&mut buf, input.clone(), &mut post);
             let Reply::InPlace(reply) = progress.reply else { panic!("a member is told things in place") };
             told.extend_from_slice(&buf[reply]);
@@ -271,12 +274,12 @@ mod tests {
     fn hixie_text_becomes_frames_and_what_is_not_text_is_refused() {
         let bytes = b"\0clear\xff\0\xff\0{\"x\":1}\xff\xff\0";
         for size in 1..bytes.len() {
-            let (post, told) = run(Member::Hixie, bytes, size);
+            let (post, told) = run(Member::Hixie(Draft::Hixie76), bytes, size);
             assert_eq!(post, b"\x81\x05clear\x81\x00\x81\x07{\"x\":1}", "in pieces of {size}");
             assert_eq!(told, hixie::CLOSE);
         }
         for bad in [&b"\0\xc3\x28\xff"[..], b"\x80\x01a", b"\xff\x01"] {
-            let (post, told) = run(Member::Hixie, bad, 1);
+            let (post, told) = run(Member::Hixie(Draft::Hixie76), bad, 1);
             assert_eq!((post.as_slice(), told.as_slice()), (&b""[..], &hixie::CLOSE[..]), "{bad:x?}");
         }
     }
@@ -287,25 +290,31 @@ mod tests {
         let fragments = [masked(0x01, &longest[..MESSAGE_MAX - 1]), masked(0x80, b"a")].concat();
         assert_eq!(run(Member::hybi(), &fragments, 1000).0.len(), MESSAGE_MAX + 4);
         let one_more = [masked(0x01, &longest), masked(0x80, b"a")].concat();
-        assert_eq!(run(Member::hybi(), &one_more, 1000).1, [0x88, 2, 0x03, 0xF1]);
+        assert_eq!(run(Member::hybi(), &one_more, 1000).1, close::frame_with_reason(1009, "message too big"));
         let mut hixie = vec![0];
         hixie.extend_from_slice(&longest);
-        assert_eq!(run(Member::Hixie, &[hixie.as_slice(), b"\xff"].concat(), 1000).0.len(), MESSAGE_MAX + 4);
-        assert_eq!(run(Member::Hixie, &[hixie.as_slice(), b"a"].concat(), 1000).1, hixie::CLOSE);
+        assert_eq!(
+            run(Member::Hixie(Draft::Hixie76), &[hixie.as_slice(), b"\xff"].concat(), 1000).0.len(),
+            MESSAGE_MAX + 4
+        );
+        assert_eq!(
+            run(Member::Hixie(Draft::Hixie76), &[hixie.as_slice(), b"a"].concat(), 1000).1,
+            hixie::CLOSE
+        );
     }
 
     #[test]
     fn bad_frames_are_refused_as_on_the_echo() {
-        for (bytes, code) in [
-            (masked(0x81, b"\xff"), 1007u16),
-            (masked(0x80, b"a"), 1002),
-            ([masked(0x01, b"a"), masked(0x81, b"b")].concat(), 1002),
-            (vec![0xC1], 1002),
-            (masked(0x88, b"a"), 1002),
+        for (bytes, code, words) in [
+            (masked(0x81, b"\xff"), 1007u16, "not UTF-8"),
+            (masked(0x80, b"a"), 1002, "continuation without a message"),
+            ([masked(0x01, b"a"), masked(0x81, b"b")].concat(), 1002, "new message inside a fragmented one"),
+            (vec![0xC1], 1002, "reserved bit set"),
+            (masked(0x88, b"a"), 1002, "close body of one byte"),
         ] {
             let (post, told) = run(Member::hybi(), &bytes, 1);
             assert!(post.is_empty());
-            assert_eq!(told, close::frame(code), "{bytes:x?}");
+            assert_eq!(told, close::frame_with_reason(code, words), "{bytes:x?}");
         }
     }
 }

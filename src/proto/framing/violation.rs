@@ -43,7 +43,8 @@ impl Violation {
         }
     }
 
-    /// What was wrong, for the log.
+    /// What was wrong, for the log and as the reason of the Close frame: at most 60 bytes, which with the frame's header
+    /// fit into [`TAILROOM`](crate::proto::progress::TAILROOM).
     pub fn text(self) -> &'static str {
         match self {
             Violation::CloseCode => "close code that may not be sent",
@@ -59,6 +60,33 @@ impl Violation {
             Violation::TooBig => "message too big",
             Violation::Unmasked => "frame not masked",
             Violation::Utf8 => "not UTF-8",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::progress::TAILROOM;
+
+    #[test]
+    fn every_reason_fits_behind_the_last_read() {
+        for violation in [
+            Violation::CloseCode,
+            Violation::CloseTooShort,
+            Violation::ContinuationWithoutStart,
+            Violation::ControlFragmented,
+            Violation::ControlTooLong,
+            Violation::LengthNotMinimal,
+            Violation::LengthTopBit,
+            Violation::MessageInsideMessage,
+            Violation::Opcode,
+            Violation::ReservedBits,
+            Violation::TooBig,
+            Violation::Unmasked,
+            Violation::Utf8,
+        ] {
+            assert!(4 + violation.text().len() <= TAILROOM, "{violation:?}");
         }
     }
 }

@@ -36,7 +36,7 @@ impl<'a> HybiUpgrade<'a> {
             _ => return Err(Refusal::Version),
         };
         let key = match request.only("Sec-WebSocket-Key") {
-            Ok(Some(key)) if is_key(key) => key,
+            Ok(Some(key)) if is_key(key, version) => key,
             Ok(Some(_)) => return Err(Refusal::Bad("Sec-WebSocket-Key is not the base64 of 16 bytes")),
             Ok(None) => return Err(Refusal::Bad("Sec-WebSocket-Key is missing")),
             Err(Repeated) => return Err(Refusal::Bad("more than one Sec-WebSocket-Key")),
@@ -87,10 +87,17 @@ impl<'a> HybiUpgrade<'a> {
     }
 }
 
-fn is_key(key: &[u8]) -> bool {
-    // 16 bytes are 24 characters; anything longer is not even decoded.
-    let mut nonce = [0; 18];
-    key.len() == 24 && BASE64.decode_slice(key, &mut nonce) == Ok(16)
+/// Whether `key` is base64 of as many bytes as this version's clients send.
+///
+/// Sixteen, says every draft; but web-socket-js of May 2011, which spoke versions 7 and 8, encoded sixteen random numbers
+/// below 128 as they are written in decimal, one behind the other.
+fn is_key(key: &[u8], version: Version) -> bool {
+    const LONGEST: usize = 16 * 3;
+    let sizes = if version == Version::Hybi13 { 16..=16 } else { 16..=LONGEST };
+    // Anything longer is not even decoded.
+    let mut nonce = [0; LONGEST + 3];
+    key.len() <= LONGEST / 3 * 4
+        && BASE64.decode_slice(key, &mut nonce).is_ok_and(|size| sizes.contains(&size))
 }
 
 /// The first subprotocol that was offered (§4.1 item 10, §11.3.4): an echo speaks all of them.

@@ -12,7 +12,7 @@ use super::writer::Writer;
 use crate::proto::Version;
 use crate::proto::framing::close;
 use crate::proto::framing::close_code;
-use crate::proto::framing::hixie::{self, Hixie};
+use crate::proto::framing::hixie::{Draft, Hixie};
 use crate::proto::framing::hybi::Hybi;
 use crate::proto::framing::violation::Violation;
 use crate::proto::limits::Limits;
@@ -43,6 +43,8 @@ const BINARY: u8 = 2;
 #[derive(Debug)]
 pub struct Program {
     framing: Framing,
+    /// What Hixie is closed with.
+    closing: &'static [u8],
     heard: Heard,
     out: Writer,
     steps: std::vec::IntoIter<Step>,
@@ -170,12 +172,14 @@ impl Program {
     /// A program that begins with its handshake; `deflate` says whether permessage-deflate was agreed.
     pub fn new(steps: Vec<Step>, version: Version, deflate: bool, report: Option<Report>) -> Program {
         let is_hixie = matches!(version, Version::Hixie75 | Version::Hixie76);
+        let draft = if version == Version::Hixie75 { Draft::Hixie75 } else { Draft::Hixie76 };
         let framing = match is_hixie {
-            true => Framing::Hixie(Hixie::default()),
+            true => Framing::Hixie(Hixie::new(draft)),
             false => Framing::Hybi(Hybi::with_pongs(deflate)),
         };
         Program {
             framing,
+            closing: draft.closing(),
             heard: Heard::new(is_hixie),
             out: Writer::new(is_hixie),
             steps: steps.into_iter(),
@@ -528,7 +532,7 @@ impl Program {
     /// Closes of our own accord.
     fn close(&mut self, code: Option<u16>, reason: &str) {
         if self.heard.is_hixie() {
-            self.out.raw(&hixie::CLOSE);
+            self.out.raw(self.closing);
         } else {
             match code {
                 Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
@@ -552,7 +556,7 @@ impl Program {
         let mut bytes = Vec::new();
         self.out.pour(usize::MAX, &mut bytes);
         match self.heard.is_hixie() {
-            true => bytes.extend_from_slice(&hixie::CLOSE),
+            true => bytes.extend_from_slice(self.closing),
             false => bytes.extend_from_slice(&close::frame_with_reason(code, reason)),
         }
         Some(bytes)

@@ -36,7 +36,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Before::Read(0));
         }
         if self.leaving && self.session.stage() == Stage::Open {
-            let turn = self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now);
+            let turn = self.say_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now);
             return Ok(Before::Turn(turn));
         }
         if then != Then::End(Ending::Reset) && self.readable && self.outbox_is_empty() {
@@ -107,13 +107,14 @@ impl<S: Stream> Connection<S> {
             }
             _ => {}
         }
+        self.let_go();
         Ok(then)
     }
 
     /// Who is at the other end, for a program that has just opened.
     pub(super) fn introduce(&mut self) {
         if self.session.is_timed() {
-            let caller = Caller { address: self.socket.peer(), proxied: self.client.as_deref().copied() };
+            let caller = Caller { address: self.socket.peer(), proxied: self.proxied() };
             self.session.meet(&caller);
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Axis, escape};
 use crate::report::format;
-use crate::report::model::{Conns, Find, Interval, Mode, Phase, Report, Stat};
+use crate::report::model::{Conns, Find, Interval, Mode, PERCENTILES, Phase, Report, Stat};
 use crate::report::stats;
 use crate::report::threshold::Condition;
 
@@ -170,6 +170,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     };
     // Wire is often all of the response: a wider line shows on both sides of the other.
     let class = |i: usize, name: &str| format!("s{i}{}", if name == "wire" { " halo" } else { "" });
+    let bounds = candidates[0].1.as_ref().map(|stat| stat.ci95.clone()).unwrap_or_default();
     let mut series = Vec::new();
     for (i, (name, stat)) in candidates.into_iter().enumerate() {
         if let Some(h) = stat.as_ref().and_then(|s| s.histogram().ok()).filter(|h| h.len() >= 20) {
@@ -198,10 +199,8 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     plot.x_axis(&x, &ticks, "percentile");
 
     let trusted = |h: &hdrhistogram::Histogram<u64>| nines(1.0, h.len()) - 1.0; // ten samples beyond
-    let band: Vec<(f64, [u64; 2])> = stats::steps(headline)
-        .iter()
-        .filter_map(|s| Some((x.at(nines(s.quantile, 0)), stats::percentile(headline, s.quantile)?.ci95)))
-        .collect();
+    let band: Vec<(f64, [u64; 2])> =
+        PERCENTILES.iter().filter_map(|(key, q)| Some((x.at(nines(*q, 0)), *bounds.get(*key)?))).collect();
     let edge = |side: usize| band.iter().map(|(x, ci)| (*x, y.at(ci[side] as f64))).collect::<Vec<_>>();
     plot.area("area f1", &edge(1), &edge(0));
     for (i, name, h) in series.iter().rev() {
@@ -212,9 +211,9 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
         plot.line(&class(*i, name), &points[..split]);
         plot.line(&format!("s{i} faint"), &points[split.saturating_sub(1)..]);
         for q in [0.5, 0.9, 0.99, 0.999, 0.9999] {
-            if let Some(e) = stats::percentile(h, q) {
-                let tip = format!("{name} p{}: {}", (q * 1e6).round() / 1e4, format::ns(e.value));
-                plot.dot(&format!("f{i}"), (x.at(nines(q, 0)), y.at(e.value as f64)), &tip);
+            if let Some(value) = stats::percentile(h, q) {
+                let tip = format!("{name} p{}: {}", (q * 1e6).round() / 1e4, format::ns(value));
+                plot.dot(&format!("f{i}"), (x.at(nines(q, 0)), y.at(value as f64)), &tip);
             }
         }
     }
@@ -227,7 +226,7 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
         &format!("max {}", format::ns(headline.max())),
     );
     let caption = "Dotted where fewer than ten samples lie beyond: an anecdote, not a percentile. The shade around the \
-                   first curve is its 95 % confidence interval.";
+                   first curve is its 95 % confidence interval, where the run was long enough for one.";
     Some(plot.finish("Latency by percentile", caption))
 }
 

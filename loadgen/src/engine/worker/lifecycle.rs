@@ -1,0 +1,218 @@
+//! How connections begin and end.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use crate::engine::commands::Event;
+use crate::engine::connection::{Connection, Stage};
+use crate::engine::network::Network;
+use crate::engine::opened;
+use crate::engine::recovery::Recovery;
+use crate::engine::worker::{Bytes, Worker};
+use crate::host::clock::Nanos;
+use crate::host::system_error::describe;
+use crate::protocol::frame::Opcode;
+use crate::protocol::handshake::{self, Refusal};
+use crate::protocol::session::Upgrade;
+
+/// Connects in a row before anything else is looked at.
+const CONNECTS: usize = 16;
+
+/// How long closed connections may take to be closed by the server too.
+const LINGER: Nanos = Nanos(2 * Nanos::SECOND.0);
+
+impl<N: Network> Worker<N> {
+    /// Gives up the connections that took too long and starts those that are due.
+    pub(super) fn open_connections(&mut self) {
+        loop {
+            let connections = &self.connections;
+            let waits = |i: u32, attempt| {
+                let connection = &connections[i as usize];
+                connection.attempt == attempt && connection.is_under_way()
+            };
+            let Some(i) = self.connector.expired(self.now, waits) else { break };
+            self.time_out(i);
+        }
+        for _ in 0..CONNECTS {
+            let Some(i) = self.connector.next(self.now) else { break };
+            self.start(i);
+            self.read_clock();
+        }
+        if let Some(mut opening) = self.connector.opened() {
+            opening.failures = std::mem::take(&mut self.failures);
+            self.tell(Event::Opened(Box::new(opening)));
+        }
+    }
+
+    /// Starts connection `i`, for the first time or anew.
+    fn start(&mut self, i: usize) {
+        let number = self.spec.number(self.me, i);
+        let target = &self.spec.target(number).address;
+        let (socket, error) = match self.network.connect(i, target, self.spec.sources.of(number)) {
+            Ok(socket) => (Some(socket), None),
+            Err(e) => (None, Some(e)),
+        };
+        let fresh = Connection::new(socket, self.now);
+        match self.connections.get_mut(i) {
+            Some(connection) => connection.renew(fresh),
+            None => self.connections.push(fresh),
+        }
+        self.connector.began(i, self.connections[i].attempt, self.now);
+        if let Some(e) = error {
+            self.broken(i, &e);
+        }
+    }
+
+    /// The socket says something while connecting: connected, failed, or nothing yet.
+    pub(super) fn connected(&mut self, i: usize) {
+        match self.connections[i].transport.connected(&mut self.network) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(e) => return self.broken(i, &e),
+        }
+        self.read_clock();
+        let upgrade = self.upgrade(i);
+        let request = handshake::request(upgrade.url, &self.spec.rules.extras, upgrade.nonce);
+        let connection = &mut self.connections[i];
+        connection.stage = Stage::Upgrading;
+        connection.since = self.connector.connected(connection.since, self.now);
+        self.put(i, Bytes::Request(&request));
+    }
+
+    /// What the answer to connection `i` is held against. The nonce is computed again when the answer comes rather than
+    /// kept.
+    pub(super) fn upgrade(&self, i: usize) -> Upgrade<'_> {
+        let number = self.spec.number(self.me, i);
+        let attempt = u64::from(self.connections[i].attempt);
+        let mut rng = fastrand::Rng::with_seed(self.spec.seed ^ (number as u64) << 24 ^ attempt << 56);
+        Upgrade { url: &self.spec.target(number).url, nonce: rng.u128(..) }
+    }
+
+    /// Connection `i` is a WebSocket.
+    pub(super) fn opened(&mut self, i: usize) {
+        let connection = &mut self.connections[i];
+        connection.stage = Stage::Open;
+        self.connector.upgraded(connection.since, self.now);
+        self.count_held(1);
+    }
+
+    /// Connection `i` has taken too long. A refusal whose body did not come is a refusal.
+    fn time_out(&mut self, i: usize) {
+        let refused = self.cut_short(i).filter(|refusal| refusal.reason.contains("HTTP "));
+        match refused {
+            Some(refusal) => self.fail(i, refusal),
+            None => self.fail_here(i, "timed out"),
+        }
+    }
+
+    /// The server ended connection `i` without a Close.
+    pub(super) fn ended(&mut self, i: usize) {
+        match self.cut_short(i) {
+            Some(refusal) => self.fail(i, refusal),
+            None => self.fail(i, "open: ended by the server without a Close".to_owned().into()),
+        }
+    }
+
+    /// An I/O error ended connection `i`.
+    pub(super) fn broken(&mut self, i: usize, error: &io::Error) {
+        let inside = self.connections[i].session.is_inside();
+        match self.cut_short(i).filter(|_| inside) {
+            Some(refusal) => self.fail(i, refusal),
+            None => self.fail_here(i, &describe(error)),
+        }
+    }
+
+    /// What there is of the answer to connection `i`'s request, if it is waited for and nothing more comes.
+    fn cut_short(&self, i: usize) -> Option<Refusal> {
+        let connection = &self.connections[i];
+        let session = Some(&connection.session).filter(|_| connection.stage == Stage::Upgrading)?;
+        session.cut_short(&self.spec.rules, self.upgrade(i))
+    }
+
+    /// Connection `i` is no more, because of what happened in the stage it is in.
+    pub(super) fn fail_here(&mut self, i: usize, what: &str) {
+        let stage = match self.connections[i].stage {
+            Stage::Connecting => "connect",
+            Stage::Upgrading => "upgrade",
+            _ => "open",
+        };
+        self.fail(i, format!("{stage}: {what}").into());
+    }
+
+    /// Connection `i` is no more, for the reason given, which the report will show.
+    pub(super) fn fail(&mut self, i: usize, refusal: Refusal) {
+        let Refusal { reason, answer } = refusal;
+        if let Some(answer) = answer {
+            self.connector.refused(&reason, answer);
+        }
+        let connection = &mut self.connections[i];
+        let stage = connection.stage;
+        connection.close(&mut self.network, false);
+        match stage {
+            Stage::Connecting | Stage::Upgrading => {
+                let attempt = connection.attempt;
+                self.read_clock();
+                if self.connector.failed(i, attempt, self.now) {
+                    return;
+                }
+            }
+            Stage::Open => {
+                self.sender.abandon(&connection.exchange);
+                self.count_held(-1);
+            }
+            // The end of a connection that was to end is no failure.
+            Stage::Closing | Stage::Gone => return,
+        }
+        self.gauges.failed.fetch_add(1, Ordering::Relaxed);
+        opened::count(&mut self.failures, reason);
+    }
+
+    /// Keeps the number of open connections, and what others see of it. Who was dropped on purpose is not missing.
+    fn count_held(&mut self, change: i64) {
+        self.held = self.held.wrapping_add_signed(change);
+        self.gauges.held.store(self.held, Ordering::Relaxed);
+        self.sender.held(self.held + self.connector.away());
+    }
+
+    /// Drops the connections that do not send, and has them come back.
+    pub(super) fn drop_idle(&mut self, recovery: Box<Recovery>) {
+        let reset = recovery.reset;
+        let senders: HashSet<u32> = self.sender.senders().iter().copied().collect();
+        let mut idle = self.numbers(|connection| connection.stage == Stage::Open);
+        idle.retain(|i| !senders.contains(i));
+        self.connector.recover(recovery, &idle, self.now);
+        for i in idle.into_iter().map(|i| i as usize) {
+            if !reset {
+                self.put(i, Bytes::Control(Opcode::Close, &1001u16.to_be_bytes()));
+            }
+            if self.connections[i].stage == Stage::Open {
+                self.connections[i].close(&mut self.network, reset);
+                self.count_held(-1);
+            }
+            // Those who stay go on meanwhile.
+            self.read_clock();
+            self.send_due();
+        }
+    }
+
+    /// Says Close 1000 everywhere (RFC 6455 section 7.4.1) and leaves it to the server to end the connections, so that
+    /// their ports do not rest in TIME_WAIT on this side.
+    pub(super) fn close_all(&mut self) {
+        self.connector.stop();
+        self.closing_until = Some(self.now + LINGER);
+        for i in 0..self.connections.len() {
+            match self.connections[i].stage {
+                Stage::Open => {
+                    self.put(i, Bytes::Control(Opcode::Close, &1000u16.to_be_bytes()));
+                    if self.connections[i].stage == Stage::Open {
+                        self.connections[i].stage = Stage::Closing;
+                        self.count_held(-1);
+                    }
+                }
+                Stage::Connecting | Stage::Upgrading => self.connections[i].close(&mut self.network, true),
+                Stage::Closing | Stage::Gone => {}
+            }
+        }
+    }
+}
