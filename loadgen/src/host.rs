@@ -7,4 +7,5 @@ pub mod limits;
 pub mod procfs;
 pub mod source_addresses;
 pub mod system_error;
+pub mod tls_config;
 pub mod usage;

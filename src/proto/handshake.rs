@@ -5,6 +5,7 @@ pub mod deflate;
 mod head;
 pub mod hixie;
 mod hybi;
+mod origin;
 mod page;
 mod place;
 mod refusal;

@@ -1,6 +1,7 @@
 //! One client: its socket, its protocol, and what is left over between two turns.
 
 mod timed;
+mod told;
 
 use super::boards::{BoardId, Boards, Framing, Full};
 use super::config::Config;
@@ -10,7 +11,7 @@ use super::listener::Role;
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::{Kind, Side, Stats};
-use super::trace::{self, Trace};
+use super::trace::Aside;
 use super::turn::{Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
@@ -19,7 +20,6 @@ use crate::proto::handshake::Refusal;
 use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 use timed::Before;
@@ -72,14 +72,6 @@ pub struct Connection<S> {
     aside: Option<Box<Aside>>,
 }
 
-#[derive(Debug, Default)]
-struct Aside {
-    /// Who a proxy says it is.
-    client: Option<SocketAddr>,
-    /// Under `--log-level trace`.
-    trace: Option<Trace>,
-}
-
 /// How far a silent peer has been asked whether it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ping {
@@ -94,12 +86,6 @@ struct Buffers {
     /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
     carry: Vec<u8>,
     outbox: Outbox,
-}
-
-impl Aside {
-    fn traced() -> Box<Aside> {
-        Box::new(Aside { client: None, trace: Some(Trace::new()) })
-    }
 }
 
 impl<S: Stream> Connection<S> {
@@ -586,42 +572,6 @@ impl<S: Stream> Connection<S> {
     fn lost(&self, error: &io::Error) -> Turn {
         self.log(Level::Debug, format_args!("lost: {error}"));
         Turn::Over(End::Error)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn log(&self, level: Level, text: std::fmt::Arguments) {
-        if !log::enabled(level) {
-            return;
-        }
-        let client = self.proxied().or_else(|| self.socket.peer());
-        let say = |text: std::fmt::Arguments| match level {
-            // Whoever asks for every line gets every line.
-            Level::Debug | Level::Trace => log::line(level, text),
-            _ => log::limited(log::Class::Refused, level, text),
-        };
-        match client {
-            Some(client) => say(format_args!("{text} ({client})")),
-            None => say(text),
-        }
-    }
-
-    /// Who a proxy says the client is.
-    fn proxied(&self) -> Option<SocketAddr> {
-        self.aside.as_ref().and_then(|aside| aside.client)
-    }
-
-    fn is_traced(&self) -> bool {
-        self.aside.as_ref().is_some_and(|aside| aside.trace.is_some())
-    }
-
-    /// Has the trace read along, and writes what it tells.
-    #[cold]
-    #[inline(never)]
-    fn trace(&mut self, read: impl FnOnce(&mut Trace, trace::Tell)) {
-        let Some(mut trace) = self.aside.as_mut().and_then(|aside| aside.trace.take()) else { return };
-        read(&mut trace, &mut |line| self.log(Level::Trace, line));
-        self.aside.get_or_insert_default().trace = Some(trace);
     }
 
     /// Panics unless what the fields promise each other holds.

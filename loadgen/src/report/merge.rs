@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
+    Connections, ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat,
+    Status, Tls, TlsSessions, Verdict,
 };
 use super::stats::Slope;
 
@@ -157,24 +158,8 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.threads += p.threads;
     c.rate = sum(c.rate, p.rate);
 
-    let (c, p) = (&mut whole.connections, &part.connections);
-    c.asked += p.asked;
-    c.opened += p.opened;
-    c.held_min += p.held_min;
-    c.syn_retransmits += p.syn_retransmits;
-    c.sources += p.sources;
-    c.silent += p.silent;
-    c.replaced += p.replaced;
-    c.open_ns = c.open_ns.max(p.open_ns);
-    // A counter of the whole host, so parts on one host all saw the same drops.
-    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
-    for (why, n) in &p.failed {
-        *c.failed.entry(why.clone()).or_default() += n;
-    }
-    for (why, answer) in &p.answers {
-        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
-    }
-
+    add_connections(&mut whole.connections, &part.connections);
+    add_tls(&mut whole.tls, part.tls.as_ref());
     add_messages(&mut whole.messages, &part.messages);
     add_signatures(whole, part);
     add_latencies(&mut whole.latency_ns, &part.latency_ns)?;
@@ -212,6 +197,25 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn add_connections(c: &mut Connections, p: &Connections) {
+    c.asked += p.asked;
+    c.opened += p.opened;
+    c.held_min += p.held_min;
+    c.syn_retransmits += p.syn_retransmits;
+    c.sources += p.sources;
+    c.silent += p.silent;
+    c.replaced += p.replaced;
+    c.open_ns = c.open_ns.max(p.open_ns);
+    // A counter of the whole host, so parts on one host all saw the same drops.
+    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
+    for (why, n) in &p.failed {
+        *c.failed.entry(why.clone()).or_default() += n;
+    }
+    for (why, answer) in &p.answers {
+        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
+    }
 }
 
 fn add_messages(m: &mut Messages, part: &Messages) {
@@ -287,6 +291,21 @@ fn add_signatures(whole: &mut Report, part: &Report) {
     }
 }
 
+fn add_tls(whole: &mut Option<Tls>, part: Option<&Tls>) {
+    let Some(part) = part else { return };
+    let whole = whole.get_or_insert_with(|| Tls { verified: true, ..Tls::default() });
+    whole.verified &= part.verified;
+    // Each part has a processor of its own.
+    whole.opening_cpu_pct = None;
+    for more in &part.sessions {
+        let kind = |session: &TlsSessions| TlsSessions { connections: 0, ..session.clone() };
+        match whole.sessions.iter_mut().find(|session| kind(session) == kind(more)) {
+            Some(session) => session.connections += more.connections,
+            None => whole.sessions.push(more.clone()),
+        }
+    }
+}
+
 fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     let Latencies {
         response,
@@ -298,6 +317,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         backpressure,
         read_lag,
         connect,
+        tls,
         upgrade,
         ping,
         hiccup,
@@ -311,6 +331,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.backpressure, backpressure)?;
     add_stat(&mut a.read_lag, read_lag)?;
     add_stat(&mut a.connect, connect)?;
+    add_stat(&mut a.tls, tls)?;
     add_stat(&mut a.upgrade, upgrade)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)

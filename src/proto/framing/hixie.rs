@@ -127,20 +127,10 @@ impl Hixie {
                     messages += u32::from(ends);
                     self.state = if ends { State::Between } else { State::Text(text) };
                 }
-                State::SkipToEnd(count) => {
-                    let (size, ends) = up_to_end(rest);
-                    let skipped = count + (size - usize::from(ends)) as u64;
-                    if limits.max_message != 0 && skipped > limits.max_message {
-                        return end(buf, input, reply, messages, Event::TooLong, self.draft.closing());
-                    }
-                    at += size;
-                    self.state = if ends { State::Between } else { State::SkipToEnd(skipped) };
-                }
-                State::Skip(count) => {
-                    let size = (rest.len() as u64).min(count);
-                    at += size as usize;
-                    self.state = if size == count { State::Between } else { State::Skip(count - size) };
-                }
+                State::SkipToEnd(_) | State::Skip(_) => match self.skip(rest, limits) {
+                    Some(size) => at += size,
+                    None => return end(buf, input, reply, messages, Event::TooLong, self.draft.closing()),
+                },
             }
         }
         Progress {
@@ -151,6 +141,23 @@ impl Hixie {
             again: false,
             messages,
         }
+    }
+}
+
+impl Hixie {
+    /// Passes over what `rest` has of a frame that is not text: how many bytes, or `None` if it is longer than a message
+    /// may be.
+    fn skip(&mut self, rest: &[u8], limits: &Limits) -> Option<usize> {
+        if let State::Skip(count) = self.state {
+            let size = (rest.len() as u64).min(count);
+            self.state = if size == count { State::Between } else { State::Skip(count - size) };
+            return Some(size as usize);
+        }
+        let State::SkipToEnd(count) = self.state else { return Some(0) };
+        let (size, ends) = up_to_end(rest);
+        let skipped = count + (size - usize::from(ends)) as u64;
+        self.state = if ends { State::Between } else { State::SkipToEnd(skipped) };
+        (limits.max_message == 0 || skipped <= limits.max_message).then_some(size)
     }
 }
 
