@@ -159,12 +159,21 @@ impl Hybi {
         }
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
-            Opcode::Pong if self.hands_on_pongs => drop(echo.push_frame(&header, CLIENTS_PONG)),
-            Opcode::Pong => echo.at += header.size + header.len as usize,
+            Opcode::Pong => self.take_pong(echo, &header),
             Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_pong(&self, echo: &mut Echo, header: &FrameHeader) {
+        if self.hands_on_pongs {
+            echo.push_frame(header, CLIENTS_PONG);
+        } else {
+            echo.at += header.size + header.len as usize;
+        }
     }
 
     /// Of the faults of a header that `fault` was found in, the one that its first bytes prove: which one is told must not
