@@ -123,8 +123,23 @@ impl Session {
         response: &mut Vec<u8>,
         site: &Site,
     ) -> Progress {
+        // In one place for both, or it would not be inlined.
+        let hybi = match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => Some(hybi),
+            Phase::Open(Dialect::Program(program)) => program.hybi(),
+            _ => None,
+        };
+        if let Some(hybi) = hybi {
+            let progress = hybi.receive(buf, input, &site.limits);
+            if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+                return program.take_in(buf, progress);
+            }
+            if progress.ended {
+                self.finish(&progress);
+            }
+            return progress;
+        }
         let progress = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
                 let (progress, next) = greet(head, &buf[input], response, site);
@@ -143,6 +158,8 @@ impl Session {
                 progress
             }
             Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &site.limits),
+            // Received above.
+            Phase::Open(Dialect::Hybi(_)) => Progress::wait(),
             // Nothing is read before the answer, or there is none.
             Phase::Late(late) => Progress::discard(if late.is_stalled() { input.len() } else { 0 }),
             Phase::Open(Dialect::Member(member)) => member.receive(buf, input, response),
@@ -159,10 +176,15 @@ impl Session {
             Phase::Closing => Progress::discard(input.len()),
         };
         if progress.ended {
-            let leaves = progress.again;
-            self.phase = if leaves { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
+            self.finish(&progress);
         }
         progress
+    }
+
+    /// The last was said; behind a Close of our own the peer's is to come.
+    #[cold]
+    fn finish(&mut self, progress: &Progress) {
+        self.phase = if progress.again { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
     }
 
     /// Whether `fresh` bytes behind the `carried` ones make something to act on; if not they are only to be kept.
@@ -179,11 +201,11 @@ impl Session {
         }
     }
 
-    /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
-    /// there are codes. `None`, and nothing has changed, where none may be sent: in the middle of a frame that is echoed.
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` and `reason` where there are
+    /// codes. `None`, and nothing has changed, where none may be sent: in the middle of a frame that is echoed.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
         let (bytes, next) = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => (hybi.close(code)?.to_vec(), Phase::Leaving(hybi.leave())),
+            Phase::Open(Dialect::Hybi(hybi)) => (hybi.close(code, reason)?, Phase::Leaving(hybi.leave())),
             // Clients of these drafts take a FIN right behind it for what it is.
             Phase::Open(Dialect::Hixie(hixie)) => (hixie.close()?.to_vec(), Phase::Closing),
             Phase::Open(Dialect::Member(member)) => {

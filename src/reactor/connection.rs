@@ -25,6 +25,7 @@ use crate::proto::session::{Session, Stage};
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
+use timed::Before;
 
 /// Most bytes a board's member may be behind the others.
 const MEMBER_BEHIND_MAX: usize = 256 * 1024;
@@ -98,30 +99,27 @@ impl<S: Stream> Connection<S> {
     }
 
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
-        let mut most = usize::MAX;
+        let (mut most, mut is_timed) = (usize::MAX, false);
         if self.transport.keeps_something() || shared.stats.memory.is_short() {
             match self.may_read(&mut shared.stats, context.now)? {
                 ControlFlow::Continue(allowed) => most = allowed,
                 ControlFlow::Break(turn) => return Ok(turn),
             }
+            is_timed = self.session.is_timed();
+            if is_timed {
+                match self.before_read(shared, context)? {
+                    Before::Turn(turn) => return Ok(turn),
+                    Before::Read(bytes) => most = most.min(bytes),
+                }
+            }
         }
-        if self.session.is_timed() {
-            let turn = self.timed_turn(shared, context, most);
-            self.transport.keep(&[], self.session.kept(), &mut shared.stats);
-            return turn;
-        }
-        if !self.transport.is_readable() {
+        if !self.transport.is_readable() && most > 0 {
             return Ok(Turn::Wait);
         }
-        self.read(shared, context, most)
-    }
-
-    /// Reads once, at most `most` bytes, and acts on what came.
-    #[inline(always)]
-    fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let size = most.min(shared.turn_bytes());
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
+            Received::Nothing if is_timed => return self.after_read(shared, context, 0),
             Received::Nothing => return Ok(Turn::Wait),
             Received::End => {
                 let all_was_said = matches!(self.session.stage(), Stage::Leaving | Stage::Closing);
@@ -134,9 +132,6 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() == Stage::Open {
             self.since = context.now;
         }
-        if most < usize::MAX {
-            self.session.has_read(count, context.now.since_start());
-        }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
         }
@@ -145,6 +140,9 @@ impl<S: Stream> Connection<S> {
             && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
         {
             return Ok(turn);
+        }
+        if is_timed {
+            return self.after_read(shared, context, count);
         }
         let may_read =
             self.transport.is_readable() && (self.transport.outbox_is_empty() || self.missing() > 0);
@@ -498,6 +496,8 @@ impl<S: Stream> Connection<S> {
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
         self.transport.assert_invariants();
+        let is_marked = self.transport.keeps_something();
+        assert!(is_marked || !self.session.is_timed(), "timed, and not marked by what is kept");
         let is_closing = self.session.stage() == Stage::Closing || self.session.is_timed();
         assert!(!self.transport.write_closed() || is_closing, "FIN sent in mid-conversation");
     }

@@ -160,11 +160,15 @@ impl<S: Stream> Transport<S> {
         self.kept.as_ref().map_or(&[], |kept| &kept.carry)
     }
 
-    /// One read, of at most `most` bytes, to behind the place that the carry takes in `scratch`.
+    /// One read, of at most `most` bytes, to behind the place that the carry takes in `scratch`; with none, what is carried is
+    /// all there is.
     #[inline]
     pub fn receive(&mut self, scratch: &mut [u8], most: usize, stats: &mut Stats) -> io::Result<Received> {
         let start = HEADROOM + self.carry().len();
         let end = start + most;
+        if most == 0 {
+            return Ok(Received::Bytes { start, count: 0 });
+        }
         match retry(|| self.socket.read(&mut scratch[start..end])) {
             Ok(0) => Ok(Received::End),
             Ok(count) => {

@@ -140,7 +140,7 @@ fn an_idle_client_is_closed_with_1001_and_a_lively_one_is_not() {
         done = idle.stream.peek(&mut [0]).is_ok();
     }
     for client in [&mut idle, &mut half] {
-        client.expect(b"\x88\x02\x03\xe9");
+        client.expect(b"\x88\x06\x03\xe9idle");
     }
     idle.stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     idle.send(frame(FIN | CLOSE, &[]));

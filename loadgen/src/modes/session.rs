@@ -24,10 +24,11 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
+use crate::report::compare::{self, Outcome};
 use crate::report::model::{
     Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
 };
-use crate::report::{self, Condition, Format, Report, Status, compare};
+use crate::report::{self, Condition, Format, Report, Status};
 use crate::verdict::assemble;
 use crate::verdict::facts::Facts;
 
@@ -373,6 +374,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     written?;
 
     let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
+    let mut unjudged = None;
     if let Some(baseline) = &session.baseline
         && !report.run.interrupted
     {
@@ -381,7 +383,11 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
             true => output::print(&comparison.text())?,
             false => output::remark(&comparison.text()),
         }
-        failures.extend(comparison.failure());
+        match comparison.outcome() {
+            Outcome::Fine => {}
+            Outcome::Worse(why) => failures.push(why),
+            Outcome::NotJudged(why) => unjudged = Some(why),
+        }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
         failures.push(format!("no load met {}: {}", find.objective, find.stopped));
@@ -404,7 +410,9 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
             format!("{}: {}", report::status_word(report.verdict.status), reasons.join("; ")),
         )
     } else if !failures.is_empty() {
-        (output::exit::THRESHOLD, failures.join("; "))
+        (output::exit::THRESHOLD, failures.into_iter().chain(unjudged).collect::<Vec<_>>().join("; "))
+    } else if let Some(why) = unjudged {
+        (output::exit::NOT_JUDGED, why)
     } else {
         return Ok(output::exit::OK);
     };

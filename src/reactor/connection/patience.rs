@@ -33,7 +33,7 @@ const WATCH: Duration = Duration::from_secs(60);
 impl<S: Stream> Connection<S> {
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
-        if self.session.is_timed() {
+        if self.transport.keeps_something() && self.session.is_timed() {
             return self.timed_deadline(config);
         }
         let patience = match self.session.stage() {
@@ -116,7 +116,7 @@ impl<S: Stream> Connection<S> {
         {
             if alive + timeout <= now {
                 self.log(Level::Debug, format_args!("closed 1001: idle"));
-                let closed = self.try_close(close_code::GOING_AWAY, "", stats, now);
+                let closed = self.try_close(close_code::GOING_AWAY, "idle", stats, now);
                 return closed.unwrap_or(Turn::Over(End::IdleTimeout));
             }
             self.shows_life(alive, vitals);

@@ -322,7 +322,7 @@ impl World {
             }
         }
         wire.written += bytes.len();
-        if bytes.len() >= 4 && matches!(bytes[bytes.len() - 4..], [0x88, 2, 0x03, 0xE8..0xF8]) {
+        if close_at_end(bytes).is_some() {
             wire.said_close_at.get_or_insert(self.now);
         }
         let life = wire.heard_at.max(wire.surely_taken_at);
@@ -330,7 +330,7 @@ impl World {
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         // What waited in the outbox was said earlier.
         let is_said_now = !wire.was_blocked && !self.peers[index].ends;
-        let says_going_away = is_said_now && bytes.ends_with(&[0x88, 2, 0x03, 0xE9]);
+        let says_going_away = is_said_now && close_at_end(bytes) == Some(1001);
         if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
             self.fault(index, "told that it is idle, which it is not");
         }
@@ -399,12 +399,10 @@ impl World {
         let wire = &mut self.wires[index];
         let is_second = wire.server_fin.replace(now).is_some();
         let peer = &self.peers[index];
-        let is_clean =
-            peer.opened && wire.out.len() >= 4 && wire.out[wire.out.len() - 4..][..3] == [0x88, 2, 0x03];
         let answered = peer.said_close && wire.unread() == 0;
-        let is_hasty = is_clean && [0xE8, 0xE9].contains(&wire.out[wire.out.len() - 1]);
-        let is_hasty =
-            is_hasty && !answered && !peer.ends && wire.said_close_at.is_none_or(|at| now < at + LINGER);
+        let is_clean = peer.opened && matches!(close_at_end(&wire.out), Some(1000 | 1001));
+        let is_hasty = is_clean && !answered && !peer.ends;
+        let is_hasty = is_hasty && wire.said_close_at.is_none_or(|at| now < at + LINGER);
         if is_second || wire.blocked {
             self.fault(index, "a FIN twice, or before everything was said");
         } else if is_hasty {
@@ -434,4 +432,13 @@ impl World {
     fn interrupt(&mut self) -> io::Result<()> {
         if self.chance(16) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
+}
+
+/// The code of the Close frame that stands at the end of `bytes`, if one does.
+fn close_at_end(bytes: &[u8]) -> Option<u16> {
+    let start = bytes.len().saturating_sub(127);
+    bytes[start..].windows(4).enumerate().find_map(|(at, head)| {
+        let is_last = start + at + 2 + usize::from(head[1]) == bytes.len();
+        (head[0] == 0x88 && is_last).then(|| u16::from_be_bytes([head[2], head[3]]))
+    })
 }
