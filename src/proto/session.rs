@@ -117,8 +117,23 @@ impl Session {
         response: &mut Vec<u8>,
         site: &Site,
     ) -> Progress {
+        // In one place for both, or it would not be inlined.
+        let hybi = match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => Some(hybi),
+            Phase::Open(Dialect::Program(program)) => program.hybi(),
+            _ => None,
+        };
+        if let Some(hybi) = hybi {
+            let progress = hybi.receive(buf, input, &site.limits);
+            if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+                return program.take_in(buf, progress);
+            }
+            if progress.ended {
+                self.phase = Phase::Closing;
+            }
+            return progress;
+        }
         let progress = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
                 let (progress, next) = greet(head, &buf[input], response, site);
@@ -137,6 +152,8 @@ impl Session {
                 progress
             }
             Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &site.limits),
+            // Received above.
+            Phase::Open(Dialect::Hybi(_)) => Progress::wait(),
             // Nothing is read before the answer, or there is none.
             Phase::Late(late) => Progress::discard(if late.is_stalled() { input.len() } else { 0 }),
             Phase::Open(Dialect::Member(member)) => member.receive(buf, input, response),
@@ -171,11 +188,11 @@ impl Session {
         }
     }
 
-    /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
-    /// there are codes, and `None` where none may be sent.
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` and `reason` where there are
+    /// codes, and `None` where none may be sent.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
         let farewell = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code, reason),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
             Phase::Open(Dialect::Member(member)) => Some(member.close_frame(code, reason)),
             Phase::Open(Dialect::Program(program)) => program.close_frame(code, reason),

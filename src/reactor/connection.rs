@@ -22,6 +22,7 @@ use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::time::Duration;
+use timed::Before;
 
 /// How long a Flash player has for its request, as the policy servers of the day had it.
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -44,6 +45,7 @@ pub struct Connection<S> {
     /// The half of its id that tells it from earlier users of its slot.
     pub serial: u32,
     session: Session,
+    /// What is left over; of a timed session always there, which marks it for everybody who has to ask.
     buffers: Option<Box<Buffers>>,
     readable: bool,
     writable: bool,
@@ -125,29 +127,34 @@ impl<S: Stream> Connection<S> {
     }
 
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
-        if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
+        let mut most = usize::MAX;
+        if self.buffers.is_some() {
+            if !self.flush(&mut shared.stats, context.now)? {
+                return Ok(Turn::Wait);
+            }
+            if self.session.is_timed() {
+                match self.before_read(shared, context)? {
+                    Before::Turn(turn) => return Ok(turn),
+                    Before::Read(bytes) => most = bytes,
+                }
+            }
+        }
+        if !self.readable && most > 0 {
             return Ok(Turn::Wait);
         }
-        if self.session.is_timed() {
-            return self.timed_turn(shared, context);
-        }
-        if !self.readable {
-            return Ok(Turn::Wait);
-        }
-        self.read(shared, context, usize::MAX)
-    }
-
-    /// Reads once, at most `most` bytes, and acts on what came.
-    #[inline(always)]
-    fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
         let end = start.saturating_add(most).min(shared.read_end(start));
-        let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
+        let read = match most {
+            0 => Ok(0),
+            _ => retry(|| self.socket.read(&mut shared.scratch[start..end])),
+        };
+        let count = match read {
+            Ok(0) if most == 0 => 0,
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
-                return Ok(Turn::Wait);
+                return if most < usize::MAX { self.after_read(shared, context, 0) } else { Ok(Turn::Wait) };
             }
             Err(error) => return Err(error),
         };
@@ -158,14 +165,14 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() == Stage::Open {
             self.since = context.now;
         }
-        if most < usize::MAX {
-            self.session.has_read(count, context.now.since_start());
-        }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
         }
         if self.leaving && self.session.stage() == Stage::Open {
-            return Ok(self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+            return Ok(self.say_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+        }
+        if most < usize::MAX {
+            return self.after_read(shared, context, count);
         }
         Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
     }
@@ -205,6 +212,7 @@ impl<S: Stream> Connection<S> {
             }
             if progress.reply == Reply::Buffer && self.session.is_timed() {
                 // What it says at once stands in one write with the answer; what is next, its next turn says.
+                self.buffers.get_or_insert_default();
                 self.speak(shared, context)?;
                 self.readable = true;
                 shared.response.clear();
@@ -354,7 +362,17 @@ impl<S: Stream> Connection<S> {
     fn keep(&mut self, shared: &Shared, input: Range<usize>) {
         if !input.is_empty() {
             self.buffers.get_or_insert_default().carry.extend_from_slice(&shared.scratch[input]);
-        } else if self.outbox_is_empty() {
+        } else {
+            self.let_go();
+        }
+    }
+
+    /// Lets go of buffers that hold nothing, where nothing depends on them.
+    #[inline]
+    fn let_go(&mut self) {
+        if self.buffers.as_ref().is_some_and(|buffers| buffers.carry.is_empty() && buffers.outbox.is_empty())
+            && !self.session.is_timed()
+        {
             self.buffers = None;
         }
     }
@@ -384,9 +402,7 @@ impl<S: Stream> Connection<S> {
             // Who takes its answers is there, however slowly.
             self.ping = Ping::No;
         }
-        if buffers.outbox.is_empty() && buffers.carry.is_empty() {
-            self.buffers = None;
-        }
+        self.let_go();
         if self.session.stage() == Stage::Closing {
             if count > 0 {
                 self.since = now;
@@ -431,8 +447,16 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Ends the conversation with a Close frame, where one can be sent.
-    #[inline(never)]
     pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
+        let before = self.held();
+        let turn = self.say_close(code, reason, stats, now);
+        self.account(before, stats);
+        turn
+    }
+
+    /// The same within a turn, which sees to the gauges itself.
+    #[inline(never)]
+    fn say_close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
         match self.session.stage() {
             Stage::Open => {}
             // It is leaving already, and has its time for that.
@@ -444,7 +468,6 @@ impl<S: Stream> Connection<S> {
             }
             Stage::Policy => return Turn::Over(End::Shutdown),
         }
-        let before = self.held();
         let Some(frame) = self.session.close(code, reason) else {
             // In the middle of a frame there is no way to say it.
             return Turn::Over(End::Shutdown);
@@ -452,13 +475,13 @@ impl<S: Stream> Connection<S> {
         stats.closed(Side::Server, Some(code));
         self.since = now;
         let said = self.send(&frame, stats).and_then(|()| self.close_write());
-        self.account(before, stats);
+        self.let_go();
         said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
-        if self.session.is_timed() {
+        if self.buffers.is_some() && self.session.is_timed() {
             return self.timed_deadline(config);
         }
         let patience = match self.session.stage() {
@@ -503,7 +526,7 @@ impl<S: Stream> Connection<S> {
         }
         if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
             self.log(Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close_code::GOING_AWAY, "", stats, now);
+            return self.close(close_code::GOING_AWAY, "idle", stats, now);
         }
         if self.ping != Ping::No {
             self.log(Level::Debug, format_args!("lost: no answer to a ping"));
@@ -524,10 +547,9 @@ impl<S: Stream> Connection<S> {
 
     /// Bytes that are kept for it, and whether it is blocked.
     fn held(&self) -> (u64, bool) {
-        let kept = self.session.kept() as u64;
-        let Some(buffers) = &self.buffers else { return (kept, false) };
+        let Some(buffers) = &self.buffers else { return (0, false) };
         let pending = buffers.outbox.len();
-        (kept + (buffers.carry.len() + pending) as u64, pending > 0)
+        ((self.session.kept() + buffers.carry.len() + pending) as u64, pending > 0)
     }
 
     /// Brings the gauges up to date with what it holds now instead of `before`.
@@ -556,8 +578,10 @@ impl<S: Stream> Connection<S> {
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
         use crate::proto::limits::CARRY_MAX;
+        assert!(self.buffers.is_some() || !self.session.is_timed(), "timed, and not marked by its buffers");
         if let Some(buffers) = &self.buffers {
-            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
+            let is_used = !buffers.carry.is_empty() || !buffers.outbox.is_empty();
+            assert!(is_used || self.session.is_timed(), "buffers that hold nothing");
             assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
             buffers.outbox.assert_invariants();
             assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");

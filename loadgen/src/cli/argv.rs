@@ -38,6 +38,38 @@ pub fn normalize(args: impl IntoIterator<Item = String>) -> Vec<String> {
     out
 }
 
+/// The words of `line`, as a POSIX shell splits them: quotes and backslashes count, nothing else is special.
+///
+/// # Errors
+/// When a quote is not closed.
+pub fn words(line: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        let open = || format!("`{line}` has a quote that is not closed");
+        match c {
+            '\'' | '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next().ok_or_else(open)? {
+                        end if end == c => break,
+                        '\\' if c == '"' => word.push(chars.next().ok_or_else(open)?),
+                        inside => word.push(inside),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().extend(chars.next()),
+            space if space.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match words.first().is_some_and(|first| first == "loadgen") {
+        true => Ok(words.split_off(1)),
+        false => Ok(words),
+    }
+}
+
 /// The command line that `args` came from, the program first, as a POSIX shell reads it, with what is secret in it
 /// masked.
 pub fn quoted(args: impl IntoIterator<Item = OsString>) -> String {
@@ -74,6 +106,9 @@ mod tests {
         let line = quoted(words.map(OsString::from));
         let secret = ["-H", "Cookie: s3cret", "ws://ann:s3cret@h/"].map(OsString::from);
         assert_eq!(quoted(secret), "loadgen -H 'Cookie: ***' 'ws://***@h/'");
+        assert_eq!(super::words(&line).unwrap(), words, "and so does --run");
+        assert_eq!(super::words(r#"a\ b "c \" d"  e'f'"#).unwrap(), ["a b", "c \" d", "ef"]);
+        assert!(super::words("it's").unwrap_err().contains("not closed"));
         assert_eq!(line, r"loadgen -R1k 'p99<5ms' '' 'it'\''s $HOME' 'ws://h/?a=b&c'");
     }
 

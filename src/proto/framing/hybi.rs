@@ -120,10 +120,10 @@ impl Hybi {
         false
     }
 
-    /// The bytes that close this connection with `code`; `None` in the middle of a frame that is being cut through,
+    /// The bytes that close this connection with `code` and `reason`, of at most 123 bytes; `None` in the middle of a frame that is being cut through,
     /// where nothing but its payload may follow.
-    pub fn close(&self, code: u16) -> Option<[u8; 4]> {
-        self.at_frame_boundary().then(|| close::frame(code))
+    pub fn close(&self, code: u16, reason: &str) -> Option<Vec<u8>> {
+        self.at_frame_boundary().then(|| close::frame_with_reason(code, reason))
     }
 
     /// The bytes of an empty Ping; `None` where no frame may start.
@@ -159,12 +159,21 @@ impl Hybi {
         }
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
-            Opcode::Pong if self.hands_on_pongs => drop(echo.push_frame(&header, CLIENTS_PONG)),
-            Opcode::Pong => echo.at += header.size + header.len as usize,
+            Opcode::Pong => self.take_pong(echo, &header),
             Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_pong(&self, echo: &mut Echo, header: &FrameHeader) {
+        if self.hands_on_pongs {
+            echo.push_frame(header, CLIENTS_PONG);
+        } else {
+            echo.at += header.size + header.len as usize;
+        }
     }
 
     /// Of the faults of a header that `fault` was found in, the one that its first bytes prove: which one is told must not

@@ -202,13 +202,28 @@ impl Program {
         }
     }
 
-    /// Takes the bytes `buf[input]`; what they make it say is said by [`Self::advance`].
+    /// Its framing, where that is hybi's: whoever has received by that hands the progress to [`Self::take_in`].
+    pub fn hybi(&mut self) -> Option<&mut Hybi> {
+        match &mut self.framing {
+            Framing::Hybi(hybi) => Some(hybi),
+            Framing::Hixie(_) | Framing::Deaf => None,
+        }
+    }
+
+    /// Takes the bytes `buf[input]` in other framings.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let progress = match &mut self.framing {
-            Framing::Hybi(hybi) => hybi.receive(buf, input, limits),
-            Framing::Hixie(hixie) => hixie.receive(buf, input, limits),
-            Framing::Deaf => return Progress::discard(input.len()),
-        };
+        match &mut self.framing {
+            Framing::Hixie(hixie) => {
+                let progress = hixie.receive(buf, input, limits);
+                self.take_in(buf, progress)
+            }
+            Framing::Hybi(_) | Framing::Deaf => Progress::discard(input.len()),
+        }
+    }
+
+    /// Takes what the framing made of what was read; what that makes it say is said by [`Self::advance`].
+    #[inline(never)]
+    pub fn take_in(&mut self, buf: &[u8], progress: Progress) -> Progress {
         let end = match (progress.ended, &progress.event) {
             (false, _) => None,
             (true, Some(Event::Closed(_))) => Some(Cause::Peer),

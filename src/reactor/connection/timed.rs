@@ -4,9 +4,9 @@
 //! not at all.
 
 use super::{Connection, LATE_GREETING};
+use crate::proto::framing::close_code;
 use crate::proto::paths::program::{End as Ending, Then};
 use crate::proto::paths::report::Caller;
-use crate::proto::progress::HEADROOM;
 use crate::proto::session::Stage;
 use crate::reactor::config::Config;
 use crate::reactor::end::End;
@@ -15,41 +15,62 @@ use crate::reactor::moment::Moment;
 use crate::reactor::turn::{Context, Shared, Turn};
 use std::io;
 
+/// What comes of the first half of a turn.
+pub(super) enum Before {
+    /// At most so many bytes are to be read; with none, what was kept is acted on.
+    Read(usize),
+    /// That was all.
+    Turn(Turn),
+}
+
 impl<S: Stream> Connection<S> {
-    /// One turn behind an empty outbox: what is due is said; then, as far as it wants to hear anything, one read, and what
-    /// that makes it say.
+    /// The first half of a turn, behind an empty outbox: what is due is said. Then, as far as it wants to hear anything, it is
+    /// read.
     #[inline(never)]
-    pub(super) fn timed_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
+    pub(super) fn before_read(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Before> {
         shared.response.clear();
         let was_late = self.is_late();
-        let mut then = self.speak(shared, context)?;
+        let then = self.speak(shared, context)?;
         if was_late && !self.is_late() {
-            // What had to wait for the answer is handed in now, or with what comes next.
-            self.process_carry(shared, context)?;
-            return Ok(Turn::Again);
+            // What had to wait for the answer is handed in now.
+            return Ok(Before::Read(0));
         }
         if self.leaving && self.session.stage() == Stage::Open {
-            return Ok(self.close(super::close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+            let turn = self.say_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now);
+            return Ok(Before::Turn(turn));
         }
-        let mut turn = Turn::Wait;
         if then != Then::End(Ending::Reset) && self.readable && self.outbox_is_empty() {
             let appetite = self.session.appetite(context.now.since_start(), self.read_closed);
             if appetite > 0 {
-                turn = self.read(shared, context, appetite)?;
-                if let Turn::Over(_) = turn {
-                    return Ok(turn);
-                }
-                shared.response.clear();
-                then = self.speak(shared, context)?;
+                return Ok(Before::Read(appetite));
             }
         }
+        self.turn_after(then).map(Before::Turn)
+    }
+
+    /// The second half, behind a read of `count` bytes: what that makes it say.
+    #[inline(never)]
+    pub(super) fn after_read(
+        &mut self,
+        shared: &mut Shared,
+        context: &Context,
+        count: usize,
+    ) -> io::Result<Turn> {
+        self.session.has_read(count, context.now.since_start());
+        shared.response.clear();
+        let then = self.speak(shared, context)?;
+        let turn = self.turn_after(then)?;
+        Ok(if turn == Turn::Wait && self.readable && self.outbox_is_empty() { Turn::Again } else { turn })
+    }
+
+    fn turn_after(&mut self, then: Then) -> io::Result<Turn> {
         Ok(match then {
             Then::End(Ending::Reset) => {
                 self.socket.reset()?;
                 Turn::Over(End::Reset)
             }
             Then::GoOn if self.outbox_is_empty() => Turn::Again,
-            _ => turn,
+            _ => Turn::Wait,
         })
     }
 
@@ -86,6 +107,7 @@ impl<S: Stream> Connection<S> {
             }
             _ => {}
         }
+        self.let_go();
         Ok(then)
     }
 
@@ -95,14 +117,6 @@ impl<S: Stream> Connection<S> {
             let caller = Caller { address: self.socket.peer(), proxied: self.proxied() };
             self.session.meet(&caller);
         }
-    }
-
-    fn process_carry(&mut self, shared: &mut Shared, context: &Context) -> io::Result<()> {
-        let Some(buffers) = &mut self.buffers else { return Ok(()) };
-        let carry = std::mem::take(&mut buffers.carry);
-        let input = HEADROOM..HEADROOM + carry.len();
-        shared.scratch[input.clone()].copy_from_slice(&carry);
-        self.process(shared, context, input)
     }
 
     /// Whether its answer to the handshake is still to come.
