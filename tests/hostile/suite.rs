@@ -10,9 +10,11 @@ mod drafts;
 mod frames;
 mod handshake;
 mod inject;
+mod network;
 mod process;
 mod rounds;
 mod scene;
+mod soak;
 mod sockets;
 mod table;
 mod talk;
@@ -61,7 +63,7 @@ impl Case {
     }
 }
 
-const CASES: [&[Case]; 7] = [
+const CASES: [&[Case]; 9] = [
     handshake::CASES,
     drafts::CASES,
     frames::CASES,
@@ -69,6 +71,8 @@ const CASES: [&[Case]; 7] = [
     rounds::CASES,
     sockets::CASES,
     process::CASES,
+    network::CASES,
+    soak::CASES,
 ];
 
 fn main() -> ExitCode {
