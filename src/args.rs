@@ -199,8 +199,8 @@ pub fn parse(
     if let Some(what) = arguments.print {
         return Ok(Command::Print(what.text(&help())));
     }
-    if let Some(path) = taken_by_boards(&arguments) {
-        return Err(format!("--echo-path {path} would never echo: boards are there, unless --no-boards"));
+    if let Some((path, what, option)) = taken(&arguments) {
+        return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
     let format = match arguments.log_format {
         Some(Format::Text) | None if log::is_journal() => Format::Journal,
@@ -253,10 +253,18 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
     Ok(words)
 }
 
-/// A path that was to echo where there are boards.
-fn taken_by_boards(arguments: &Arguments) -> Option<&str> {
+/// A path that was to echo where something else is served: what, and the option that frees it.
+fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
     let mut paths = arguments.echo_path.iter().map(String::as_str);
-    paths.find(|path| !arguments.no_boards && is_board(path))
+    paths.find_map(|path| match path {
+        _ if !arguments.no_boards && is_board(path) => Some((path, "boards", "--no-boards")),
+        // These two echo anyway.
+        "/ws" | "/ws/echo" => None,
+        _ if !arguments.no_test_paths && path.starts_with("/ws/") => {
+            Some((path, "test paths", "--no-test-paths"))
+        }
+        _ => None,
+    })
 }
 
 fn echo_paths(paths: Vec<String>) -> Paths {
@@ -439,6 +447,8 @@ mod tests {
             assert!(is_refused(&["--echo-path", bad]), "{bad}");
         }
         assert!(!is_refused(&["--no-boards", "--echo-path", "/board"]));
+        assert!(is_refused(&["--echo-path", "/ws/mine"]) && !is_refused(&["--echo-path", "/ws"]));
+        assert!(!is_refused(&["--no-test-paths", "--echo-path", "/ws/mine"]));
         let any = options(&["--origin", "https://a", "--origin", "*"], None);
         assert_eq!(any.origins, [""; 0]);
     }

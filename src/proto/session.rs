@@ -188,11 +188,11 @@ impl Session {
         }
     }
 
-    /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
-    /// there are codes, and `None` where none may be sent.
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` and `reason` where there are
+    /// codes, and `None` where none may be sent.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
         let farewell = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code, reason),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
             Phase::Open(Dialect::Member(member)) => Some(member.close_frame(code, reason)),
             Phase::Open(Dialect::Program(program)) => program.close_frame(code, reason),

@@ -526,7 +526,7 @@ impl<S: Stream> Connection<S> {
         }
         if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
             self.log(Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close_code::GOING_AWAY, "", stats, now);
+            return self.close(close_code::GOING_AWAY, "idle", stats, now);
         }
         if self.ping != Ping::No {
             self.log(Level::Debug, format_args!("lost: no answer to a ping"));

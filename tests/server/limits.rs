@@ -139,9 +139,9 @@ fn an_idle_client_is_closed_with_1001_and_a_lively_one_is_not() {
         idle.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("not zero");
         done = idle.stream.peek(&mut [0]).is_ok();
     }
-    idle.expect(b"\x88\x02\x03\xe9");
+    idle.expect(b"\x88\x06\x03\xe9idle");
     idle.expect_eof();
-    half.expect(b"\x88\x02\x03\xe9");
+    half.expect(b"\x88\x06\x03\xe9idle");
     half.expect_eof();
     lively.echo("still here");
 }

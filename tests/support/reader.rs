@@ -110,7 +110,9 @@ impl Reader {
             self.text_at = 0;
         }
         match (first, payload) {
-            (0x88, body) if is_owed || body == [0x03, 0xE9] => self.closed = Some(body.to_vec()),
+            (0x88, body) if is_owed || [&b"\x03\xE9"[..], b"\x03\xE9idle"].contains(&body) => {
+                self.closed = Some(body.to_vec());
+            }
             (0x89, []) if !is_owed => self.pings += 1,
             _ if is_owed => {}
             _ => return Err(format!("{} is not owed; {:?} is", what(), self.missing())),

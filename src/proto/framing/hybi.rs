@@ -120,10 +120,10 @@ impl Hybi {
         false
     }
 
-    /// The bytes that close this connection with `code`; `None` in the middle of a frame that is being cut through,
+    /// The bytes that close this connection with `code` and `reason`, of at most 123 bytes; `None` in the middle of a frame that is being cut through,
     /// where nothing but its payload may follow.
-    pub fn close(&self, code: u16) -> Option<[u8; 4]> {
-        self.at_frame_boundary().then(|| close::frame(code))
+    pub fn close(&self, code: u16, reason: &str) -> Option<Vec<u8>> {
+        self.at_frame_boundary().then(|| close::frame_with_reason(code, reason))
     }
 
     /// The bytes of an empty Ping; `None` where no frame may start.

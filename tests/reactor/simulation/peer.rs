@@ -165,7 +165,7 @@ impl Peer {
 
     /// The server told it to go.
     fn was_dismissed(&self) -> bool {
-        self.reader.closed() == Some(&1001u16.to_be_bytes())
+        self.reader.closed().is_some_and(|body| body.starts_with(&1001u16.to_be_bytes()))
     }
 
     /// Takes bytes of the server.

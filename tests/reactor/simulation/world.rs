@@ -342,7 +342,9 @@ impl World {
         self.wake(index);
         let wire = &mut self.wires[index];
         let is_second = wire.server_fin.replace(now).is_some();
-        let says_going_away = wire.out.ends_with(&[0x88, 2, 0x03, 0xE9]) && !self.peers[index].ends;
+        let says_going_away =
+            [&b"\x88\x02\x03\xE9"[..], b"\x88\x06\x03\xE9idle"].iter().any(|close| wire.out.ends_with(close))
+                && !self.peers[index].ends;
         let is_early = idle.is_none_or(|idle| now < wire.heard_at + idle);
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         if is_second || wire.blocked {
