@@ -5,10 +5,12 @@ pub mod commands;
 pub mod connection;
 pub mod connector;
 pub mod deliveries;
+pub mod flow;
 pub mod in_flight;
 pub mod measured;
 pub mod network;
 pub mod opened;
+pub mod patience;
 pub mod payload;
 pub mod plan;
 pub mod progress;
@@ -143,7 +145,7 @@ impl Engine {
             let traffic = self.traffic(me, plan, &times, curve.as_ref());
             thread.tell(Command::Run(Box::new(traffic)))?;
         }
-        let sampler = Sampler::start(self.gauges.clone(), from, to, self.spec.seed);
+        let sampler = Sampler::start(from, to, self.spec.seed);
         let rows = Rows::new(plan, curve.clone(), &times, self.threads.len());
         let idle = vec![Nanos(0); self.threads.len()];
         let mut script =
@@ -157,7 +159,7 @@ impl Engine {
         if window > Nanos(0) {
             measured.busy_pct = (100.0 * (1.0 - least_idle.seconds() / window.seconds())).clamp(0.0, 100.0);
         }
-        measured.samples = sampler.finish();
+        measured.hiccup = sampler.finish();
         (measured.from, measured.to) = (from, to);
         measured.scheduled = curve.map_or(0.0, |curve| {
             let warmup = plan.warmup.as_secs_f64();
@@ -300,9 +302,7 @@ impl Script<'_> {
     fn tick(&mut self, thread: usize, report: TickReport) {
         let TickReport { number, mut measured, mut warmup } = report;
         self.measured.total.add(&measured);
-        if number >= 0 && (number as u64) < self.rows.measured_ticks {
-            self.idle[thread] += Nanos(measured.counts.idle_ns);
-        }
+        self.idle[thread] += Nanos(measured.counts.idle_inside_ns);
         let shown = if number < 0 { &warmup } else { &measured };
         self.rows.add(number, shown, self.engine.held());
         if number < 0 {
@@ -326,6 +326,12 @@ impl Script<'_> {
         opened::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
         all.unanswered.add(&outcome.unanswered);
+        for (sum, part) in all.in_flight.iter_mut().zip(outcome.in_flight) {
+            *sum += part;
+        }
+        all.silent += outcome.silent;
+        all.stuck += outcome.stuck;
+        all.replaced += outcome.replaced;
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);
         }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use loadgen::cli::args::{Args, Command};
 use loadgen::cli::problem::Problem;
 use loadgen::cli::{argv, help, output, print};
-use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, session, storm};
+use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, session, storm, turns};
 use loadgen::protocol::shown::{escaped, masked_in};
-use loadgen::report::{self, Format, compare, merge};
+use loadgen::report::{self, Format, merge};
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let args: Args = match argh::FromArgs::from_args(&["loadgen"], &line) {
         Ok(args) => args,
         Err(argh::EarlyExit { output, .. }) => {
-            let said = masked_in(output.trim_end(), &given);
+            let said = masked_in(output.trim_end(), &given, &argv::masked(&given));
             let meant = argv::meant_option(&given, &output);
             return end(Err(Problem::Usage(
                 [Some(said), meant].into_iter().flatten().collect::<Vec<_>>().join("; "),
@@ -98,14 +98,7 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             output::show(&report, args.format, args.output.as_deref())?;
             return Ok(output::exit::OK);
         }
-        Command::Compare(args) => {
-            let [old, new] = [&args.old, &args.new].map(|path| report::load(path).map_err(Problem::Failed));
-            let comparison = compare::reports(&old?, &new?, args.noise_threshold);
-            output::print(&comparison.text())?;
-            let failure = comparison.failure();
-            failure.iter().for_each(|why| output::complain(why));
-            return Ok(if failure.is_none() { output::exit::OK } else { output::exit::THRESHOLD });
-        }
+        Command::Compare(args) => return turns::command(args),
         Command::Merge(args) => {
             if args.files.is_empty() {
                 return Err(Problem::Usage("merge takes reports, JSON or HTML".into()));

@@ -189,13 +189,13 @@ macro_rules! mode {
             /// exit 3 if a condition holds or could not be judged, such as 'p99>5ms' or 'errors>0' (repeatable)
             #[argh(option, arg_name = "condition")]
             pub fail_if: Vec<Condition>,
-            /// exit 3 if worse than an earlier report, JSON or HTML, or if the two could not be compared
+            /// exit 3 if worse than an earlier report, JSON or HTML, 5 if that could not be judged
             #[argh(option, arg_name = "file")]
             pub baseline: Option<PathBuf>,
             /// change that is no regression (2%)
             #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
             pub noise_threshold: f64,
-            /// exit 4 if the verdict is INVALID
+            /// exit 4 if the verdict is INVALID or FAULTY
             #[argh(switch)]
             pub strict: bool,
         }
@@ -349,7 +349,7 @@ mode! {
         /// time for the last replies (2s)
         #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
         pub drain: Duration,
-        /// count replies later than that, from the write, as timeouts
+        /// count replies later than that as timeouts; --closed gives the message up and sends the next (there 10s)
         #[argh(option, from_str_fn(some_time), arg_name = "time")]
         pub timeout: Option<Duration>,
     }
@@ -464,16 +464,19 @@ pub struct Report {
     pub output: Option<PathBuf>,
 }
 
-/// Say what changed from one report to another; exit 3 if it is a regression or could not be judged.
+/// Say what changed from one report to another; exit 3 if it got worse, 5 if that could not be judged.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "compare")]
 pub struct Compare {
-    /// the report to compare with
+    /// the report to compare with, and the report in question
     #[argh(positional)]
-    pub old: PathBuf,
-    /// the report in question
-    #[argh(positional)]
-    pub new: PathBuf,
+    pub files: Vec<PathBuf>,
+    /// instead of reports: a command line such as '-R1k ws://HOST/'; the first is A, the second B, and they run by turns
+    #[argh(option, arg_name = "line")]
+    pub run: Vec<String>,
+    /// how many pairs of runs (7)
+    #[argh(option, default = "7", arg_name = "n")]
+    pub repeat: usize,
     /// change that is no regression (2%)
     #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
     pub noise_threshold: f64,

@@ -68,13 +68,61 @@ pub fn meant_option(args: &[String], output: &str) -> Option<String> {
         .map(|name| format!("did you mean --{name}?"))
 }
 
+/// The words of `line`, as a POSIX shell splits them: quotes and backslashes count, nothing else is special.
+///
+/// # Errors
+/// When a quote is not closed.
+pub fn words(line: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        let open = || format!("`{line}` has a quote that is not closed");
+        match c {
+            '\'' | '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next().ok_or_else(open)? {
+                        end if end == c => break,
+                        '\\' if c == '"' => word.push(chars.next().ok_or_else(open)?),
+                        inside => word.push(inside),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().extend(chars.next()),
+            space if space.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match words.first().is_some_and(|first| first == "loadgen") {
+        true => Ok(words.split_off(1)),
+        false => Ok(words),
+    }
+}
+
+/// `args` with what is secret in them masked, also in a whole command line that is one of them (`compare --run LINE`).
+pub fn masked(args: &[String]) -> Vec<String> {
+    let mut all = masked_words(args);
+    for (i, arg) in args.iter().enumerate() {
+        let after = i > 0 && args[i - 1] == "--run";
+        let (option, line) = match arg.strip_prefix("--run=") {
+            Some(line) => ("--run=", line),
+            None if after => ("", arg.as_str()),
+            None => continue,
+        };
+        let line = words(line).map(|words| quoted(words.into_iter().map(OsString::from)));
+        all[i] = format!("{option}{}", line.unwrap_or_default());
+    }
+    all
+}
+
 /// The command line that `args` came from, the program first, as a POSIX shell reads it, with what is secret in it
 /// masked.
 pub fn quoted(args: impl IntoIterator<Item = OsString>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%@+".contains(c);
     let mut line = "loadgen".to_owned();
     let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    for arg in masked_words(&args) {
+    for arg in masked(&args) {
         line.push(' ');
         match !arg.is_empty() && arg.chars().all(plain) {
             true => line.push_str(&arg),
@@ -104,6 +152,11 @@ mod tests {
         let line = quoted(words.map(OsString::from));
         let secret = ["-H", "Cookie: s3cret", "ws://ann:s3cret@h/"].map(OsString::from);
         assert_eq!(quoted(secret), "loadgen -H 'Cookie: ***' 'ws://***@h/'");
+        let twice = ["compare", "--run", "-H 'Cookie: s3cret' ws://a:s3cret@h/"].map(str::to_owned);
+        assert!(!masked(&twice).join(" ").contains("s3cret"), "{:?}", masked(&twice));
+        assert_eq!(super::words(&line).unwrap(), words, "and so does --run");
+        assert_eq!(super::words(r#"a\ b "c \" d"  e'f'"#).unwrap(), ["a b", "c \" d", "ef"]);
+        assert!(super::words("it's").unwrap_err().contains("not closed"));
         assert_eq!(line, r"loadgen -R1k 'p99<5ms' '' 'it'\''s $HOME' 'ws://h/?a=b&c'");
     }
 

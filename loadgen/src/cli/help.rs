@@ -68,7 +68,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "html",
         ],
     ),
-    ("Judgement", &["fail-if", "baseline", "noise-threshold", "strict", "repeat"]),
+    ("Judgement", &["fail-if", "baseline", "noise-threshold", "strict", "run", "repeat"]),
 ];
 
 /// What people do with each command.

@@ -167,6 +167,11 @@ impl Connector {
         true
     }
 
+    /// A connection was given up: it is to begin anew.
+    pub fn replace(&mut self, connection: usize, now: Moment) {
+        self.retries.push(Reverse((now, connection as u32)));
+    }
+
     /// `connections` are dropped at `now` and come back by the rules of `recovery`.
     pub fn recover(&mut self, mut recovery: Box<Recovery>, connections: &[u32], now: Moment) {
         recovery.dropped_at = now;

@@ -16,6 +16,7 @@ use crate::engine::in_flight::{Entry, NONE};
 use crate::engine::network::{Network, Readiness};
 use crate::engine::opened::Failures;
 use crate::engine::recorder::Recorder;
+use crate::engine::running::Arrival;
 use crate::engine::sender::Sender;
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::transport::{Flushed, Input, Kind};
@@ -146,6 +147,7 @@ impl<N: Network> Worker<N> {
         self.open_connections();
         self.send_due();
         self.send_ping();
+        self.give_up_overdue();
         self.end_ticks();
         if let Some(until) = self.closing_until
             && (until <= self.now || !self.connections.iter().any(|c| c.transport.is_open()))
@@ -179,7 +181,7 @@ impl<N: Network> Worker<N> {
         self.woken = self.now;
         // A look that finds nothing while spinning is waiting, too.
         if until.is_some() || self.ready.is_empty() {
-            self.sender.idle(self.now - before, self.now);
+            self.sender.idle(before, self.now);
         }
         Ok(())
     }
@@ -224,7 +226,7 @@ impl<N: Network> Worker<N> {
             return;
         };
         match self.put(i, Bytes::Message(message)) {
-            Some(bytes) => self.sender.written(&mut self.connections[i].exchange, due, bytes),
+            Some(bytes) => self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now),
             None => self.connections[i].exchange.unsent = message,
         }
     }
@@ -272,7 +274,7 @@ impl<N: Network> Worker<N> {
                 self.connections[i].exchange.unsent = message;
                 return;
             };
-            self.sender.written(&mut self.connections[i].exchange, due, bytes);
+            self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now);
             self.sender.waited(due, self.now - tried);
             message = next;
         }
@@ -321,8 +323,9 @@ impl<N: Network> Worker<N> {
                         self.secured(i);
                     }
                     if count > 0 {
-                        self.sender.read(count, self.now - self.woken, self.now);
-                        self.receive(i, &mut reader, count);
+                        let arrival = Arrival { at: self.now, read: self.now, lag: self.now - self.woken };
+                        self.sender.read(count, arrival);
+                        self.receive(i, &mut reader, count, arrival);
                     }
                     // A short read means that the socket is empty: no need to be told so by another call.
                     if drained && !read_closed {
@@ -347,14 +350,14 @@ impl<N: Network> Worker<N> {
     }
 
     /// Takes the first `n` bytes of the scratch, just read on connection `i`.
-    fn receive(&mut self, i: usize, reader: &mut Reader, n: usize) {
+    fn receive(&mut self, i: usize, reader: &mut Reader, n: usize, arrival: Arrival) {
         let Reader { scratch, inflater } = reader;
         // The session leaves its connection while what it says is acted on.
         let mut session = std::mem::take(&mut self.connections[i].session);
         let mut incoming = session.receive(&scratch[..n]);
         loop {
             match incoming.next(&self.spec.rules, || self.upgrade(i), inflater) {
-                Ok(Some(received)) => self.take(i, received),
+                Ok(Some(received)) => self.take(i, received, arrival),
                 Ok(None) => break,
                 Err(refusal) => self.fail(i, refusal),
             }
@@ -367,12 +370,12 @@ impl<N: Network> Worker<N> {
     }
 
     /// Acts on what the server said on connection `i`.
-    fn take(&mut self, i: usize, received: Received) {
+    fn take(&mut self, i: usize, received: Received, arrival: Arrival) {
         match received {
             Received::Open => self.opened(i),
             Received::Message(opcode, payload) => {
                 let exchange = &mut self.connections[i].exchange;
-                if self.sender.reply(i, exchange, opcode, payload, self.now) {
+                if self.sender.reply(i, exchange, opcode, payload, arrival) {
                     self.submit(i, self.now);
                 }
             }
@@ -380,7 +383,7 @@ impl<N: Network> Worker<N> {
                 self.sender.count(self.now).pings_answered += 1;
                 self.put(i, Bytes::Control(Opcode::Pong, payload));
             }
-            Received::Pong(payload) => self.sender.pong(payload, self.now),
+            Received::Pong(payload) => self.sender.pong(payload, arrival.at),
             Received::Close(payload) => self.closed_by_server(i, payload),
         }
     }
@@ -418,7 +421,8 @@ impl<N: Network> Worker<N> {
         if recovery.is_some() && self.sender.schedule_is_over(self.now) {
             self.sender.held(self.held);
         }
-        let exchanges = self.connections.iter_mut().map(|connection| &mut connection.exchange);
+        let exchanges = self.connections.iter_mut();
+        let exchanges = exchanges.map(|c| (&mut c.exchange, c.stage == Stage::Open));
         let Some((report, outcome)) = self.sender.finish(exchanges, self.now) else { return };
         self.tell(Event::Tick(Box::new(report)));
         let failures = std::mem::take(&mut self.failures);

@@ -24,11 +24,13 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
+use crate::report::compare::{self, Outcome};
 use crate::report::model::{
     Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
 };
-use crate::report::{self, Condition, Format, Report, Status, compare};
-use crate::verdict::{Facts, assemble};
+use crate::report::{self, Condition, Format, Report, Status};
+use crate::verdict::assemble;
+use crate::verdict::facts::Facts;
 
 /// Beyond the longest message sent, what a server may say in one message of its own.
 const COURTESY: usize = 1 << 20;
@@ -221,6 +223,10 @@ impl Session {
                 fragment: common.fragment.map(|n| n as u64),
                 idle: if spin > Nanos(0) { "hybrid" } else { "sleep" }.into(),
                 spin_ns: spin.0,
+                stamps: "read".into(),
+                matching: engine.spec.matching().to_string(),
+                timeout_ns: engine.spec.timeout.map(|limit| limit.0),
+                max_inflight: engine.spec.max_inflight.map(u64::from),
                 ..config
             },
             tls: self
@@ -241,11 +247,15 @@ impl Session {
 
     /// Fills in what `measured` found, and judges it. `asked` connections were to be opened by this process.
     pub fn fill(&self, report: &mut Report, asked: usize, opening: &Opening, measured: &Measured) {
+        let counted = Counters::now().since(self.before);
         let facts = Facts {
             closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
             fanout: report.config.mode == Mode::Fanout,
             local: self.local(),
             asked: asked as u64,
+            allow_partial: self.common.allow_partial,
+            syn_retransmits: counted.syn_retransmits,
+            segments_again: counted.segments_again,
             throttled: report.host.throttled,
             steal_pct: report.host.steal_pct,
             ceiling: ceiling(report.config.connections).filter(|_| self.local()),
@@ -364,6 +374,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     written?;
 
     let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
+    let mut unjudged = None;
     if let Some(baseline) = &session.baseline
         && !report.run.interrupted
     {
@@ -372,10 +383,18 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
             true => output::print(&comparison.text())?,
             false => output::remark(&comparison.text()),
         }
-        failures.extend(comparison.failure());
+        match comparison.outcome() {
+            Outcome::Fine => {}
+            Outcome::Worse(why) => failures.push(why),
+            Outcome::NotJudged(why) => unjudged = Some(why),
+        }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
-        failures.push(format!("no load met {}: {}", find.objective, find.stopped));
+        let why = format!("no load met {}: {}", find.objective, find.stopped);
+        match find.next_failed.is_some() {
+            true => failures.push(why),
+            false => unjudged = Some(why),
+        }
     }
     if let Some(code) = session.signals.exit_code() {
         return Ok(code);
@@ -388,11 +407,16 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
     } else if messages.sent > 0 && messages.received == 0 {
         (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
-    } else if common.strict && report.verdict.status == Status::Invalid {
+    } else if common.strict && report.verdict.status >= Status::Faulty {
         let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| r.text.as_str()).collect();
-        (output::exit::INVALID, format!("INVALID: {}", reasons.join("; ")))
+        (
+            output::exit::INVALID,
+            format!("{}: {}", report::status_word(report.verdict.status), reasons.join("; ")),
+        )
     } else if !failures.is_empty() {
-        (output::exit::THRESHOLD, failures.join("; "))
+        (output::exit::THRESHOLD, failures.into_iter().chain(unjudged).collect::<Vec<_>>().join("; "))
+    } else if let Some(why) = unjudged {
+        (output::exit::NOT_JUDGED, why)
     } else {
         return Ok(output::exit::OK);
     };

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Tls,
-    TlsSessions, Verdict,
+    Connections, ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat,
+    Status, Tls, TlsSessions, Verdict,
 };
 use super::stats::Slope;
 
@@ -158,24 +158,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.threads += p.threads;
     c.rate = sum(c.rate, p.rate);
 
-    let (c, p) = (&mut whole.connections, &part.connections);
-    c.asked += p.asked;
-    c.opened += p.opened;
-    c.held_min += p.held_min;
-    c.syn_retransmits += p.syn_retransmits;
-    c.sources += p.sources;
-    c.silent += p.silent;
-    c.replaced += p.replaced;
-    c.open_ns = c.open_ns.max(p.open_ns);
-    // A counter of the whole host, so parts on one host all saw the same drops.
-    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
-    for (why, n) in &p.failed {
-        *c.failed.entry(why.clone()).or_default() += n;
-    }
-    for (why, answer) in &p.answers {
-        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
-    }
-
+    add_connections(&mut whole.connections, &part.connections);
     add_tls(&mut whole.tls, part.tls.as_ref());
     add_messages(&mut whole.messages, &part.messages);
     add_signatures(whole, part);
@@ -214,6 +197,25 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn add_connections(c: &mut Connections, p: &Connections) {
+    c.asked += p.asked;
+    c.opened += p.opened;
+    c.held_min += p.held_min;
+    c.syn_retransmits += p.syn_retransmits;
+    c.sources += p.sources;
+    c.silent += p.silent;
+    c.replaced += p.replaced;
+    c.open_ns = c.open_ns.max(p.open_ns);
+    // A counter of the whole host, so parts on one host all saw the same drops.
+    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
+    for (why, n) in &p.failed {
+        *c.failed.entry(why.clone()).or_default() += n;
+    }
+    for (why, answer) in &p.answers {
+        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
+    }
 }
 
 fn add_messages(m: &mut Messages, part: &Messages) {

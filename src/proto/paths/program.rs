@@ -14,6 +14,7 @@ use crate::proto::framing::close;
 use crate::proto::framing::close_code;
 use crate::proto::framing::hixie::{Draft, Hixie};
 use crate::proto::framing::hybi::Hybi;
+use crate::proto::framing::leaving::Leaving;
 use crate::proto::framing::violation::Violation;
 use crate::proto::limits::Limits;
 use crate::proto::progress::{Event, Progress, Reply};
@@ -202,13 +203,28 @@ impl Program {
         }
     }
 
-    /// Takes the bytes `buf[input]`; what they make it say is said by [`Self::advance`].
+    /// Its framing, where that is hybi's: whoever has received by that hands the progress to [`Self::take_in`].
+    pub fn hybi(&mut self) -> Option<&mut Hybi> {
+        match &mut self.framing {
+            Framing::Hybi(hybi) => Some(hybi),
+            Framing::Hixie(_) | Framing::Deaf => None,
+        }
+    }
+
+    /// Takes the bytes `buf[input]` in other framings.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let progress = match &mut self.framing {
-            Framing::Hybi(hybi) => hybi.receive(buf, input, limits),
-            Framing::Hixie(hixie) => hixie.receive(buf, input, limits),
-            Framing::Deaf => return Progress::discard(input.len()),
-        };
+        match &mut self.framing {
+            Framing::Hixie(hixie) => {
+                let progress = hixie.receive(buf, input, limits);
+                self.take_in(buf, progress)
+            }
+            Framing::Hybi(_) | Framing::Deaf => Progress::discard(input.len()),
+        }
+    }
+
+    /// Takes what the framing made of what was read; what that makes it say is said by [`Self::advance`].
+    #[inline(never)]
+    pub fn take_in(&mut self, buf: &[u8], progress: Progress) -> Progress {
         let end = match (progress.ended, &progress.event) {
             (false, _) => None,
             (true, Some(Event::Closed(_))) => Some(Cause::Peer),
@@ -220,7 +236,7 @@ impl Program {
         if end.is_some() {
             self.framing = Framing::Deaf;
         }
-        Progress { reply: Reply::InPlace(0..0), ended: false, ..progress }
+        Progress { reply: Reply::InPlace(0..0), ended: false, again: false, ..progress }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -531,13 +547,10 @@ impl Program {
 
     /// Closes of our own accord.
     fn close(&mut self, code: Option<u16>, reason: &str) {
-        if self.heard.is_hixie() {
-            self.out.raw(self.closing);
-        } else {
-            match code {
-                Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
-                None => self.out.raw(&[0x88, 0]),
-            }
+        match code {
+            _ if self.heard.is_hixie() => self.out.raw(self.closing),
+            Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
+            None => self.out.raw(&[0x88, 0]),
         }
         self.event = Some(Event::Closes(code));
         self.end(End::Fin);
@@ -560,6 +573,14 @@ impl Program {
             false => bytes.extend_from_slice(&close::frame_with_reason(code, reason)),
         }
         Some(bytes)
+    }
+
+    /// How the peer's Close is found, once ours was sent; `None` where none is awaited.
+    pub fn leave(&self) -> Option<Leaving> {
+        match &self.framing {
+            Framing::Hybi(hybi) => Some(hybi.leave()),
+            Framing::Hixie(_) | Framing::Deaf => None,
+        }
     }
 
     /// Whether a Ping from outside may be sent, and its Pong would be heard.

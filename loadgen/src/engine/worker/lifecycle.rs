@@ -8,6 +8,7 @@ use crate::engine::commands::Event;
 use crate::engine::connection::{Connection, Stage};
 use crate::engine::network::Network;
 use crate::engine::opened;
+use crate::engine::patience::GivenUp;
 use crate::engine::recovery::Recovery;
 use crate::engine::worker::{Bytes, Worker};
 use crate::host::clock::Nanos;
@@ -117,7 +118,11 @@ impl<N: Network> Worker<N> {
         let connection = &mut self.connections[i];
         connection.stage = Stage::Open;
         self.connector.upgraded(connection.since, self.now);
+        let messages = self.sender.opened(i, self.now);
         self.count_held(1);
+        for _ in 0..messages {
+            self.submit(i, self.now);
+        }
     }
 
     /// Connection `i` has taken too long. A refusal whose body did not come is a refusal.
@@ -185,6 +190,7 @@ impl<N: Network> Worker<N> {
                 if self.connector.failed(i, attempt, self.now) {
                     return;
                 }
+                self.sender.not_opened(i);
             }
             Stage::Open => {
                 self.sender.abandon(&connection.exchange);
@@ -195,6 +201,26 @@ impl<N: Network> Worker<N> {
         }
         self.gauges.failed.fetch_add(1, Ordering::Relaxed);
         opened::count(&mut self.failures, reason);
+    }
+
+    /// Gives up messages that have waited longer than a closed loop does, and sends the next in their place.
+    pub(super) fn give_up_overdue(&mut self) {
+        for i in self.sender.to_look_at(self.now).into_iter().map(|i| i as usize) {
+            while let connection = &mut self.connections[i]
+                && connection.stage == Stage::Open
+                && self.sender.is_overdue(&connection.exchange, self.now)
+            {
+                match self.sender.give_up(i, &mut connection.exchange, self.now) {
+                    GivenUp::Message if self.sender.schedule_is_over(self.now) => {}
+                    GivenUp::Message => self.submit(i, self.now),
+                    GivenUp::Connection => {
+                        connection.close(&mut self.network, true);
+                        self.connector.replace(i, self.now);
+                        self.count_held(-1);
+                    }
+                }
+            }
+        }
     }
 
     /// Keeps the number of open connections, and what others see of it. Who was dropped on purpose is not missing.
