@@ -14,6 +14,7 @@ mod server;
 
 mod order;
 mod queues;
+mod starved;
 
 use loadgen::report::{Report, Stat};
 use server::Handled;
