@@ -31,6 +31,8 @@ pub struct Options {
     /// `None`: as many as there are descriptors for.
     pub max_connections: Option<usize>,
     pub max_message: u64,
+    /// `None`: what the limits on this process allow.
+    pub max_buffered: Option<usize>,
     pub handshake_timeout: Duration,
     pub idle_timeout: Option<Duration>,
     pub ping_interval: Option<Duration>,
@@ -113,6 +115,9 @@ struct Arguments {
     /// close with 1009 a message of more bytes than this, counted as they come (compressed ones before they are inflated); 0 for no limit (default 64M)
     #[argh(option, arg_name = "size", default = "64 << 20", from_str_fn(bytes))]
     max_message: u64,
+    /// keep at most this much for all clients together, 1M at least (default 256M, or a quarter of what this process may have if that is less)
+    #[argh(option, arg_name = "size", from_str_fn(buffered))]
+    max_buffered: Option<usize>,
     /// drop a client that has not finished its handshake after this long (default 10s)
     #[argh(option, arg_name = "time", default = "Duration::from_secs(10)", from_str_fn(time_above_zero))]
     handshake_timeout: Duration,
@@ -199,8 +204,8 @@ pub fn parse(
     if let Some(what) = arguments.print {
         return Ok(Command::Print(what.text(&help())));
     }
-    if let Some(path) = taken_by_boards(&arguments) {
-        return Err(format!("--echo-path {path} would never echo: boards are there, unless --no-boards"));
+    if let Some((path, what, option)) = taken(&arguments) {
+        return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
     let format = match arguments.log_format {
         Some(Format::Text) | None if log::is_journal() => Format::Journal,
@@ -213,6 +218,7 @@ pub fn parse(
         echo_paths: echo_paths(arguments.echo_path),
         max_connections: arguments.max_connections,
         max_message: arguments.max_message,
+        max_buffered: arguments.max_buffered,
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: above_zero(arguments.idle_timeout),
         ping_interval: above_zero(arguments.ping_interval),
@@ -253,10 +259,18 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
     Ok(words)
 }
 
-/// A path that was to echo where there are boards.
-fn taken_by_boards(arguments: &Arguments) -> Option<&str> {
+/// A path that was to echo where something else is served: what, and the option that frees it.
+fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
     let mut paths = arguments.echo_path.iter().map(String::as_str);
-    paths.find(|path| !arguments.no_boards && is_board(path))
+    paths.find_map(|path| match path {
+        _ if !arguments.no_boards && is_board(path) => Some((path, "boards", "--no-boards")),
+        // These two echo anyway.
+        "/ws" | "/ws/echo" => None,
+        _ if !arguments.no_test_paths && path.starts_with("/ws/") => {
+            Some((path, "test paths", "--no-test-paths"))
+        }
+        _ => None,
+    })
 }
 
 fn echo_paths(paths: Vec<String>) -> Paths {
@@ -330,6 +344,10 @@ fn count(text: &str) -> Parsed<usize> {
 
 fn bytes(text: &str) -> Parsed<u64> {
     units::bytes(text).ok_or_else(String::new)
+}
+
+fn buffered(text: &str) -> Parsed<usize> {
+    bytes(text)?.try_into().ok().filter(|bytes| *bytes >= 1 << 20).ok_or_else(String::new)
 }
 
 fn time(text: &str) -> Parsed<Duration> {
@@ -439,6 +457,8 @@ mod tests {
             assert!(is_refused(&["--echo-path", bad]), "{bad}");
         }
         assert!(!is_refused(&["--no-boards", "--echo-path", "/board"]));
+        assert!(is_refused(&["--echo-path", "/ws/mine"]) && !is_refused(&["--echo-path", "/ws"]));
+        assert!(!is_refused(&["--no-test-paths", "--echo-path", "/ws/mine"]));
         let any = options(&["--origin", "https://a", "--origin", "*"], None);
         assert_eq!(any.origins, [""; 0]);
     }

@@ -3,6 +3,7 @@
 use crate::activation;
 use crate::args::{Address, Options, Policy, Stats, everywhere};
 use crate::log;
+use crate::memory_limit::memory_limit;
 use crate::notify::{self, Manager};
 use crate::proto::handshake::Site;
 use crate::proto::limits::Limits;
@@ -26,6 +27,8 @@ use std::path::Path;
 const OTHER_DESCRIPTORS: usize = 16;
 /// A hard limit above this (2^30 is seen) is more than anyone means.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
+/// Bytes that are kept for all clients together at most, if nobody says how many.
+const BUFFERED_MAX: usize = 256 << 20;
 /// A Unix socket is for its owner and the group of a proxy.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -98,6 +101,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
+        max_buffered: options.max_buffered.unwrap_or_else(max_buffered),
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,
@@ -309,6 +313,12 @@ fn max_connections(options: &Options, descriptors: usize, listeners: usize) -> R
         ))),
         None => Ok(possible),
     }
+}
+
+/// Bytes that may be kept for clients by default: a part of what this process may have, which other things need as well.
+fn max_buffered() -> usize {
+    let part = memory_limit().map_or(u64::MAX, |limit| limit / 4);
+    usize::try_from(part).unwrap_or(usize::MAX).clamp(1 << 20, BUFFERED_MAX)
 }
 
 /// Raises the descriptor limit as far as it goes, and says how far that is.

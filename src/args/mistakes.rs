@@ -12,6 +12,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("--echo-path", "a path such as /mirror, without a query, or *"),
     ("--max-connections", "a number from 1 such as 500 or 20k"),
     ("--max-message", "a size such as 64k or 16M, 0 for no limit"),
+    ("--max-buffered", "a size of 1M or more such as 64M or 1G"),
     ("--handshake-timeout", "a time above 0 such as 10s or 500ms"),
     ("--idle-timeout", "a time such as 30s, 250ms or 5m, 0 for never"),
     ("--ping-interval", "a time such as 30s, 250ms or 5m, 0 for never"),

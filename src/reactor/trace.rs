@@ -4,7 +4,6 @@
 //! and a connection that is not traced has none.
 
 use std::fmt::{self, Arguments};
-use std::net::SocketAddr;
 
 /// Bytes of a payload that are shown.
 const PREVIEW: usize = 48;
@@ -21,22 +20,6 @@ const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "s
 
 /// Where the lines go.
 pub type Tell<'a> = &'a mut dyn FnMut(Arguments);
-
-/// What only few connections have.
-#[derive(Debug, Default)]
-pub struct Aside {
-    /// Who a proxy says it is.
-    pub client: Option<SocketAddr>,
-    /// Under `--log-level trace`.
-    pub trace: Option<Trace>,
-}
-
-impl Aside {
-    /// Of a connection that is traced.
-    pub fn traced() -> Box<Aside> {
-        Box::new(Aside { client: None, trace: Some(Trace::new()) })
-    }
-}
 
 /// Both directions of a connection.
 #[derive(Debug)]

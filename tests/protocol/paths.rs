@@ -50,6 +50,7 @@ fn told(seen: &[Seen]) -> Vec<String> {
 fn converse(request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
     let config = config::config();
     let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation.answer_close();
     conversation.listen_to(request);
     for (at, bytes) in says {
         conversation.wait(*at);

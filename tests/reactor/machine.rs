@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::config;
 use wsecho::reactor::Reactor;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream};
+use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -192,6 +192,8 @@ impl Kernel for Shared {
         self.0.borrow_mut().queues[listener].clear();
     }
 
+    fn give_back(&mut self) {}
+
     fn notify(&mut self, _: Notice) {}
 }
 
@@ -233,6 +235,12 @@ impl Stream for Socket {
 
     fn peer(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn vitals(&self) -> Vitals {
+        let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
+        let (heard, spoke) = (Duration::MAX, Duration::MAX);
+        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke }
     }
 }
 

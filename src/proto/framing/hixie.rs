@@ -38,6 +38,9 @@ const QUIT: &[u8] = b"\0quit\xFF";
 /// write zeros for ever.
 const LENGTH_BYTES_MAX: usize = 5;
 
+/// Bytes of a text that is long: its end is not known in advance, so this much of it is awaited at a time.
+const LONG: u64 = 4096;
+
 /// One connection's framing state.
 #[derive(Debug, Clone)]
 pub struct Hixie {
@@ -65,6 +68,15 @@ impl Hixie {
     /// The bytes that close this connection, in draft 75 none; `None` in the middle of an echo, where they would be text.
     pub fn close(&self) -> Option<&'static [u8]> {
         (!matches!(self.state, State::Text(_))).then(|| self.draft.closing())
+    }
+
+    /// Bytes that the text in whose middle the peer is may well still take; 0 where so little has come of it that all of it
+    /// fits into the system's buffers.
+    pub fn missing(&self) -> u64 {
+        match self.state {
+            State::Text(count) if count >= LONG => LONG,
+            _ => 0,
+        }
     }
 
     /// Echoes what has come of every text frame in `buf[input]`, in place.

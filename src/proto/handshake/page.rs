@@ -63,7 +63,7 @@ pub fn write_page(response: &mut Vec<u8>, page: Page, site: &Site) {
         (true, true) => "boards stats",
     };
     let path = attribute(site.echo_paths.example());
-    let lifetime = site.board_lifetime.map_or(0.0, |lifetime| lifetime.as_secs_f64());
+    let lifetime = site.board_lifetime.map_or(0, |lifetime| lifetime.as_millis());
     let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
     let html = page.text().replacen("<body>", &body, 1);
     // Old WebKit does not take `*` for the schemes of WebSocket.

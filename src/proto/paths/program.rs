@@ -14,6 +14,7 @@ use crate::proto::framing::close;
 use crate::proto::framing::close_code;
 use crate::proto::framing::hixie::{Draft, Hixie};
 use crate::proto::framing::hybi::Hybi;
+use crate::proto::framing::leaving::Leaving;
 use crate::proto::framing::violation::Violation;
 use crate::proto::limits::Limits;
 use crate::proto::progress::{Event, Progress, Reply};
@@ -235,7 +236,7 @@ impl Program {
         if end.is_some() {
             self.framing = Framing::Deaf;
         }
-        Progress { reply: Reply::InPlace(0..0), ended: false, ..progress }
+        Progress { reply: Reply::InPlace(0..0), ended: false, again: false, ..progress }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -575,6 +576,14 @@ impl Program {
             false => bytes.extend_from_slice(&close::frame_with_reason(code, reason)),
         }
         Some(bytes)
+    }
+
+    /// How the peer's Close is found, once ours was sent; `None` where none is awaited.
+    pub fn leave(&self) -> Option<Leaving> {
+        match &self.framing {
+            Framing::Hybi(hybi) => Some(hybi.leave()),
+            Framing::Hixie(_) | Framing::Deaf => None,
+        }
     }
 
     /// Whether a Ping from outside may be sent, and its Pong would be heard.

@@ -3,7 +3,8 @@
 //! As everybody's, its words wait until the peer has taken what was said before; in addition it may be read late, slowly, or
 //! not at all.
 
-use super::{Connection, LATE_GREETING};
+use super::Connection;
+use super::patience::LATE_GREETING;
 use crate::proto::framing::close_code;
 use crate::proto::paths::program::{End as Ending, Then};
 use crate::proto::paths::report::Caller;
@@ -35,12 +36,17 @@ impl<S: Stream> Connection<S> {
             // What had to wait for the answer is handed in now.
             return Ok(Before::Read(0));
         }
-        if self.leaving && self.session.stage() == Stage::Open {
-            let turn = self.say_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now);
+        if self.leaving
+            && self.session.stage() == Stage::Open
+            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+        {
             return Ok(Before::Turn(turn));
         }
-        if then != Then::End(Ending::Reset) && self.readable && self.outbox_is_empty() {
-            let appetite = self.session.appetite(context.now.since_start(), self.read_closed);
+        if then != Then::End(Ending::Reset)
+            && self.transport.is_readable()
+            && self.transport.outbox_is_empty()
+        {
+            let appetite = self.session.appetite(context.now.since_start(), self.transport.read_closed());
             if appetite > 0 {
                 return Ok(Before::Read(appetite));
             }
@@ -60,16 +66,20 @@ impl<S: Stream> Connection<S> {
         shared.response.clear();
         let then = self.speak(shared, context)?;
         let turn = self.turn_after(then)?;
-        Ok(if turn == Turn::Wait && self.readable && self.outbox_is_empty() { Turn::Again } else { turn })
+        Ok(if turn == Turn::Wait && self.transport.is_readable() && self.transport.outbox_is_empty() {
+            Turn::Again
+        } else {
+            turn
+        })
     }
 
     fn turn_after(&mut self, then: Then) -> io::Result<Turn> {
         Ok(match then {
             Then::End(Ending::Reset) => {
-                self.socket.reset()?;
+                self.transport.reset()?;
                 Turn::Over(End::Reset)
             }
-            Then::GoOn if self.outbox_is_empty() => Turn::Again,
+            Then::GoOn if self.transport.outbox_is_empty() => Turn::Again,
             _ => Turn::Wait,
         })
     }
@@ -97,24 +107,18 @@ impl<S: Stream> Connection<S> {
         let Shared { response, stats, .. } = shared;
         self.send(response, stats)?;
         match then {
-            Then::End(Ending::Fin) => {
-                self.since = context.now;
-                self.close_write()?;
-            }
-            Then::End(Ending::HalfClose) => {
-                self.write_closed = true;
-                self.socket.shutdown_write()?;
-            }
+            Then::End(Ending::Fin) => self.said_all(stats, context.now)?,
+            Then::End(Ending::HalfClose) => self.transport.close_write()?,
             _ => {}
         }
-        self.let_go();
+        self.transport.keep(&[], self.session.kept(), stats);
         Ok(then)
     }
 
     /// Who is at the other end, for a program that has just opened.
     pub(super) fn introduce(&mut self) {
         if self.session.is_timed() {
-            let caller = Caller { address: self.socket.peer(), proxied: self.proxied() };
+            let caller = Caller { address: self.transport.peer(), proxied: self.proxied() };
             self.session.meet(&caller);
         }
     }
@@ -128,15 +132,15 @@ impl<S: Stream> Connection<S> {
     #[inline(never)]
     pub(super) fn timed_deadline(&self, config: &Config) -> Moment {
         // Behind an outbox it is the peer that makes it go on.
-        let wakes_at = self.session.wakes_at().filter(|_| self.outbox_is_empty());
+        let wakes_at = self.session.wakes_at().filter(|_| self.transport.outbox_is_empty());
         let wakes_at = wakes_at.map_or(Moment::NEVER, Moment::at);
-        let patience = match self.session.stage() {
-            Stage::Greeting if self.leaving => Some(LATE_GREETING),
-            Stage::Greeting => config.idle_timeout,
+        let after = |patience: Option<_>| patience.map_or(Moment::NEVER, |patience| self.since + patience);
+        wakes_at.min(match self.session.stage() {
+            Stage::Greeting if self.leaving => after(Some(LATE_GREETING)),
+            Stage::Greeting => after(config.idle_timeout),
             // A peer that is not read is not silent.
-            _ if !self.session.listens() => None,
-            _ => self.open_patience(config),
-        };
-        patience.map_or(wakes_at, |patience| wakes_at.min(self.since + patience))
+            _ if !self.session.listens() => Moment::NEVER,
+            _ => self.open_deadline(config),
+        })
     }
 }

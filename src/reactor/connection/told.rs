@@ -13,7 +13,7 @@ impl<S: Stream> Connection<S> {
         if !log::enabled(level) {
             return;
         }
-        let client = self.proxied().or_else(|| self.socket.peer());
+        let client = self.proxied().or_else(|| self.transport.peer());
         let say = |text: std::fmt::Arguments| match level {
             // Whoever asks for every line gets every line.
             Level::Debug | Level::Trace => log::line(level, text),
