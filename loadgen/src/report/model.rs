@@ -825,4 +825,7 @@ pub struct Part {
     pub status: Status,
     /// Its [`Run::measured_from_unix_ns`].
     pub started_unix_ns: u64,
+    /// Its [`Run::command`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
