@@ -81,7 +81,7 @@ impl Source<'_> {
     /// How long the run would have to be for what it cannot say, seconds.
     pub fn too_short(&self) -> Option<f64> {
         let needed = self.blocks.as_ref()?.evidence(0.05).err()?.needed_s;
-        matches!(self.report.config.mode, Mode::Open | Mode::Closed).then_some(needed)
+        matches!(self.report.config.mode, Mode::Open | Mode::Closed | Mode::Fanout).then_some(needed)
     }
 
     /// All that the report has. The truth is outside of each bound with probability `beyond` on either side.
@@ -92,7 +92,10 @@ impl Source<'_> {
             Mode::Open | Mode::Closed => list.responses(report, self.blocks.as_ref()),
             Mode::Conns => list.conns(report),
             Mode::Find => list.find(report),
-            Mode::Fanout => list.fanout(report),
+            Mode::Fanout => {
+                list.responses(report, self.blocks.as_ref());
+                list.fanout(report);
+            }
             Mode::Storm => list.storm(report),
         }
         if !matches!(report.config.mode, Mode::Find | Mode::Fanout) {

@@ -261,6 +261,7 @@ fn latencies(out: &mut String, report: &Report) {
     for (name, stat) in report.latency_ns.each() {
         let label = match name {
             "response" if closed => "round trip (closed)",
+            "response" if report.config.mode == Mode::Fanout => "delivery (sched→read)",
             "response" => "response (sched→read)",
             "wire" => "wire (written→read)",
             "response_low" => "response at least",
