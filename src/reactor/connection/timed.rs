@@ -99,7 +99,7 @@ impl<S: Stream> Connection<S> {
         let Shared { response, stats, .. } = shared;
         self.send(response, stats)?;
         match then {
-            Then::End(Ending::Fin) => self.said_all(stats, context.now)?,
+            Then::End(Ending::Close | Ending::Fin) => self.said_all(stats, context.now)?,
             Then::End(Ending::HalfClose) => self.transport.close_write()?,
             _ => {}
         }
