@@ -71,7 +71,13 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if let Some(user) = &options.user {
         become_user(user, &unix_paths(&options))?;
     }
-    let config = config(&options, max_connections);
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "it has no certificates"))]
+    let mut config = config(&options, max_connections);
+    #[cfg(feature = "tls")]
+    if !options.tls.listen.is_empty() {
+        let service = identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?;
+        config.tls = Some(service);
+    }
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
     let announcements = doors.announcements(options.echo_paths.example());
@@ -79,6 +85,10 @@ pub fn run(options: Options) -> Result<(), Failure> {
         System::new(std::mem::take(&mut doors.listeners), Manager::from_environment()).map_err(lost)?;
     for announcement in &announcements {
         log::info(format_args!("{announcement}"));
+    }
+    #[cfg(feature = "tls")]
+    for note in config.tls.iter().flat_map(|service| &service.notes) {
+        log::info(format_args!("{note}"));
     }
     log::info(format_args!(
         "up to {max_connections} clients ({descriptors} descriptors), backlog {BACKLOG} (net.core.somaxconn {})",
@@ -102,6 +112,8 @@ fn config(options: &Options, max_connections: usize) -> Config {
         },
         max_connections,
         max_buffered: options.max_buffered.unwrap_or_else(max_buffered),
+        #[cfg(feature = "tls")]
+        tls: None,
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,
@@ -110,6 +122,15 @@ fn config(options: &Options, max_connections: usize) -> Config {
         drain_timeout: options.drain_timeout,
         watchdog: notify::watchdog(),
     }
+}
+
+/// Whose certificate is asked for.
+#[cfg(feature = "tls")]
+fn identity(options: &crate::args::TlsOptions) -> crate::tls::certificate::Identity {
+    use crate::tls::certificate::{Identity, Wrong};
+    let files = options.cert.clone().zip(options.key.clone());
+    let wrong = Wrong::ALL.into_iter().find(|wrong| options.wrong == Some(wrong.name()));
+    Identity { files, client_ca: options.client_ca.clone(), wrong }
 }
 
 /// The listeners, and what they are for.
@@ -134,7 +155,12 @@ impl Doors {
         for address in &options.listen {
             doors.bind_or_fail(echo, address, "--listen", options.reuse_port)?;
         }
-        if !is_activated && options.listen.is_empty() {
+        #[cfg(feature = "tls")]
+        for address in &options.tls.listen {
+            let role = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
+            doors.bind_or_fail(role, address, "--listen-tls", options.reuse_port)?;
+        }
+        if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
             doors.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
         }
@@ -217,6 +243,14 @@ impl Doors {
                     lines.push(format!("test page at http://{host}/"));
                 }
                 (Role::Echo | Role::ProxiedEcho, None) => lines.push(format!("listening on {name}")),
+                #[cfg(feature = "tls")]
+                (Role::SecureEcho | Role::ProxiedSecureEcho, Some(bound)) => {
+                    let host = reachable(bound);
+                    lines.push(format!("TLS on {name}, echo at wss://{host}{echo_path}"));
+                    lines.push(format!("test page at https://{host}/"));
+                }
+                #[cfg(feature = "tls")]
+                (Role::SecureEcho | Role::ProxiedSecureEcho, None) => lines.push(format!("TLS on {name}")),
                 (Role::Policy, _) => lines.push(format!("Flash policy on {name}")),
                 (Role::Stats, Some(bound)) => {
                     lines.push(format!("numbers at http://{}/metrics", reachable(bound)))

@@ -22,10 +22,12 @@ pub enum What {
     Bash,
     Zsh,
     Fish,
+    /// The authority of our own TLS certificates: not a text of the program, so `args` prints it.
+    Cert,
 }
 
 /// The name of each on the command line.
-const NAMES: [(&str, What); 8] = [
+const NAMES: [(&str, What); 9] = [
     ("unit", What::Unit),
     ("socket", What::Socket),
     ("policy-socket", What::PolicySocket),
@@ -34,6 +36,7 @@ const NAMES: [(&str, What); 8] = [
     ("completions-bash", What::Bash),
     ("completions-zsh", What::Zsh),
     ("completions-fish", What::Fish),
+    ("cert", What::Cert),
 ];
 
 impl What {
@@ -54,6 +57,7 @@ impl What {
             What::Bash => fill(&mut text, &BASH, help),
             What::Zsh => fill(&mut text, &ZSH, help),
             What::Fish => fill(&mut text, &FISH, help),
+            What::Cert => {}
         }
         text
     }
