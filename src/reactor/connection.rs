@@ -16,7 +16,7 @@ use super::memory::SHORT_READ;
 use super::moment::Moment;
 use super::stats::{GivenUp, Kind, Side, Stats};
 use super::transport::{Flushed, Received, Transport};
-use super::turn::{Context, Shared, Turn};
+use super::turn::{Before, Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
@@ -27,7 +27,6 @@ use crate::proto::session::{Session, Stage};
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
-use timed::Before;
 
 /// Most bytes a board's member may be behind the others.
 const MEMBER_BEHIND_MAX: usize = 256 * 1024;

@@ -74,6 +74,15 @@ pub struct Context<'a> {
     pub now: Moment,
 }
 
+/// What the first half of a turn that goes by the clock leaves to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// At most so many bytes are to be read; with none, what was kept is acted on.
+    Read(usize),
+    /// Nothing in this turn.
+    Turn(Turn),
+}
+
 /// What a turn leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {

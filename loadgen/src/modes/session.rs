@@ -390,7 +390,11 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
         }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
-        failures.push(format!("no load met {}: {}", find.objective, find.stopped));
+        let why = format!("no load met {}: {}", find.objective, find.stopped);
+        match find.next_failed.is_some() {
+            true => failures.push(why),
+            false => unjudged = Some(why),
+        }
     }
     if let Some(code) = session.signals.exit_code() {
         return Ok(code);

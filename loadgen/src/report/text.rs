@@ -431,11 +431,7 @@ fn find_steps(out: &mut String, find: &Find) {
                 &maybe_at(&step.response, "99"),
                 &maybe_at(&step.response, "99.9"),
                 status_word(step.verdict.status),
-                match (step.ok, &step.note) {
-                    (true, _) => "ok",
-                    (false, None) => "no",
-                    (false, Some(_)) => "not judged",
-                },
+                step.answer().word(),
             ],
         );
     }

@@ -12,6 +12,7 @@ mod support;
 
 mod server;
 
+mod find;
 mod order;
 mod queues;
 

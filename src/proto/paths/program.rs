@@ -547,13 +547,10 @@ impl Program {
 
     /// Closes of our own accord.
     fn close(&mut self, code: Option<u16>, reason: &str) {
-        if self.heard.is_hixie() {
-            self.out.raw(self.closing);
-        } else {
-            match code {
-                Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
-                None => self.out.raw(&[0x88, 0]),
-            }
+        match code {
+            _ if self.heard.is_hixie() => self.out.raw(self.closing),
+            Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
+            None => self.out.raw(&[0x88, 0]),
         }
         self.event = Some(Event::Closes(code));
         self.end(End::Fin);
