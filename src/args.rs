@@ -119,13 +119,13 @@ struct Arguments {
     /// listen for clients at PORT of every address, at ADDR:PORT (IPv6 in brackets, port 0 for any free one), NAME:PORT or unix:/PATH; may be repeated (default $PORT, or 8087)
     #[argh(option, arg_name = "addr:port", from_str_fn(address))]
     listen: Vec<Address>,
-    /// listen for clients in TLS, wss:// and https://, like --listen; may be repeated (in builds with the feature tls)
+    /// listen in TLS, for wss:// and https://, at PORT, ADDR:PORT, NAME:PORT or unix:/PATH; may be repeated (in builds with the feature tls)
     #[argh(option, arg_name = "addr:port", from_str_fn(address))]
     listen_tls: Vec<Address>,
-    /// show this certificate, a chain in PEM (default: one of our own, which --print cert prints)
+    /// show this certificate, a chain in PEM (default: one of our own)
     #[argh(option, arg_name = "file", from_str_fn(file))]
     tls_cert: Option<PathBuf>,
-    /// the private key of --tls-cert, in PEM
+    /// the private key of that certificate, in PEM
     #[argh(option, arg_name = "file", from_str_fn(file))]
     tls_key: Option<PathBuf>,
     /// let in only clients with a certificate of these authorities, in PEM
@@ -574,7 +574,7 @@ mod tests {
         for (name, takes) in TAKES {
             let error = parsed(&[name]).expect_err("an option without its value");
             assert_eq!(error, format!("{name} takes {takes}"));
-            if !["--user"].contains(name) {
+            if !["--user", "--tls-cert", "--tls-key", "--tls-client-ca"].contains(name) {
                 for value in ["nonsense", "-1", ""] {
                     let error = parsed(&[name, value]).expect_err("a wrong value");
                     assert_eq!(error, format!("{name} takes {takes}, not '{value}'"));

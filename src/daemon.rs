@@ -71,13 +71,12 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if let Some(user) = &options.user {
         become_user(user, &unix_paths(&options))?;
     }
-    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "it has no certificates"))]
-    let mut config = config(&options, max_connections);
+    let config = config(&options, max_connections);
     #[cfg(feature = "tls")]
-    if !options.tls.listen.is_empty() {
-        let service = identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?;
-        config.tls = Some(service);
-    }
+    let service = match options.tls.listen.is_empty() {
+        true => None,
+        false => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
+    };
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
     let announcements = doors.announcements(options.echo_paths.example());
@@ -87,7 +86,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         log::info(format_args!("{announcement}"));
     }
     #[cfg(feature = "tls")]
-    for note in config.tls.iter().flat_map(|service| &service.notes) {
+    for note in service.iter().flat_map(|service| &service.notes) {
         log::info(format_args!("{note}"));
     }
     log::info(format_args!(
@@ -95,7 +94,10 @@ pub fn run(options: Options) -> Result<(), Failure> {
         somaxconn()
     ));
     manager.tell(&format!("READY=1\nSTATUS={}", announcements.first().map_or("Serving", String::as_str)));
-    Reactor::new(kernel, &doors.roles, config).run().map_err(lost)
+    let mut reactor = Reactor::new(kernel, &doors.roles, config);
+    #[cfg(feature = "tls")]
+    reactor.show(service);
+    reactor.run().map_err(lost)
 }
 
 fn config(options: &Options, max_connections: usize) -> Config {
@@ -112,8 +114,6 @@ fn config(options: &Options, max_connections: usize) -> Config {
         },
         max_connections,
         max_buffered: options.max_buffered.unwrap_or_else(max_buffered),
-        #[cfg(feature = "tls")]
-        tls: None,
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,

@@ -111,6 +111,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Has the ports of TLS show this.
+    #[cfg(feature = "tls")]
+    pub fn show(&mut self, service: Option<crate::tls::certificate::Service>) {
+        self.shared.tls = service;
+    }
+
     /// Serves until a signal ends it.
     pub fn run(&mut self) -> io::Result<()> {
         while self.tick()? {}
@@ -269,11 +275,11 @@ impl<K: Kernel> Reactor<K> {
     /// Reads the certificates again; those who are connected keep theirs.
     fn reload(&mut self) {
         #[cfg(feature = "tls")]
-        if let Some(service) = &self.config.tls {
+        if let Some(service) = &self.shared.tls {
             match service.reload() {
                 Ok(service) => {
                     log::info(format_args!("TLS certificates read again"));
-                    self.config.tls = Some(service);
+                    self.shared.tls = Some(service);
                 }
                 Err(why) => log::limited(
                     Class::Report,
@@ -442,7 +448,7 @@ impl<K: Kernel> Reactor<K> {
         let role = self.listeners[index].role;
         let connection = Connection::new(stream, self.serial, role, self.now);
         #[cfg(feature = "tls")]
-        let connection = match connection.secured(role, &self.config, &mut self.shared.stats) {
+        let connection = match connection.secured(role, &mut self.shared) {
             Ok(connection) => connection,
             Err(error) => {
                 log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));

@@ -18,9 +18,6 @@ pub struct Config {
     pub ping_interval: Option<Duration>,
     /// Bytes that may be allocated for everything that is kept for clients.
     pub max_buffered: usize,
-    /// What the ports of TLS show.
-    #[cfg(feature = "tls")]
-    pub tls: Option<crate::tls::certificate::Service>,
     pub boards: boards::Rules,
     /// Over how long the Close frames are spread when the server stops.
     pub drain_spread: Duration,

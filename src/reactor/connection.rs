@@ -228,7 +228,7 @@ impl<S: Stream> Connection<S> {
             }
             #[cfg(feature = "tls")]
             if is_proxied && self.is_secured_behind_proxy() {
-                return self.begin_tls(shared, context.config, input);
+                return self.begin_tls(shared, input);
             }
             if progress.reply == Reply::Buffer && self.session.is_timed() {
                 // What it says at once stands in one write with the answer; what is next, its next turn says.
@@ -534,6 +534,7 @@ mod tests {
     #[test]
     fn an_idle_client_costs_little() {
         // With its alarm, its place in the run queue and in the slab, less than 128 bytes.
-        assert_eq!(size_of::<Connection<[u8; 8]>>(), 104);
+        let tls = if cfg!(feature = "tls") { size_of::<usize>() } else { 0 };
+        assert_eq!(size_of::<Connection<[u8; 8]>>(), 104 + tls);
     }
 }

@@ -19,6 +19,9 @@ pub struct Shared {
     pub response: Vec<u8>,
     pub boards: Boards,
     pub stats: Stats,
+    /// What the ports of TLS show.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::certificate::Service>,
     /// Connections in TLS that have expanded keys, in the order in which they got them.
     #[cfg(feature = "tls")]
     pub expanded: std::collections::VecDeque<ConnId>,
@@ -48,6 +51,8 @@ impl Shared {
             response: Vec::new(),
             boards,
             stats,
+            #[cfg(feature = "tls")]
+            tls: None,
             #[cfg(feature = "tls")]
             expanded: std::collections::VecDeque::new(),
             turn_bytes: Shared::SCRATCH,

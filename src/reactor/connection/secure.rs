@@ -1,6 +1,5 @@
 //! A connection in TLS: where that begins, and where it fails.
 
-use super::super::config::Config;
 use super::super::kernel::Stream;
 use super::super::listener::Role;
 use super::super::stats::Stats;
@@ -14,9 +13,9 @@ use std::ops::Range;
 impl<S: Stream> Connection<S> {
     /// The same in TLS, where it came to a port of that; behind a proxy that says first who it is, TLS begins when that was
     /// said.
-    pub fn secured(mut self, role: Role, config: &Config, stats: &mut Stats) -> io::Result<Connection<S>> {
+    pub fn secured(mut self, role: Role, shared: &mut Shared) -> io::Result<Connection<S>> {
         match role {
-            Role::SecureEcho => self.transport.begin_tls(tls(config)?, &[], stats),
+            Role::SecureEcho => self.transport.begin_tls(tls(shared)?, &[], &mut shared.stats),
             Role::ProxiedSecureEcho => self.aside.get_or_insert_default().is_secured = true,
             _ => {}
         }
@@ -28,15 +27,11 @@ impl<S: Stream> Connection<S> {
     }
 
     /// TLS begins behind what a proxy said: with `scratch[read]`, which came along with it.
-    pub(super) fn begin_tls(
-        &mut self,
-        shared: &mut Shared,
-        config: &Config,
-        read: Range<usize>,
-    ) -> io::Result<()> {
+    pub(super) fn begin_tls(&mut self, shared: &mut Shared, read: Range<usize>) -> io::Result<()> {
+        let tls = tls(shared)?;
         let Shared { scratch, stats, .. } = shared;
         self.transport.keep(&[], 0, stats);
-        self.transport.begin_tls(tls(config)?, &scratch[read], stats);
+        self.transport.begin_tls(tls, &scratch[read], stats);
         Ok(())
     }
 
@@ -87,7 +82,7 @@ impl<S: Stream> Connection<S> {
 }
 
 /// A server's end of a handshake.
-fn tls(config: &Config) -> io::Result<Tls> {
-    let service = config.tls.as_ref().ok_or_else(|| io::Error::other("no certificate"))?;
+fn tls(shared: &Shared) -> io::Result<Tls> {
+    let service = shared.tls.as_ref().ok_or_else(|| io::Error::other("no certificate"))?;
     Tls::new(service.config.clone()).map_err(io::Error::other)
 }
