@@ -12,6 +12,7 @@
 
 pub mod aside;
 pub mod boards;
+pub mod brake;
 pub mod config;
 pub mod connection;
 pub mod deadlines;
@@ -33,6 +34,7 @@ pub mod transport;
 pub mod turn;
 
 use crate::log::{self, Class, Level};
+use brake::Brakes;
 use config::Config;
 use connection::Connection;
 use deadlines::Deadlines;
@@ -76,8 +78,11 @@ pub struct Reactor<K: Kernel> {
     serial: u32,
     /// Clients who became ready.
     run: VecDeque<ConnId>,
+    /// Clients who became ready and have not opened yet. They get a slice of a tick: they are much work, and come in storms.
+    newcomers: VecDeque<ConnId>,
     /// Clients who could have gone on in their last turn.
     unfinished: VecDeque<ConnId>,
+    brakes: Brakes,
     deadlines: Deadlines,
     shared: Shared,
     relief: Relief,
@@ -97,7 +102,9 @@ impl<K: Kernel> Reactor<K> {
             connections: Slab::new(),
             serial: 0,
             run: VecDeque::new(),
+            newcomers: VecDeque::new(),
             unfinished: VecDeque::new(),
+            brakes: Brakes::default(),
             deadlines: Deadlines::default(),
             shared: Shared::new(&config),
             relief: Relief::default(),
@@ -127,8 +134,10 @@ impl<K: Kernel> Reactor<K> {
             let Some(id) = self.unfinished.pop_front() else { break };
             self.serve(id);
         }
+        self.greet();
         self.expire();
         self.deliver();
+        self.release();
         self.end_boards();
         self.accept();
         self.drain();
@@ -150,7 +159,7 @@ impl<K: Kernel> Reactor<K> {
     /// Waits for events and notes them.
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
-        let Reactor { kernel, listeners, connections, run, .. } = self;
+        let Reactor { kernel, listeners, connections, run, newcomers, .. } = self;
         let (mut stops, mut reports) = (0, 0);
         let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
@@ -158,7 +167,8 @@ impl<K: Kernel> Reactor<K> {
                 connection.note(&event);
                 if !connection.transport.queued {
                     connection.transport.queued = true;
-                    run.push_back(id);
+                    let queue = if connection.is_new() { &mut *newcomers } else { &mut *run };
+                    queue.push_back(id);
                 }
             }
             Source::Listener(index) => listeners[index].note(),
@@ -182,7 +192,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// How long the next poll may wait.
     fn timeout(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty() {
+        if !self.unfinished.is_empty() || !self.newcomers.is_empty() {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
@@ -203,7 +213,7 @@ impl<K: Kernel> Reactor<K> {
         if self.config.watchdog.is_some() {
             next = next.min(self.next_notice);
         }
-        next = next.min(self.relief.next);
+        next = next.min(self.relief.next).min(self.brakes.next());
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
@@ -211,21 +221,56 @@ impl<K: Kernel> Reactor<K> {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.transport.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
-        let turn = connection.turn(&mut self.shared, &context);
+        let turn = match connection.board().filter(|board| self.brakes.holds(*board)) {
+            None => connection.turn(&mut self.shared, &context),
+            Some(board) => connection.write_turn(&mut self.shared, &context).unwrap_or_else(|| {
+                if connection.transport.is_readable() {
+                    connection.transport.queued = true;
+                    self.brakes.hold(board, id);
+                }
+                Turn::Wait
+            }),
+        };
         self.finish_turn(id, turn);
         if self.shared.boards.is_heavy() {
             self.deliver();
         }
     }
 
+    /// Serves clients who have not opened yet.
+    fn greet(&mut self) {
+        let mut slice = Slice::default();
+        self.shared.share_out(self.newcomers.len());
+        while !slice.is_over()
+            && let Some(id) = self.newcomers.pop_front()
+        {
+            slice.at(self.kernel.now());
+            self.serve(id);
+        }
+    }
+
+    /// Lets those speak again on whose boards everything was heard.
+    fn release(&mut self) {
+        let Reactor { connections, brakes, unfinished, now, .. } = self;
+        let is_late = |id: ConnId| {
+            let connection = connections.get(id.key as usize).filter(|each| each.serial == id.serial);
+            connection.is_some_and(Connection::is_behind)
+        };
+        brakes.take_off(*now, is_late, unfinished);
+    }
+
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { shared: Shared { boards, stats, .. }, connections, now, .. } = self;
+        let Reactor { shared: Shared { boards, stats, .. }, connections, brakes, now, .. } = self;
         let mut fallen = Vec::new();
         boards.deliver(stats, |id, bytes, messages, stats| {
             let Some(connection) = find(connections, id) else { return };
             if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
                 fallen.push((id, turn));
+            } else if let Some(board) = connection.board()
+                && connection.is_behind()
+            {
+                brakes.put_on(board, id, *now);
             }
         });
         for (id, turn) in fallen {
@@ -480,8 +525,14 @@ impl<K: Kernel> Reactor<K> {
         let boards = self.shared.boards.allocated();
         assert_eq!(self.shared.stats.memory.used(), kept.sum::<usize>() + boards, "the total is not the sum");
         let queued = self.connections.iter().filter(|(_, connection)| connection.transport.queued).count();
-        let entries =
-            self.run.iter().chain(&self.unfinished).filter(|id| is_alive(&self.connections, **id)).count();
+        let entries = self
+            .run
+            .iter()
+            .chain(&self.unfinished)
+            .chain(&self.newcomers)
+            .chain(self.brakes.held())
+            .filter(|id| is_alive(&self.connections, **id))
+            .count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
     }

@@ -5,6 +5,7 @@
 //! descriptors, kept bytes and memory are as before.
 
 mod backpressure;
+mod boards;
 mod crowd;
 mod drafts;
 mod frames;
@@ -63,11 +64,12 @@ impl Case {
     }
 }
 
-const CASES: [&[Case]; 9] = [
+const CASES: [&[Case]; 10] = [
     handshake::CASES,
     drafts::CASES,
     frames::CASES,
     backpressure::CASES,
+    boards::CASES,
     rounds::CASES,
     sockets::CASES,
     process::CASES,

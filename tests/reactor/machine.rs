@@ -16,6 +16,8 @@ use wsecho::reactor::token::{ConnId, Source};
 
 /// What an accept takes, with all that belongs to it.
 pub const ACCEPT_COST: Duration = Duration::from_micros(20);
+/// Time passes in steps of this at most where nothing happens, so that a test can do something meanwhile.
+const NAP: Duration = Duration::from_millis(5);
 /// What another call takes.
 pub const CALL_COST: Duration = Duration::from_micros(5);
 
@@ -39,6 +41,8 @@ pub struct Peer {
     /// What it says and the server has not read.
     pub says: VecDeque<u8>,
     pub heard: Vec<u8>,
+    /// What its socket still takes of what it is told; `None` for everything.
+    pub room: Option<usize>,
     /// What one read of the server took, at most.
     pub longest_read: usize,
     /// Calls of read and write, and the bytes that were read.
@@ -109,6 +113,17 @@ impl Server {
         machine.events.push(readable(Source::Connection(id)));
     }
 
+    /// The client reads, so that there is room for so much.
+    pub fn make_room(&self, peer: usize, room: usize) {
+        let mut machine = self.machine.borrow_mut();
+        let peer = &mut machine.peers[peer];
+        let was_full = peer.room.replace(room) == Some(0);
+        if let Some(id) = peer.id.filter(|_| was_full && !peer.gone) {
+            let source = Source::Connection(id);
+            machine.events.push(Readiness { source, readable: false, writable: true, read_closed: false });
+        }
+    }
+
     pub fn peer(&self, peer: usize) -> Ref<'_, Peer> {
         Ref::map(self.machine.borrow(), |machine| &machine.peers[peer])
     }
@@ -156,7 +171,7 @@ impl Kernel for Shared {
         let mut machine = self.0.borrow_mut();
         let events = std::mem::take(&mut machine.events);
         if events.is_empty() {
-            machine.now += timeout.unwrap_or_default();
+            machine.now += timeout.unwrap_or_default().min(NAP);
         }
         drop(machine);
         events.into_iter().for_each(on_event);
@@ -214,9 +229,12 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
-        machine.peers[self.index].writes += 1;
-        machine.peers[self.index].heard.extend(bytes);
-        Ok(bytes.len())
+        let peer = &mut machine.peers[self.index];
+        peer.writes += 1;
+        let count = peer.room.map_or(bytes.len(), |room| room.min(bytes.len()));
+        peer.heard.extend(&bytes[..count]);
+        peer.room = peer.room.map(|room| room - count);
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
