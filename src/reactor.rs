@@ -10,6 +10,7 @@
 //! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
+mod admission;
 pub mod aside;
 pub mod boards;
 pub mod brake;
@@ -26,6 +27,7 @@ pub mod moment;
 pub mod outbox;
 pub mod relief;
 pub mod shutdown;
+pub mod slice;
 pub mod stats;
 pub mod system;
 pub mod token;
@@ -40,12 +42,12 @@ use connection::Connection;
 use deadlines::Deadlines;
 use end::End;
 use kernel::{Kernel, Notice, Readiness};
-use listener::{Accept, Listener, Role, State};
+use listener::{Listener, Role, STATS_SPARE, State};
 use moment::Moment;
 use relief::Relief;
 use shutdown::{Drain, Stop};
 use slab::Slab;
-use stats::Kind;
+use slice::Slice;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -55,14 +57,9 @@ use turn::{Context, Shared, Turn};
 /// Clients who were not done with their last turn and get another in a tick, or a quarter of those who became ready if that is
 /// more. Few, so that whoever becomes ready does not wait for all who are greedy; the fewer, the more each may read.
 const UNFINISHED_PER_TICK: usize = 16;
-/// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
-const STATS_SPARE: usize = 4;
-/// Flash players get this part of the places, and at least one: silent ones hold a place for three seconds.
-const POLICY_SHARE: usize = 8;
-/// Failures of accept in a row that should concern one client each, after which they are believed to concern all.
-const ACCEPT_FAILURES: usize = 64;
-/// How soon a stalled listener tries again by itself.
-const STALL: Duration = Duration::from_millis(100);
+/// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
+#[cfg(feature = "tls")]
+const EXPANDED_MAX: usize = 1024;
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
 /// How often clients are told to go while that is spread over time.
@@ -115,6 +112,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Has the ports of TLS show this.
+    #[cfg(feature = "tls")]
+    pub fn show(&mut self, service: Option<crate::tls::certificate::Service>) {
+        self.shared.tls = service;
+    }
+
     /// Serves until a signal ends it.
     pub fn run(&mut self) -> io::Result<()> {
         while self.tick()? {}
@@ -160,7 +163,7 @@ impl<K: Kernel> Reactor<K> {
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, newcomers, .. } = self;
-        let (mut stops, mut reports) = (0, 0);
+        let (mut stops, mut reports, mut reloads) = (0, 0, 0);
         let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
                 let Some(connection) = find(connections, id) else { return };
@@ -174,11 +177,15 @@ impl<K: Kernel> Reactor<K> {
             Source::Listener(index) => listeners[index].note(),
             Source::Stop => stops += 1,
             Source::Report => reports += 1,
+            Source::Reload => reloads += 1,
         });
         self.now = self.kernel.now();
         if reports > 0 {
             // Who asks is answered, whatever the level; who asks without end is not.
             log::limited(Class::Report, Level::Off, format_args!("{}", self.shared.stats.summary()));
+        }
+        if reloads > 0 {
+            self.reload();
         }
         for _ in 0..stops {
             self.stop();
@@ -231,7 +238,13 @@ impl<K: Kernel> Reactor<K> {
                 Turn::Wait
             }),
         };
+        #[cfg(feature = "tls")]
+        if connection.lists_keys() {
+            self.shared.expanded.push_back(id);
+        }
         self.finish_turn(id, turn);
+        #[cfg(feature = "tls")]
+        self.give_up_keys();
         if self.shared.boards.is_heavy() {
             self.deliver();
         }
@@ -261,7 +274,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { shared: Shared { boards, stats, .. }, connections, brakes, now, .. } = self;
+        let Reactor { shared, connections, brakes, now, .. } = self;
+        #[cfg(feature = "tls")]
+        let expanded = &mut shared.expanded;
+        let (boards, stats) = (&mut shared.boards, &mut shared.stats);
         let mut fallen = Vec::new();
         boards.deliver(stats, |id, bytes, messages, stats| {
             let Some(connection) = find(connections, id) else { return };
@@ -272,9 +288,44 @@ impl<K: Kernel> Reactor<K> {
             {
                 brakes.put_on(board, id, *now);
             }
+            #[cfg(feature = "tls")]
+            if connection.lists_keys() {
+                expanded.push_back(id);
+            }
         });
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
+        }
+        #[cfg(feature = "tls")]
+        self.give_up_keys();
+    }
+
+    /// Keeps the expanded keys of those who spoke last, and no more: they take a kilobyte a connection.
+    #[cfg(feature = "tls")]
+    fn give_up_keys(&mut self) {
+        while self.shared.expanded.len() > EXPANDED_MAX {
+            let Some(id) = self.shared.expanded.pop_front() else { return };
+            if let Some(connection) = find(&mut self.connections, id) {
+                connection.give_up_keys();
+            }
+        }
+    }
+
+    /// Reads the certificates again; those who are connected keep theirs.
+    fn reload(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Some(service) = &self.shared.tls {
+            match service.reload() {
+                Ok(service) => {
+                    log::info(format_args!("TLS certificates read again"));
+                    self.shared.tls = Some(service);
+                }
+                Err(why) => log::limited(
+                    Class::Report,
+                    Level::Error,
+                    format_args!("{why}; the TLS certificates stay as they were"),
+                ),
+            }
         }
     }
 
@@ -363,82 +414,6 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn accept(&mut self) {
-        for index in 0..self.listeners.len() {
-            let mut failures = 0;
-            let mut slice = Slice::default();
-            while !slice.is_over() && self.may_accept(index) {
-                slice.at(self.kernel.now());
-                let error = match self.kernel.accept(index) {
-                    Ok(stream) => {
-                        self.admit(index, stream);
-                        continue;
-                    }
-                    Err(error) => error,
-                };
-                let accept = Accept::after(&error);
-                if accept == Accept::Drained {
-                    self.listeners[index].drained();
-                    continue;
-                }
-                self.shared.stats.accept_errors += 1;
-                failures += 1;
-                // An error that should concern one client, and comes for all of them, is like a want of something.
-                if accept == Accept::Stall || failures == ACCEPT_FAILURES {
-                    self.stall(index, self.now + STALL, format_args!("{error}"));
-                }
-            }
-        }
-    }
-
-    /// Whether a listener with clients waiting may let one in now.
-    fn may_accept(&mut self, index: usize) -> bool {
-        match self.listeners[index].state {
-            State::Quiet | State::Closed => return false,
-            State::Pending => {}
-            State::Stalled(until) if until > self.now => return false,
-            State::Stalled(_) => self.listeners[index].state = State::Pending,
-        }
-        let role = self.listeners[index].role;
-        let limit = self.config.max_connections;
-        let spare = if role == Role::Stats { STATS_SPARE } else { 0 };
-        let share = (limit / POLICY_SHARE).max(1);
-        // Only a connection that ends makes room, so there is nothing to try again by the clock.
-        if self.connections.len() >= limit + spare {
-            self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
-            return false;
-        }
-        if role == Role::Policy && self.shared.stats.open(Kind::Policy) >= share as u64 {
-            self.stall(index, Moment::NEVER, format_args!("all {share} places for Flash players are taken"));
-            return false;
-        }
-        true
-    }
-
-    fn stall(&mut self, index: usize, until: Moment, why: std::fmt::Arguments) {
-        let listener = &mut self.listeners[index];
-        listener.state = State::Stalled(until);
-        if !listener.stall_was_told {
-            listener.stall_was_told = true;
-            log::limited(Class::Accept, Level::Error, format_args!("new clients wait in the queue: {why}"));
-        }
-    }
-
-    fn admit(&mut self, index: usize, mut stream: K::Stream) {
-        self.serial = self.serial.checked_add(1).unwrap_or(1);
-        let slot = self.connections.vacant_entry();
-        let id = ConnId { key: slot.key() as u32, serial: self.serial };
-        if let Err(error) = self.kernel.register(&mut stream, id) {
-            // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
-            log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
-            return;
-        }
-        let role = self.listeners[index].role;
-        slot.insert(Connection::new(stream, self.serial, role, self.now));
-        self.shared.stats.accepted(role.kind());
-        self.finish_turn(id, Turn::Wait);
-    }
-
     /// A signal: the first has everyone told to go, the second does not wait for it.
     ///
     /// Clients in the listeners' queues have connected as far as they know: they are let in first, and told like the others.
@@ -454,14 +429,7 @@ impl<K: Kernel> Reactor<K> {
             if self.listeners[index].role == Role::Stats {
                 continue;
             }
-            let mut failures = 0;
-            while self.connections.len() < self.config.max_connections && failures < ACCEPT_FAILURES {
-                match self.kernel.accept(index) {
-                    Ok(stream) => self.admit(index, stream),
-                    Err(error) if Accept::after(&error) == Accept::Retry => failures += 1,
-                    Err(_) => break,
-                }
-            }
+            self.accept_all(index);
             self.kernel.close_listener(index);
             self.listeners[index].state = State::Closed;
         }
@@ -535,28 +503,6 @@ impl<K: Kernel> Reactor<K> {
             .count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
-    }
-}
-
-/// Work of one kind that a tick does at most before it looks for events again: that of some milliseconds, however much there
-/// is. Where there is none, no clock is read.
-#[derive(Debug, Default)]
-struct Slice {
-    until: Option<Moment>,
-    now: Moment,
-}
-
-impl Slice {
-    const LENGTH: Duration = Duration::from_millis(4);
-
-    /// Another piece of work begins.
-    fn at(&mut self, now: Moment) {
-        self.now = now;
-        self.until.get_or_insert(now + Slice::LENGTH);
-    }
-
-    fn is_over(&self) -> bool {
-        self.until.is_some_and(|until| self.now >= until)
     }
 }
 

@@ -92,7 +92,7 @@ impl Engine {
             let (commands, orders) = mpsc::channel();
             let (spare, spares) = mpsc::channel();
             let gauge = Arc::new(Gauges::default());
-            let (system, waker) = System::new()?;
+            let (system, waker) = System::new(spec.kernel_stamps)?;
             let worker = Worker::new(me, spec.clone(), gauge.clone(), system, orders, tell.clone(), spares);
             let handle = thread::Builder::new().name(format!("loadgen-{me}")).spawn(move || worker.work())?;
             threads.push(Thread { commands, waker, spare, handle });
@@ -332,6 +332,8 @@ impl Script<'_> {
         all.silent += outcome.silent;
         all.stuck += outcome.stuck;
         all.replaced += outcome.replaced;
+        // It is one clock.
+        all.clock_steps = all.clock_steps.max(outcome.clock_steps);
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);
         }

@@ -227,6 +227,19 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
             note(code, format!("{} {text}", format::count(n)));
         }
     }
+    let without = counts.reads - counts.reads_stamped;
+    if facts.kernel_stamps && without > 0 {
+        let steps = match measured.clock_steps {
+            0 => String::new(),
+            n => format!("; the clock was stepped {n} times"),
+        };
+        let text = format!(
+            "{} of {} reads have no stamp of the kernel's: what they brought ends when it was read{steps}",
+            format::count(without),
+            format::count(counts.reads)
+        );
+        note("unstamped", text);
+    }
     if facts.steal_pct > 2.0 {
         note("steal", format!("the hypervisor took {:.1}% of the time", facts.steal_pct));
     }

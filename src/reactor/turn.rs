@@ -19,6 +19,12 @@ pub struct Shared {
     pub response: Vec<u8>,
     pub boards: Boards,
     pub stats: Stats,
+    /// What the ports of TLS show.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::certificate::Service>,
+    /// Connections in TLS that have expanded keys, in the order in which they got them.
+    #[cfg(feature = "tls")]
+    pub expanded: std::collections::VecDeque<ConnId>,
     /// Bytes that a turn may read now.
     turn_bytes: usize,
 }
@@ -40,7 +46,17 @@ impl Shared {
         let scratch = vec![0; HEADROOM + CARRY_MAX + Shared::SCRATCH + TAILROOM].into();
         let stats = Stats::within(Memory::new(config.max_buffered));
         let boards = Boards::new(config.boards);
-        Shared { scratch, response: Vec::new(), boards, stats, turn_bytes: Shared::SCRATCH }
+        Shared {
+            scratch,
+            response: Vec::new(),
+            boards,
+            stats,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            expanded: std::collections::VecDeque::new(),
+            turn_bytes: Shared::SCRATCH,
+        }
     }
 
     /// So many turns are taken now: each may read its part.
@@ -61,6 +77,15 @@ pub struct Context<'a> {
     pub id: ConnId,
     pub config: &'a Config,
     pub now: Moment,
+}
+
+/// What the first half of a turn that goes by the clock leaves to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// At most so many bytes are to be read; with none, what was kept is acted on.
+    Read(usize),
+    /// Nothing in this turn.
+    Turn(Turn),
 }
 
 /// What a turn leaves to do.

@@ -93,6 +93,9 @@ macro_rules! mode {
             /// do not look at what replies say
             #[argh(switch)]
             pub no_verify: bool,
+            /// when a reply ends: kernel, when the kernel has it, or read, when loadgen has (kernel)
+            #[argh(option, default = "Clock::Kernel", from_str_fn(stamp), arg_name = "clock")]
+            pub stamps: Clock,
             /// protocol version: 13 (RFC 6455), 8 or 7, or Hixie's 76 or 75 (13)
             #[argh(option, default = "Draft::Rfc6455", from_str_fn(Draft::parse), arg_name = "version")]
             pub draft: Draft,
@@ -219,6 +222,7 @@ macro_rules! mode {
                     payload: self.payload.clone(),
                     no_stamp: self.no_stamp,
                     no_verify: self.no_verify,
+                    stamps: self.stamps,
                     draft: self.draft,
                     deflate: self.deflate,
                     header: self.header.clone(),
@@ -268,6 +272,21 @@ macro_rules! mode {
     };
 }
 
+/// What ends a reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Clock {
+    Kernel,
+    Read,
+}
+
+fn stamp(text: &str) -> Result<Clock, String> {
+    match text {
+        "kernel" => Ok(Clock::Kernel),
+        "read" => Ok(Clock::Read),
+        _ => Err("--stamps is kernel or read".into()),
+    }
+}
+
 /// The options that every mode has.
 #[derive(Clone, Debug)]
 pub struct Common {
@@ -286,6 +305,7 @@ pub struct Common {
     pub payload: Option<PathBuf>,
     pub no_stamp: bool,
     pub no_verify: bool,
+    pub stamps: Clock,
     pub draft: Draft,
     pub deflate: bool,
     pub header: Vec<String>,

@@ -34,6 +34,13 @@ pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> 
     }
 }
 
+/// Columns of the terminal that is there, 80 of none.
+pub fn width() -> usize {
+    let size =
+        terminal_size::terminal_size_of(stdout()).or_else(|| terminal_size::terminal_size_of(stderr()));
+    size.map_or(80, |(width, _)| usize::from(width.0)).clamp(40, 200)
+}
+
 /// Prints to stdout. A reader that has gone has seen enough.
 ///
 /// # Errors

@@ -86,6 +86,8 @@ pub struct Outcome {
     pub stuck: u64,
     /// Connections given up with their messages and opened anew.
     pub replaced: u64,
+    /// How often the clock of the kernel's stamps was stepped.
+    pub clock_steps: u64,
     pub recovery: Option<Box<Recovery>>,
     pub collector: Option<Box<Collector>>,
 }

@@ -27,6 +27,8 @@ pub struct Measured {
     pub stuck: u64,
     /// Connections given up with their messages and opened anew.
     pub replaced: u64,
+    /// How often the clock of the kernel's stamps was stepped.
+    pub clock_steps: u64,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
     /// How late a bare timer was on this host.

@@ -187,6 +187,9 @@ counts! {
     timeouts,
     /// Not sent because `--max-inflight` were out.
     capped,
+    /// Reads, and those of them that the kernel stamped.
+    reads,
+    reads_stamped,
     bytes_sent,
     bytes_received,
     pings_sent,

@@ -19,12 +19,14 @@ const PEAKS_MAX: usize = 360_000;
 /// When something had come from the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    /// When it was there, as far as that is known.
+    /// When it was there: by the kernel's stamp, or else when it was read.
     pub at: Moment,
     /// When it was read.
     pub read: Moment,
-    /// What of the time until `at` is known to be loadgen's: it had woken and did not read yet.
+    /// From the stamp to the read; without a stamp, from the wake-up to the read.
     pub lag: Nanos,
+    /// By the kernel's stamp.
+    pub stamped: bool,
 }
 
 /// The next thing to send.
@@ -66,9 +68,27 @@ pub struct Running {
 }
 
 impl Arrival {
+    /// Read at `read` by a thread that had woken at `woken`, with the kernel's `stamp` if it makes sense.
+    pub fn new(stamp: Option<Moment>, woken: Moment, read: Moment) -> Arrival {
+        match stamp.filter(|at| *at <= read) {
+            Some(at) => Arrival { at, read, lag: read - at, stamped: true },
+            None => Arrival { at: read, read, lag: read - woken, stamped: false },
+        }
+    }
+
     /// Nothing came: our patience ended then.
     pub fn never(now: Moment) -> Arrival {
-        Arrival { at: now, read: now, lag: Nanos(0) }
+        Arrival { at: now, read: now, lag: Nanos(0), stamped: false }
+    }
+
+    /// As the end of the wait for something that was written at `sent`: a stamp from before that is none.
+    fn after(self, sent: Moment) -> Arrival {
+        if self.at < sent { Arrival { at: self.read, stamped: false, ..self } } else { self }
+    }
+
+    /// What of the time until `at` is known to be loadgen's: it had woken and did not read yet.
+    fn ours(self) -> Nanos {
+        if self.stamped { Nanos(0) } else { self.lag }
     }
 }
 
@@ -257,11 +277,12 @@ impl Running {
     /// Records the times of a message that ended by its reply or by our patience.
     pub fn record(&mut self, entry: &Entry, connection: u64, end: Arrival, written: bool) {
         let from = self.traffic.from;
+        let end = end.after(entry.sent);
         let response = end.at - entry.due;
         let slip = Nanos(u64::from(entry.slip) * 1000);
         let recorder = if entry.due < from { &mut self.warmup } else { &mut self.measured };
         recorder.response.record(response);
-        recorder.undisturbed.record(response - slip - end.lag);
+        recorder.undisturbed.record(response - slip - end.ours());
         if written {
             recorder.wire.record(end.at - entry.sent);
         }

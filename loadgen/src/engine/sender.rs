@@ -93,7 +93,6 @@ impl Sender {
         now: Moment,
     ) -> Option<u32> {
         let running = self.running.as_mut()?;
-        let open_loop = running.is_open_loop();
         let recorder = running.recorder_at(due);
         if !open {
             recorder.counts.not_sent += 1;
@@ -103,17 +102,30 @@ impl Sender {
             recorder.counts.capped += 1;
             return None;
         }
-        if open_loop {
-            recorder.own_slip.record(now - due);
-        }
         let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: exchange.next_index };
         exchange.next_index += 1;
         let size = self.spec.payloads.size(id);
-        let slip = u32::try_from((now - due).0 / 1000).unwrap_or(u32::MAX);
-        let entry = Entry { due, sent: now, slip, index: id.index, size: size as u32, next: NONE };
+        let entry = Entry { due, sent: now, slip: 0, index: id.index, size: size as u32, next: NONE };
         let message = self.in_flight.push(&mut exchange.out, entry);
         running.out += 1;
-        (exchange.unsent == NONE).then_some(message)
+        if exchange.unsent != NONE {
+            self.tried(message, now);
+            return None;
+        }
+        Some(message)
+    }
+
+    /// Message `message` was tried first at `now`: up to then it was late because of loadgen.
+    pub fn tried(&mut self, message: u32, now: Moment) {
+        let entry = self.in_flight.get_mut(message);
+        let (due, slip) = (entry.due, now - entry.due);
+        entry.sent = now;
+        entry.slip = u32::try_from(slip.0 / 1000).unwrap_or(u32::MAX);
+        if let Some(running) = &mut self.running
+            && running.is_open_loop()
+        {
+            running.recorder_at(due).own_slip.record(slip);
+        }
     }
 
     /// The frames of `message`, of connection `i`.
@@ -175,6 +187,8 @@ impl Sender {
         if let Some(running) = &mut self.running {
             let recorder = running.recorder_at(arrival.read);
             recorder.read_lag.record(arrival.lag);
+            recorder.counts.reads += 1;
+            recorder.counts.reads_stamped += u64::from(arrival.stamped);
             recorder.counts.bytes_received += n as u64;
         }
     }

@@ -17,6 +17,8 @@ pub struct Spec {
     /// Payload bytes a fragment.
     pub fragment: Option<usize>,
     pub verify: bool,
+    /// A reply ends when the kernel has it rather than when it is read.
+    pub kernel_stamps: bool,
     /// Payloads out on one connection, beyond which the next is not sent but counted.
     pub max_inflight: Option<u32>,
     /// A reply later than this counts as a timeout, and a closed loop waits no longer.

@@ -225,7 +225,9 @@ impl<N: Network> Worker<N> {
         let Some(message) = self.sender.submit(i, &mut connection.exchange, open, due, self.now) else {
             return;
         };
-        match self.put(i, Bytes::Message(message)) {
+        let written = self.put(i, Bytes::Message(message));
+        self.sender.tried(message, self.now);
+        match written {
             Some(bytes) => self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now),
             None => self.connections[i].exchange.unsent = message,
         }
@@ -239,6 +241,10 @@ impl<N: Network> Worker<N> {
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
             Bytes::Message(message) => (self.sender.encode(i, message), Kind::Message),
         };
+        if kind == Kind::Message {
+            // As late as can be: whatever comes between this and the write would count as the server's.
+            self.now = self.network.now();
+        }
         match self.connections[i].transport.send(&mut self.network, bytes, kind, &mut self.records) {
             Ok(written) => written.then_some(bytes.len()),
             Err(e) => {
@@ -323,7 +329,8 @@ impl<N: Network> Worker<N> {
                         self.secured(i);
                     }
                     if count > 0 {
-                        let arrival = Arrival { at: self.now, read: self.now, lag: self.now - self.woken };
+                        let stamp = self.network.stamp();
+                        let arrival = Arrival::new(stamp, self.woken, self.now);
                         self.sender.read(count, arrival);
                         self.receive(i, &mut reader, count, arrival);
                     }
@@ -426,7 +433,8 @@ impl<N: Network> Worker<N> {
         let Some((report, outcome)) = self.sender.finish(exchanges, self.now) else { return };
         self.tell(Event::Tick(Box::new(report)));
         let failures = std::mem::take(&mut self.failures);
-        self.tell(Event::Finished(Box::new(Outcome { failures, recovery, ..outcome })));
+        let clock_steps = self.network.steps();
+        self.tell(Event::Finished(Box::new(Outcome { failures, recovery, clock_steps, ..outcome })));
     }
 
     fn read_clock(&mut self) {

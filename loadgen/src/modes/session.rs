@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::cli::args::Common;
+use crate::cli::args::{Clock, Common};
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
@@ -147,6 +147,7 @@ impl Session {
             payloads,
             fragment: common.fragment,
             verify: !common.no_verify,
+            kernel_stamps: common.stamps == Clock::Kernel,
             max_inflight: common.max_inflight,
             timeout: common.timeout.map(Nanos::from),
             ping: common.ping.map(Nanos::from),
@@ -223,7 +224,6 @@ impl Session {
                 fragment: common.fragment.map(|n| n as u64),
                 idle: if spin > Nanos(0) { "hybrid" } else { "sleep" }.into(),
                 spin_ns: spin.0,
-                stamps: "read".into(),
                 matching: engine.spec.matching().to_string(),
                 timeout_ns: engine.spec.timeout.map(|limit| limit.0),
                 max_inflight: engine.spec.max_inflight.map(u64::from),
@@ -254,6 +254,7 @@ impl Session {
             local: self.local(),
             asked: asked as u64,
             allow_partial: self.common.allow_partial,
+            kernel_stamps: self.common.stamps == Clock::Kernel,
             syn_retransmits: counted.syn_retransmits,
             segments_again: counted.segments_again,
             throttled: report.host.throttled,
@@ -390,7 +391,11 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
         }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
-        failures.push(format!("no load met {}: {}", find.objective, find.stopped));
+        let why = format!("no load met {}: {}", find.objective, find.stopped);
+        match find.next_failed.is_some() {
+            true => failures.push(why),
+            false => unjudged = Some(why),
+        }
     }
     if let Some(code) = session.signals.exit_code() {
         return Ok(code);

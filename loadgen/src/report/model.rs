@@ -713,13 +713,48 @@ pub struct FindStep {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub ok: bool,
-    /// Why the objective could not be judged at this load.
+    /// Absent in reports of schema 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// What the server did instead of meeting the objective, or why that could not be told at this load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     pub achieved_rate: f64,
     pub verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+}
+
+impl FindStep {
+    /// The answer, also of reports that only said whether it was yes.
+    pub fn answer(&self) -> Answer {
+        self.answer.unwrap_or(match (self.ok, &self.note) {
+            (true, _) => Answer::Met,
+            (false, None) => Answer::Missed,
+            (false, Some(_)) => Answer::Unknown,
+        })
+    }
+}
+
+/// Whether a load met the objective.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Met,
+    Missed,
+    /// This host could not tell: it did not make the load, or what was missed may be its own doing.
+    Unknown,
+}
+
+impl Answer {
+    /// As the tables have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Answer::Met => "ok",
+            Answer::Missed => "no",
+            Answer::Unknown => "can't tell",
+        }
+    }
 }
 
 /// `fanout`: one sends, many receive.

@@ -250,6 +250,7 @@ const COLUMN: usize = 10;
 
 fn latencies(out: &mut String, report: &Report) {
     let closed = report.config.mode == Mode::Closed;
+    let kernel = report.config.stamps == "kernel";
     let _ = write!(out, "{:LABEL$}", "");
     for head in
         PERCENTILES.map(|(key, _)| format!("p{key}")).iter().map(String::as_str).chain(["max", "mean"])
@@ -260,11 +261,14 @@ fn latencies(out: &mut String, report: &Report) {
     for (name, stat) in report.latency_ns.each() {
         let label = match name {
             "response" if closed => "round trip (closed)",
+            "response" if kernel => "response (sched→kernel)",
             "response" => "response (sched→read)",
+            "wire" if kernel => "wire (written→kernel)",
             "wire" => "wire (written→read)",
             "response_low" => "response at least",
             "response_high" => "response at most",
             "own_slip" => "own slip (sched→write)",
+            "read_lag" if kernel => "read lag (kernel→read)",
             "read_lag" => "read lag (wake→read)",
             "tls" => "tls (connected→done)",
             "upgrade" => "upgrade (GET→101)",
@@ -431,11 +435,7 @@ fn find_steps(out: &mut String, find: &Find) {
                 &maybe_at(&step.response, "99"),
                 &maybe_at(&step.response, "99.9"),
                 status_word(step.verdict.status),
-                match (step.ok, &step.note) {
-                    (true, _) => "ok",
-                    (false, None) => "no",
-                    (false, Some(_)) => "not judged",
-                },
+                step.answer().word(),
             ],
         );
     }

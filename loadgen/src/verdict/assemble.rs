@@ -32,6 +32,9 @@ pub fn fill(
     report.connections.replaced = measured.replaced;
     report.messages = messages(measured, facts.closed, seconds);
     latencies(&mut report.latency_ns, measured, facts.closed);
+    let counts = &measured.total.counts;
+    let stamped = counts.reads > 0 && counts.reads_stamped * 100 >= counts.reads * 99;
+    report.config.stamps = if stamped { "kernel" } else { "read" }.into();
     report.checks = Checks {
         littles_law: verdict::littles_law(measured),
         loop_busy_pct: measured.busy_pct,

@@ -9,6 +9,8 @@ pub struct Facts {
     pub asked: u64,
     /// `--allow-partial`: what could not be opened was not asked for.
     pub allow_partial: bool,
+    /// Kernel stamps were asked for.
+    pub kernel_stamps: bool,
     pub throttled: u64,
     pub steal_pct: f64,
     /// Messages a second this host was calibrated to reach.

@@ -105,7 +105,7 @@ fn loses_a_reply_in_fifty() {
     let (report, _) = measure(&format!("{load} --warmup 0s --drain 500ms {}", server.url()));
     let (m, lost) = (&report.messages, server.log().iter().filter(|h| h.left == 0).count() as u64);
     assert_eq!((lost, m.lost + m.unanswered, m.received), (20, 20, 980), "{m:?}");
-    assert_eq!(report.verdict.status, Status::Faulty, "{:?}", report.verdict);
+    assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
     let found = format!("{} lost or unanswered", m.lost + m.unanswered);
     row("loses a reply in 50", load, &format!("{lost} of 1,000"), &found, &words(&report));
 }
@@ -118,7 +118,7 @@ fn answers_one_in_a_hundred_twice() {
     let m = &report.messages;
     // The run may end with the first copy of the last message.
     assert!(m.received == 1000 && (9..=10).contains(&m.duplicated), "{m:?}");
-    assert_eq!(report.verdict.status, Status::Faulty, "{:?}", report.verdict);
+    assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
     row("answers one in 100 twice", load, "10", &m.duplicated.to_string(), &words(&report));
 }
 
@@ -129,7 +129,7 @@ fn changes_a_bit_in_one_of_a_hundred() {
     let (report, _) = measure(&format!("{load} --warmup 0s {}", server.url()));
     let m = &report.messages;
     assert_eq!((m.received, m.corrupt, m.unsolicited), (1000, 10, 0), "{m:?}");
-    assert_eq!(report.verdict.status, Status::Faulty, "{:?}", report.verdict);
+    assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
     row("changes a bit in one of 100", load, "10", &m.corrupt.to_string(), &words(&report));
 }
 

@@ -39,11 +39,6 @@ impl Paths {
         }
     }
 
-    /// Whether it is one of those that were named one by one.
-    pub fn name(&self, path: &str) -> bool {
-        matches!(self, Paths::These(_)) && self.hold(path)
-    }
-
     pub fn hold(&self, path: &str) -> bool {
         match self {
             Paths::Any => true,

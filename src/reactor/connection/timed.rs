@@ -13,16 +13,8 @@ use crate::reactor::config::Config;
 use crate::reactor::end::End;
 use crate::reactor::kernel::Stream;
 use crate::reactor::moment::Moment;
-use crate::reactor::turn::{Context, Shared, Turn};
+use crate::reactor::turn::{Before, Context, Shared, Turn};
 use std::io;
-
-/// What comes of the first half of a turn.
-pub(super) enum Before {
-    /// At most so many bytes are to be read; with none, what was kept is acted on.
-    Read(usize),
-    /// That was all.
-    Turn(Turn),
-}
 
 impl<S: Stream> Connection<S> {
     /// The first half of a turn, behind an empty outbox: what is due is said. Then, as far as it wants to hear anything, it is
@@ -107,8 +99,8 @@ impl<S: Stream> Connection<S> {
         let Shared { response, stats, .. } = shared;
         self.send(response, stats)?;
         match then {
-            Then::End(Ending::Fin) => self.said_all(stats, context.now)?,
-            Then::End(Ending::HalfClose) => self.transport.close_write()?,
+            Then::End(Ending::Close | Ending::Fin) => self.said_all(stats, context.now)?,
+            Then::End(Ending::HalfClose) => self.transport.close_write(stats)?,
             _ => {}
         }
         self.transport.keep(&[], self.session.kept(), stats);
