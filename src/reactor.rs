@@ -220,7 +220,7 @@ impl<K: Kernel> Reactor<K> {
         if self.config.watchdog.is_some() {
             next = next.min(self.next_notice);
         }
-        next = next.min(self.relief.next).min(self.brakes.next());
+        next = next.min(self.relief.next()).min(self.brakes.next());
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 

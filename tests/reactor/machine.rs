@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use support::config;
+use support::{allocator, config};
 use wsecho::reactor::Reactor;
 use wsecho::reactor::config::Config;
 use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
@@ -32,6 +32,8 @@ pub struct Machine {
     pub peers: Vec<Peer>,
     /// Calls of accept.
     pub accepts: u64,
+    /// Bytes that each client who comes takes; without, all.
+    pub room: Option<usize>,
     events: Vec<Readiness>,
 }
 
@@ -113,15 +115,18 @@ impl Server {
         machine.events.push(readable(Source::Connection(id)));
     }
 
-    /// The client reads, so that there is room for so much.
-    pub fn make_room(&self, peer: usize, room: usize) {
+    /// The client takes so many more bytes.
+    pub fn take(&self, peer: usize, count: usize) {
         let mut machine = self.machine.borrow_mut();
         let peer = &mut machine.peers[peer];
-        let was_full = peer.room.replace(room) == Some(0);
-        if let Some(id) = peer.id.filter(|_| was_full && !peer.gone) {
-            let source = Source::Connection(id);
-            machine.events.push(Readiness { source, readable: false, writable: true, read_closed: false });
-        }
+        peer.room = peer.room.map(|room| room + count);
+        let Some(id) = peer.id.filter(|_| !peer.gone) else { return };
+        machine.events.push(Readiness {
+            source: Source::Connection(id),
+            readable: false,
+            writable: true,
+            read_closed: false,
+        });
     }
 
     pub fn peer(&self, peer: usize) -> Ref<'_, Peer> {
@@ -140,7 +145,7 @@ impl Server {
 
     /// One round; false when it was the last.
     pub fn tick(&mut self) -> bool {
-        let goes_on = self.reactor.tick().expect("this kernel's polls do not fail");
+        let goes_on = allocator::counted(|| self.reactor.tick()).expect("this kernel's polls do not fail");
         self.reactor.assert_invariants();
         goes_on
     }
@@ -169,12 +174,13 @@ impl Kernel for Shared {
 
     fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()> {
         let mut machine = self.0.borrow_mut();
-        let events = std::mem::take(&mut machine.events);
+        let events = allocator::uncounted(|| std::mem::take(&mut machine.events));
         if events.is_empty() {
             machine.now += timeout.unwrap_or_default().min(NAP);
         }
         drop(machine);
-        events.into_iter().for_each(on_event);
+        events.iter().copied().for_each(on_event);
+        allocator::uncounted(|| drop(events));
         Ok(())
     }
 
@@ -190,7 +196,8 @@ impl Kernel for Shared {
             return Err(error.into());
         }
         let says = machine.queues[listener].pop_front().ok_or(ErrorKind::WouldBlock)?;
-        machine.peers.push(Peer { says: says.into(), ..Peer::default() });
+        let room = machine.room;
+        allocator::uncounted(|| machine.peers.push(Peer { says: says.into(), room, ..Peer::default() }));
         Ok(Socket { machine: self.0.clone(), index: machine.peers.len() - 1 })
     }
 
@@ -198,7 +205,7 @@ impl Kernel for Shared {
         let mut machine = self.0.borrow_mut();
         machine.peers[stream.index].id = Some(id);
         if !machine.peers[stream.index].says.is_empty() {
-            machine.events.push(readable(Source::Connection(id)));
+            allocator::uncounted(|| machine.events.push(readable(Source::Connection(id))));
         }
         Ok(())
     }
@@ -231,9 +238,9 @@ impl Write for Socket {
         machine.now += CALL_COST;
         let peer = &mut machine.peers[self.index];
         peer.writes += 1;
-        let count = peer.room.map_or(bytes.len(), |room| room.min(bytes.len()));
-        peer.heard.extend(&bytes[..count]);
+        let count = bytes.len().min(peer.room.unwrap_or(usize::MAX));
         peer.room = peer.room.map(|room| room - count);
+        allocator::uncounted(|| peer.heard.extend(&bytes[..count]));
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 

@@ -37,12 +37,13 @@ const FUNCTION_MAX: usize = 70;
 const CRATES: [&str; 2] = ["src", "loadgen/src"];
 
 /// The rooms of the server, the highest first. One may use what is below it, and nothing above.
-const SERVER: [&[&str]; 7] = [
+const SERVER: [&[&str]; 8] = [
     &["main"],
     &[""],
     &["daemon"],
     &["args", "print", "activation"],
     &["reactor"],
+    &["tls"],
     &["proto"],
     &["log", "escape", "memory_limit", "notify", "units"],
 ];
