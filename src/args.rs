@@ -12,6 +12,7 @@ pub use address::{Address, everywhere};
 use argh::FromArgs;
 use mistakes::explain;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where echo is served unless told otherwise: a port of every address.
@@ -28,6 +29,7 @@ pub struct Options {
     pub port: Option<OsString>,
     pub policy: Policy,
     pub echo_paths: Paths,
+    pub tls: TlsOptions,
     /// `None`: as many as there are descriptors for.
     pub max_connections: Option<usize>,
     pub max_message: u64,
@@ -53,6 +55,20 @@ pub struct Options {
     pub log_time: bool,
     pub format: Format,
 }
+
+/// What is served in TLS; in a build without it, nothing.
+#[derive(Debug, Clone, Default)]
+pub struct TlsOptions {
+    pub listen: Vec<Address>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+    /// One of [`WRONG`].
+    pub wrong: Option<&'static str>,
+}
+
+/// Certificates that are wrong on purpose.
+const WRONG: [&str; 3] = ["expired", "other-name", "self-signed"];
 
 impl Options {
     /// Where to listen when nothing says where: `$PORT`, or 8087.
@@ -103,6 +119,21 @@ struct Arguments {
     /// listen for clients at PORT of every address, at ADDR:PORT (IPv6 in brackets, port 0 for any free one), NAME:PORT or unix:/PATH; may be repeated (default $PORT, or 8087)
     #[argh(option, arg_name = "addr:port", from_str_fn(address))]
     listen: Vec<Address>,
+    /// listen in TLS, for wss:// and https://, at PORT, ADDR:PORT, NAME:PORT or unix:/PATH; may be repeated (in builds with the feature tls)
+    #[argh(option, arg_name = "addr:port", from_str_fn(address))]
+    listen_tls: Vec<Address>,
+    /// show this certificate, a chain in PEM (default: one of our own)
+    #[argh(option, arg_name = "file", from_str_fn(file))]
+    tls_cert: Option<PathBuf>,
+    /// the private key of that certificate, in PEM
+    #[argh(option, arg_name = "file", from_str_fn(file))]
+    tls_key: Option<PathBuf>,
+    /// let in only clients with a certificate of these authorities, in PEM
+    #[argh(option, arg_name = "file", from_str_fn(file))]
+    tls_client_ca: Option<PathBuf>,
+    /// show a certificate of our own that is wrong on purpose: expired, other-name or self-signed
+    #[argh(option, arg_name = "kind", from_str_fn(wrong))]
+    tls_wrong: Option<&'static str>,
     /// serve the Flash socket policy at PORT or ADDR:PORT, or `off` (default 843, if that can be bound)
     #[argh(option, arg_name = "addr:port", from_str_fn(policy))]
     policy: Option<Policy>,
@@ -175,7 +206,7 @@ struct Arguments {
     /// begin every line of the log with the time, in UTC
     #[argh(switch)]
     log_time: bool,
-    /// print a unit file, the man page or completions: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish
+    /// print a unit file, the man page, completions or the authority of our own certificate: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh, completions-fish or cert
     #[argh(option, arg_name = "what", from_str_fn(what))]
     print: Option<What>,
     /// print the version
@@ -201,9 +232,12 @@ pub fn parse(
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    if let Some(what) = arguments.print {
-        return Ok(Command::Print(what.text(&help())));
+    match arguments.print {
+        Some(What::Cert) => return certificate().map(Command::Print),
+        Some(what) => return Ok(Command::Print(what.text(&help()))),
+        None => {}
     }
+    let tls = tls_options(&arguments)?;
     if let Some((path, what, option)) = taken(&arguments) {
         return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
@@ -214,6 +248,7 @@ pub fn parse(
     Ok(Command::Serve(Box::new(Options {
         listen: arguments.listen,
         port,
+        tls,
         policy: arguments.policy.unwrap_or(Policy::IfPossible(Address::Any(POLICY))),
         echo_paths: echo_paths(arguments.echo_path),
         max_connections: arguments.max_connections,
@@ -273,6 +308,45 @@ fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
     })
 }
 
+/// What is asked for in TLS.
+///
+/// # Errors
+/// One line, where the options do not go together, or this build has no TLS.
+fn tls_options(arguments: &Arguments) -> Result<TlsOptions, String> {
+    let Arguments { listen_tls, tls_cert, tls_key, tls_client_ca, tls_wrong, .. } = arguments;
+    let others = tls_cert.is_some() || tls_key.is_some() || tls_client_ca.is_some() || tls_wrong.is_some();
+    if !listen_tls.is_empty() && !cfg!(feature = "tls") {
+        return Err(NO_TLS.to_owned());
+    }
+    if others && listen_tls.is_empty() {
+        return Err("--tls-cert, --tls-key, --tls-client-ca and --tls-wrong want --listen-tls".to_owned());
+    }
+    if tls_cert.is_some() != tls_key.is_some() {
+        return Err("--tls-cert and --tls-key go together".to_owned());
+    }
+    if tls_cert.is_some() && tls_wrong.is_some() {
+        return Err("--tls-wrong is about our own certificates, and does not go with --tls-cert".to_owned());
+    }
+    Ok(TlsOptions {
+        listen: listen_tls.clone(),
+        cert: tls_cert.clone(),
+        key: tls_key.clone(),
+        client_ca: tls_client_ca.clone(),
+        wrong: *tls_wrong,
+    })
+}
+
+/// Said where TLS is asked of a build without it.
+const NO_TLS: &str = "this build has no TLS: build one with `cargo build --release --features tls`";
+
+/// The authority that clients have to trust, in PEM.
+fn certificate() -> Result<String, String> {
+    #[cfg(feature = "tls")]
+    return crate::tls::certificate::Own::find().map(|own| own.authority);
+    #[cfg(not(feature = "tls"))]
+    Err(NO_TLS.to_owned())
+}
+
 fn echo_paths(paths: Vec<String>) -> Paths {
     if paths.is_empty() {
         return Paths::These(vec!["/".to_owned(), "/echo".to_owned()]);
@@ -293,6 +367,14 @@ type Parsed<T> = Result<T, String>;
 
 fn address(text: &str) -> Parsed<Address> {
     Address::parse(text).ok_or_else(String::new)
+}
+
+fn file(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err(String::new()) } else { Ok(text.into()) }
+}
+
+fn wrong(text: &str) -> Parsed<&'static str> {
+    WRONG.into_iter().find(|name| *name == text).ok_or_else(String::new)
 }
 
 fn stats(text: &str) -> Parsed<Stats> {
@@ -492,7 +574,7 @@ mod tests {
         for (name, takes) in TAKES {
             let error = parsed(&[name]).expect_err("an option without its value");
             assert_eq!(error, format!("{name} takes {takes}"));
-            if !["--user"].contains(name) {
+            if !["--user", "--tls-cert", "--tls-key", "--tls-client-ca"].contains(name) {
                 for value in ["nonsense", "-1", ""] {
                     let error = parsed(&[name, value]).expect_err("a wrong value");
                     assert_eq!(error, format!("{name} takes {takes}, not '{value}'"));

@@ -72,6 +72,11 @@ pub fn run(options: Options) -> Result<(), Failure> {
         become_user(user, &unix_paths(&options))?;
     }
     let config = config(&options, max_connections);
+    #[cfg(feature = "tls")]
+    let service = match options.tls.listen.is_empty() {
+        true => None,
+        false => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
+    };
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
     let announcements = doors.announcements(options.echo_paths.example());
@@ -80,12 +85,19 @@ pub fn run(options: Options) -> Result<(), Failure> {
     for announcement in &announcements {
         log::info(format_args!("{announcement}"));
     }
+    #[cfg(feature = "tls")]
+    for note in service.iter().flat_map(|service| &service.notes) {
+        log::info(format_args!("{note}"));
+    }
     log::info(format_args!(
         "up to {max_connections} clients ({descriptors} descriptors), backlog {BACKLOG} (net.core.somaxconn {})",
         somaxconn()
     ));
     manager.tell(&format!("READY=1\nSTATUS={}", announcements.first().map_or("Serving", String::as_str)));
-    Reactor::new(kernel, &doors.roles, config).run().map_err(lost)
+    let mut reactor = Reactor::new(kernel, &doors.roles, config);
+    #[cfg(feature = "tls")]
+    reactor.show(service);
+    reactor.run().map_err(lost)
 }
 
 fn config(options: &Options, max_connections: usize) -> Config {
@@ -112,6 +124,15 @@ fn config(options: &Options, max_connections: usize) -> Config {
     }
 }
 
+/// Whose certificate is asked for.
+#[cfg(feature = "tls")]
+fn identity(options: &crate::args::TlsOptions) -> crate::tls::certificate::Identity {
+    use crate::tls::certificate::{Identity, Wrong};
+    let files = options.cert.clone().zip(options.key.clone());
+    let wrong = Wrong::ALL.into_iter().find(|wrong| options.wrong == Some(wrong.name()));
+    Identity { files, client_ca: options.client_ca.clone(), wrong }
+}
+
 /// The listeners, and what they are for.
 #[derive(Debug, Default)]
 struct Doors {
@@ -134,7 +155,12 @@ impl Doors {
         for address in &options.listen {
             doors.bind_or_fail(echo, address, "--listen", options.reuse_port)?;
         }
-        if !is_activated && options.listen.is_empty() {
+        #[cfg(feature = "tls")]
+        for address in &options.tls.listen {
+            let role = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
+            doors.bind_or_fail(role, address, "--listen-tls", options.reuse_port)?;
+        }
+        if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
             doors.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
         }
@@ -217,6 +243,14 @@ impl Doors {
                     lines.push(format!("test page at http://{host}/"));
                 }
                 (Role::Echo | Role::ProxiedEcho, None) => lines.push(format!("listening on {name}")),
+                #[cfg(feature = "tls")]
+                (Role::SecureEcho | Role::ProxiedSecureEcho, Some(bound)) => {
+                    let host = reachable(bound);
+                    lines.push(format!("TLS on {name}, echo at wss://{host}{echo_path}"));
+                    lines.push(format!("test page at https://{host}/"));
+                }
+                #[cfg(feature = "tls")]
+                (Role::SecureEcho | Role::ProxiedSecureEcho, None) => lines.push(format!("TLS on {name}")),
                 (Role::Policy, _) => lines.push(format!("Flash policy on {name}")),
                 (Role::Stats, Some(bound)) => {
                     lines.push(format!("numbers at http://{}/metrics", reachable(bound)))

@@ -53,6 +53,9 @@ use turn::{Context, Shared, Turn};
 /// Clients who were not done with their last turn and get another in a tick, or a quarter of those who became ready if that is
 /// more. Few, so that whoever becomes ready does not wait for all who are greedy; the fewer, the more each may read.
 const UNFINISHED_PER_TICK: usize = 16;
+/// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
+#[cfg(feature = "tls")]
+const EXPANDED_MAX: usize = 1024;
 /// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
 const STATS_SPARE: usize = 4;
 /// Flash players get this part of the places, and at least one: silent ones hold a place for three seconds.
@@ -108,6 +111,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Has the ports of TLS show this.
+    #[cfg(feature = "tls")]
+    pub fn show(&mut self, service: Option<crate::tls::certificate::Service>) {
+        self.shared.tls = service;
+    }
+
     /// Serves until a signal ends it.
     pub fn run(&mut self) -> io::Result<()> {
         while self.tick()? {}
@@ -151,7 +160,7 @@ impl<K: Kernel> Reactor<K> {
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, .. } = self;
-        let (mut stops, mut reports) = (0, 0);
+        let (mut stops, mut reports, mut reloads) = (0, 0, 0);
         let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
                 let Some(connection) = find(connections, id) else { return };
@@ -164,11 +173,15 @@ impl<K: Kernel> Reactor<K> {
             Source::Listener(index) => listeners[index].note(),
             Source::Stop => stops += 1,
             Source::Report => reports += 1,
+            Source::Reload => reloads += 1,
         });
         self.now = self.kernel.now();
         if reports > 0 {
             // Who asks is answered, whatever the level; who asks without end is not.
             log::limited(Class::Report, Level::Off, format_args!("{}", self.shared.stats.summary()));
+        }
+        if reloads > 0 {
+            self.reload();
         }
         for _ in 0..stops {
             self.stop();
@@ -203,7 +216,7 @@ impl<K: Kernel> Reactor<K> {
         if self.config.watchdog.is_some() {
             next = next.min(self.next_notice);
         }
-        next = next.min(self.relief.next);
+        next = next.min(self.relief.next());
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
@@ -212,7 +225,13 @@ impl<K: Kernel> Reactor<K> {
         connection.transport.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
         let turn = connection.turn(&mut self.shared, &context);
+        #[cfg(feature = "tls")]
+        if connection.lists_keys() {
+            self.shared.expanded.push_back(id);
+        }
         self.finish_turn(id, turn);
+        #[cfg(feature = "tls")]
+        self.give_up_keys();
         if self.shared.boards.is_heavy() {
             self.deliver();
         }
@@ -220,16 +239,54 @@ impl<K: Kernel> Reactor<K> {
 
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { shared: Shared { boards, stats, .. }, connections, now, .. } = self;
+        let Reactor { shared, connections, now, .. } = self;
+        #[cfg(feature = "tls")]
+        let expanded = &mut shared.expanded;
+        let (boards, stats) = (&mut shared.boards, &mut shared.stats);
         let mut fallen = Vec::new();
         boards.deliver(stats, |id, bytes, messages, stats| {
             let Some(connection) = find(connections, id) else { return };
             if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
                 fallen.push((id, turn));
             }
+            #[cfg(feature = "tls")]
+            if connection.lists_keys() {
+                expanded.push_back(id);
+            }
         });
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
+        }
+        #[cfg(feature = "tls")]
+        self.give_up_keys();
+    }
+
+    /// Keeps the expanded keys of those who spoke last, and no more: they take a kilobyte a connection.
+    #[cfg(feature = "tls")]
+    fn give_up_keys(&mut self) {
+        while self.shared.expanded.len() > EXPANDED_MAX {
+            let Some(id) = self.shared.expanded.pop_front() else { return };
+            if let Some(connection) = find(&mut self.connections, id) {
+                connection.give_up_keys();
+            }
+        }
+    }
+
+    /// Reads the certificates again; those who are connected keep theirs.
+    fn reload(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Some(service) = &self.shared.tls {
+            match service.reload() {
+                Ok(service) => {
+                    log::info(format_args!("TLS certificates read again"));
+                    self.shared.tls = Some(service);
+                }
+                Err(why) => log::limited(
+                    Class::Report,
+                    Level::Error,
+                    format_args!("{why}; the TLS certificates stay as they were"),
+                ),
+            }
         }
     }
 
@@ -389,7 +446,16 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         let role = self.listeners[index].role;
-        slot.insert(Connection::new(stream, self.serial, role, self.now));
+        let connection = Connection::new(stream, self.serial, role, self.now);
+        #[cfg(feature = "tls")]
+        let connection = match connection.secured(role, &mut self.shared) {
+            Ok(connection) => connection,
+            Err(error) => {
+                log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
+                return;
+            }
+        };
+        slot.insert(connection);
         self.shared.stats.accepted(role.kind());
         self.finish_turn(id, Turn::Wait);
     }

@@ -321,11 +321,10 @@ impl Session {
             _ => Advance { event: None, messages: 0, then: Then::Wait(None) },
         };
         match (&self.phase, advance.then) {
-            // It closed first: the peer's Close is to come.
-            (Phase::Open(Dialect::Program(program)), Then::End(End::Fin)) if advance.event.is_some() => {
+            (Phase::Open(Dialect::Program(program)), Then::End(End::Close)) => {
                 self.phase = program.leave().map_or(Phase::Closing, Phase::Leaving);
             }
-            (_, Then::End(End::Fin | End::Reset)) => self.phase = Phase::Closing,
+            (_, Then::End(End::Close | End::Fin | End::Reset)) => self.phase = Phase::Closing,
             _ => {}
         }
         advance

@@ -11,6 +11,9 @@ pub struct Aside {
     pub board: Option<BoardId>,
     /// Who a proxy says it is.
     pub client: Option<SocketAddr>,
+    /// TLS begins behind what the proxy says.
+    #[cfg(feature = "tls")]
+    pub is_secured: bool,
     /// Under `--log-level trace`.
     pub trace: Option<Trace>,
 }

@@ -1,6 +1,8 @@
 //! One client: its conversation, and its patience's end.
 
 mod patience;
+#[cfg(feature = "tls")]
+mod secure;
 mod timed;
 mod told;
 
@@ -20,7 +22,7 @@ use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::framing::frame::Header;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, Gathered, HEADROOM, Reply};
+use crate::proto::progress::{Event, Gathered, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -118,6 +120,12 @@ impl<S: Stream> Connection<S> {
         let size = most.min(shared.turn_bytes());
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
+            #[cfg(feature = "tls")]
+            Received::Part if !is_timed => return Ok(self.after_part()),
+            #[cfg(feature = "tls")]
+            Received::Fault => return self.fail_tls(shared, context),
+            #[cfg(feature = "tls")]
+            Received::Part => return self.after_read(shared, context, 0),
             Received::Nothing if is_timed => return self.after_read(shared, context, 0),
             Received::Nothing => return Ok(Turn::Wait),
             Received::End => {
@@ -160,7 +168,7 @@ impl<S: Stream> Connection<S> {
             if self.transport.untaken() < untaken {
                 self.since = now;
             }
-            self.close_write()?;
+            self.close_write(stats)?;
         }
         let is_short = stats.memory.is_short();
         if flushed != Flushed::All {
@@ -187,8 +195,9 @@ impl<S: Stream> Connection<S> {
     /// Puts the carry in front of the `count` bytes at `start`; `None` when the two do not make anything to act on yet, and
     /// were only put together in the carry.
     fn assemble_input(&mut self, shared: &mut Shared, start: usize, count: usize) -> Option<Range<usize>> {
-        let input = HEADROOM..start + count;
-        if start > HEADROOM {
+        let carried = self.transport.carry().len();
+        let input = start - carried..start + count;
+        if carried > 0 {
             let fresh = &shared.scratch[start..input.end];
             if !self.session.needs_processing(self.transport.carry(), fresh) {
                 self.transport.carry_on(fresh, &mut shared.stats);
@@ -212,8 +221,14 @@ impl<S: Stream> Connection<S> {
             }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
+            #[cfg(feature = "tls")]
+            let is_proxied = matches!(progress.event, Some(Event::Proxied(_)));
             if let Some(event) = progress.event {
                 self.on_event(event, shared, context);
+            }
+            #[cfg(feature = "tls")]
+            if is_proxied && self.is_secured_behind_proxy() {
+                return self.begin_tls(shared, input);
             }
             if progress.reply == Reply::Buffer && self.session.is_timed() {
                 // What it says at once stands in one write with the answer; what is next, its next turn says.
@@ -225,7 +240,10 @@ impl<S: Stream> Connection<S> {
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
+                    #[cfg(not(feature = "tls"))]
                     self.send(&scratch[reply], stats)?;
+                    #[cfg(feature = "tls")]
+                    self.send_in_place(scratch, reply, input.start == input.end, stats)?;
                     match self.board() {
                         None => stats.messages_sent += u64::from(progress.messages),
                         Some(board) if !response.is_empty() => {
@@ -300,12 +318,12 @@ impl<S: Stream> Connection<S> {
             self.transport.forget(passed, stats);
             self.transport.keep(&[], self.session.kept(), stats);
         }
-        self.close_write()
+        self.close_write(stats)
     }
 
     /// Sends the FIN, where nothing is left to say.
-    fn close_write(&mut self) -> io::Result<()> {
-        if self.session.stage() == Stage::Closing { self.transport.close_write() } else { Ok(()) }
+    fn close_write(&mut self, stats: &mut Stats) -> io::Result<()> {
+        if self.session.stage() == Stage::Closing { self.transport.close_write(stats) } else { Ok(()) }
     }
 
     /// Counts and logs what happened, and does what it takes before the answer is sent.
@@ -516,6 +534,7 @@ mod tests {
     #[test]
     fn an_idle_client_costs_little() {
         // With its alarm, its place in the run queue and in the slab, less than 128 bytes.
-        assert_eq!(size_of::<Connection<[u8; 8]>>(), 104);
+        let tls = if cfg!(feature = "tls") { size_of::<usize>() } else { 0 };
+        assert_eq!(size_of::<Connection<[u8; 8]>>(), 104 + tls);
     }
 }

@@ -11,7 +11,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Bytes as which a Ping is acknowledged: no sign that anybody reads it.
+    /// Bytes of a Ping; that they are acknowledged is no sign that anybody reads them.
     pub const PING: u32 = 2;
     /// By this much the window of a peer may seem to move although nobody reads there: its size is told in coarse units.
     const READ: i32 = 1024;
@@ -20,10 +20,10 @@ impl Mark {
         Mark { acked: vitals.acked, edge: vitals.edge }
     }
 
-    /// Since when the peer has been taking nothing, as far as can be told.
-    pub fn silence(self, vitals: &Vitals) -> Duration {
+    /// Since when the peer has been taking nothing, as far as can be told; a Ping takes so many bytes on the wire.
+    pub fn silence(self, vitals: &Vitals, ping: u32) -> Duration {
         // Not yet as far: the Ping itself is on its way.
-        let has_taken = ![0, Mark::PING.wrapping_neg()].contains(&vitals.acked.wrapping_sub(self.acked));
+        let has_taken = ![0, ping.wrapping_neg()].contains(&vitals.acked.wrapping_sub(self.acked));
         let has_read = vitals.edge.wrapping_sub(self.edge).cast_signed() > Mark::READ;
         if has_taken || has_read { vitals.heard } else { Duration::MAX }
     }

@@ -186,11 +186,12 @@ impl System {
     /// # Errors
     /// The system's own for epoll and for signal handlers.
     pub fn new(mut listeners: Vec<Listener>, manager: Manager) -> io::Result<System> {
+        ffi::keep_some();
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Source::Listener(index).into())?;
         }
-        // SIGHUP has nothing to reload; it is caught so that it does not kill.
+        // SIGHUP is caught in any case, so that it does not kill.
         let caught = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP]);
         caught.thread_block()?;
         let signals = SignalFd::with_flags(&caught, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
@@ -236,7 +237,7 @@ impl Kernel for System {
             while let Some(signal) = next_signal(&self.signals) {
                 match Signal::try_from(signal.ssi_signo as i32) {
                     Ok(Signal::SIGUSR1) => on_event(Readiness { source: Source::Report, ..event }),
-                    Ok(Signal::SIGHUP) => {}
+                    Ok(Signal::SIGHUP) => on_event(Readiness { source: Source::Reload, ..event }),
                     _ => on_event(event),
                 }
             }

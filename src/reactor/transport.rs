@@ -3,7 +3,10 @@
 //! The [`Connection`](super::connection::Connection) above has a conversation and knows no socket; this has a socket and knows no
 //! protocol. What is read arrives in a buffer that all clients share, behind the carry; what is sent goes to the kernel at once,
 //! and to the outbox as far as it is not taken. Another transport under the same session (records that are opened and sealed in
-//! that shared buffer) has its place here and changes nothing above.
+//! that shared buffer) has its place here and changes nothing above: TLS, where it is built in.
+
+#[cfg(feature = "tls")]
+mod secure;
 
 use super::kernel::{Readiness, Stream, Vitals};
 use super::memory::grow;
@@ -25,6 +28,8 @@ const FLUSH_MAX: usize = 256 * 1024;
 pub struct Transport<S> {
     socket: S,
     kept: Option<Box<Kept>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<crate::tls::connection::Tls>>,
     readable: bool,
     writable: bool,
     /// The peer's FIN was announced: a short read no longer means that nothing is left.
@@ -42,6 +47,9 @@ pub struct Transport<S> {
 struct Kept {
     /// The beginning of something that has not all arrived.
     carry: Vec<u8>,
+    /// The beginning of a TLS record.
+    #[cfg(feature = "tls")]
+    sealed: Vec<u8>,
     /// What the kernel would not take yet.
     outbox: Outbox,
     /// Text, as it will be sent, that waits for the rest of its frame.
@@ -69,6 +77,12 @@ pub enum Received {
     Nothing,
     /// The peer sends no more.
     End,
+    /// Something that is no part of the conversation: TLS's own, or the beginning of a record.
+    #[cfg(feature = "tls")]
+    Part,
+    /// TLS has no way on, and has said so to the peer.
+    #[cfg(feature = "tls")]
+    Fault,
 }
 
 /// What became of bytes that waited.
@@ -87,6 +101,8 @@ impl<S: Stream> Transport<S> {
         Transport {
             socket,
             kept: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             readable: false,
             writable: true,
             read_closed: false,
@@ -169,6 +185,10 @@ impl<S: Stream> Transport<S> {
         if most == 0 {
             return Ok(Received::Bytes { start, count: 0 });
         }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.receive_sealed(scratch, most, stats);
+        }
         match retry(|| self.socket.read(&mut scratch[start..end])) {
             Ok(0) => Ok(Received::End),
             Ok(count) => {
@@ -220,6 +240,10 @@ impl<S: Stream> Transport<S> {
 
     /// Sends what was gathered, behind `header`.
     pub fn release(&mut self, header: &[u8], stats: &mut Stats) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && self.kept.is_some() {
+            return self.release_sealed(header, stats);
+        }
         let Some(kept) = &mut self.kept else { return self.send(header, stats) };
         let mut gathered = std::mem::take(&mut kept.gathered);
         gathered.push_front(header);
@@ -283,6 +307,19 @@ impl<S: Stream> Transport<S> {
         if bytes.is_empty() {
             return Ok(());
         }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.send_sealed(bytes, stats);
+        }
+        self.send_raw(bytes, stats)
+    }
+
+    /// Writes bytes as they are on the wire.
+    #[inline]
+    fn send_raw(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let mut count = 0;
         // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
         if self.outbox_is_empty() {
@@ -299,7 +336,13 @@ impl<S: Stream> Transport<S> {
     }
 
     /// Sends a FIN behind our last byte, once that is out.
-    pub fn close_write(&mut self) -> io::Result<()> {
+    pub fn close_write(&mut self, stats: &mut Stats) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if !self.write_closed {
+            self.say_end(stats)?;
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = stats;
         if self.outbox_is_empty() && !self.write_closed {
             self.write_closed = true;
             self.socket.shutdown_write()?;
@@ -321,6 +364,8 @@ impl<S: Stream> Transport<S> {
         kept.is_blocked = is_blocked;
         let buffers =
             kept.carry.capacity() + kept.outbox.allocated() + kept.gathered.allocated() + kept.session;
+        #[cfg(feature = "tls")]
+        let buffers = buffers + kept.sealed.capacity();
         let is_needed = buffers > 0 || kept.looked.is_some() || kept.unanswered.is_some();
         let now = if is_needed { size_of::<Kept>() + buffers } else { 0 };
         stats.memory.recount(&mut kept.counted, now);

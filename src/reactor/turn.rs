@@ -19,6 +19,12 @@ pub struct Shared {
     pub response: Vec<u8>,
     pub boards: Boards,
     pub stats: Stats,
+    /// What the ports of TLS show.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::certificate::Service>,
+    /// Connections in TLS that have expanded keys, in the order in which they got them.
+    #[cfg(feature = "tls")]
+    pub expanded: std::collections::VecDeque<ConnId>,
     /// Bytes that a turn may read now.
     turn_bytes: usize,
 }
@@ -40,7 +46,17 @@ impl Shared {
         let scratch = vec![0; HEADROOM + CARRY_MAX + Shared::SCRATCH + TAILROOM].into();
         let stats = Stats::within(Memory::new(config.max_buffered));
         let boards = Boards::new(config.boards);
-        Shared { scratch, response: Vec::new(), boards, stats, turn_bytes: Shared::SCRATCH }
+        Shared {
+            scratch,
+            response: Vec::new(),
+            boards,
+            stats,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            expanded: std::collections::VecDeque::new(),
+            turn_bytes: Shared::SCRATCH,
+        }
     }
 
     /// So many turns are taken now: each may read its part.

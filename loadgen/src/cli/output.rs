@@ -29,9 +29,18 @@ pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> 
         Some(path) => report::save(report, format, path).map_err(Problem::Failed),
         None => {
             let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            print(&format.render(report, color).map_err(Problem::Failed)?)
+            let text = format.render(report, color).map_err(Problem::Failed)?;
+            let fits = stdout().is_terminal() && format == Format::Text;
+            print(&if fits { report::fit::fit(&text, width()) } else { text })
         }
     }
+}
+
+/// Columns of the terminal that is there, 80 of none.
+pub fn width() -> usize {
+    let size =
+        terminal_size::terminal_size_of(stdout()).or_else(|| terminal_size::terminal_size_of(stderr()));
+    size.map_or(80, |(width, _)| usize::from(width.0)).clamp(40, 200)
 }
 
 /// Prints to stdout. A reader that has gone has seen enough.

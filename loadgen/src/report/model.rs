@@ -385,7 +385,7 @@ impl Messages {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Latencies {
-    /// Scheduled -> read. The headline; in closed mode the same as `wire`.
+    /// Scheduled -> read. The headline; in closed mode the same as `wire`, in a fan-out of every delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
     /// Written -> read.
@@ -825,4 +825,7 @@ pub struct Part {
     pub status: Status,
     /// Its [`Run::measured_from_unix_ns`].
     pub started_unix_ns: u64,
+    /// Its [`Run::command`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }

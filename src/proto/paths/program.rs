@@ -8,6 +8,8 @@
 use super::chain::Step;
 use super::heard::{Cause, Heard, Item};
 use super::report::{Caller, Report};
+pub use super::state::End;
+use super::state::{Answer, Doing, Repeat, Rules};
 use super::writer::Writer;
 use crate::proto::Version;
 use crate::proto::framing::close;
@@ -72,81 +74,6 @@ enum Framing {
     Hixie(Hixie),
     /// Whatever comes is no longer looked at.
     Deaf,
-}
-
-/// What the current step is waiting for.
-#[derive(Debug, PartialEq)]
-enum Doing {
-    /// The next step may begin.
-    Next,
-    Delay {
-        until: Duration,
-    },
-    After {
-        left: u32,
-    },
-    /// `said` bytes of the message that is being sent.
-    Source {
-        size: u64,
-        left: u32,
-        said: u64,
-    },
-    /// `number` is of the Ping that is out, or the next.
-    Ping {
-        number: u32,
-        last: u32,
-        until: Option<Duration>,
-    },
-    Echo,
-    Sink,
-    Size,
-    /// The peer's Close is answered with this later.
-    CloseLate {
-        until: Duration,
-        answer: Vec<u8>,
-    },
-    /// Nothing will be said, but the connection stays.
-    Silent,
-    Over(End),
-}
-
-/// How a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// With a FIN behind what was said.
-    Fin,
-    /// With a FIN, behind which is read as long as the peer sends.
-    HalfClose,
-    /// With a RST.
-    Reset,
-}
-
-/// What holds from some step on.
-#[derive(Debug, Default)]
-struct Rules {
-    latency: Duration,
-    trickle: Option<usize>,
-    limit: Option<u64>,
-    /// Bytes a second.
-    throttle: Option<u64>,
-    is_mute: bool,
-    close: Answer,
-}
-
-/// How a Close is answered.
-#[derive(Debug, Default, Clone, Copy)]
-enum Answer {
-    #[default]
-    AtOnce,
-    Late(Duration),
-    Never,
-}
-
-#[derive(Debug)]
-struct Repeat {
-    text: String,
-    every: Duration,
-    due: Duration,
 }
 
 /// What became of a call of [`Program::advance`].
@@ -553,7 +480,7 @@ impl Program {
             None => self.out.raw(&[0x88, 0]),
         }
         self.event = Some(Event::Closes(code));
-        self.end(End::Fin);
+        self.end(End::Close);
     }
 
     fn end(&mut self, end: End) {
@@ -563,7 +490,8 @@ impl Program {
 
     /// The bytes that end it from outside; `None` in the middle of a frame, where nothing can be said.
     pub fn close_frame(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
-        if !self.out.is_between_frames() || self.is_sending() || matches!(self.doing, Doing::Silent) {
+        let is_done = matches!(self.doing, Doing::Silent | Doing::Over(_));
+        if !self.out.is_between_frames() || self.is_sending() || is_done {
             return None;
         }
         let mut bytes = Vec::new();

@@ -98,7 +98,7 @@ impl<S: Stream> Connection<S> {
         }
         let verdict = match self.session.stage() {
             Stage::Open => self.judge_open(&vitals, stats, context),
-            _ => self.judge_lingering(&vitals, now),
+            _ => self.judge_lingering(&vitals, stats, now),
         };
         if verdict == Turn::Wait { turn } else { verdict }
     }
@@ -110,7 +110,7 @@ impl<S: Stream> Connection<S> {
             // A peer that is not read is not silent.
             return Turn::Wait;
         }
-        let alive = now - self.mark.silence(vitals).min(vitals.spoke);
+        let alive = now - self.mark.silence(vitals, self.ping_bytes()).min(vitals.spoke);
         if let Some(timeout) = config.idle_timeout
             && self.since + timeout <= now
         {
@@ -143,10 +143,18 @@ impl<S: Stream> Connection<S> {
         };
         self.ping = Ping::Sent;
         self.mark = Mark::of(vitals);
-        self.mark.acked = self.mark.acked.wrapping_add(Mark::PING);
+        self.mark.acked = self.mark.acked.wrapping_add(self.ping_bytes());
         // After a pause of the whole process the Ping is late; its answer still has a whole interval.
         self.since = self.since.max(now - interval);
         self.send(&ping, stats).map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+    }
+
+    /// Bytes as which a Ping is acknowledged.
+    fn ping_bytes(&self) -> u32 {
+        #[cfg(feature = "tls")]
+        return Mark::PING + self.transport.overhead();
+        #[cfg(not(feature = "tls"))]
+        Mark::PING
     }
 
     /// It was there at the time `alive`.
@@ -156,8 +164,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// All was said a while ago; what counts is when the last of it arrived.
-    fn judge_lingering(&mut self, vitals: &Vitals, now: Moment) -> Turn {
-        self.shows_life(now - self.mark.silence(vitals), vitals);
+    fn judge_lingering(&mut self, vitals: &Vitals, stats: &mut Stats, now: Moment) -> Turn {
+        self.shows_life(now - self.mark.silence(vitals, self.ping_bytes()), vitals);
         if self.since + LINGER > now {
             return Turn::Wait;
         }
@@ -167,6 +175,6 @@ impl<S: Stream> Connection<S> {
         // The peer's Close does not come: an end without it, for which it has its time once more.
         self.session.end();
         self.since = now;
-        self.close_write().map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+        self.close_write(stats).map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 }

@@ -99,8 +99,8 @@ impl<S: Stream> Connection<S> {
         let Shared { response, stats, .. } = shared;
         self.send(response, stats)?;
         match then {
-            Then::End(Ending::Fin) => self.said_all(stats, context.now)?,
-            Then::End(Ending::HalfClose) => self.transport.close_write()?,
+            Then::End(Ending::Close | Ending::Fin) => self.said_all(stats, context.now)?,
+            Then::End(Ending::HalfClose) => self.transport.close_write(stats)?,
             _ => {}
         }
         self.transport.keep(&[], self.session.kept(), stats);

@@ -10,37 +10,37 @@ import json
 HELLO = ["hello"]
 CASES = [
     {"name": "status/503"},
-    {"name": "redirect/1", "path": "redirect/1/message/here/close"},
+    {"name": "redirect/1", "path": "redirect/1/message/here/close/1000"},
     {"name": "redirect-to?url=/ws/echo", "path": "redirect-to?url=%2Fws%2Fecho", "until": 0},
-    {"name": "basic-auth/user/secret", "path": "basic-auth/user/secret/close"},
-    {"name": "the same, user:secret in the URL", "path": "basic-auth/user/secret/close", "user": "user:secret"},
-    {"name": "bearer/token", "path": "bearer/token/close"},
-    {"name": "handshake-delay/500ms", "path": "handshake-delay/500ms/close", "late": 500},
+    {"name": "basic-auth/user/secret", "path": "basic-auth/user/secret/close/1000"},
+    {"name": "the same, user:secret in the URL", "path": "basic-auth/user/secret/close/1000", "user": "user:secret"},
+    {"name": "bearer/token", "path": "bearer/token/close/1000"},
+    {"name": "handshake-delay/500ms", "path": "handshake-delay/500ms/close/1000", "late": 500},
     {"name": "handshake-stall"},
-    {"name": "subprotocol/mqtt, not offered", "path": "subprotocol/mqtt/close"},
-    {"name": "subprotocol/mqtt, offered", "path": "subprotocol/mqtt/close", "protocols": ["a", "mqtt"], "show": "protocol"},
-    {"name": "no-subprotocol, one offered", "path": "no-subprotocol/close", "protocols": ["a"], "show": "protocol"},
-    {"name": "header/Set-Cookie/…", "path": "header/Set-Cookie/wsecho%3D1/close", "show": "cookie"},
-    {"name": "no-deflate", "path": "no-deflate/close", "show": "extensions"},
+    {"name": "subprotocol/mqtt, not offered", "path": "subprotocol/mqtt/close/1000"},
+    {"name": "subprotocol/mqtt, offered", "path": "subprotocol/mqtt/close/1000", "protocols": ["a", "mqtt"], "show": "protocol"},
+    {"name": "no-subprotocol, one offered", "path": "no-subprotocol/close/1000", "protocols": ["a"], "show": "protocol"},
+    {"name": "header/Set-Cookie/…", "path": "header/Set-Cookie/wsecho%3D1%3B%20Path%3D%2F/close/1000", "show": "cookie"},
+    {"name": "no-deflate", "path": "no-deflate/close/1000", "show": "extensions"},
     {
         "name": "deflate/…no_context_takeover",
-        "path": "deflate/server_no_context_takeover;client_no_context_takeover/after/2/close",
+        "path": "deflate/server_no_context_takeover;client_no_context_takeover/after/2/close/1000",
         "show": "extensions",
         "say": ["hello", "hello"],
     },
-    {"name": "message/hello", "path": "message/hello/close"},
+    {"name": "message/hello", "path": "message/hello/close/1000"},
     {"name": "repeat/tick/20", "path": "repeat/tick/20", "until": 3},
-    {"name": "source/1k/100", "path": "source/1k/100/close"},
-    {"name": "headers", "path": "headers/close", "show": "offer"},
-    {"name": "ping/2", "path": "ping/2/message/ponged/close"},
-    {"name": "delay/500ms", "path": "delay/500ms/message/late/close", "late": 500},
+    {"name": "source/1k/100", "path": "source/1k/100/close/1000"},
+    {"name": "headers", "path": "headers/close/1000", "show": "offer"},
+    {"name": "ping/2", "path": "ping/2/message/ponged/close/1000"},
+    {"name": "delay/500ms", "path": "delay/500ms/message/late/close/1000", "late": 500},
     {"name": "after/1", "path": "after/1/close/4000?reason=enough", "say": HELLO},
-    {"name": "latency/500ms", "path": "latency/500ms/after/1/close", "say": HELLO, "late": 500},
-    {"name": "fragment/2", "path": "fragment/2/message/fragments/close"},
-    {"name": "unfinished", "path": "unfinished/message/hello/after/1/close", "say": HELLO},
-    {"name": "trickle/1", "path": "trickle/1/message/hello/close"},
+    {"name": "latency/500ms", "path": "latency/500ms/after/1/close/1000", "say": HELLO, "late": 500},
+    {"name": "fragment/2", "path": "fragment/2/message/fragments/close/1000"},
+    {"name": "unfinished", "path": "unfinished/message/hello/after/1/close/1000", "say": HELLO},
+    {"name": "trickle/1", "path": "trickle/1/message/hello/close/1000"},
     {"name": "limit/3", "say": HELLO},
-    {"name": "throttle/8", "path": "throttle/8/after/1/close", "say": HELLO, "late": 500},
+    {"name": "throttle/8", "path": "throttle/8/after/1/close/1000", "say": HELLO, "late": 500},
     {"name": "mute", "ping": True},
     {"name": "no-close", "until": 0},
     {"name": "close-late/500ms", "until": 0, "late": 500},
@@ -58,7 +58,7 @@ HANDSHAKES = (
     "accept no-accept two-accepts upgrade no-upgrade connection no-connection protocol two-protocols extension "
     "extension-parameter two-extensions status-line version nul no-cr non-ascii long-header folded truncated"
 )
-CASES += [{"name": f"bad-handshake/{what}", "path": f"bad-handshake/{what}/message/hello/close"} for what in HANDSHAKES.split()]
+CASES += [{"name": f"bad-handshake/{what}", "path": f"bad-handshake/{what}/message/hello/close/1000"} for what in HANDSHAKES.split()]
 FRAMES = (
     "masked rsv1 rsv2 rsv3 opcode-3 ping-long ping-fragmented ping-compressed continuation interleaved utf8 length too-long "
     "truncated deflate close-1 close-1005"

@@ -7,7 +7,7 @@ import time
 
 import aiohttp
 
-PATIENCE = 3
+PATIENCE = 5
 
 
 def late(case, started):

@@ -7,7 +7,7 @@ import time
 
 import websockets
 
-PATIENCE = 3
+PATIENCE = 5
 
 
 def late(case, started):
@@ -23,7 +23,8 @@ def closed(ws, case, started, seen):
         return f"closed {ws.close_code}{told}: {ws.protocol.parser_exc}"
     if error.rcvd is None:
         return f"closed {ws.close_code}{told}: {error}"
-    return f"closed {ws.close_code}{f' \"{ws.close_reason}\"' if ws.close_reason else ''}{told}"
+    reason = f' "{ws.close_reason}"' if ws.close_reason else ""
+    return f"closed {ws.close_code}{reason}{told}"
 
 
 async def converse(ws, case, started, seen):

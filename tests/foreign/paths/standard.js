@@ -2,7 +2,7 @@
 'use strict';
 
 /** Milliseconds until a handshake is given up, and in which an open connection shows what it has to show. */
-const PATIENCE = 3000;
+const PATIENCE = 5000;
 
 async function attempt(WebSocket, base, one, tell) {
   const seen = [], started = Date.now();
