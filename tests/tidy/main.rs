@@ -44,7 +44,7 @@ const SERVER: [&[&str]; 7] = [
     &["args", "print", "activation"],
     &["reactor"],
     &["proto"],
-    &["log", "escape", "memory_limit", "notify", "units"],
+    &["log", "escape", "memory_limit", "notify", "tls", "units", "backtrace"],
 ];
 const LOADGEN: [&[&str]; 9] = [
     &["main"],
