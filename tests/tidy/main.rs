@@ -45,7 +45,7 @@ const SERVER: [&[&str]; 8] = [
     &["reactor"],
     &["tls"],
     &["proto"],
-    &["log", "escape", "memory_limit", "notify", "units"],
+    &["log", "escape", "memory_limit", "notify", "tls", "units", "backtrace"],
 ];
 const LOADGEN: [&[&str]; 9] = [
     &["main"],
@@ -60,8 +60,7 @@ const LOADGEN: [&[&str]; 9] = [
 ];
 
 /// What is not yet as the rules want it. A row may only go, or become smaller.
-const LONG_FILES: &[(&str, usize)] =
-    &[("loadgen/src/report/model.rs", 676), ("loadgen/src/cli/args.rs", 718)];
+const LONG_FILES: &[(&str, usize)] = &[("loadgen/src/cli/args.rs", 718)];
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("src/proto/framing/hixie.rs", "receive", 77),
     ("loadgen/src/modes/conns.rs", "command", 81),
