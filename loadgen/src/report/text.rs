@@ -200,11 +200,13 @@ fn counts(out: &mut String, report: &Report) {
     for line in report.tls.iter().flat_map(|tls| tls.lines()) {
         let _ = writeln!(out, "tls          {line}");
     }
-
-    let m = &report.messages;
-    if m.sent == 0 {
-        return;
+    if report.messages.sent > 0 {
+        messages(out, report);
     }
+}
+
+fn messages(out: &mut String, report: &Report) {
+    let m = &report.messages;
     let _ = write!(out, "messages     sent {}   received {}", count(m.sent), count(m.received));
     let _ = write!(out, "   lost {}  dup {}", count(m.lost), count(m.duplicated));
     let _ = write!(out, "  reordered {}  corrupt {}", count(m.reordered), count(m.corrupt));
