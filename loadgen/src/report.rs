@@ -12,6 +12,7 @@
 pub mod blocks;
 pub mod compare;
 mod csv;
+pub mod fit;
 pub mod format;
 mod hgrm;
 mod hlog;
@@ -19,7 +20,9 @@ mod html;
 mod judgement;
 pub mod merge;
 pub mod metrics;
+mod mode_results;
 pub mod model;
+mod stat;
 pub mod stats;
 mod svg;
 mod text;

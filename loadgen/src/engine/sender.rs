@@ -222,7 +222,12 @@ impl Sender {
         let payloads = &self.spec.payloads;
         let Some(running) = &mut self.running else { return false };
         if let Some(collector) = &mut running.traffic.collector {
-            collector.delivered(number, payloads.read_stamp(payload), arrival.at);
+            if let Some((due, delay)) = collector.delivered(number, payloads.read_stamp(payload), arrival.at)
+            {
+                let tally = running.recorder_at(due);
+                tally.response.record(delay);
+                tally.counts.received += 1;
+            }
             return false;
         }
         let (matching, check) = (self.spec.matching(), self.spec.verify);

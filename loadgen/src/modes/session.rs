@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::cli::args::{Clock, Common};
+use crate::cli::args::{Clock, Common, Shard};
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
@@ -261,6 +261,8 @@ impl Session {
             steal_pct: report.host.steal_pct,
             ceiling: ceiling(report.config.connections).filter(|_| self.local()),
         };
+        let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
+        report.run.measured_from_unix_ns = clock::unix_ns(from);
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
     }
 }
@@ -299,13 +301,17 @@ pub fn plan(session: &Session) -> Plan {
 }
 
 /// What a plan looks like in a report.
+///
+/// Of a shard it says its own share, so that the reports of all shards add up to what was asked for.
 pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
+    let (index, count) = plan.shard;
+    let connections = Shard { index, count }.part(connections).1;
     let length = plan.rate.as_ref().and_then(Rate::length).unwrap_or(plan.duration);
     Config {
         mode,
         connections: connections as u64,
         active: plan.active.min(connections) as u64,
-        rate: plan.rate.as_ref().map(Rate::mean),
+        rate: plan.rate.as_ref().map(|rate| rate.mean() / count as f64),
         rate_plan: match &plan.rate {
             Some(rate @ (Rate::Ramp(..) | Rate::Steps(..))) => Some(rate.to_string()),
             _ => None,

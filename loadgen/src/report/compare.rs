@@ -318,7 +318,12 @@ fn obstacle(old: &Report, new: &Report) -> Option<String> {
     if a.mode != b.mode {
         return Some(format!("the runs are of different kinds, {} and {}", a.mode, b.mode));
     }
-    if a.rate != b.rate || a.rate_plan != b.rate_plan {
+    // The shares of shards add up to a whole but for the last digit.
+    let alike = |x: Option<f64>, y: Option<f64>| match (x, y) {
+        (Some(x), Some(y)) => (x / y - 1.0).abs() < 1e-9,
+        _ => x == y,
+    };
+    if !alike(a.rate, b.rate) || a.rate_plan != b.rate_plan {
         let plan = |c: &Config| match (&c.rate_plan, c.rate) {
             (Some(plan), _) => plan.clone(),
             (None, Some(rate)) => format!("{}/s", format::short(rate)),

@@ -22,8 +22,11 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     let (first, rest) = parts.split_first().ok_or("there is no report to merge")?;
     let mut ids = BTreeSet::new();
     for part in parts {
-        if !ids.insert(&part.run.id) {
-            return Err(format!("report {} is given twice", part.run.id));
+        // What is in a sum is in it, whichever file it came from.
+        for Part { id, .. } in as_parts(part) {
+            if !ids.insert(id.clone()) {
+                return Err(format!("report {id} is given twice"));
+            }
         }
         if part.find.is_some() || part.fanout.is_some() || part.storm.is_some() {
             return Err(format!("report {}: a {} cannot be merged", part.run.id, part.config.mode));
@@ -39,7 +42,9 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     whole.thresholds.clear();
     whole.run.shard = None;
     if !rest.is_empty() {
-        whole.run.id = format!("{}+{}", first.run.id, rest.len());
+        whole.run.id = format!("{}+{}", first.run.id, whole.parts.len() - 1);
+        // No one command makes the whole.
+        whole.run.command = None;
         whole.host.name =
             first.host.name.clone().filter(|n| rest.iter().all(|r| r.host.name.as_ref() == Some(n)));
     }
@@ -90,6 +95,7 @@ fn as_parts(report: &Report) -> Vec<Part> {
         shard: report.run.shard,
         status: report.verdict.status,
         started_unix_ns: report.run.measured_from_unix_ns,
+        command: report.run.command.clone(),
     }]
 }
 
@@ -105,7 +111,8 @@ fn verdict(reports: &[Report]) -> Verdict {
         verdict.findings.extend(report.verdict.findings.iter().map(named));
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
-            if !verdict.notes.iter().any(|n| n.code == note.code) {
+            // Whether the whole is too short is seen from the whole.
+            if note.code != "short" && !verdict.notes.iter().any(|n| n.code == note.code) {
                 verdict.notes.push(note.clone());
             }
         }

@@ -44,8 +44,9 @@ pub fn render(report: &Report, color: bool) -> String {
         let _ = writeln!(out, "signature    {text} ({:.1}% of samples)", signature.share * 100.0);
     }
     thresholds(&mut out, &report.thresholds, color);
-    if let Some(command) = &report.run.command {
-        let _ = writeln!(out, "to repeat    {command}");
+    let of_parts = report.parts.iter().filter_map(|part| part.command.as_ref());
+    for (i, command) in report.run.command.iter().chain(of_parts).enumerate() {
+        let _ = writeln!(out, "{:13}{command}", if i == 0 { "to repeat" } else { "" });
     }
     out
 }
@@ -199,11 +200,13 @@ fn counts(out: &mut String, report: &Report) {
     for line in report.tls.iter().flat_map(|tls| tls.lines()) {
         let _ = writeln!(out, "tls          {line}");
     }
-
-    let m = &report.messages;
-    if m.sent == 0 {
-        return;
+    if report.messages.sent > 0 {
+        messages(out, report);
     }
+}
+
+fn messages(out: &mut String, report: &Report) {
+    let m = &report.messages;
     let _ = write!(out, "messages     sent {}   received {}", count(m.sent), count(m.received));
     let _ = write!(out, "   lost {}  dup {}", count(m.lost), count(m.duplicated));
     let _ = write!(out, "  reordered {}  corrupt {}", count(m.reordered), count(m.corrupt));
@@ -261,6 +264,7 @@ fn latencies(out: &mut String, report: &Report) {
     for (name, stat) in report.latency_ns.each() {
         let label = match name {
             "response" if closed => "round trip (closed)",
+            "response" if report.config.mode == Mode::Fanout => "delivery (sched→received)",
             "response" if kernel => "response (sched→kernel)",
             "response" => "response (sched→read)",
             "wire" if kernel => "wire (written→kernel)",
