@@ -216,7 +216,7 @@ impl<K: Kernel> Reactor<K> {
         if self.config.watchdog.is_some() {
             next = next.min(self.next_notice);
         }
-        next = next.min(self.relief.next);
+        next = next.min(self.relief.next());
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 

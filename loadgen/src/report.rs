@@ -12,6 +12,7 @@
 pub mod blocks;
 pub mod compare;
 mod csv;
+pub mod fit;
 pub mod format;
 mod hgrm;
 mod hlog;

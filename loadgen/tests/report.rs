@@ -95,6 +95,23 @@ fn a_reader_ignores_fields_it_does_not_know_and_refuses_another_schema() {
 }
 
 #[test]
+fn the_text_fits_a_terminal_with_all_its_figures() {
+    for (name, report) in samples() {
+        let wide = Format::Text.render(&report, false).unwrap();
+        for width in [80, 100, 120] {
+            let text = report::fit::fit(&wide, width);
+            for line in text.lines() {
+                assert!(report::fit::columns(line) <= width, "{name} at {width}: {line}");
+            }
+            let Some(response) = &report.latency_ns.response else { continue };
+            for figure in [report::format::ns(response.p["50"]), report::format::ns(response.max)] {
+                assert!(text.contains(&figure), "{name} at {width} lacks {figure}:\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_text_begins_with_the_verdict_and_keeps_to_the_terminal() {
     for (name, report) in samples() {
         let text = Format::Text.render(&report, false).unwrap();

@@ -26,8 +26,8 @@ const GIVE_BACK_PACE: Duration = Duration::from_secs(1);
 pub struct Relief {
     /// Since when memory has been short.
     short_since: Option<Moment>,
-    /// When it is to be seen to again.
-    pub next: Moment,
+    /// When it is to be seen to again, while it is.
+    work_at: Moment,
     /// The most that was kept since memory was given back to the system, and when that may be done.
     peak: usize,
     give_back_at: Moment,
@@ -35,11 +35,16 @@ pub struct Relief {
 
 impl Default for Relief {
     fn default() -> Relief {
-        Relief { short_since: None, next: Moment::NEVER, peak: 0, give_back_at: Moment::NEVER }
+        Relief { short_since: None, work_at: Moment::NEVER, peak: 0, give_back_at: Moment::NEVER }
     }
 }
 
 impl Relief {
+    /// When something is to be done.
+    pub fn next(&self) -> Moment {
+        self.work_at.min(self.give_back_at)
+    }
+
     /// Makes room if memory is short; what is left to do for some connections.
     ///
     /// In this order: text that waits for the rest of its frame goes out, which costs nobody anything. Then, once it was seen for a
@@ -56,14 +61,14 @@ impl Relief {
             if self.short_since.take().is_some() {
                 wake(connections, queue);
             }
-            self.next = self.give_back_at;
+            self.work_at = Moment::NEVER;
             return Vec::new();
         }
-        if now < self.next && self.short_since.is_some() {
+        if now < self.work_at && self.short_since.is_some() {
             return Vec::new();
         }
         let since = *self.short_since.get_or_insert(now);
-        self.next = now + PACE;
+        self.work_at = now + PACE;
         let mut fallen = Vec::new();
         let mut burdens = Vec::new();
         for (key, connection) in connections.iter_mut() {
@@ -101,14 +106,12 @@ impl Relief {
         }
         if self.give_back_at == Moment::NEVER {
             self.give_back_at = now + GIVE_BACK_PACE;
-            self.next = self.next.min(self.give_back_at);
         }
         if now < self.give_back_at {
             return false;
         }
         self.peak = used;
         self.give_back_at = Moment::NEVER;
-        self.next = Moment::NEVER;
         true
     }
 }

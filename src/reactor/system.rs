@@ -186,6 +186,7 @@ impl System {
     /// # Errors
     /// The system's own for epoll and for signal handlers.
     pub fn new(mut listeners: Vec<Listener>, manager: Manager) -> io::Result<System> {
+        ffi::keep_some();
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Source::Listener(index).into())?;

@@ -376,10 +376,11 @@ pub fn topics() -> impl Iterator<Item = &'static str> {
 
 /// Two columns.
 fn entry(name: &str, text: &str, width: usize) -> String {
-    const COLUMN: usize = 30;
-    let text = wrapped(text, &" ".repeat(COLUMN), width);
-    match name.chars().count() + 4 <= COLUMN {
-        true => format!("  {name:0$}{1}", COLUMN - 2, text.trim_start()),
+    // In a narrow terminal below each other.
+    let column = if width < 70 { 6 } else { 30 };
+    let text = wrapped(text, &" ".repeat(column), width);
+    match name.chars().count() + 4 <= column {
+        true => format!("  {name:0$}{1}", column - 2, text.trim_start()),
         false => format!("  {name}\n{text}"),
     }
 }
