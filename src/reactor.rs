@@ -4,8 +4,9 @@
 //! clients in. The rules that keep it honest, all of them about edge-triggered readiness:
 //!
 //! - An event only sets bits. Whether a connection is over is told by a read or a write, never by a hint.
-//! - Who stops half-way (a full read) gets no further event, so it joins the back of the run queue, and the next poll does
-//!   not wait. A tick serves only those that stood in the queue when it began: one greedy client costs the others one turn a round.
+//! - Who stops half-way (a full read) gets no further event, so it joins the queue of the unfinished, and the next poll does
+//!   not wait. A tick serves those who became ready, then some of the unfinished: who asks for little never waits for all who
+//!   ask for much. The more turns there are, the less each may read; everything else that may come in crowds has its slice.
 //! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
@@ -43,8 +44,9 @@ use std::time::Duration;
 use token::{ConnId, Source};
 use turn::{Context, Shared, Turn};
 
-/// Clients that one listener lets in per tick, so that a flood of new ones does not starve the others.
-const ACCEPTS_PER_TICK: usize = 64;
+/// Clients who were not done with their last turn and get another in a tick, or a quarter of those who became ready if that is
+/// more. Few, so that whoever becomes ready does not wait for all who are greedy; the fewer, the more each may read.
+const UNFINISHED_PER_TICK: usize = 16;
 /// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
 const STATS_SPARE: usize = 4;
 /// Flash players get this part of the places, and at least one: silent ones hold a place for three seconds.
@@ -64,7 +66,10 @@ pub struct Reactor<K: Kernel> {
     connections: Slab<Connection<K::Stream>>,
     /// Of the connection accepted last; 0 is never given.
     serial: u32,
+    /// Clients who became ready.
     run: VecDeque<ConnId>,
+    /// Clients who could have gone on in their last turn.
+    unfinished: VecDeque<ConnId>,
     deadlines: Deadlines,
     shared: Shared,
     now: Moment,
@@ -85,6 +90,7 @@ impl<K: Kernel> Reactor<K> {
             connections: Slab::new(),
             serial: 0,
             run: VecDeque::new(),
+            unfinished: VecDeque::new(),
             deadlines: Deadlines::default(),
             shared: Shared::new(Boards::new(boards)),
             now,
@@ -102,12 +108,15 @@ impl<K: Kernel> Reactor<K> {
     /// One round; false when it was the last.
     pub fn tick(&mut self) -> io::Result<bool> {
         self.collect()?;
-        for _ in 0..self.run.len() {
-            let Some(id) = self.run.pop_front() else { break };
+        let unfinished = self.unfinished.len().min(UNFINISHED_PER_TICK.max(self.run.len() / 4));
+        self.shared.share_out(self.run.len());
+        while let Some(id) = self.run.pop_front() {
             self.serve(id);
-            if self.shared.boards.is_heavy() {
-                self.deliver();
-            }
+        }
+        self.shared.share_out(unfinished);
+        for _ in 0..unfinished {
+            let Some(id) = self.unfinished.pop_front() else { break };
+            self.serve(id);
         }
         self.expire();
         self.deliver();
@@ -163,7 +172,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// How long the next poll may wait.
     fn timeout(&self) -> Option<Duration> {
-        if !self.run.is_empty() {
+        if !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
@@ -193,6 +202,9 @@ impl<K: Kernel> Reactor<K> {
         let context = Context { id, config: &self.config, now: self.now };
         let turn = connection.turn(&mut self.shared, &context);
         self.finish_turn(id, turn);
+        if self.shared.boards.is_heavy() {
+            self.deliver();
+        }
     }
 
     /// Tells the members of boards what the others said.
@@ -229,7 +241,7 @@ impl<K: Kernel> Reactor<K> {
             Turn::Over(end) => return self.remove(id, end),
             Turn::Again if !connection.queued => {
                 connection.queued = true;
-                self.run.push_back(id);
+                self.unfinished.push_back(id);
             }
             Turn::Again | Turn::Wait => {}
         }
@@ -264,7 +276,11 @@ impl<K: Kernel> Reactor<K> {
 
     /// Ends the patience of connections that are overdue.
     fn expire(&mut self) {
-        while let Some((at, id)) = self.deadlines.ring(self.now) {
+        let mut slice = Slice::default();
+        while !slice.is_over()
+            && let Some((at, id)) = self.deadlines.ring(self.now)
+        {
+            slice.at(self.kernel.now());
             let Some(connection) = find(&mut self.connections, id) else {
                 continue;
             };
@@ -285,7 +301,11 @@ impl<K: Kernel> Reactor<K> {
 
     /// Closes the boards whose lifetime is over, and everybody on them.
     fn end_boards(&mut self) {
-        while let Some(members) = self.shared.boards.end(self.now) {
+        let mut slice = Slice::default();
+        while !slice.is_over()
+            && let Some(members) = self.shared.boards.end(self.now)
+        {
+            slice.at(self.kernel.now());
             let reason = self.shared.boards.end_reason();
             self.close(members, &reason);
         }
@@ -294,10 +314,9 @@ impl<K: Kernel> Reactor<K> {
     fn accept(&mut self) {
         for index in 0..self.listeners.len() {
             let mut failures = 0;
-            for _ in 0..ACCEPTS_PER_TICK {
-                if !self.may_accept(index) {
-                    break;
-                }
+            let mut slice = Slice::default();
+            while !slice.is_over() && self.may_accept(index) {
+                slice.at(self.kernel.now());
                 let error = match self.kernel.accept(index) {
                     Ok(stream) => {
                         self.admit(index, stream);
@@ -434,9 +453,32 @@ impl<K: Kernel> Reactor<K> {
             connection.assert_invariants();
         }
         let queued = self.connections.iter().filter(|(_, connection)| connection.queued).count();
-        let entries = self.run.iter().filter(|id| is_alive(&self.connections, **id)).count();
+        let entries =
+            self.run.iter().chain(&self.unfinished).filter(|id| is_alive(&self.connections, **id)).count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
+    }
+}
+
+/// Work of one kind that a tick does at most before it looks for events again: that of some milliseconds, however much there
+/// is. Where there is none, no clock is read.
+#[derive(Debug, Default)]
+struct Slice {
+    until: Option<Moment>,
+    now: Moment,
+}
+
+impl Slice {
+    const LENGTH: Duration = Duration::from_millis(4);
+
+    /// Another piece of work begins.
+    fn at(&mut self, now: Moment) {
+        self.now = now;
+        self.until.get_or_insert(now + Slice::LENGTH);
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| self.now >= until)
     }
 }
 

@@ -79,10 +79,10 @@ fn loadgen_cost(address: &str, connections: usize) -> f64 {
     };
     let mut session = Session::new(run.common()).expect("a session");
     let engine = session.engine(run.connections as usize).expect("an engine");
-    engine.open(run.connections as usize, &mut session.live).expect("connections");
+    engine.open(run.connections as usize, &mut session.progress).expect("connections");
     let plan = Plan { duration: ROUND, ..plan(&session) };
     let before = cpu();
-    let measured = engine.run(&plan, &mut session.live).expect("a run");
+    let measured = engine.run(&plan, &mut session.progress).expect("a run");
     let cost = (cpu() - before) / measured.total.counts.received as f64;
     engine.close().expect("an end");
     cost

@@ -2,27 +2,30 @@
 
 pub mod backoff;
 pub mod commands;
-pub mod connect;
 pub mod connection;
+pub mod connector;
 pub mod deliveries;
-mod drop;
 pub mod in_flight;
 pub mod measured;
+pub mod network;
 pub mod opened;
 pub mod payload;
 pub mod plan;
 pub mod progress;
 pub mod recorder;
 pub mod recovery;
+pub mod running;
 pub mod sampler;
 pub mod schedule;
-pub mod send;
+pub mod sender;
 pub mod size;
-pub mod socket_io;
 pub mod spec;
+pub mod system;
 pub mod target;
 pub mod time_series;
 pub mod timer;
+pub mod timetable;
+pub mod transport;
 pub mod verify;
 pub mod worker;
 
@@ -35,28 +38,26 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::engine::commands::{Command, Event, Outcome, TickReport};
+use crate::engine::commands::{Command, Event, Load, Outcome, TickReport, Traffic};
 use crate::engine::deliveries::Collector;
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::engine::plan::Plan;
-use crate::engine::progress::Live;
-use crate::engine::recorder::Tally;
+use crate::engine::progress::Progress;
+use crate::engine::recorder::Recorder;
 use crate::engine::recovery::Recovery;
-use crate::engine::sampler::Watch;
-use crate::engine::schedule::{Cursor, Curve, Rate};
-use crate::engine::send::{Load, Traffic};
+use crate::engine::sampler::Sampler;
+use crate::engine::schedule::{Cursor, Curve};
 use crate::engine::spec::{Gauges, Spec};
+use crate::engine::system::System;
 use crate::engine::time_series::Rows;
+use crate::engine::timetable::Timetable;
 use crate::engine::worker::Worker;
-use crate::host::clock::{self, SECOND};
+use crate::host::clock::{Moment, Nanos};
 use crate::host::usage::usage;
 
-/// Live figures are renewed this often.
-const TICK: u64 = SECOND / 4;
-
 /// From the decision to begin until the first message, so that all threads are ready.
-const LEAD: u64 = SECOND / 10;
+const LEAD: Nanos = Nanos::millis(100);
 
 /// The threads.
 pub struct Engine {
@@ -70,7 +71,7 @@ pub struct Engine {
 struct Thread {
     commands: Sender<Command>,
     waker: Waker,
-    spare: Sender<Box<Tally>>,
+    spare: Sender<Box<Recorder>>,
     handle: JoinHandle<()>,
 }
 
@@ -88,7 +89,8 @@ impl Engine {
             let (commands, orders) = mpsc::channel();
             let (spare, spares) = mpsc::channel();
             let gauge = Arc::new(Gauges::default());
-            let (worker, waker) = Worker::new(me, spec.clone(), gauge.clone(), orders, tell.clone(), spares)?;
+            let (system, waker) = System::new()?;
+            let worker = Worker::new(me, spec.clone(), gauge.clone(), system, orders, tell.clone(), spares);
             let handle = thread::Builder::new().name(format!("loadgen-{me}")).spawn(move || worker.work())?;
             threads.push(Thread { commands, waker, spare, handle });
             gauges.push(gauge);
@@ -100,7 +102,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a thread cannot go on.
-    pub fn open(&self, upto: usize, live: &mut Live) -> io::Result<Opening> {
+    pub fn open(&self, upto: usize, progress: &mut Progress) -> io::Result<Opening> {
         for (me, thread) in self.threads.iter().enumerate() {
             thread.tell(Command::Open(self.spec.share(me, upto)))?;
         }
@@ -117,7 +119,7 @@ impl Engine {
                     all.opened = self.held().saturating_sub(before);
                     break;
                 }
-                _ => live.opening(self.held(), upto as u64, self.failed()),
+                _ => progress.opening(self.held(), upto as u64, self.failed()),
             }
         }
         Ok(all)
@@ -127,65 +129,58 @@ impl Engine {
     ///
     /// # Errors
     /// When a thread cannot go on.
-    pub fn run(&self, plan: &Plan, live: &mut Live) -> io::Result<Measured> {
-        let length = plan.rate.as_ref().and_then(Rate::length).unwrap_or(plan.duration);
-        let begin = plan.start_at.unwrap_or(0).max(clock::now() + LEAD);
-        let from = begin + plan.warmup.as_nanos() as u64;
-        let to = from + length.as_nanos() as u64;
-        let until = to + plan.drain.as_nanos() as u64;
-        let interval = (plan.interval.as_nanos() as u64).max(1_000_000);
-        let per_row = interval.div_ceil(TICK);
-        let tick = interval / per_row;
-        let curve = plan.rate.as_ref().map(|rate| Arc::new(Curve::new(rate, plan.warmup, length)));
+    pub fn run(&self, plan: &Plan, progress: &mut Progress) -> io::Result<Measured> {
+        let times = Timetable::of(plan, Moment::now() + LEAD);
+        let (from, to) = (times.from, times.to);
+        let curve = plan.rate.as_ref().map(|rate| Arc::new(Curve::new(rate, plan.warmup, times.length)));
         for (me, thread) in self.threads.iter().enumerate() {
-            let (number, all) =
-                ((plan.shard.0 * self.threads.len() + me) as u64, self.threads.len() * plan.shard.1);
-            let load = match &curve {
-                Some(curve) => Load::Open(Cursor::new(
-                    curve.clone(),
-                    begin,
-                    number,
-                    all as u64,
-                    plan.arrival,
-                    self.spec.seed,
-                )),
-                None => Load::Closed(plan.pipeline),
-            };
-            let active = self.spec.share(me, plan.active.min(self.held() as usize));
-            let collector = plan.fanout.then(|| Box::new(Collector::new(self.held(), from)));
-            thread.tell(Command::Run(Box::new(Traffic {
-                load,
-                active,
-                from,
-                to,
-                until,
-                tick,
-                begin,
-                collector,
-            })))?;
+            let traffic = self.traffic(me, plan, &times, curve.as_ref());
+            thread.tell(Command::Run(Box::new(traffic)))?;
         }
-        let watch = Watch::start(self.gauges.clone(), from, to, self.spec.seed);
-        let rows = Rows::new(plan, curve.clone(), from, to, interval, per_row, self.threads.len());
-        let mut run =
-            Run { engine: self, plan, live, rows, measured: Measured::default(), idle: Vec::new(), from, to };
-        run.idle.resize(self.threads.len(), 0);
-        run.go()?;
-        let mut measured = run.measured;
-        measured.intervals = run.rows.done;
-        let window = to.min(clock::now()).saturating_sub(from) as f64;
-        let least_idle = run.idle.iter().min().copied().unwrap_or(0) as f64;
+        let sampler = Sampler::start(self.gauges.clone(), from, to, self.spec.seed);
+        let rows = Rows::new(plan, curve.clone(), &times, self.threads.len());
+        let idle = vec![Nanos(0); self.threads.len()];
+        let mut script =
+            Script { engine: self, plan, progress, rows, measured: Measured::default(), idle, from, to };
+        script.run()?;
+        let Script { rows, idle, mut measured, .. } = script;
+        measured.intervals = rows.done;
+        let window = to.min(Moment::now()) - from;
+        let least_idle = idle.into_iter().min().unwrap_or_default();
         // A run that ended in its warm-up measured nothing.
-        if window > 0.0 {
-            measured.busy_pct = (100.0 * (1.0 - least_idle / window)).clamp(0.0, 100.0);
+        if window > Nanos(0) {
+            measured.busy_pct = (100.0 * (1.0 - least_idle.seconds() / window.seconds())).clamp(0.0, 100.0);
         }
-        measured.seen = watch.finish();
-        measured.from = from;
-        measured.to = to;
+        measured.samples = sampler.finish();
+        (measured.from, measured.to) = (from, to);
         measured.scheduled = curve.map_or(0.0, |curve| {
             let warmup = plan.warmup.as_secs_f64();
-            curve.due_between(warmup, warmup + length.as_secs_f64()) / plan.shard.1 as f64
+            curve.due_between(warmup, warmup + times.length.as_secs_f64()) / plan.shard.1 as f64
         });
         Ok(measured)
+    }
+
+    /// What thread `me` is to send.
+    fn traffic(&self, me: usize, plan: &Plan, times: &Timetable, curve: Option<&Arc<Curve>>) -> Traffic {
+        let number = plan.shard.0 * self.threads.len() + me;
+        let all = self.threads.len() * plan.shard.1;
+        let load = match curve {
+            Some(curve) => {
+                let (number, all) = (number as u64, all as u64);
+                Load::Open(Cursor::new(curve.clone(), times.begin, number, all, plan.arrival, self.spec.seed))
+            }
+            None => Load::Closed(plan.pipeline),
+        };
+        Traffic {
+            load,
+            active: self.spec.share(me, plan.active.min(self.held() as usize)),
+            from: times.from,
+            to: times.to,
+            until: times.until,
+            tick: times.tick,
+            begin: times.begin,
+            collector: plan.fanout.then(|| Box::new(Collector::new(self.held(), times.from))),
+        }
     }
 
     /// Closes everything and ends the threads.
@@ -211,6 +206,7 @@ impl Engine {
         self.gauges.iter().map(|g| g.failed.load(Ordering::Relaxed)).sum()
     }
 
+    /// A signal asked for an end.
     pub fn interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
@@ -235,39 +231,37 @@ impl Thread {
 }
 
 /// A run seen from the script's thread.
-struct Run<'a> {
+struct Script<'a> {
     engine: &'a Engine,
     plan: &'a Plan,
-    live: &'a mut Live,
+    progress: &'a mut Progress,
     rows: Rows,
     measured: Measured,
     /// Time each thread has waited while measuring.
-    idle: Vec<u64>,
-    from: u64,
-    to: u64,
+    idle: Vec<Nanos>,
+    from: Moment,
+    to: Moment,
 }
 
-impl Run<'_> {
-    fn go(&mut self) -> io::Result<()> {
+impl Script<'_> {
+    fn run(&mut self) -> io::Result<()> {
         let me = std::process::id();
         let mut waiting = self.engine.threads.len();
         let (mut before, mut after) = (None, None);
-        let mut storm = self.plan.storm.clone();
+        let mut outage = self.plan.storm.clone();
         while waiting > 0 {
             let event = self.engine.event(Duration::from_millis(20))?;
-            let now = clock::now();
+            let now = Moment::now();
             if now >= self.from && before.is_none() {
                 before = Some((now, usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage)));
             }
             if now >= self.to && after.is_none() {
                 after = Some((now, usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage)));
             }
-            if let Some((at, reset, policy)) =
-                storm.take_if(|(at, ..)| now >= self.from + at.as_nanos() as u64)
-            {
-                let _ = at;
+            if let Some(outage) = outage.take_if(|outage| now >= self.from + outage.after.into()) {
                 for thread in &self.engine.threads {
-                    thread.tell(Command::Storm(Box::new(Recovery::new(policy.clone(), reset))))?;
+                    let recovery = Recovery::new(outage.backoff.clone(), outage.reset);
+                    thread.tell(Command::Storm(Box::new(recovery)))?;
                 }
             }
             if self.engine.interrupted() && !self.measured.interrupted {
@@ -287,9 +281,9 @@ impl Run<'_> {
         }
         self.rows.finish();
         while let Some(row) = self.rows.fresh() {
-            self.live.row(row);
+            self.progress.row(row);
         }
-        let last = (clock::now(), usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage));
+        let last = (Moment::now(), usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage));
         let (t0, own0, server0) = before.unwrap_or(last);
         let (t1, own1, server1) = after.unwrap_or(last);
         self.measured.own = own1.since(own0, t1 - t0);
@@ -301,20 +295,20 @@ impl Run<'_> {
         let TickReport { number, mut measured, mut warmup } = report;
         self.measured.total.add(&measured);
         if number >= 0 && (number as u64) < self.rows.measured_ticks {
-            self.idle[thread] += measured.counts.idle_ns;
+            self.idle[thread] += Nanos(measured.counts.idle_ns);
         }
         let shown = if number < 0 { &warmup } else { &measured };
         self.rows.add(number, shown, self.engine.held());
         if number < 0 {
             // Measuring began before the last tick of the warm-up was handed over.
-            self.rows.row(0).0.add(&measured);
+            self.rows.row(0).recorder.add(&measured);
         }
-        self.live.tick(&self.engine.gauges, self.plan, (self.from, self.to), number, shown);
+        self.progress.tick(&self.engine.gauges, self.plan, (self.from, self.to), number, shown);
         while let Some(row) = self.rows.fresh() {
-            self.live.row(row);
+            self.progress.row(row);
         }
-        for tally in [&mut measured, &mut warmup] {
-            tally.clear();
+        for recorder in [&mut measured, &mut warmup] {
+            recorder.clear();
         }
         let thread = &self.engine.threads[thread];
         let _ = thread.spare.send(measured);

@@ -2,8 +2,10 @@
 
 pub mod deflate;
 pub mod draft;
+pub mod encoder;
 pub mod frame;
 pub mod handshake;
 pub mod hixie;
+pub mod session;
 pub mod shown;
 pub mod url;

@@ -29,7 +29,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
     let mut verdict = Verdict::default();
     let total = &measured.total;
     let wire_p50 = total.wire.at(0.5);
-    let window_ns = (measured.to - measured.from) as f64;
+    let window_ns = measured.window().0 as f64;
 
     if measured.interrupted && total.counts.sent == 0 {
         verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured");
@@ -90,7 +90,7 @@ pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
             format!("the hypervisor took {:.1}% of the time", facts.steal_pct),
         );
     }
-    let (hiccup, tail) = (measured.seen.hiccup.at(0.999), total.response.at(0.999));
+    let (hiccup, tail) = (measured.samples.hiccup.at(0.999), total.response.at(0.999));
     if !total.response.histogram.is_empty() && hiccup > 1_000_000 && hiccup > tail / 5 {
         let text = format!(
             "this host delays any thread by {} (p99.9): response p99.9 {} is partly the host's",
@@ -156,7 +156,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
             format!("client and server share this host (me {:.0}%{server} of a CPU)", measured.own.cpu_pct()),
         );
     }
-    let received_rate = counts.received as f64 * 1e9 / (measured.to - measured.from) as f64;
+    let received_rate = counts.received as f64 / measured.window().seconds();
     // Poisson arrivals may be fewer than their mean by chance.
     let shortfall = measured.scheduled - counts.received as f64;
     if !facts.closed
@@ -164,7 +164,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
         && !measured.interrupted
         && shortfall > 0.005 * measured.scheduled + 4.0 * measured.scheduled.sqrt()
     {
-        let target = measured.scheduled * 1e9 / (measured.to - measured.from) as f64;
+        let target = measured.scheduled / measured.window().seconds();
         let queue = target - received_rate;
         note(
             "overload",
@@ -196,8 +196,8 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
 /// Little's law: messages in flight as sampled, against the time messages spent in flight by the histograms' account.
 /// The flag says whether they contradict each other beyond what sampling explains.
 pub fn littles_law(measured: &Measured) -> Option<(LittlesLaw, bool)> {
-    let (sampled, error) = measured.seen.inflight()?;
-    let lambda_w = measured.total.counts.flight_ns as f64 / (measured.to - measured.from) as f64;
+    let (sampled, error) = measured.samples.inflight()?;
+    let lambda_w = measured.total.counts.flight_ns as f64 / measured.window().0 as f64;
     if measured.interrupted || lambda_w <= 0.0 {
         return None;
     }
@@ -205,7 +205,7 @@ pub fn littles_law(measured: &Measured) -> Option<(LittlesLaw, bool)> {
     let law = LittlesLaw { inflight: sampled, lambda_w, gap_pct: 100.0 * gap / lambda_w };
     // Samples a millisecond apart are not independent: four times the naive error is a modest allowance. And a sampler
     // that wakes late, because the messages keep every CPU busy, sees those done that were in flight when it was due.
-    let rate = measured.total.counts.received as f64 / (measured.to - measured.from) as f64;
-    let late = 2.0 * rate * measured.seen.hiccup.histogram.mean();
+    let rate = measured.total.counts.received as f64 / measured.window().0 as f64;
+    let late = 2.0 * rate * measured.samples.hiccup.histogram.mean();
     Some((law, law.gap_pct > 5.0 && gap > late.max(0.5) + 4.0 * error))
 }

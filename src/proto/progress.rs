@@ -63,9 +63,12 @@ pub enum Event {
     NotProxied(NotProxy),
     /// The handshake succeeded.
     Opened(Version),
-    /// A client is to be a member of the board of this name: seat it before the reply is sent, or
-    /// [`Session::refuse`]. It has opened with this version, or, with none yet, will in Hixie-76.
-    Joins { name: String, opened: Option<Version> },
+    /// A client of Hixie-76 is to be a member of the board of this name once it has answered its challenge: if there is no
+    /// room, [`Session::refuse`] before the reply is sent.
+    Knocks(String),
+    /// The handshake succeeded, and the client is to be a member of the board of this name: seat it before the reply is
+    /// sent, or [`Session::refuse`].
+    Joins { name: String, version: Version },
     /// An HTTP request was answered with something else than 101.
     Refused(Refusal),
     /// A page was sent.

@@ -35,12 +35,22 @@ enum Phase {
     /// Waiting for the end of an HTTP head, or of a policy request.
     Greeting(Head),
     /// Hixie-76: the answer's head is out, the last eight bytes of the challenge are to come.
-    Challenge(Numbers, Dialect),
+    Challenge(Box<Challenge>),
     /// The answer to the handshake comes later: what is to be told then, and how it goes on.
     Late(Box<Late<(Option<Event>, Phase)>>),
     Open(Dialect),
     /// The last byte has been said; input is discarded.
     Closing,
+}
+
+/// A handshake of Hixie-76 that wants its last eight bytes.
+#[derive(Debug)]
+struct Challenge {
+    numbers: Numbers,
+    /// How the connection goes on.
+    dialect: Dialect,
+    /// The board that it is to join: a seat is for who has answered.
+    board: Option<String>,
 }
 
 /// How an open connection frames its messages.
@@ -117,11 +127,12 @@ impl Session {
                 }
                 progress
             }
-            Phase::Challenge(numbers, dialect) => {
-                let progress = answer_challenge(*numbers, &buf[input], response);
-                if progress.again {
-                    let dialect = std::mem::replace(dialect, Dialect::Hixie(Hixie::new(Draft::Hixie76)));
-                    self.phase = Phase::Open(dialect);
+            Phase::Challenge(challenge) => {
+                let progress = answer_challenge(challenge, &buf[input], response);
+                if progress.again
+                    && let Phase::Challenge(challenge) = std::mem::replace(&mut self.phase, Phase::Closing)
+                {
+                    self.phase = Phase::Open(challenge.dialect);
                 }
                 progress
             }
@@ -174,10 +185,13 @@ impl Session {
         farewell
     }
 
-    /// There is no room on the board: a refusal takes the place of the 101 in `response`.
+    /// There is no room on the board: a refusal takes the place of the 101 in `response`; in Hixie-76 nothing takes the
+    /// place of the answer to the challenge, whose 101 is out already.
     pub fn refuse(&mut self, response: &mut Vec<u8>) {
         response.clear();
-        Refusal::BoardFull.write(response);
+        if !matches!(self.phase, Phase::Open(Dialect::Member(Member::Hixie(Draft::Hixie76)))) {
+            Refusal::BoardFull.write(response);
+        }
         self.phase = Phase::Closing;
     }
 
@@ -277,9 +291,11 @@ impl Session {
     /// Bytes that are allocated for it.
     pub fn kept(&self) -> usize {
         match &self.phase {
-            Phase::Open(Dialect::Program(program)) | Phase::Challenge(_, Dialect::Program(program)) => {
-                program.kept()
-            }
+            Phase::Open(Dialect::Program(program)) => program.kept(),
+            Phase::Challenge(challenge) => match &challenge.dialect {
+                Dialect::Program(program) => program.kept(),
+                _ => 0,
+            },
             Phase::Late(late) => late.kept(),
             _ => 0,
         }
@@ -338,6 +354,7 @@ fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
     };
     let deflate = matches!(opening, Opening::Hybi { deflate: true, .. });
     let mut event = opened.map(Event::Opened);
+    let mut board = None;
     let is_hybi = matches!(opening, Opening::Hybi { .. });
     let draft = if opening == Opening::Hixie75 { Draft::Hixie75 } else { Draft::Hixie76 };
     let dialect = match place {
@@ -351,12 +368,20 @@ fn open(opening: Opening, place: Place) -> (Option<Event>, Phase) {
         Place::Echo | Place::Program(_) if is_hybi => Dialect::Hybi(Hybi::new(deflate)),
         Place::Echo | Place::Program(_) => Dialect::Hixie(Hixie::new(draft)),
         Place::Board(name) => {
-            event = Some(Event::Joins { name, opened });
+            event = Some(match opened {
+                Some(version) => Event::Joins { name, version },
+                None => {
+                    board = Some(name.clone());
+                    Event::Knocks(name)
+                }
+            });
             Dialect::Member(if is_hybi { Member::hybi() } else { Member::Hixie(draft) })
         }
     };
     match opening {
-        Opening::Hixie76(numbers) => (event, Phase::Challenge(numbers, dialect)),
+        Opening::Hixie76(numbers) => {
+            (event, Phase::Challenge(Box::new(Challenge { numbers, dialect, board })))
+        }
         Opening::Hixie75 | Opening::Hybi { .. } => (event, Phase::Open(dialect)),
     }
 }
@@ -370,13 +395,17 @@ fn hold(delay: Delay, progress: Progress, next: Phase, response: &mut Vec<u8>) -
 
 /// The digest is eight bytes longer than what it answers, so it cannot stand in its place.
 #[inline(never)]
-fn answer_challenge(numbers: Numbers, input: &[u8], response: &mut Vec<u8>) -> Progress {
+fn answer_challenge(challenge: &mut Challenge, input: &[u8], response: &mut Vec<u8>) -> Progress {
     let Some(last) = input.first_chunk() else { return Progress::wait() };
-    response.extend_from_slice(&hixie::digest(numbers, last));
+    let version = Version::Hixie76;
+    response.extend_from_slice(&hixie::digest(challenge.numbers, last));
     Progress {
         consumed: last.len(),
         reply: Reply::Buffer,
-        event: Some(Event::Opened(Version::Hixie76)),
+        event: Some(match challenge.board.take() {
+            Some(name) => Event::Joins { name, version },
+            None => Event::Opened(version),
+        }),
         ended: false,
         again: true,
         messages: 0,

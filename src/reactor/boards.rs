@@ -91,6 +91,14 @@ impl Boards {
         }
     }
 
+    /// Whether one more member would be seated now.
+    pub fn has_room(&self, name: &str) -> bool {
+        match self.names.get(name) {
+            Some(key) => self.boards[*key as usize].members.len() < self.rules.max_members,
+            None => self.boards.len() < self.rules.max_boards && self.rules.max_members > 0,
+        }
+    }
+
     /// Seats a member, on a new board if there is none of that name.
     pub fn join(
         &mut self,

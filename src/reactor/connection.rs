@@ -15,7 +15,7 @@ use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply, TAILROOM};
+use crate::proto::progress::{Event, HEADROOM, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ impl<S: Stream> Connection<S> {
     #[inline(always)]
     fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
         let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = start.saturating_add(most).min(shared.scratch.len() - TAILROOM);
+        let end = start.saturating_add(most).min(shared.read_end(start));
         let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
             Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
             Ok(count) => count,
@@ -204,7 +204,7 @@ impl<S: Stream> Connection<S> {
                 self.readable = true;
                 shared.response.clear();
             }
-            let Shared { scratch, response, boards, stats } = shared;
+            let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
@@ -241,18 +241,14 @@ impl<S: Stream> Connection<S> {
             }
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
-            Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
+            Event::Knocks(name) if shared.boards.has_room(&name) => {}
+            Event::Knocks(_) => self.turn_away(shared),
+            Event::Joins { name, version } => match self.join(&name, version, &mut shared.boards, context) {
                 Ok(()) => {
                     self.log(Level::Debug, format_args!("joins board {name}"));
-                    if let Some(version) = opened {
-                        self.open(version, stats, context.now);
-                    }
+                    self.open(version, stats, context.now);
                 }
-                Err(Full) => {
-                    self.session.refuse(&mut shared.response);
-                    stats.refused(&Refusal::BoardFull);
-                    self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
-                }
+                Err(Full) => self.turn_away(shared),
             },
             Event::Refused(refusal) => {
                 stats.refused(&refusal);
@@ -309,16 +305,23 @@ impl<S: Stream> Connection<S> {
     fn join(
         &mut self,
         name: &str,
-        opened: Option<Version>,
+        version: Version,
         boards: &mut Boards,
         context: &Context,
     ) -> Result<(), Full> {
-        let framing = match opened {
-            Some(Version::Hybi7 | Version::Hybi8 | Version::Hybi13) => Framing::Hybi,
-            Some(Version::Hixie75 | Version::Hixie76) | None => Framing::Hixie,
+        let framing = match version {
+            Version::Hybi7 | Version::Hybi8 | Version::Hybi13 => Framing::Hybi,
+            Version::Hixie75 | Version::Hixie76 => Framing::Hixie,
         };
         self.board = Some(boards.join(name, context.id, framing, context.now)?);
         Ok(())
+    }
+
+    /// There is no room on the board.
+    fn turn_away(&mut self, shared: &mut Shared) {
+        self.session.refuse(&mut shared.response);
+        shared.stats.refused(&Refusal::BoardFull);
+        self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
     }
 
     /// Tells a board's member what the others said, `messages` in all; what is left to do if it was not simply told.

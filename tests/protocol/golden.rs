@@ -101,6 +101,15 @@ const FRAMES: &[(&str, &str, &str, bool)] = &[
         true,
     ),
     ("text, then a fault", "818037fa213d 838037fa213d", "8100 fault: unknown opcode", true),
+    ("of two faults in a header the first", "0005", "fault: continuation without a message", true),
+    ("of two faults in a header the first", "8305", "fault: unknown opcode", true),
+    ("of two faults in a header the first", "0900", "fault: fragmented control frame", true),
+    (
+        "of two faults inside a message the first",
+        "018100000000 61 8105",
+        "010161 fault: new message inside a fragmented one",
+        true,
+    ),
     ("5 bytes written in 16 bits", "82fe000537fa213d", "fault: length not in its shortest form", true),
     (
         "64-bit length with its top bit",

@@ -1,6 +1,6 @@
 //! A kernel without whims: it does what it is told, at a cost that it counts, on a clock that only work and waiting move.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,6 +16,8 @@ use wsecho::reactor::token::{ConnId, Source};
 
 /// What an accept takes, with all that belongs to it.
 pub const ACCEPT_COST: Duration = Duration::from_micros(20);
+/// What another call takes.
+pub const CALL_COST: Duration = Duration::from_micros(5);
 
 /// The machine under a reactor.
 #[derive(Default)]
@@ -39,9 +41,32 @@ pub struct Peer {
     pub heard: Vec<u8>,
     /// What one read of the server took, at most.
     pub longest_read: usize,
+    /// Calls of read and write, and the bytes that were read.
     pub reads: usize,
+    pub writes: usize,
+    pub bytes: usize,
     pub gone: bool,
     id: Option<ConnId>,
+}
+
+/// What the server did for all clients.
+pub struct Work {
+    pub reads: usize,
+    pub writes: usize,
+    pub bytes: usize,
+}
+
+impl Work {
+    pub fn calls(&self) -> usize {
+        self.reads + self.writes
+    }
+}
+
+impl Machine {
+    /// Events that the next poll will tell.
+    pub fn events(&self) -> usize {
+        self.events.len()
+    }
 }
 
 /// A server over a machine that the test keeps a hand on.
@@ -75,6 +100,25 @@ impl Server {
         machine.events.push(readable(Source::Listener(listener)));
     }
 
+    /// The client says more.
+    pub fn say(&self, peer: usize, says: &[u8]) {
+        let mut machine = self.machine.borrow_mut();
+        let peer = &mut machine.peers[peer];
+        peer.says.extend(says);
+        let id = peer.id.expect("it was let in");
+        machine.events.push(readable(Source::Connection(id)));
+    }
+
+    pub fn peer(&self, peer: usize) -> Ref<'_, Peer> {
+        Ref::map(self.machine.borrow(), |machine| &machine.peers[peer])
+    }
+
+    pub fn work(&self) -> Work {
+        let machine = self.machine.borrow();
+        let sum = |part: fn(&Peer) -> usize| machine.peers.iter().map(part).sum();
+        Work { reads: sum(|peer| peer.reads), writes: sum(|peer| peer.writes), bytes: sum(|peer| peer.bytes) }
+    }
+
     pub fn signal(&self) {
         self.machine.borrow_mut().events.push(readable(Source::Stop));
     }
@@ -92,6 +136,15 @@ impl Server {
     }
 }
 
+/// Takes as many bytes as fit into `buf`; the queue's own `read` stops where its memory wraps.
+fn read_all(queue: &mut VecDeque<u8>, buf: &mut [u8]) -> usize {
+    let count = queue.len().min(buf.len());
+    for (byte, taken) in buf.iter_mut().zip(queue.drain(..count)) {
+        *byte = taken;
+    }
+    count
+}
+
 fn readable(source: Source) -> Readiness {
     Readiness { source, readable: true, writable: false, read_closed: false }
 }
@@ -103,7 +156,7 @@ impl Kernel for Shared {
         let mut machine = self.0.borrow_mut();
         let events = std::mem::take(&mut machine.events);
         if events.is_empty() {
-            machine.now += timeout.expect("a test waits only for what comes");
+            machine.now += timeout.unwrap_or_default();
         }
         drop(machine);
         events.into_iter().for_each(on_event);
@@ -145,9 +198,11 @@ impl Kernel for Shared {
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut machine = self.machine.borrow_mut();
+        machine.now += CALL_COST;
         let peer = &mut machine.peers[self.index];
-        let count = peer.says.read(buf)?;
+        let count = read_all(&mut peer.says, buf);
         peer.reads += 1;
+        peer.bytes += count;
         peer.longest_read = peer.longest_read.max(count);
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
@@ -155,7 +210,10 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.machine.borrow_mut().peers[self.index].heard.extend(bytes);
+        let mut machine = self.machine.borrow_mut();
+        machine.now += CALL_COST;
+        machine.peers[self.index].writes += 1;
+        machine.peers[self.index].heard.extend(bytes);
         Ok(bytes.len())
     }
 

@@ -6,6 +6,7 @@
 mod admission;
 mod machine;
 mod outbox;
+mod rounds;
 mod simulation;
 
 #[global_allocator]

@@ -160,27 +160,61 @@ fn members_of_all_versions_meet_and_binary_reaches_those_that_have_it() {
     }
 }
 
+/// A client of draft 76 that has yet to send the last bytes of its challenge.
+fn knock_76(server: &Server, board: &str) -> Client {
+    let mut client = Client::connect(server.echo);
+    client.send(format!(
+        "GET /board/{board} HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: localhost\r\n\
+         Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n"
+    ));
+    client.expect(format!(
+        "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Origin: null\r\nSec-WebSocket-Location: ws://localhost/board/{board}\r\n\r\n"
+    ));
+    client
+}
+
 /// Its challenge is not answered yet, so anything else would be taken for the answer.
 #[test]
 fn a_member_of_draft_76_hears_nothing_before_its_digest() {
     let server = server(&[]);
     let mut speaker = join(&server, "a");
     let mut other = join(&server, "a");
-    let mut late = Client::connect(server.echo);
-    late.send(
-        "GET /board/a HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: localhost\r\n\
-         Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n",
-    );
-    late.expect(
-        "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Origin: null\r\nSec-WebSocket-Location: ws://localhost/board/a\r\n\r\n",
-    );
+    let mut late = knock_76(&server, "a");
     speaker.send(frame(FIN | TEXT, b"too early"));
     other.expect(reply(FIN | TEXT, b"too early"));
     late.send("^n:ds[4U");
     late.expect("8jKS'y:G*Co,Wxa-");
     speaker.send(frame(FIN | TEXT, b"in time"));
     late.expect(b"\0in time\xff");
+}
+
+#[test]
+fn a_seat_is_for_who_has_finished_the_handshake() {
+    let server = server(&["--max-board-members", "2", "--max-boards", "1"]);
+    let mut knocking: Vec<Client> = (0..3).map(|_| knock_76(&server, "a")).collect();
+    let (mut one, other) = (join(&server, "b"), join(&server, "b"));
+    // There was room when they asked, and there is none now: they hear nothing that answers the challenge.
+    for mut late in knocking.drain(..) {
+        late.send("^n:ds[4U");
+        late.expect_eof();
+    }
+    server.wait_for("503 no more boards");
+    let mut refused = Client::connect(server.echo);
+    refused.send(
+        "GET /board/a HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: localhost\r\n\
+         Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n",
+    );
+    assert!(refused.rest().starts_with(b"HTTP/1.1 503 "), "told at once where there is no room");
+    expect_nothing_before(&mut one, "undisturbed");
+    drop(other);
+    // Whoever finishes first has the seat.
+    let server = self::server(&["--max-board-members", "1"]);
+    let (mut second, mut first) = (knock_76(&server, "a"), knock_76(&server, "a"));
+    first.send("^n:ds[4U");
+    first.expect("8jKS'y:G*Co,Wxa-");
+    second.send("^n:ds[4U");
+    second.expect_eof();
 }
 
 #[test]
@@ -284,14 +318,14 @@ fn a_board_ends_with_its_lifetime_and_says_so() {
 fn names_are_1_to_64_of_a_few_characters() {
     let boards = server(&[]);
     let longest = "a".repeat(64);
-    for name in ["a", "Z-9._", "..", &longest] {
+    for name in ["a", "Z-9._", "...", &longest] {
         let mut one = join(&boards, name);
         let mut other = join(&boards, &format!("{name}?a=b"));
         one.send(frame(FIN | TEXT, name.as_bytes()));
         other.expect(reply(FIN | TEXT, name.as_bytes()));
     }
     let too_long = "a".repeat(65);
-    for name in ["", "a/b", "a/", "a%20b", "a+b", "\u{e9}", "a~", &too_long] {
+    for name in ["", ".", "..", "a/b", "a/", "a%20b", "a+b", "\u{e9}", "a~", &too_long] {
         assert_eq!(refused(&boards, &format!("/board/{name}")), "HTTP/1.1 404 Not Found", "{name:?}");
     }
     assert_eq!(refused(&boards, "/board"), "HTTP/1.1 404 Not Found", "a page, not a board");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::host::clock::Nanos;
 use crate::report::units;
 
 /// How long a client waits before it tries to come back.
@@ -45,13 +46,13 @@ impl Backoff {
     }
 
     /// How long to wait after `failures` attempts.
-    pub fn delay(&self, failures: u32, rng: &mut fastrand::Rng) -> u64 {
+    pub fn delay(&self, failures: u32, rng: &mut fastrand::Rng) -> Nanos {
         match self {
-            Backoff::None => 0,
-            Backoff::Fixed(time) => time.as_nanos() as u64,
+            Backoff::None => Nanos(0),
+            Backoff::Fixed(time) => Nanos::from(*time),
             Backoff::Jitter { base, max } => {
                 let limit = base.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(*max);
-                (rng.f64() * limit.as_nanos() as f64) as u64
+                Nanos((rng.f64() * limit.as_nanos() as f64) as u64)
             }
         }
     }
@@ -66,7 +67,7 @@ mod tests {
         let policy = Backoff::parse("exp:100ms..1s").unwrap();
         let mut rng = fastrand::Rng::with_seed(1);
         for (failures, limit) in [(0, 100), (1, 200), (3, 800), (4, 1000), (40, 1000)] {
-            let most = (0..2000).map(|_| policy.delay(failures, &mut rng)).max().unwrap();
+            let most = (0..2000).map(|_| policy.delay(failures, &mut rng)).max().unwrap().0;
             assert!(most <= limit * 1_000_000 && most > limit * 950_000, "{failures}: {most}");
         }
         assert_eq!(Backoff::parse("fixed:1s"), Ok(Backoff::Fixed(Duration::from_secs(1))));

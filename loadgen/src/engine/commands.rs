@@ -4,9 +4,10 @@ use std::io;
 
 use crate::engine::deliveries::Collector;
 use crate::engine::opened::{Failures, Opening};
-use crate::engine::recorder::{Tally, Times};
+use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
-use crate::engine::send::Traffic;
+use crate::engine::schedule::Cursor;
+use crate::host::clock::{Moment, Nanos};
 
 /// What a thread is told.
 pub enum Command {
@@ -20,6 +21,33 @@ pub enum Command {
     Stop,
     /// Close every connection; answered by [`Event::Closed`], after which the thread ends.
     Close,
+}
+
+/// What to send, and for how long.
+pub struct Traffic {
+    pub load: Load,
+    /// How many connections send.
+    pub active: usize,
+    /// Messages due before this are warm-up.
+    pub from: Moment,
+    /// None is due after this.
+    pub to: Moment,
+    /// Replies count until then.
+    pub until: Moment,
+    /// Length of a tick.
+    pub tick: Nanos,
+    /// When the schedule begins.
+    pub begin: Moment,
+    /// Replies go to everyone rather than to the sender.
+    pub collector: Option<Box<Collector>>,
+}
+
+/// When to send.
+pub enum Load {
+    /// On a schedule, whatever comes back.
+    Open(Cursor),
+    /// As many as that in flight on each connection; a reply sends the next.
+    Closed(u32),
 }
 
 /// What a thread tells.
@@ -37,11 +65,12 @@ pub enum Event {
 pub struct TickReport {
     /// Ticks since measuring began; negative while warming up.
     pub number: i64,
-    pub measured: Box<Tally>,
-    pub warmup: Box<Tally>,
+    pub measured: Box<Recorder>,
+    pub warmup: Box<Recorder>,
 }
 
 /// What is known when all is over.
+#[derive(Default)]
 pub struct Outcome {
     pub failures: Failures,
     pub held_min: u64,

@@ -1,11 +1,12 @@
 //! One connection.
 
-use std::net::Shutdown;
-
 use mio::net::TcpStream;
 
-use crate::engine::in_flight::{List, NONE};
-use crate::protocol::frame::Opcode;
+use crate::engine::in_flight::{Exchange, NONE};
+use crate::engine::network::Network;
+use crate::engine::transport::Transport;
+use crate::host::clock::Moment;
+use crate::protocol::session::Session;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,74 +20,51 @@ pub enum Stage {
 }
 
 /// One connection. Small, since there may be a million: whatever only a busy one needs is in a box or in the thread's
-/// [`Pending`](crate::engine::in_flight::Pending) table.
-pub struct Conn {
-    pub stream: Option<TcpStream>,
+/// [`InFlight`](crate::engine::in_flight::InFlight) table.
+pub struct Connection<S> {
+    pub transport: Transport<S>,
+    pub session: Session,
+    pub exchange: Exchange,
     pub stage: Stage,
     /// Counts connects, so that each has its own key.
     pub attempt: u32,
     /// When the stage began.
-    pub since: u64,
-    /// Messages without a reply.
-    pub pending: List,
-    /// The oldest message not wholly written; its frame is in `outbox`.
-    pub unsent: u32,
-    pub next_index: u32,
-    /// One more than the highest index that came back.
-    pub seen: u32,
-    /// Bytes the kernel would not take yet.
-    pub outbox: Option<Box<Outbox>>,
-    /// Bytes read that are not yet a message.
-    pub rest: Option<Box<Rest>>,
+    pub since: Moment,
 }
 
-const _: () =
-    assert!(size_of::<Conn>() <= 80, "the promise is 256 bytes, and the kernel's structures are not small");
+const _: () = assert!(
+    size_of::<Connection<TcpStream>>() <= 80,
+    "the promise is 256 bytes, and the kernel's structures are not small"
+);
 
-pub struct Outbox {
-    pub bytes: Vec<u8>,
-    pub written: usize,
-    /// Bytes of the one message in it, if there is one.
-    pub message: usize,
-}
-
-#[derive(Default)]
-pub struct Rest {
-    /// The beginning of a response head or of a frame.
-    pub raw: Vec<u8>,
-    /// The fragments of a message so far.
-    pub message: Vec<u8>,
-    pub opcode: Option<Opcode>,
-    pub compressed: bool,
-}
-
-impl Conn {
-    pub fn new(stream: Option<TcpStream>, now: u64) -> Conn {
-        Conn {
-            stream,
+impl<S> Connection<S> {
+    /// One that begins to connect at `now`.
+    pub fn new(socket: Option<S>, now: Moment) -> Connection<S> {
+        Connection {
+            transport: Transport::new(socket),
+            session: Session::default(),
+            exchange: Exchange::default(),
             stage: Stage::Connecting,
             attempt: 0,
             since: now,
-            pending: List::default(),
-            unsent: NONE,
-            next_index: 0,
-            seen: 0,
-            outbox: None,
-            rest: None,
         }
     }
 
-    /// Lets the socket go; with `reset`, unread data and the peer's view are cut off at once (RST).
-    pub fn drop_stream(&mut self, reset: bool) {
-        if let Some(stream) = self.stream.take() {
-            if reset {
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
-            } else {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-        }
+    /// Between SYN and 101.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.stage, Stage::Connecting | Stage::Upgrading)
+    }
+
+    /// Becomes `fresh`, the next attempt. Indices go on, so that a late echo is never taken for a new one.
+    pub fn renew(&mut self, fresh: Connection<S>) {
+        let (attempt, exchange) = (self.attempt + 1, Exchange { unsent: NONE, ..self.exchange });
+        *self = Connection { attempt, exchange, ..fresh };
+    }
+
+    /// Ends it; with `reset`, at once (RST).
+    pub fn close(&mut self, network: &mut impl Network<Socket = S>, reset: bool) {
+        self.transport.close(network, reset);
+        self.session = Session::default();
         self.stage = Stage::Gone;
-        self.outbox = None;
-        self.rest = None;
     }
 }

@@ -7,19 +7,20 @@ use std::collections::HashMap;
 
 use crate::engine::payload::Stamp;
 use crate::engine::recorder::Times;
+use crate::host::clock::{Moment, Nanos};
 use crate::report::model::Fanout;
 
 /// Gathers the deliveries of every message.
 pub struct Collector {
     /// Connections; each message should reach all but its sender.
     members: u64,
-    /// Messages due before this are warm-up.
-    from: u64,
+    /// Payloads due before this are warm-up.
+    from: Moment,
     published: u64,
     received: u64,
     duplicated: u64,
     reordered: u64,
-    /// Messages under way.
+    /// Payloads under way.
     open: HashMap<(u32, u32), Delivery>,
     /// The highest index that each receiver has had from each sender.
     highest: HashMap<(u32, u32), u32>,
@@ -30,16 +31,16 @@ pub struct Collector {
 }
 
 struct Delivery {
-    due: u64,
+    due: Moment,
     /// Delays in the order of arrival, which is ascending.
-    delays: Vec<u64>,
+    delays: Vec<Nanos>,
     /// Who has it, a bit each.
     reached: Vec<u64>,
 }
 
 impl Collector {
     /// For `members` connections in all; messages due before `from` do not count.
-    pub fn new(members: u64, from: u64) -> Collector {
+    pub fn new(members: u64, from: Moment) -> Collector {
         Collector {
             members,
             from,
@@ -62,19 +63,19 @@ impl Collector {
     }
 
     /// Connection `receiver` got a message at `now`; without a stamp it is none of ours.
-    pub fn delivered(&mut self, receiver: u32, stamp: Option<Stamp>, now: u64) {
+    pub fn delivered(&mut self, receiver: u32, stamp: Option<Stamp>, now: Moment) {
         let Some(stamp) = stamp else { return };
         let due = stamp.due(now);
-        let sender = stamp.name.conn;
+        let sender = stamp.id.conn;
         // Some servers send to everyone, some to everyone else.
         if sender == receiver || due < self.from {
             return;
         }
         let members = self.members as usize;
-        let message = (sender, stamp.name.index);
+        let message = (sender, stamp.id.index);
         let highest = self.highest.entry((receiver, sender)).or_insert(0);
-        let late = stamp.name.index < *highest;
-        *highest = (*highest).max(stamp.name.index + 1);
+        let late = stamp.id.index < *highest;
+        *highest = (*highest).max(stamp.id.index + 1);
         if late && !self.open.contains_key(&message) {
             self.duplicated += 1;
             return;
@@ -104,7 +105,7 @@ impl Collector {
         self.received >= self.published * (self.members - 1)
     }
 
-    fn complete(&mut self, delivery: &Delivery, age: Option<u64>) {
+    fn complete(&mut self, delivery: &Delivery, age: Option<Nanos>) {
         let delays = &delivery.delays;
         self.first.record(delays[0]);
         // Whoever did not get it in time would be among the last.
@@ -116,7 +117,7 @@ impl Collector {
     }
 
     /// The findings; messages that did not reach everyone by `now` count with the age they have.
-    pub fn report(mut self, publishers: u64, now: u64) -> Fanout {
+    pub fn report(mut self, publishers: u64, now: Moment) -> Fanout {
         for delivery in std::mem::take(&mut self.open).into_values() {
             self.complete(&delivery, Some(now - delivery.due));
         }
@@ -139,36 +140,37 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::payload::{Messages, Name};
+    use crate::engine::payload::{MessageId, Payloads};
     use crate::engine::size::Sizes;
     use crate::protocol::frame::Opcode;
 
     #[test]
     fn first_median_and_last_are_by_message() {
-        let messages = Messages::random(Opcode::Binary, Sizes::Fixed(16), true, 1);
+        let messages = Payloads::random(Opcode::Binary, Sizes::Fixed(16), true, 1);
         let stamp = |index, due| {
+            let due = Moment(due);
             let mut out = Vec::new();
-            messages.write(&mut out, Name { conn: 0, index }, 16, due);
+            messages.write(&mut out, MessageId { conn: 0, index }, 16, due);
             messages.read_stamp(&out)
         };
-        let mut collector = Collector::new(6, 1000);
+        let mut collector = Collector::new(6, Moment(1000));
         // Warm-up does not count.
-        collector.delivered(1, stamp(0, 999), 1500);
+        collector.delivered(1, stamp(0, 999), Moment(1500));
         collector.published(false);
         for index in 1..4 {
             collector.published(true);
             for receiver in 0..6 {
                 // The sender's own copy is not a delivery.
-                collector.delivered(receiver, stamp(index, 2000), 2000 + 10 * u64::from(receiver) + 1);
+                collector.delivered(receiver, stamp(index, 2000), Moment(2001 + 10 * u64::from(receiver)));
             }
         }
-        collector.delivered(3, stamp(2, 2000), 2100);
+        collector.delivered(3, stamp(2, 2000), Moment(2100));
         // The last message reaches two of five.
         collector.published(true);
-        collector.delivered(4, stamp(5, 3000), 3010);
-        collector.delivered(2, stamp(5, 3000), 3020);
-        collector.delivered(2, stamp(5, 3000), 3030);
-        let report = collector.report(1, 4000);
+        collector.delivered(4, stamp(5, 3000), Moment(3010));
+        collector.delivered(2, stamp(5, 3000), Moment(3020));
+        collector.delivered(2, stamp(5, 3000), Moment(3030));
+        let report = collector.report(1, Moment(4000));
         assert_eq!((report.published, report.expected, report.received, report.duplicated), (4, 20, 17, 2));
         let (first, median, last) = (report.first.unwrap(), report.median.unwrap(), report.last.unwrap());
         assert_eq!((first.count, first.min, first.max), (4, 10, 11));

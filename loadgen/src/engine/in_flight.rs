@@ -1,7 +1,9 @@
-//! Messages that are out.
+//! Payloads that are out.
 //!
 //! A thread keeps them all in one table, a connection only the ends of its list: an idle connection costs nothing, and
 //! memory goes with the messages in flight rather than with the connections.
+
+use crate::host::clock::Moment;
 
 /// The end of a list.
 pub const NONE: u32 = u32::MAX;
@@ -10,9 +12,9 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// When it was due.
-    pub due: u64,
+    pub due: Moment,
     /// When it was written; for one that waits for the socket, when it was first tried.
-    pub sent: u64,
+    pub sent: Moment,
     pub index: u32,
     pub size: u32,
     /// The next on the same connection.
@@ -33,15 +35,34 @@ impl Default for List {
     }
 }
 
+/// What one connection knows of its messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// Those without a reply.
+    pub out: List,
+    /// The oldest of them that is not wholly written; its frame is in the outbox.
+    pub unsent: u32,
+    /// Of the next message.
+    pub next_index: u32,
+    /// One more than the highest index that came back.
+    pub seen: u32,
+}
+
+impl Default for Exchange {
+    fn default() -> Exchange {
+        Exchange { out: List::default(), unsent: NONE, next_index: 0, seen: 0 }
+    }
+}
+
 /// The table.
 #[derive(Default)]
-pub struct Pending {
+pub struct InFlight {
     entries: Vec<Entry>,
     /// Vacant entries, through their `next`, shifted by one so that zero is the end.
     vacant: u32,
 }
 
-impl Pending {
+impl InFlight {
     /// Adds to the end of `list` and returns where.
     pub fn push(&mut self, list: &mut List, entry: Entry) -> u32 {
         let entry = Entry { next: NONE, ..entry };
@@ -65,10 +86,12 @@ impl Pending {
         id
     }
 
+    /// Message `id`.
     pub fn get(&self, id: u32) -> &Entry {
         &self.entries[id as usize]
     }
 
+    /// Message `id`, to be changed.
     pub fn get_mut(&mut self, id: u32) -> &mut Entry {
         &mut self.entries[id as usize]
     }
@@ -105,12 +128,12 @@ mod tests {
     use super::*;
 
     fn entry(index: u32) -> Entry {
-        Entry { due: 0, sent: 0, index, size: 0, next: NONE }
+        Entry { due: Moment(0), sent: Moment(0), index, size: 0, next: NONE }
     }
 
     #[test]
     fn lists_share_a_table_and_give_their_room_back() {
-        let mut table = Pending::default();
+        let mut table = InFlight::default();
         let (mut a, mut b) = (List::default(), List::default());
         for round in 0..1000 {
             for i in 0..4 {

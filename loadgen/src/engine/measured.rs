@@ -2,30 +2,31 @@
 
 use crate::engine::deliveries::Collector;
 use crate::engine::opened::Failures;
-use crate::engine::recorder::{Tally, Times};
+use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
-use crate::engine::sampler::Seen;
+use crate::engine::sampler::Samples;
+use crate::host::clock::{Moment, Nanos};
 use crate::host::usage::Usage;
 use crate::report::model::Interval;
 
 /// What a run found.
 #[derive(Default)]
 pub struct Measured {
-    pub total: Tally,
+    pub total: Recorder,
     pub intervals: Vec<Interval>,
     pub failures: Failures,
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
-    /// Of [`Tally::wire`], the messages without a reply, at the age they had at the end.
+    /// Of [`Recorder::wire`], the messages without a reply, at the age they had at the end.
     pub unanswered: Times,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
-    pub seen: Seen,
+    pub samples: Samples,
     /// When measuring began and when the last message was due.
-    pub from: u64,
-    pub to: u64,
-    /// Messages due while measuring, by the schedule.
+    pub from: Moment,
+    pub to: Moment,
+    /// Payloads due while measuring, by the schedule.
     pub scheduled: f64,
     pub own: Usage,
     pub server: Option<Usage>,
@@ -37,6 +38,11 @@ pub struct Measured {
 impl Measured {
     /// Of a run that did not come about, with the connections that were open then.
     pub fn nothing(held_min: u64, interrupted: bool) -> Measured {
-        Measured { to: 1, held_min, interrupted, ..Measured::default() }
+        Measured { to: Moment(1), held_min, interrupted, ..Measured::default() }
+    }
+
+    /// How long was measured.
+    pub fn window(&self) -> Nanos {
+        self.to - self.from
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::recorder::Times;
+use crate::host::clock::Moment;
 
 /// How the opening of connections went.
 #[derive(Default)]
@@ -16,8 +17,8 @@ pub struct Opening {
     /// Reason -> what the server said with it, once.
     pub answers: BTreeMap<String, String>,
     /// When the first connect began and the last upgrade ended.
-    pub began: Option<u64>,
-    pub ended: u64,
+    pub began: Option<Moment>,
+    pub ended: Moment,
 }
 
 impl Opening {
@@ -34,6 +35,9 @@ impl Opening {
     }
 }
 
+/// Different reasons of failures that are kept apart: a server can make up as many as there are connections.
+pub const REASONS: usize = 64;
+
 /// Reason -> number of connections.
 pub type Failures = BTreeMap<String, u64>;
 
@@ -42,4 +46,10 @@ pub fn add(all: &mut Failures, more: &Failures) {
     for (reason, n) in more {
         *all.entry(reason.clone()).or_default() += n;
     }
+}
+
+/// Counts one more failure for `reason`.
+pub fn count(all: &mut Failures, reason: String) {
+    let known = all.len() < REASONS || all.contains_key(&reason);
+    *all.entry(if known { reason } else { "other reasons".into() }).or_default() += 1;
 }

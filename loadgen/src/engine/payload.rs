@@ -5,6 +5,7 @@
 //! which one they are; shorter ones are told apart by their bodies, as far as so few bytes can.
 
 use crate::engine::size::Sizes;
+use crate::host::clock::{Moment, Nanos};
 use crate::protocol::frame::Opcode;
 
 /// Windows begin anywhere in this many bytes: so many messages in a row have each their own, and all of it stays in the
@@ -18,7 +19,7 @@ const STAMP: usize = 16;
 const CLOCK_BITS: u32 = 48;
 
 /// The rule by which messages are made.
-pub struct Messages {
+pub struct Payloads {
     opcode: Opcode,
     body: Body,
     stamped: bool,
@@ -32,7 +33,7 @@ enum Body {
 
 /// Who a message is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Name {
+pub struct MessageId {
     pub conn: u32,
     pub index: u32,
 }
@@ -40,24 +41,24 @@ pub struct Name {
 /// What stands at the front of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
-    pub name: Name,
+    pub id: MessageId,
     /// When it was due, as far as 48 bits go.
     clock: u64,
 }
 
-impl Messages {
-    /// Messages of random content.
-    pub fn random(opcode: Opcode, sizes: Sizes, stamped: bool, seed: u64) -> Messages {
+impl Payloads {
+    /// Random content.
+    pub fn random(opcode: Opcode, sizes: Sizes, stamped: bool, seed: u64) -> Payloads {
         let mut rng = fastrand::Rng::with_seed(seed);
         let pool = (0..WINDOWS + sizes.max())
             .map(|_| if opcode == Opcode::Text { rng.u8(b' '..=b'~') } else { rng.u8(..) })
             .collect();
-        Messages { opcode, body: Body::Random { sizes, pool }, stamped, seed }
+        Payloads { opcode, body: Body::Random { sizes, pool }, stamped, seed }
     }
 
     /// The same content again and again.
-    pub fn file(opcode: Opcode, content: Vec<u8>) -> Messages {
-        Messages { opcode, body: Body::File(content), stamped: false, seed: 0 }
+    pub fn file(opcode: Opcode, content: Vec<u8>) -> Payloads {
+        Payloads { opcode, body: Body::File(content), stamped: false, seed: 0 }
     }
 
     pub fn opcode(&self) -> Opcode {
@@ -65,9 +66,9 @@ impl Messages {
     }
 
     /// The size of message `name`.
-    pub fn size(&self, name: Name) -> usize {
+    pub fn size(&self, id: MessageId) -> usize {
         match &self.body {
-            Body::Random { sizes, .. } => sizes.pick(mix(self.seed, name, 0)),
+            Body::Random { sizes, .. } => sizes.pick(mix(self.seed, id, 0)),
             Body::File(content) => content.len(),
         }
     }
@@ -90,17 +91,17 @@ impl Messages {
     }
 
     /// Puts the payload of message `name`, due at `due`, into `out`.
-    pub fn write(&self, out: &mut Vec<u8>, name: Name, size: usize, due: u64) {
+    pub fn write(&self, out: &mut Vec<u8>, id: MessageId, size: usize, due: Moment) {
         out.clear();
         if self.is_stamped(size) {
-            let stamp = self.stamp(name, due);
+            let stamp = self.stamp(id, due);
             match self.opcode {
                 Opcode::Text => out.extend_from_slice(&hex(stamp)),
                 _ => out.extend_from_slice(&stamp.to_be_bytes()),
             }
         }
         let written = out.len();
-        out.extend_from_slice(&self.window(name, size)[written..]);
+        out.extend_from_slice(&self.window(id, size)[written..]);
     }
 
     /// The stamp at the front of `payload`, or `None` when it is not one of ours.
@@ -109,31 +110,31 @@ impl Messages {
             Opcode::Text => unhex(payload.first_chunk::<{ 2 * STAMP }>()?)?,
             _ => u128::from_be_bytes(*payload.first_chunk::<STAMP>()?),
         };
-        let name = Name { conn: (bits >> 96) as u32, index: (bits >> 64) as u32 };
+        let id = MessageId { conn: (bits >> 96) as u32, index: (bits >> 64) as u32 };
         let clock = (bits as u64) >> (64 - CLOCK_BITS);
-        (bits == self.stamp(name, clock)).then_some(Stamp { name, clock })
+        (bits == self.stamp(id, Moment(clock))).then_some(Stamp { id, clock })
     }
 
     /// Whether `payload`, behind its stamp if it carries one, is the body of message `name`.
-    pub fn has_body(&self, payload: &[u8], name: Name) -> bool {
+    pub fn has_body(&self, payload: &[u8], id: MessageId) -> bool {
         let from = if self.is_stamped(payload.len()) { self.stamp_size() } else { 0 };
-        payload.len() <= self.max_size() && payload[from..] == self.window(name, payload.len())[from..]
+        payload.len() <= self.max_size() && payload[from..] == self.window(id, payload.len())[from..]
     }
 
-    fn stamp(&self, name: Name, due: u64) -> u128 {
+    fn stamp(&self, id: MessageId, Moment(due): Moment) -> u128 {
         let clock = due & ((1 << CLOCK_BITS) - 1);
-        let check = mix(self.seed, name, clock) >> CLOCK_BITS;
-        u128::from(name.conn) << 96 | u128::from(name.index) << 64 | u128::from(clock << 16 | check)
+        let check = mix(self.seed, id, clock) >> CLOCK_BITS;
+        u128::from(id.conn) << 96 | u128::from(id.index) << 64 | u128::from(clock << 16 | check)
     }
 
-    fn window(&self, name: Name, size: usize) -> &[u8] {
+    fn window(&self, id: MessageId, size: usize) -> &[u8] {
         match &self.body {
             Body::File(content) => &content[..size.min(content.len())],
             Body::Random { pool, .. } => {
                 // An odd factor visits every window before any comes again.
-                let at = (name.index as usize)
+                let at = (id.index as usize)
                     .wrapping_mul(40_503)
-                    .wrapping_add((name.conn as usize).wrapping_mul(31));
+                    .wrapping_add((id.conn as usize).wrapping_mul(31));
                 let at = at % WINDOWS;
                 &pool[at..at + size]
             }
@@ -143,16 +144,15 @@ impl Messages {
 
 impl Stamp {
     /// When the message was due, given that it was at most 78 hours before `now`.
-    pub fn due(&self, now: u64) -> u64 {
-        now - (now.wrapping_sub(self.clock) & ((1 << CLOCK_BITS) - 1))
+    pub fn due(&self, now: Moment) -> Moment {
+        now - Nanos(now.0.wrapping_sub(self.clock) & ((1 << CLOCK_BITS) - 1))
     }
 }
 
-/// A hash of a message's name: splitmix64's finish over its parts.
-fn mix(seed: u64, name: Name, salt: u64) -> u64 {
-    let mut z = seed
-        ^ (u64::from(name.conn) << 32 | u64::from(name.index)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ salt;
+/// A hash of a message's identity: splitmix64's finish over its parts.
+fn mix(seed: u64, id: MessageId, salt: u64) -> u64 {
+    let mut z =
+        seed ^ (u64::from(id.conn) << 32 | u64::from(id.index)).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt;
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -183,26 +183,26 @@ fn unhex(digits: &[u8; 2 * STAMP]) -> Option<u128> {
 mod tests {
     use super::*;
 
-    const NAME: Name = Name { conn: 70_000, index: 3 };
+    const ID: MessageId = MessageId { conn: 70_000, index: 3 };
 
-    fn payload(messages: &Messages, name: Name, due: u64) -> Vec<u8> {
+    fn payload(messages: &Payloads, id: MessageId, due: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        messages.write(&mut out, name, messages.size(name), due);
+        messages.write(&mut out, id, messages.size(id), Moment(due));
         out
     }
 
     #[test]
     fn a_message_comes_back_as_itself() {
         for opcode in [Opcode::Text, Opcode::Binary] {
-            let messages = Messages::random(opcode, Sizes::Range(32, 200), true, 9);
+            let messages = Payloads::random(opcode, Sizes::Range(32, 200), true, 9);
             for index in 0..1000 {
-                let name = Name { conn: 5, index };
+                let id = MessageId { conn: 5, index };
                 // An uptime of more than 78 hours.
                 let due = 900_000_000_000_000 + u64::from(index);
-                let bytes = payload(&messages, name, due);
+                let bytes = payload(&messages, id, due);
                 let stamp = messages.read_stamp(&bytes).expect("own stamp");
-                assert_eq!((stamp.name, stamp.due(due + 12_345)), (name, due));
-                assert!(messages.has_body(&bytes, name));
+                assert_eq!((stamp.id, stamp.due(Moment(due + 12_345))), (id, Moment(due)));
+                assert!(messages.has_body(&bytes, id));
                 assert!(opcode == Opcode::Binary || bytes.iter().all(|b| (b' '..=b'~').contains(b)));
             }
         }
@@ -211,35 +211,34 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_seen() {
         for opcode in [Opcode::Text, Opcode::Binary] {
-            let messages = Messages::random(opcode, Sizes::Fixed(64), true, 9);
-            let good = payload(&messages, NAME, 123_456_789);
+            let messages = Payloads::random(opcode, Sizes::Fixed(64), true, 9);
+            let good = payload(&messages, ID, 123_456_789);
             for bit in 0..good.len() * 8 {
                 let mut bad = good.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                let same = messages
-                    .read_stamp(&bad)
-                    .is_some_and(|s| s.name == NAME && messages.has_body(&bad, NAME));
+                let same =
+                    messages.read_stamp(&bad).is_some_and(|s| s.id == ID && messages.has_body(&bad, ID));
                 assert!(!same, "bit {bit} of {opcode:?}");
             }
-            assert!(!messages.has_body(&good[..63], NAME) || messages.size(NAME) != 63);
+            assert!(!messages.has_body(&good[..63], ID) || messages.size(ID) != 63);
         }
     }
 
     #[test]
     fn short_messages_differ_from_their_neighbours() {
-        let messages = Messages::random(Opcode::Binary, Sizes::Fixed(8), true, 9);
+        let messages = Payloads::random(Opcode::Binary, Sizes::Fixed(8), true, 9);
         assert!(!messages.is_stamped(8));
         let all: std::collections::HashSet<_> =
-            (0..WINDOWS as u32).map(|index| payload(&messages, Name { conn: 1, index }, 0)).collect();
+            (0..WINDOWS as u32).map(|index| payload(&messages, MessageId { conn: 1, index }, 0)).collect();
         assert_eq!(all.len(), WINDOWS);
     }
 
     #[test]
     fn a_file_is_sent_as_it_is() {
-        let messages = Messages::file(Opcode::Text, b"{\"op\":\"ping\"}".to_vec());
-        assert_eq!(payload(&messages, NAME, 1), b"{\"op\":\"ping\"}");
-        assert!(messages.has_body(b"{\"op\":\"ping\"}", NAME));
-        assert!(!messages.has_body(b"{\"op\":\"pong\"}", NAME));
-        assert!(!messages.has_body(b"{\"op\":\"ping\"}x", NAME));
+        let messages = Payloads::file(Opcode::Text, b"{\"op\":\"ping\"}".to_vec());
+        assert_eq!(payload(&messages, ID, 1), b"{\"op\":\"ping\"}");
+        assert!(messages.has_body(b"{\"op\":\"ping\"}", ID));
+        assert!(!messages.has_body(b"{\"op\":\"pong\"}", ID));
+        assert!(!messages.has_body(b"{\"op\":\"ping\"}x", ID));
     }
 }

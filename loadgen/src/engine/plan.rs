@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
+use crate::host::clock::Moment;
 
 /// What to send: the same for every thread.
 #[derive(Clone)]
@@ -20,10 +21,19 @@ pub struct Plan {
     pub interval: Duration,
     /// Number of this process, and of processes.
     pub shard: (usize, usize),
-    /// `clock::now` of the beginning.
-    pub start_at: Option<u64>,
+    /// When to begin, if not as soon as possible.
+    pub start_at: Option<Moment>,
     pub fanout: bool,
-    /// Seconds into the measured time, whether to reset, and how to come back.
-    pub storm: Option<(Duration, bool, Backoff)>,
+    pub storm: Option<Outage>,
     pub server_pid: Option<u32>,
+}
+
+/// All connections but those that send are dropped.
+#[derive(Clone)]
+pub struct Outage {
+    /// How far into the measured time.
+    pub after: Duration,
+    /// Cut off (RST) rather than closed.
+    pub reset: bool,
+    pub backoff: Backoff,
 }

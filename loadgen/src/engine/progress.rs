@@ -7,22 +7,22 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use crate::engine::plan::Plan;
-use crate::engine::recorder::Tally;
+use crate::engine::recorder::Recorder;
 use crate::engine::spec::Gauges;
-use crate::host::clock::{self, SECOND};
+use crate::host::clock::{self, Moment, Nanos, SECOND};
 use crate::host::procfs::{self, Cpu};
 use crate::report::format;
 use crate::report::model::Interval;
 
 /// Where progress goes.
-pub struct Live {
+pub struct Progress {
     mode: Mode,
     /// Something stands on the line that the next one must overwrite.
     dirty: bool,
     /// The tick that is being put together from all threads.
     window: Window,
-    cpu: [(u64, Cpu); 2],
-    last_opening: u64,
+    cpu: [(Moment, Cpu); 2],
+    last_opening: Moment,
     /// Takes a line of JSON an interval.
     lines: Option<Box<dyn Write + Send>>,
 }
@@ -43,25 +43,25 @@ enum Mode {
 }
 
 struct Window {
-    tally: Tally,
+    recorder: Recorder,
     /// Of the tick; none before the first.
     number: Option<i64>,
 }
 
-impl Live {
+impl Progress {
     /// Progress as befits stderr; none at all when `quiet`. And to `lines` a line of JSON an interval.
-    pub fn new(quiet: bool, lines: Option<Box<dyn Write + Send>>) -> Live {
+    pub fn new(quiet: bool, lines: Option<Box<dyn Write + Send>>) -> Progress {
         let mode = match quiet {
             true => Mode::Quiet,
             false if stderr().is_terminal() => Mode::Terminal,
             false => Mode::Plain,
         };
-        Live {
+        Progress {
             mode,
             dirty: false,
-            window: Window { tally: Tally::default(), number: None },
+            window: Window { recorder: Recorder::default(), number: None },
             cpu: Default::default(),
-            last_opening: 0,
+            last_opening: Moment(0),
             lines,
         }
     }
@@ -73,8 +73,8 @@ impl Live {
         match self.mode {
             Mode::Terminal => self.renew(&line),
             // Lines in a log come once a second.
-            Mode::Plain if clock::now() >= self.last_opening + SECOND => {
-                self.last_opening = clock::now();
+            Mode::Plain if Moment::now() >= self.last_opening + Nanos::SECOND => {
+                self.last_opening = Moment::now();
                 self.say(&line);
             }
             _ => {}
@@ -86,32 +86,39 @@ impl Live {
         &mut self,
         gauges: &[Arc<Gauges>],
         plan: &Plan,
-        window: (u64, u64),
+        window: (Moment, Moment),
         number: i64,
-        tally: &Tally,
+        recorder: &Recorder,
     ) {
         if self.mode != Mode::Terminal {
             return;
         }
         if self.window.number == Some(number) {
-            self.window.tally.add(tally);
+            self.window.recorder.add(recorder);
             return;
         }
         // A tick of the next number: the one before is whole.
-        let done = std::mem::replace(&mut self.window, Window { tally: tally.clone(), number: Some(number) });
+        let done =
+            std::mem::replace(&mut self.window, Window { recorder: recorder.clone(), number: Some(number) });
         if done.number.is_some() {
-            let line = self.line(gauges, plan, window, &done.tally);
+            let line = self.line(gauges, plan, window, &done.recorder);
             self.renew(&line);
         }
     }
 
-    fn line(&mut self, gauges: &[Arc<Gauges>], plan: &Plan, (from, to): (u64, u64), tally: &Tally) -> String {
-        let now = clock::now();
-        let part = |a: u64, b: u64| format!("{}s/{}s", a / SECOND, b.div_ceil(SECOND));
+    fn line(
+        &mut self,
+        gauges: &[Arc<Gauges>],
+        plan: &Plan,
+        (from, to): (Moment, Moment),
+        recorder: &Recorder,
+    ) -> String {
+        let now = Moment::now();
+        let part = |a: Nanos, b: Nanos| format!("{}s/{}s", a.0 / SECOND, b.0.div_ceil(SECOND));
         let when = match now {
-            t if t < from => format!("warm-up {}", (from - t).div_ceil(SECOND)),
+            t if t < from => format!("warm-up {}", (from - t).0.div_ceil(SECOND)),
             t if t < to => part(t - from, to - from),
-            t => format!("draining {}s", (t - to) / SECOND),
+            t => format!("draining {}s", (t - to).0 / SECOND),
         };
         let held = gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum();
         let inflight: i64 = gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
@@ -122,14 +129,14 @@ impl Live {
         }
         // Ticks are a quarter of a second.
         let per_second = |n: u64| format::short(n as f64 * 4.0);
-        let time = |q| format::ns(tally.response.at(q));
-        let slip = tally.own_slip.at(0.99);
-        let doubt = if slip > 1_000_000.max(tally.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
+        let time = |q| format::ns(recorder.response.at(q));
+        let slip = recorder.own_slip.at(0.99);
+        let doubt = if slip > 1_000_000.max(recorder.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
         format!(
             "{when}  conns {}  sent {}/s  recv {}/s  inflight {inflight}  p50 {} p99 {} max {}  slip p99 {}  {cpu}  {doubt}",
             format::count(held),
-            per_second(tally.counts.sent),
-            per_second(tally.counts.received),
+            per_second(recorder.counts.sent),
+            per_second(recorder.counts.received),
             time(0.5),
             time(0.99),
             time(1.0),
@@ -139,9 +146,9 @@ impl Live {
 
     fn cpu_since(&mut self, which: usize, pid: u32) -> Option<f64> {
         let (then, before) = self.cpu[which];
-        let (now, cpu) = (clock::now(), procfs::cpu(pid)?);
+        let (now, cpu) = (Moment::now(), procfs::cpu(pid)?);
         self.cpu[which] = (now, cpu);
-        Some(100.0 * cpu.since(before).total() as f64 / (now - then).max(1) as f64)
+        Some(100.0 * cpu.since(before).total() as f64 / (now - then).0.max(1) as f64)
     }
 
     /// An interval is over.

@@ -1,7 +1,8 @@
-//! What is counted and timed, by thread and by stretch of time; tallies add up exactly.
+//! What is counted and timed, by thread and by stretch of time; recorders add up exactly.
 
 use hdrhistogram::Histogram;
 
+use crate::host::clock::Nanos;
 use crate::report::model::{Slow, Stat};
 use crate::report::stats;
 
@@ -23,8 +24,9 @@ impl Default for Times {
 }
 
 impl Times {
-    /// Records `ns`; never fails and never allocates.
-    pub fn record(&mut self, ns: u64) {
+    /// Records `time`; never fails and never allocates.
+    pub fn record(&mut self, time: Nanos) {
+        let Nanos(ns) = time;
         self.saturated += u64::from(ns > RANGE_NS);
         self.histogram.saturating_record(ns);
     }
@@ -67,7 +69,7 @@ impl Times {
         (!self.histogram.is_empty()).then(|| Stat::brief(&self.histogram, self.saturated))
     }
 
-    /// The value at `quantile`, 0 when nothing was recorded.
+    /// The value at `quantile`, in nanoseconds; 0 when nothing was recorded.
     pub fn at(&self, quantile: f64) -> u64 {
         self.histogram.value_at_quantile(quantile)
     }
@@ -75,7 +77,7 @@ impl Times {
 
 /// Everything about the messages of one stretch of time.
 #[derive(Clone, Default)]
-pub struct Tally {
+pub struct Recorder {
     /// Due -> read.
     pub response: Times,
     /// Written -> read.
@@ -91,8 +93,8 @@ pub struct Tally {
     pub slowest: Slowest,
 }
 
-impl Tally {
-    pub fn add(&mut self, other: &Tally) {
+impl Recorder {
+    pub fn add(&mut self, other: &Recorder) {
         self.response.add(&other.response);
         self.wire.add(&other.wire);
         self.own_slip.add(&other.own_slip);
@@ -180,7 +182,7 @@ pub struct Slowest {
 impl Slowest {
     const KEEP: usize = 100;
 
-    pub fn offer(&mut self, response_ns: u64, slow: impl FnOnce() -> Slow) {
+    pub fn offer(&mut self, Nanos(response_ns): Nanos, slow: impl FnOnce() -> Slow) {
         if response_ns > self.floor {
             self.kept.push(slow());
             if self.kept.len() >= 4 * Slowest::KEEP {
@@ -219,7 +221,7 @@ mod tests {
         let mut halves = [Slowest::default(), Slowest::default()];
         for i in 0..10_000u64 {
             let response_ns = i * 7_919 % 10_000;
-            halves[(i % 2) as usize].offer(response_ns, || Slow { response_ns, ..Slow::default() });
+            halves[(i % 2) as usize].offer(Nanos(response_ns), || Slow { response_ns, ..Slow::default() });
         }
         let mut all = halves[0].clone();
         all.add(&halves[1]);
@@ -231,7 +233,7 @@ mod tests {
     fn few_samples_carry_a_lower_percentile() {
         let high = |n: u64| {
             let mut times = Times::default();
-            (1..=n).for_each(|ns| times.record(ns));
+            (1..=n).for_each(|ns| times.record(Nanos(ns)));
             times.high()
         };
         assert_eq!(high(1000), ("p99", 990));
@@ -244,8 +246,8 @@ mod tests {
     #[test]
     fn times_beyond_the_range_are_counted_at_its_end() {
         let mut times = Times::default();
-        times.record(RANGE_NS * 2);
-        times.record(5);
+        times.record(Nanos(RANGE_NS * 2));
+        times.record(Nanos(5));
         assert_eq!((times.saturated, times.histogram.len()), (1, 2));
         assert!(times.at(1.0) >= RANGE_NS);
     }

@@ -2,18 +2,18 @@
 
 use crate::engine::backoff::Backoff;
 use crate::engine::recorder::Times;
-use crate::host::clock;
+use crate::host::clock::{Moment, Nanos};
 
 /// One thread's part in a storm.
 pub struct Recovery {
     pub policy: Backoff,
     /// Cut the connections off (RST) rather than close them.
     pub reset: bool,
-    pub dropped_at: u64,
+    pub dropped_at: Moment,
     pub dropped: u64,
     pub attempts: u64,
     /// When each came back, after the drop.
-    pub back: Vec<u64>,
+    pub back: Vec<Nanos>,
     /// SYN -> 101.
     pub handshake: Times,
 }
@@ -21,18 +21,26 @@ pub struct Recovery {
 impl Recovery {
     pub fn new(policy: Backoff, reset: bool) -> Recovery {
         let handshake = Times::default();
-        Recovery { policy, reset, dropped_at: 0, dropped: 0, attempts: 0, back: Vec::new(), handshake }
+        Recovery {
+            policy,
+            reset,
+            dropped_at: Moment(0),
+            dropped: 0,
+            attempts: 0,
+            back: Vec::new(),
+            handshake,
+        }
     }
 
     /// When a connection that was started `attempt` times tries again. The first attempt of all came before the storm.
-    pub fn retry_at(&self, attempt: u32, now: u64, rng: &mut fastrand::Rng) -> u64 {
+    pub fn retry_at(&self, attempt: u32, now: Moment, rng: &mut fastrand::Rng) -> Moment {
         // A refusal must not become a loop that starves everything else.
-        let least = if attempt == 0 { 0 } else { clock::SECOND / 1000 };
+        let least = if attempt == 0 { Nanos(0) } else { Nanos::millis(1) };
         now + self.policy.delay(attempt, rng).max(least)
     }
 
     /// A connection is back after a handshake that took `took`.
-    pub fn came_back(&mut self, took: u64, now: u64) {
+    pub fn came_back(&mut self, took: Nanos, now: Moment) {
         self.handshake.record(took);
         self.back.push(now - self.dropped_at);
     }
@@ -52,7 +60,7 @@ impl Recovery {
     }
 
     /// After which time a share of those dropped was back.
-    pub fn back_after(&self, share: f64) -> Option<u64> {
+    pub fn back_after(&self, share: f64) -> Option<Nanos> {
         let mut back = self.back.clone();
         back.sort_unstable();
         let needed = (self.dropped as f64 * share).ceil().max(1.0) as usize;
@@ -69,10 +77,10 @@ mod tests {
         let mut recovery = Recovery::new(Backoff::None, true);
         recovery.dropped = 10;
         for i in (1..=9).rev() {
-            recovery.came_back(1, i * 100);
+            recovery.came_back(Nanos(1), Moment(i * 100));
         }
-        assert_eq!(recovery.back_after(0.5), Some(500));
-        assert_eq!(recovery.back_after(0.9), Some(900));
+        assert_eq!(recovery.back_after(0.5), Some(Nanos(500)));
+        assert_eq!(recovery.back_after(0.9), Some(Nanos(900)));
         assert_eq!(recovery.back_after(1.0), None);
     }
 }

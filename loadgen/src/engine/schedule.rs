@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::clock::SECOND;
+use crate::host::clock::{Moment, Nanos, SECOND};
 use crate::report::units;
 
 /// `--rate`: messages a second over all connections.
@@ -79,7 +79,7 @@ impl Rate {
 struct Segment {
     /// Seconds since the schedule began.
     start: f64,
-    /// Messages due by then.
+    /// Payloads due by then.
     before: f64,
     from: f64,
     /// Change of the rate a second.
@@ -121,14 +121,14 @@ impl Curve {
         self.segments.push(Segment { start, before, from, slope });
     }
 
-    /// Messages a second at `t` seconds.
+    /// Payloads a second at `t` seconds.
     pub fn rate_at(&self, t: f64) -> f64 {
         let i = self.segments.partition_point(|s| s.start <= t).max(1) - 1;
         let s = &self.segments[i];
         s.from + s.slope * (t - s.start).max(0.0)
     }
 
-    /// Messages due between two times, seconds.
+    /// Payloads due between two times, seconds.
     pub fn due_between(&self, from: f64, to: f64) -> f64 {
         let due = |t: f64| {
             let i = self.segments.partition_point(|s| s.start <= t).max(1) - 1;
@@ -167,7 +167,7 @@ pub enum Arrival {
 pub struct Cursor {
     curve: Arc<Curve>,
     segment: usize,
-    t0: u64,
+    t0: Moment,
     /// This thread is number `me` of `all`, over all processes of a sharded run.
     me: u64,
     all: u64,
@@ -179,8 +179,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The schedule of thread `me` of `all`, beginning at `t0` (nanoseconds of `clock::now`).
-    pub fn new(curve: Arc<Curve>, t0: u64, me: u64, all: u64, arrival: Arrival, seed: u64) -> Cursor {
+    /// The schedule of thread `me` of `all`, beginning at `t0` .
+    pub fn new(curve: Arc<Curve>, t0: Moment, me: u64, all: u64, arrival: Arrival, seed: u64) -> Cursor {
         let rng = fastrand::Rng::with_seed(seed ^ (me + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut cursor = Cursor { curve, segment: 0, t0, me, all, arrival, rng, n: 0.0, count: 0 };
         cursor.n = cursor.first();
@@ -194,15 +194,15 @@ impl Cursor {
         }
     }
 
-    /// When the next message is due; `u64::MAX` when none ever is.
-    pub fn due(&mut self) -> u64 {
+    /// When the next message is due; [`Moment::NEVER`] when none ever is.
+    pub fn due(&mut self) -> Moment {
         let segments = &self.curve.segments;
         while segments.get(self.segment + 1).is_some_and(|next| next.before <= self.n) {
             self.segment += 1;
         }
         let seconds = segments[self.segment].when(self.n);
-        // A cast from a float saturates, so never is u64::MAX.
-        self.t0.saturating_add((seconds * SECOND as f64).round() as u64)
+        // A cast from a float saturates, so never stays never.
+        self.t0 + Nanos((seconds * SECOND as f64).round() as u64)
     }
 
     /// Moves on to the message after.
@@ -238,10 +238,10 @@ mod tests {
 
     fn times(rate: &Rate, warmup: f64, duration: f64, n: usize) -> Vec<u64> {
         let curve = Arc::new(Curve::new(rate, secs(warmup), secs(duration)));
-        let mut cursor = Cursor::new(curve, 0, 0, 1, Arrival::Even, 1);
+        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, Arrival::Even, 1);
         (0..n)
             .map(|_| {
-                let t = cursor.due();
+                let t = cursor.due().0;
                 cursor.advance();
                 t
             })
@@ -252,11 +252,11 @@ mod tests {
     fn an_odd_rate_does_not_drift() {
         // 700,000 a second is 1428.571… ns apart; a thousand seconds on, the error is still below a nanosecond.
         let curve = Arc::new(Curve::new(&Rate::Constant(700_000.0), secs(0.0), secs(1000.0)));
-        let mut cursor = Cursor::new(curve, 0, 0, 1, Arrival::Even, 1);
+        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, Arrival::Even, 1);
         cursor.n = 700_000_000.0;
-        assert_eq!(cursor.due(), 1_000_000_000_000);
+        assert_eq!(cursor.due(), Moment(1_000_000_000_000));
         cursor.n = 7.0 + 700_000.0 * 3600.0;
-        assert_eq!(cursor.due(), 3_600_000_010_000);
+        assert_eq!(cursor.due(), Moment(3_600_000_010_000));
     }
 
     #[test]
@@ -264,10 +264,10 @@ mod tests {
         let curve = Arc::new(Curve::new(&Rate::Ramp(1000.0, 5000.0), secs(1.0), secs(10.0)));
         let mut merged: Vec<u64> = (0..3)
             .flat_map(|me| {
-                let mut cursor = Cursor::new(curve.clone(), 5, me, 3, Arrival::Even, 1);
+                let mut cursor = Cursor::new(curve.clone(), Moment(5), me, 3, Arrival::Even, 1);
                 (0..1000)
                     .map(|_| {
-                        let t = cursor.due();
+                        let t = cursor.due().0;
                         cursor.advance();
                         t
                     })
@@ -289,9 +289,9 @@ mod tests {
         assert_eq!(due[2000], 10_000_000_000);
         // A falling ramp comes to rest.
         let curve = Arc::new(Curve::new(&Rate::Ramp(100.0, 0.001), secs(0.0), secs(1.0)));
-        let mut cursor = Cursor::new(curve, 0, 0, 1, Arrival::Even, 1);
+        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, Arrival::Even, 1);
         cursor.n = 60.0;
-        assert_eq!(cursor.due(), u64::MAX);
+        assert_eq!(cursor.due(), Moment::NEVER);
     }
 
     #[test]
@@ -306,12 +306,12 @@ mod tests {
     #[test]
     fn poisson_arrivals_have_the_rate_and_are_as_spread_as_theory_says() {
         let curve = Arc::new(Curve::new(&Rate::Constant(1000.0), secs(0.0), secs(100.0)));
-        let mut cursor = Cursor::new(curve, 0, 1, 2, Arrival::Poisson, 42);
+        let mut cursor = Cursor::new(curve, Moment(0), 1, 2, Arrival::Poisson, 42);
         let n = 50_000;
         let mut gaps = Vec::new();
         let mut last = 0;
         for _ in 0..n {
-            let t = cursor.due();
+            let t = cursor.due().0;
             gaps.push((t - last) as f64);
             last = t;
             cursor.advance();

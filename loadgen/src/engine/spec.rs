@@ -2,34 +2,35 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::engine::payload::Messages;
+use crate::engine::payload::Payloads;
 use crate::engine::target::Target;
+use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
-use crate::protocol::handshake::Extras;
+use crate::protocol::session::Rules;
 
 /// What all connections share.
 pub struct Spec {
     pub targets: Vec<Target>,
-    pub extras: Extras,
+    pub rules: Rules,
     pub sources: Sources,
-    pub messages: Messages,
+    pub payloads: Payloads,
     /// Payload bytes a fragment.
     pub fragment: Option<usize>,
     pub verify: bool,
-    /// Messages out on one connection, beyond which the next is not sent but counted.
+    /// Payloads out on one connection, beyond which the next is not sent but counted.
     pub max_inflight: Option<u32>,
-    /// A reply later than this counts as a timeout, nanoseconds.
-    pub timeout: Option<u64>,
-    /// Between two pings on one connection, nanoseconds.
-    pub ping: Option<u64>,
+    /// A reply later than this counts as a timeout.
+    pub timeout: Option<Nanos>,
+    /// Between two pings on one connection.
+    pub ping: Option<Nanos>,
     /// Connections started a second, by one thread.
     pub connect_rate: f64,
     /// Connections of one thread that may be under way at a time.
     pub connect_inflight: usize,
-    /// From SYN to 101, nanoseconds.
-    pub connect_timeout: u64,
-    /// How long before a message is due the thread stops sleeping, nanoseconds.
-    pub spin: u64,
+    /// From SYN to 101.
+    pub connect_timeout: Nanos,
+    /// How long before a message is due the thread stops sleeping.
+    pub spin: Nanos,
     pub seed: u64,
     pub threads: usize,
     /// Number of this process's first connection among those of a sharded run.
@@ -40,6 +41,11 @@ impl Spec {
     /// The number, over the whole run, of connection `i` of thread `me`.
     pub fn number(&self, me: usize, i: usize) -> usize {
         self.first + i * self.threads + me
+    }
+
+    /// Where connection number `number` goes.
+    pub fn target(&self, number: usize) -> &Target {
+        &self.targets[number % self.targets.len()]
     }
 
     /// How many of `n` connections are thread `me`'s.

@@ -12,13 +12,13 @@ use mio::{Interest, Registry, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use crate::host::clock::SECOND;
+use crate::host::clock::{Moment, SECOND};
 
 /// One alarm, registered with a poll.
 pub struct Timer {
     fd: TimerFd,
     /// What the alarm stands at, so that setting the same time again costs no system call.
-    armed: u64,
+    armed: Moment,
 }
 
 impl Timer {
@@ -29,28 +29,28 @@ impl Timer {
     pub fn new(registry: &Registry, token: Token) -> io::Result<Timer> {
         let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         SourceFd(&fd.as_fd().as_raw_fd()).register(registry, token, Interest::READABLE)?;
-        Ok(Timer { fd, armed: 0 })
+        Ok(Timer { fd, armed: Moment(0) })
     }
 
-    /// Wakes the poll at `at` (nanoseconds of `clock::now`), at once when that has passed, never for `u64::MAX`.
+    /// Wakes the poll at `at`, at once when that has passed, never for [`Moment::NEVER`].
     ///
     /// The expiry is not read: the poll is edge-triggered and setting the alarm anew clears it.
-    pub fn set(&mut self, at: u64) -> io::Result<()> {
+    pub fn set(&mut self, at: Moment) -> io::Result<()> {
         if at == self.armed {
             return Ok(());
         }
         self.armed = at;
-        if at == u64::MAX {
+        if at == Moment::NEVER {
             return Ok(self.fd.unset()?);
         }
         // Zero would mean "disarm".
-        let at = at.max(1);
+        let Moment(at) = at.max(Moment(1));
         let time = TimeSpec::new((at / SECOND) as i64, (at % SECOND) as i64);
         Ok(self.fd.set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?)
     }
 
     /// Says that the alarm went off, so that the same time can be set again.
     pub fn fired(&mut self) {
-        self.armed = 0;
+        self.armed = Moment(0);
     }
 }

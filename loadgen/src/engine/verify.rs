@@ -1,8 +1,7 @@
 //! Which message a reply answers, and whether it answers it well.
 
-use crate::engine::connection::Conn;
-use crate::engine::in_flight::{Entry, Pending};
-use crate::engine::payload::{Messages, Name};
+use crate::engine::in_flight::{Entry, Exchange, InFlight};
+use crate::engine::payload::{MessageId, Payloads};
 use crate::protocol::frame::Opcode;
 
 /// How far a reply without a stamp is looked for among the messages that are out.
@@ -29,22 +28,22 @@ pub enum Reply {
 ///
 /// A stamp names it. Without one it is the oldest whose content fits; when none fits, the oldest, corrupted.
 pub fn identify(
-    messages: &Messages,
-    pending: &mut Pending,
-    conn: &mut Conn,
+    payloads: &Payloads,
+    in_flight: &mut InFlight,
+    exchange: &mut Exchange,
     number: u32,
     opcode: Opcode,
     payload: &[u8],
 ) -> Reply {
-    let name = |index| Name { conn: number, index };
-    let fits = |e: &Entry| e.size as usize == payload.len() && messages.has_body(payload, name(e.index));
-    let found = if messages.is_stamped(payload.len()) {
-        match messages.read_stamp(payload) {
-            Some(stamp) if stamp.name == name(stamp.name.index) => {
-                let index = stamp.name.index;
-                match pending.take(&mut conn.pending, usize::MAX, |e| e.index == index) {
+    let id = |index| MessageId { conn: number, index };
+    let fits = |e: &Entry| e.size as usize == payload.len() && payloads.has_body(payload, id(e.index));
+    let found = if payloads.is_stamped(payload.len()) {
+        match payloads.read_stamp(payload) {
+            Some(stamp) if stamp.id == id(stamp.id.index) => {
+                let index = stamp.id.index;
+                match in_flight.take(&mut exchange.out, usize::MAX, |e| e.index == index) {
                     Some(entry) => Some(entry),
-                    None if index < conn.next_index => return Reply::Duplicate,
+                    None if index < exchange.next_index => return Reply::Duplicate,
                     None => return Reply::Stray,
                 }
             }
@@ -52,9 +51,9 @@ pub fn identify(
             None => None,
         }
     } else {
-        match pending.take(&mut conn.pending, REACH, fits) {
+        match in_flight.take(&mut exchange.out, REACH, fits) {
             Some(entry) => Some(entry),
-            None if conn.seen > 0 && messages.has_body(payload, name(conn.seen - 1)) => {
+            None if exchange.seen > 0 && payloads.has_body(payload, id(exchange.seen - 1)) => {
                 return Reply::Duplicate;
             }
             None => None,
@@ -62,14 +61,14 @@ pub fn identify(
     };
     let (entry, known) = match found {
         Some(entry) => (entry, true),
-        None => match pending.take(&mut conn.pending, 1, |_| true) {
+        None => match in_flight.take(&mut exchange.out, 1, |_| true) {
             Some(entry) => (entry, false),
             None => return Reply::Stray,
         },
     };
-    let reordered = known && entry.index < conn.seen;
-    conn.seen = conn.seen.max(entry.index + 1);
-    Reply::Answer { entry, corrupt: !known || opcode != messages.opcode() || !fits(&entry), reordered }
+    let reordered = known && entry.index < exchange.seen;
+    exchange.seen = exchange.seen.max(entry.index + 1);
+    Reply::Answer { entry, corrupt: !known || opcode != payloads.opcode() || !fits(&entry), reordered }
 }
 
 #[cfg(test)]
@@ -77,37 +76,38 @@ mod tests {
     use super::*;
     use crate::engine::in_flight::NONE;
     use crate::engine::size::Sizes;
+    use crate::host::clock::Moment;
 
     struct Bench {
-        messages: Messages,
-        pending: Pending,
-        conn: Conn,
+        messages: Payloads,
+        in_flight: InFlight,
+        exchange: Exchange,
     }
 
     impl Bench {
         /// A connection with `n` messages of `size` bytes out.
         fn new(opcode: Opcode, size: usize, n: u32) -> Bench {
-            let messages = Messages::random(opcode, Sizes::Fixed(size), true, 3);
-            let mut bench = Bench { messages, pending: Pending::default(), conn: Conn::new(None, 0) };
+            let messages = Payloads::random(opcode, Sizes::Fixed(size), true, 3);
+            let mut bench = Bench { messages, in_flight: InFlight::default(), exchange: Exchange::default() };
             for index in 0..n {
-                let entry = Entry { due: 9, sent: 9, index, size: size as u32, next: NONE };
-                bench.pending.push(&mut bench.conn.pending, entry);
+                let entry = Entry { due: Moment(9), sent: Moment(9), index, size: size as u32, next: NONE };
+                bench.in_flight.push(&mut bench.exchange.out, entry);
             }
-            bench.conn.next_index = n;
+            bench.exchange.next_index = n;
             bench
         }
 
         fn payload(&self, index: u32) -> Vec<u8> {
             let mut out = Vec::new();
-            let name = Name { conn: 5, index };
-            self.messages.write(&mut out, name, self.messages.size(name), 9);
+            let id = MessageId { conn: 5, index };
+            self.messages.write(&mut out, id, self.messages.size(id), Moment(9));
             out
         }
 
         /// The index found and the faults seen.
         fn reply(&mut self, payload: &[u8]) -> String {
             let opcode = self.messages.opcode();
-            match identify(&self.messages, &mut self.pending, &mut self.conn, 5, opcode, payload) {
+            match identify(&self.messages, &mut self.in_flight, &mut self.exchange, 5, opcode, payload) {
                 Reply::Answer { entry, corrupt, reordered } => {
                     format!(
                         "{}{}{}",
@@ -146,7 +146,7 @@ mod tests {
             // One byte is missing.
             assert_eq!(bench.reply(&payloads[6][..size - 1]), "6 corrupt");
             assert_eq!(bench.reply(&payloads[7]), "7");
-            assert_eq!(bench.conn.pending.len, 0);
+            assert_eq!(bench.exchange.out.len, 0);
             assert_eq!(bench.reply(&bench.payload(9)), "stray");
         }
     }
@@ -155,10 +155,11 @@ mod tests {
     fn another_connections_reply_and_another_opcode_are_seen() {
         let mut bench = Bench::new(Opcode::Binary, 32, 2);
         let mut other = Vec::new();
-        bench.messages.write(&mut other, Name { conn: 6, index: 0 }, 32, 9);
+        bench.messages.write(&mut other, MessageId { conn: 6, index: 0 }, 32, Moment(9));
         assert_eq!(bench.reply(&other), "stray");
         let payload = bench.payload(0);
-        let reply = identify(&bench.messages, &mut bench.pending, &mut bench.conn, 5, Opcode::Text, &payload);
+        let reply =
+            identify(&bench.messages, &mut bench.in_flight, &mut bench.exchange, 5, Opcode::Text, &payload);
         assert!(matches!(reply, Reply::Answer { corrupt: true, .. }), "{reply:?}");
     }
 }

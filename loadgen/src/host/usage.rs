@@ -1,5 +1,6 @@
 //! What a process uses.
 
+use crate::host::clock::Nanos;
 use crate::host::procfs::{self, Cpu};
 
 /// What a process used while measuring.
@@ -13,10 +14,10 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What was used between `earlier` and now, `wall_ns` apart.
-    pub fn since(self, earlier: Usage, wall_ns: u64) -> Usage {
+    /// What was used between `earlier` and now, `wall` apart.
+    pub fn since(self, earlier: Usage, wall: Nanos) -> Usage {
         let involuntary = self.involuntary.saturating_sub(earlier.involuntary);
-        Usage { cpu: self.cpu.since(earlier.cpu), wall_ns, involuntary, ..self }
+        Usage { cpu: self.cpu.since(earlier.cpu), wall_ns: wall.0, involuntary, ..self }
     }
 
     /// Of one processor.

@@ -37,9 +37,9 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         asked = session.share(step);
         let before = Counters::now();
         let held = engine.held();
-        let opening = engine.open(asked, &mut session.live)?;
+        let opening = engine.open(asked, &mut session.progress)?;
         let opened = opening.opened;
-        let took = opening.ended.saturating_sub(opening.began.unwrap_or(opening.ended)).max(1);
+        let took = (opening.ended - opening.began.unwrap_or(opening.ended)).0.max(1);
         all.add(&opening);
         if engine.interrupted() {
             last = Measured::nothing(engine.held(), engine.interrupted());
@@ -48,7 +48,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         opening_ns += took;
         let rate = args.per_conn_rate * step as f64;
         let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
-        last = engine.run(&plan, &mut session.live)?;
+        last = engine.run(&plan, &mut session.progress)?;
         let memory = (pid.and_then(procfs::rss), procfs::tcp_memory());
         let row = ConnsStep {
             asked: asked as u64,
@@ -61,7 +61,9 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
             kernel_bytes: memory.1.zip(empty.1).map(|(now, then)| now.saturating_sub(then)),
             echo: last.total.response.stat(),
         };
-        session.live.say(&format!("{} connections held, {:.0} opened a second", row.held, row.opened_per_s));
+        session
+            .progress
+            .say(&format!("{} connections held, {:.0} opened a second", row.held, row.opened_per_s));
         found.steps.push(row);
         // A step that could not be reached will not be passed.
         if engine.held() < held + (asked as u64).saturating_sub(held) && !session.common.allow_partial {

@@ -4,7 +4,7 @@ use crate::cli::args;
 use crate::cli::problem::Problem;
 use crate::engine::measured::Measured;
 use crate::engine::plan::Plan;
-use crate::host::clock;
+use crate::host::clock::Moment;
 use crate::modes::session::{Session, config, plan};
 use crate::report::Report;
 use crate::report::model::Mode;
@@ -30,13 +30,13 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
     let mut session = Session::new(common)?;
     let engine = session.engine(connections)?;
     let least = if session.common.binary { 16 } else { 32 };
-    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.messages.is_stamped(least)
+    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.payloads.is_stamped(least)
     {
         return Err(Problem::Usage(
             "fanout needs stamped messages: leave out --payload and --no-stamp".into(),
         ));
     }
-    let opening = engine.open(connections, &mut session.live)?;
+    let opening = engine.open(connections, &mut session.progress)?;
     let interrupted = engine.interrupted();
     if !interrupted && opening.opened < connections as u64 && !session.common.allow_partial
         || !interrupted && opening.opened < 2
@@ -60,11 +60,11 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
     };
     let mut measured = match interrupted {
         true => Measured::nothing(engine.held(), engine.interrupted()),
-        false => engine.run(&plan, &mut session.live)?,
+        false => engine.run(&plan, &mut session.progress)?,
     };
     let mut report = session.report(config(Mode::Fanout, connections, &plan), &engine);
     session.fill(&mut report, connections, &opening, &measured);
-    report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, clock::now()));
+    report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, Moment::now()));
     if let Some(fanout) = &report.fanout {
         let messages = &mut report.messages;
         messages.received = fanout.received;

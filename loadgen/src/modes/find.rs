@@ -81,7 +81,7 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
             (false, None) => "no".into(),
             (false, Some(why)) => format!("not judged: {why}"),
         };
-        session.live.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, format::short(load)));
+        session.progress.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, format::short(load)));
         found.steps.push(step);
         search.tell(load, ok);
         match ok {

@@ -10,18 +10,19 @@ use crate::cli::{argv, output};
 use crate::engine::Engine;
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
-use crate::engine::payload::Messages;
+use crate::engine::payload::Payloads;
 use crate::engine::plan::Plan;
-use crate::engine::progress::Live;
+use crate::engine::progress::Progress;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::spec::Spec;
 use crate::engine::target::Target;
 use crate::host::ceiling::ceiling;
-use crate::host::clock;
+use crate::host::clock::{self, Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
 use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
+use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
 use crate::report::model::{
     Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
@@ -29,10 +30,13 @@ use crate::report::model::{
 use crate::report::{self, Condition, Format, Report, Status, compare};
 use crate::verdict::{Facts, assemble};
 
+/// Beyond the longest message sent, what a server may say in one message of its own.
+const COURTESY: usize = 1 << 20;
+
 /// One command under way.
 pub struct Session {
     pub common: Common,
-    pub live: Live,
+    pub progress: Progress,
     pub signals: Signals,
     pub targets: Vec<Target>,
     /// What `--baseline` names.
@@ -80,7 +84,7 @@ impl Session {
         let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         Ok(Session {
             baseline,
-            live: Live::new(common.quiet, destinations.open_ndjson()?),
+            progress: Progress::new(common.quiet, destinations.open_ndjson()?),
             destinations,
             signals: Signals::new()?,
             targets: targets.map_err(Problem::Failed)?,
@@ -108,8 +112,8 @@ impl Session {
         let sources = Sources::plan(common.source.as_deref(), &self.targets[0].address, per_target, range)
             .map_err(Problem::Usage)?;
         let opcode = if common.binary { Opcode::Binary } else { Opcode::Text };
-        let messages = match &common.payload {
-            None => Messages::random(opcode, common.size.clone(), !common.no_stamp, common.seed),
+        let payloads = match &common.payload {
+            None => Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed),
             Some(path) => {
                 let content = std::fs::read(path)
                     .map_err(|e| Problem::Failed(format!("--payload {}: {e}", path.display())))?;
@@ -117,33 +121,36 @@ impl Session {
                     let text = format!("--payload {}: not UTF-8, so it needs --binary", path.display());
                     return Err(Problem::Usage(text));
                 }
-                Messages::file(opcode, content)
+                Payloads::file(opcode, content)
             }
         };
         let threads = self.threads(mine);
-        let spin = common.spin.map(|t| t.as_nanos() as u64);
+        let spin = common.spin.map(Nanos::from);
         let spec = Spec {
             targets: self.targets.clone(),
-            extras: Extras {
-                draft: common.draft,
-                deflate: common.deflate,
-                headers: common.header.clone(),
-                subprotocols: common.subprotocol.clone(),
-                origin: common.origin.clone(),
+            rules: Rules {
+                extras: Extras {
+                    draft: common.draft,
+                    deflate: common.deflate,
+                    headers: common.header.clone(),
+                    subprotocols: common.subprotocol.clone(),
+                    origin: common.origin.clone(),
+                },
+                limit: payloads.max_size() + COURTESY,
             },
             sources,
-            messages,
+            payloads,
             fragment: common.fragment,
             verify: !common.no_verify,
             max_inflight: common.max_inflight,
-            timeout: common.timeout.map(|t| t.as_nanos() as u64),
-            ping: common.ping.map(|t| t.as_nanos() as u64),
+            timeout: common.timeout.map(Nanos::from),
+            ping: common.ping.map(Nanos::from),
             connect_rate: common.connect_rate / threads as f64,
             connect_inflight: common.connect_inflight.div_ceil(threads),
-            connect_timeout: common.connect_timeout.as_nanos() as u64,
+            connect_timeout: common.connect_timeout.into(),
             // An alarm takes about 20 µs to become a return from the poll; that much earlier costs no time at all. With
             // processors to spare, more of it makes up for slow wake-ups too.
-            spin: spin.unwrap_or(if procfs::cpus() > 2 { 50_000 } else { 15_000 }),
+            spin: spin.unwrap_or(if procfs::cpus() > 2 { Nanos(50_000) } else { Nanos(15_000) }),
             seed: common.seed,
             threads,
             first,
@@ -157,8 +164,8 @@ impl Session {
     }
 
     /// When to begin, on the monotonic clock.
-    pub fn start_at(&self) -> Option<u64> {
-        self.common.start_at.map(clock::at_wall)
+    pub fn start_at(&self) -> Option<Moment> {
+        self.common.start_at.map(Moment::at_wall)
     }
 
     /// Client and server share this host.
@@ -173,7 +180,7 @@ impl Session {
         let size = match &common.payload {
             Some(path) => Size {
                 kind: "file".into(),
-                bytes: engine.spec.messages.max_size() as u64,
+                bytes: engine.spec.payloads.max_size() as u64,
                 spec: Some(path.display().to_string()),
             },
             None => Size {
@@ -209,8 +216,8 @@ impl Session {
                 draft: common.draft.number(),
                 deflate: common.deflate,
                 fragment: common.fragment.map(|n| n as u64),
-                idle: if spin > 0 { "hybrid" } else { "sleep" }.into(),
-                spin_ns: spin,
+                idle: if spin > Nanos(0) { "hybrid" } else { "sleep" }.into(),
+                spin_ns: spin.0,
                 ..config
             },
             host: assemble::host(&counted),
@@ -295,13 +302,13 @@ pub fn measure(
 ) -> Result<(Report, Measured), Problem> {
     let engine = session.engine(connections)?;
     let asked = session.share(connections);
-    let opening = engine.open(asked, &mut session.live)?;
+    let opening = engine.open(asked, &mut session.progress)?;
     let measured = if engine.interrupted() || short(session, asked, &opening) {
         Measured::nothing(engine.held(), engine.interrupted())
     } else {
-        engine.run(plan, &mut session.live)?
+        engine.run(plan, &mut session.progress)?
     };
-    session.live.clear();
+    session.progress.clear();
     let mut report = session.report(config(mode, connections, plan), &engine);
     session.fill(&mut report, asked, &opening, &measured);
     engine.close()?;
@@ -321,7 +328,7 @@ fn short(session: &Session, asked: usize, opening: &Opening) -> bool {
 pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     let common = &session.common;
     report::judge(&mut report, &common.fail_if);
-    session.live.clear();
+    session.progress.clear();
     // What one file cannot hold must not keep the rest from being written.
     let mut written = Ok(());
     let to = &session.destinations;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::cli::args::{self, Fault};
 use crate::cli::problem::Problem;
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Outage, Plan};
 use crate::engine::recorder::Times;
 use crate::engine::schedule::Rate;
-use crate::host::clock;
+use crate::host::clock::{Nanos, SECOND};
 use crate::modes::session::{Session, measure, plan};
 use crate::report::Report;
 use crate::report::model::{Mode, Storm, StormPhase};
@@ -30,12 +30,12 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
         rate: Some(Rate::Constant(args.per_conn_rate * survivors as f64)),
         active: session.share(survivors),
         duration: args.before + args.after,
-        storm: Some((args.before, reset, args.backoff.clone())),
+        storm: Some(Outage { after: args.before, reset, backoff: args.backoff.clone() }),
         ..plan(&session)
     };
     let (mut report, measured) = measure(&mut session, Mode::Storm, connections, &plan)?;
     let Some(recovery) = measured.recovery else { return Ok((session, report)) };
-    let at = recovery.dropped_at - measured.from;
+    let Nanos(at) = recovery.dropped_at - measured.from;
     let back = recovery.back_after(1.0);
     let phase = |name: &str, from: u64, to: u64| {
         let mut echo = Times::default();
@@ -51,8 +51,8 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
         StormPhase { name: name.into(), echo: echo.stat() }
     };
     // Rows that the storm's edges cut count as during.
-    const ROW: u64 = clock::SECOND / 4;
-    let (first, last) = (at / ROW * ROW, back.map_or(u64::MAX / 2, |t| (at + t).div_ceil(ROW) * ROW));
+    const ROW: u64 = SECOND / 4;
+    let (first, last) = (at / ROW * ROW, back.map_or(u64::MAX / 2, |Nanos(t)| (at + t).div_ceil(ROW) * ROW));
     let phases =
         vec![phase("before", 0, first), phase("during", first, last), phase("after", last, u64::MAX / 2)];
     report.storm = Some(Storm {
@@ -63,7 +63,7 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
         back: recovery.back.len() as u64,
         back_ns: [("50", 0.5), ("90", 0.9), ("99", 0.99), ("100", 1.0)]
             .into_iter()
-            .filter_map(|(key, share)| Some((key.to_owned(), recovery.back_after(share)?)))
+            .filter_map(|(key, share)| Some((key.to_owned(), recovery.back_after(share)?.0)))
             .collect(),
         attempts: recovery.attempts,
         syn_retransmits: report.connections.syn_retransmits,

@@ -52,25 +52,20 @@ pub fn agreed(answer: Option<&str>, offered: bool) -> Result<(), &'static str> {
     }
 }
 
-/// A thread's compressor and inflater.
-pub struct Deflate {
+/// Compresses messages, one by one.
+pub struct Compressor {
     compress: Compress,
-    inflate: Decompress,
     out: Vec<u8>,
 }
 
-impl Default for Deflate {
-    fn default() -> Deflate {
+impl Default for Compressor {
+    fn default() -> Compressor {
         // The fastest level: what the server does with it is measured, not how small it gets.
-        Deflate {
-            compress: Compress::new(Compression::fast(), false),
-            inflate: Decompress::new(false),
-            out: Vec::new(),
-        }
+        Compressor { compress: Compress::new(Compression::fast(), false), out: Vec::new() }
     }
 }
 
-impl Deflate {
+impl Compressor {
     /// `message` as it goes into a frame (RFC 7692 section 7.2.1).
     pub fn compress(&mut self, message: &[u8]) -> &[u8] {
         self.compress.reset();
@@ -82,14 +77,29 @@ impl Deflate {
             .expect("a compressor fails only when it is used after its end");
         self.out.strip_suffix(&TAIL).expect("the room sufficed, so the flush is complete")
     }
+}
 
-    /// Puts the message that `payload` stands for (RFC 7692 section 7.2.2) into `out`. It may have `limit` bytes; that
-    /// bounds the memory too, whatever the payload would grow to.
+/// Inflates messages, one by one.
+pub struct Inflater {
+    inflate: Decompress,
+    out: Vec<u8>,
+}
+
+impl Default for Inflater {
+    fn default() -> Inflater {
+        Inflater { inflate: Decompress::new(false), out: Vec::new() }
+    }
+}
+
+impl Inflater {
+    /// The message that `payload` stands for (RFC 7692 section 7.2.2). It may have `limit` bytes; that bounds the memory
+    /// too, whatever the payload would grow to.
     ///
     /// # Errors
     /// When it is not deflate's format, or beyond `limit`.
-    pub fn inflate(&mut self, payload: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), &'static str> {
+    pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], &'static str> {
         self.inflate.reset(false);
+        let out = &mut self.out;
         out.clear();
         for mut input in [payload, &TAIL] {
             loop {
@@ -104,7 +114,7 @@ impl Deflate {
                 }
                 match status {
                     // A last block may end the message (section 7.2.3.4).
-                    Ok(Status::StreamEnd) => return Ok(()),
+                    Ok(Status::StreamEnd) => return Ok(out),
                     Ok(_) if out.len() == out.capacity() => {}
                     Ok(_) if input.is_empty() => break,
                     Ok(Status::Ok) => {}
@@ -112,7 +122,7 @@ impl Deflate {
                 }
             }
         }
-        Ok(())
+        Ok(out)
     }
 }
 
@@ -128,36 +138,35 @@ mod tests {
         b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
     ];
 
-    fn inflated(deflate: &mut Deflate, payload: &[u8], limit: usize) -> Result<Vec<u8>, &'static str> {
-        let mut out = b"what was there before".to_vec();
-        deflate.inflate(payload, &mut out, limit).map(|()| out)
+    fn inflated(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, &'static str> {
+        inflater.inflate(payload, limit).map(<[u8]>::to_vec)
     }
 
     #[test]
     fn the_rfcs_examples_inflate() {
-        let mut deflate = Deflate::default();
+        let mut inflater = Inflater::default();
         for hello in HELLOS {
-            assert_eq!(inflated(&mut deflate, hello, 5).unwrap(), b"Hello", "{hello:x?}");
-            assert!(inflated(&mut deflate, hello, 4).is_err(), "{hello:x?}");
+            assert_eq!(inflated(&mut inflater, hello, 5).unwrap(), b"Hello", "{hello:x?}");
+            assert!(inflated(&mut inflater, hello, 4).is_err(), "{hello:x?}");
         }
         // It refers to the message before, which was agreed not to be, and must not find it there.
-        assert_ne!(inflated(&mut deflate, b"\xf2\x00\x11\x00\x00", 5), Ok(b"Hello".to_vec()));
+        assert_ne!(inflated(&mut inflater, b"\xf2\x00\x11\x00\x00", 5), Ok(b"Hello".to_vec()));
     }
 
     #[test]
     fn messages_come_back_whatever_they_hold() {
-        let mut deflate = Deflate::default();
+        let (mut inflater, mut compressor) = (Inflater::default(), Compressor::default());
         let mut rng = fastrand::Rng::with_seed(7);
         for size in [0, 1, 5, 127, 4095, 4096, 4097, 8192, 40_000, 65_536, 1_000_000] {
             for letters in [1, 3, 256] {
                 let message: Vec<u8> = (0..size).map(|_| rng.usize(..letters) as u8).collect();
-                let payload = deflate.compress(&message).to_vec();
+                let payload = compressor.compress(&message).to_vec();
                 // Neither the message before nor the limit, when it is just met, makes a difference.
-                assert_eq!(payload, deflate.compress(&message));
+                assert_eq!(payload, compressor.compress(&message));
                 assert!(size < 100 || letters > 3 || payload.len() < size / 2, "{} of {size}", payload.len());
-                assert!(inflated(&mut deflate, &payload, size).unwrap() == message, "{size} of {letters}");
+                assert!(inflated(&mut inflater, &payload, size).unwrap() == message, "{size} of {letters}");
                 assert!(
-                    size == 0 || inflated(&mut deflate, &payload, size - 1).is_err(),
+                    size == 0 || inflated(&mut inflater, &payload, size - 1).is_err(),
                     "{size} of {letters}"
                 );
             }
@@ -166,15 +175,11 @@ mod tests {
 
     #[test]
     fn a_bomb_is_neither_inflated_nor_kept() {
-        let mut deflate = Deflate::default();
-        let bomb = deflate.compress(&vec![0; 8 << 20]).to_vec();
-        let mut out = Vec::new();
+        let (mut inflater, mut compressor) = (Inflater::default(), Compressor::default());
+        let bomb = compressor.compress(&vec![0; 8 << 20]).to_vec();
         let limit = 100_000;
-        assert_eq!(
-            deflate.inflate(&bomb, &mut out, limit),
-            Err("message that inflates to more than any sent")
-        );
-        assert!(out.capacity() <= limit + 1, "{}", out.capacity());
+        assert_eq!(inflater.inflate(&bomb, limit), Err("message that inflates to more than any sent"));
+        assert!(inflater.out.capacity() <= limit + 1, "{}", inflater.out.capacity());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
-use crate::host::clock::{self, SECOND};
+use crate::host::clock::{Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
 use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server};
@@ -22,15 +22,15 @@ pub fn fill(
 ) {
     let total = &measured.total;
     let counts = &total.counts;
-    let window = if measured.interrupted { clock::now().min(measured.to) } else { measured.to };
-    let seconds = window.saturating_sub(measured.from).max(1) as f64 / SECOND as f64;
+    let window = if measured.interrupted { Moment::now().min(measured.to) } else { measured.to };
+    let seconds = (window - measured.from).max(Nanos(1)).seconds();
     let achieved_rate = counts.sent as f64 / seconds;
 
     connections(report, facts.asked, opening);
     opened::add(&mut report.connections.failed, &measured.failures);
     report.connections.held_min = measured.held_min.min(opening.opened);
     report.messages = Messages {
-        target_rate: (!facts.closed).then(|| measured.scheduled * 1e9 / (measured.to - measured.from) as f64),
+        target_rate: (!facts.closed).then(|| measured.scheduled / measured.window().seconds()),
         achieved_rate,
         sent: counts.sent,
         received: counts.received,
@@ -57,7 +57,7 @@ pub fn fill(
         backpressure: total.backpressure.stat(),
         read_lag: total.read_lag.stat(),
         ping: total.ping.stat(),
-        hiccup: measured.seen.hiccup.stat(),
+        hiccup: measured.samples.hiccup.stat(),
         ..std::mem::take(&mut report.latency_ns)
     };
     report.checks = Checks {
@@ -102,7 +102,7 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     connections.held_min = opening.opened;
     connections.failed = opening.failures.clone();
     connections.answers = opening.answers.clone();
-    connections.open_ns = opening.began.map_or(0, |began| opening.ended.saturating_sub(began));
+    connections.open_ns = opening.began.map_or(0, |began| (opening.ended - began).0);
     report.latency_ns.connect = opening.connect.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();
 }

@@ -120,6 +120,7 @@ fn stalls(peaks: &[u32]) -> Option<(u64, u64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::clock::Nanos;
 
     fn stalling(period: impl Fn(usize) -> usize) -> Vec<u32> {
         let mut peaks = vec![300u32; 1000];
@@ -151,12 +152,12 @@ mod tests {
     #[test]
     fn a_peak_stands_out_or_is_none() {
         let mut times = Times::default();
-        (0..1000).for_each(|i| times.record(50_000 + i));
-        (0..500).for_each(|i| times.record(40 * MS + i * 1000));
+        (0..1000).for_each(|i| times.record(Nanos(50_000 + i)));
+        (0..500).for_each(|i| times.record(Nanos(40 * MS + i * 1000)));
         assert!((peak(&times, 36 * MS..48 * MS).unwrap() - 1.0 / 3.0).abs() < 0.01);
         // The slope of a stall has no peak at 40 ms.
         let mut times = Times::default();
-        (0..2000).for_each(|i| times.record(i * MS / 10));
+        (0..2000).for_each(|i| times.record(Nanos(i * MS / 10)));
         assert_eq!(peak(&times, 36 * MS..48 * MS), None);
     }
 }

@@ -95,10 +95,11 @@ pub fn is_board(path: &str) -> bool {
     path == "/board" || path.starts_with("/board/")
 }
 
-/// A board's name: 1 to 64 of `A-Za-z0-9._-`.
+/// A board's name: 1 to 64 of `A-Za-z0-9._-`, but not `.` or `..`, which clients take out of a path.
 pub fn board_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/board/")?;
     let is_good = (1..=64).contains(&name.len())
+        && !matches!(name, "." | "..")
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     is_good.then_some(name)
 }

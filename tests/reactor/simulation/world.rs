@@ -26,6 +26,8 @@ const LINGER: u64 = 2_000;
 const POLICY_TIMEOUT: u64 = 3_000;
 /// The part of the places that clients of the policy's listener get, if it is not less than one.
 const POLICY_SHARE: usize = 8;
+/// Who could have read on is served again, as many of them in a tick as this at least, who waited longest first.
+const UNFINISHED_PER_TICK: usize = 16;
 pub const FAREWELL: u64 = 2_000;
 /// How exactly the Close frames of a stop are spread over time.
 const SPREAD_STEP: u64 = 10;
@@ -65,8 +67,8 @@ pub struct World {
     round: u64,
     /// Sockets that are owed a call in this round.
     waiting: usize,
-    /// Sockets whose last read left something, which no event will tell.
-    unfinished: Vec<usize>,
+    /// Sockets whose last read left something, which no event will tell, in the order of those reads.
+    unfinished: VecDeque<usize>,
     pub faults: Vec<String>,
 }
 
@@ -106,7 +108,7 @@ impl World {
             naps: 0,
             round: 0,
             waiting: 0,
-            unfinished: Vec::new(),
+            unfinished: VecDeque::new(),
             faults: Vec::new(),
             rng,
         }
@@ -268,8 +270,9 @@ impl World {
         wire.was_blocked = false;
         wire.read_round = self.round;
         wire.cause = count == buf.len() || wire.fin_was_told;
-        if wire.cause {
-            self.unfinished.push(index);
+        self.unfinished.retain(|other| *other != index);
+        if self.wires[index].cause {
+            self.unfinished.push_back(index);
         }
         self.wake(index);
         if self.chance(4) {
@@ -319,6 +322,8 @@ impl World {
         if wire.blocked {
             wire.was_blocked = true;
             wire.no_space = true;
+            // It goes on once there is room, which an event will tell.
+            self.unfinished.retain(|other| *other != index);
         }
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());

@@ -1,6 +1,6 @@
 //! How the kernel reports: what is listed as ready, and what is told of it.
 
-use super::World;
+use super::{UNFINISHED_PER_TICK, World};
 use crate::simulation::tcp::Reset;
 use wsecho::reactor::kernel::Readiness;
 use wsecho::reactor::token::Source;
@@ -42,7 +42,9 @@ impl World {
             });
         }
         self.invent(&mut events);
-        for index in std::mem::take(&mut self.unfinished) {
+        // The others wait behind them.
+        let next = self.unfinished.len().min(UNFINISHED_PER_TICK);
+        for index in self.unfinished.drain(..next).collect::<Vec<_>>() {
             let wire = &self.wires[index];
             if wire.cause && !wire.blocked && wire.is_readable() {
                 self.expect_call(index);
@@ -65,7 +67,8 @@ impl World {
         wire.no_space |= !event.writable;
         wire.cause |= event.readable;
         wire.fin_was_told |= event.read_closed;
-        if if wire.blocked { event.writable } else { event.readable } {
+        let acts = if wire.blocked { event.writable } else { event.readable };
+        if acts && !self.unfinished.contains(&index) {
             self.expect_call(index);
         }
         (event.readable || event.writable).then_some(event)

@@ -1,0 +1,118 @@
+//! The network of the operating system, through `mio`.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use crate::engine::network::{Network, Readiness};
+use crate::engine::timer::Timer;
+use crate::host::address::Address;
+use crate::host::clock::Moment;
+use crate::host::source_addresses;
+
+const TIMER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX - 2);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// Events taken at a time; sends that fall due meanwhile go out between them.
+const EVENTS: usize = 256;
+
+/// A poll, and a timer for times that it could not keep.
+pub struct System {
+    poll: Poll,
+    timer: Timer,
+    events: Events,
+}
+
+impl System {
+    /// The network, and what ends a wait from another thread.
+    ///
+    /// # Errors
+    /// When descriptors are exhausted.
+    pub fn new() -> io::Result<(System, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let timer = Timer::new(poll.registry(), TIMER)?;
+        Ok((System { poll, timer, events: Events::with_capacity(EVENTS) }, waker))
+    }
+}
+
+impl Network for System {
+    type Socket = TcpStream;
+
+    fn now(&mut self) -> Moment {
+        Moment::now()
+    }
+
+    fn wait(&mut self, until: Option<Moment>, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        let timeout = match until {
+            None => Some(Duration::ZERO),
+            Some(alarm) => {
+                self.timer.set(alarm)?;
+                None
+            }
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in &self.events {
+            match event.token() {
+                TIMER => self.timer.fired(),
+                WAKER => {}
+                Token(connection) => ready.push(Readiness {
+                    connection,
+                    readable: event.is_readable(),
+                    writable: event.is_writable(),
+                    read_closed: event.is_read_closed(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(
+        &mut self,
+        connection: usize,
+        target: &Address,
+        source: Option<IpAddr>,
+    ) -> io::Result<TcpStream> {
+        let mut stream = source_addresses::connect(target, source)?;
+        Registry::register(self.poll.registry(), &mut stream, Token(connection), BOTH)?;
+        Ok(stream)
+    }
+
+    fn connected(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket2::SockRef::from(&*socket).peer_addr() {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.read(buffer)
+    }
+
+    fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        socket.write(bytes)
+    }
+
+    fn tell_again(&mut self, connection: usize, socket: &mut TcpStream) -> io::Result<()> {
+        Registry::reregister(self.poll.registry(), socket, Token(connection), BOTH)
+    }
+
+    fn close(&mut self, socket: TcpStream, reset: bool) {
+        if reset {
+            let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+        } else {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}

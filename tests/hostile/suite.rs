@@ -1,0 +1,81 @@
+//! Beside the storeys: peers who mean harm, and systems that fail, against the real binary.
+//!
+//! Only here is shown what an attack costs *others*: while each case goes on, a healthy client speaks a thousand times a
+//! second and must lose nothing, nor wait for more of the server's processor time than is said; when it is over, clients,
+//! descriptors, kept bytes and memory are as before.
+
+mod crowd;
+mod rounds;
+mod scene;
+mod table;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use scene::{Figures, Scene};
+
+/// One thing that is done to the server.
+struct Case {
+    id: &'static str,
+    /// What is sent, or what fails.
+    does: &'static str,
+    /// What has to come back.
+    gets: &'static str,
+    why: &'static str,
+    /// Options of the server.
+    args: &'static [&'static str],
+    /// The most processor time of the server that the witness may wait.
+    cpu: Duration,
+    run: fn(&Scene),
+}
+
+const CASES: [&[Case]; 1] = [rounds::CASES];
+
+/// What nobody has to wait longer for.
+const CPU: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    let (options, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let all: Vec<&Case> = CASES.iter().copied().flatten().collect();
+    let is_wanted =
+        |case: &&&Case| wanted.is_empty() || wanted.iter().any(|text| case.id.contains(text.as_str()));
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    let started = Instant::now();
+    for case in all.iter().filter(is_wanted) {
+        let start = Instant::now();
+        match run(case) {
+            Ok(figures) => {
+                println!("{} ok, {figures}, {:.1} s: {}", case.id, start.elapsed().as_secs_f64(), case.does);
+                rows.push((*case, figures));
+            }
+            Err(why) => {
+                println!("{} FAILED: {why}: {}", case.id, case.does);
+                failures.push(case.id.to_owned());
+            }
+        }
+    }
+    if options.iter().any(|option| option == "--table") && failures.is_empty() && rows.len() == all.len() {
+        table::write(&rows);
+    }
+    failures.extend(table::differences(&all));
+    println!(
+        "hostile: {} cases in {:.0} s, failed: {failures:?}",
+        rows.len(),
+        started.elapsed().as_secs_f64()
+    );
+    ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+fn run(case: &Case) -> Result<Figures, String> {
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        let scene = Scene::start(case.args);
+        (case.run)(&scene);
+        scene.end(case.cpu)
+    }));
+    tried.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+    })
+}

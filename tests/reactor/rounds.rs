@@ -1,0 +1,118 @@
+//! What others have to wait for: the work between two looks at who became ready.
+
+use crate::machine::{ACCEPT_COST, CALL_COST, Server};
+use std::time::Duration;
+use support::wire::{ANSWER, REQUEST, masked};
+use wsecho::reactor::listener::Role;
+use wsecho::reactor::turn::Shared;
+
+const KEY: [u8; 4] = [1, 2, 3, 4];
+
+/// A server with so many clients that are open.
+fn with_clients(count: usize) -> Server {
+    let mut server = Server::new(&[Role::Echo], |config| config.site.limits.max_message = 0);
+    server.come(0, count, REQUEST.as_bytes());
+    for _ in 0..100 {
+        server.tick();
+    }
+    let machine = server.machine.borrow();
+    assert!(machine.peers.len() == count && machine.peers.iter().all(|peer| peer.heard == ANSWER.as_bytes()));
+    drop(machine);
+    server
+}
+
+#[test]
+fn a_message_is_one_read_and_one_write() {
+    let mut server = with_clients(1);
+    let (reads, writes) = (server.peer(0).reads, server.peer(0).writes);
+    for size in [0, 20, 4000, 32_000] {
+        server.say(0, &masked(0x82, KEY, &vec![7; size]));
+        server.tick();
+    }
+    assert_eq!((server.peer(0).reads - reads, server.peer(0).writes - writes), (4, 4));
+}
+
+#[test]
+fn one_who_is_alone_may_read_much_at_once() {
+    let mut server = with_clients(1);
+    server.say(0, &masked(0x82, KEY, &vec![7; 1_000_000]));
+    server.tick();
+    assert_eq!(server.peer(0).longest_read, Shared::SCRATCH);
+}
+
+/// The worst there is: fragments of one byte, seven bytes each on the wire.
+#[test]
+fn however_much_lies_there_a_round_is_short() {
+    const CLIENTS: usize = 1_500;
+    let mut server = with_clients(CLIENTS + 1);
+    let pile = [masked(0x01, KEY, b"x"), masked(0x00, KEY, b"x").repeat(4_000)].concat();
+    for client in 0..CLIENTS {
+        server.say(client, &pile);
+    }
+    let mut waits = 0;
+    let mut rounds = 0;
+    while server.machine.borrow().peers.iter().any(|peer| !peer.says.is_empty()) {
+        let before = server.work();
+        let ready = server.machine.borrow().events();
+        let innocent = server.peer(CLIENTS).heard.len();
+        // It speaks in every second round.
+        if rounds % 2 == 0 {
+            server.say(CLIENTS, &masked(0x81, KEY, b"hello"));
+        }
+        server.tick();
+        let after = server.work();
+        let (turns, bytes) = (after.reads - before.reads, after.bytes - before.bytes);
+        // The unfinished get sixteen turns, or a quarter of what those who became ready get.
+        let most = ready + 1 + (ready / 4).max(16);
+        assert!(turns <= most, "{turns} turns for {ready} who became ready");
+        let most = 2 * Shared::ROUND_BYTES + (ready + ready / 4) * Shared::TURN_BYTES_MIN;
+        assert!(
+            bytes <= most,
+            "{bytes} bytes, of which each seven are a frame, for {ready} who became ready"
+        );
+        if rounds % 2 == 0 && server.peer(CLIENTS).heard.len() == innocent {
+            waits += 1;
+        }
+        rounds += 1;
+    }
+    assert_eq!(waits, 0, "rounds in which one who said little was not answered, of {rounds}");
+    let heard = |client: usize| server.peer(client).heard.len() - ANSWER.len();
+    assert!((0..CLIENTS).all(|client| heard(client) == 3 * 4_001), "everybody hears all of his own");
+}
+
+/// By time, not by number, so that a long queue does not wait for many rounds, nor the others for a long queue.
+#[test]
+fn newcomers_are_let_in_for_a_slice_of_each_round() {
+    let mut server = Server::new(&[Role::Echo], |_| {});
+    server.come(0, 1_000, b"");
+    let mut rounds = 0;
+    while !server.machine.borrow().queues[0].is_empty() {
+        let (accepts, now) = (server.machine.borrow().accepts, server.machine.borrow().now);
+        server.tick();
+        let accepts = server.machine.borrow().accepts - accepts;
+        let took = server.machine.borrow().now - now;
+        assert!(took <= Duration::from_millis(5), "{accepts} accepts in {took:?}");
+        rounds += 1;
+    }
+    assert!(rounds <= 10, "{rounds} rounds for a thousand clients of {ACCEPT_COST:?} each");
+}
+
+/// Alarms may ring all at once, after a pause of the whole process for one.
+#[test]
+fn patience_that_ends_for_all_ends_in_slices() {
+    let mut server = Server::new(&[Role::Echo], |config| config.handshake_timeout = Duration::from_secs(1));
+    server.come(0, 2_000, b"");
+    while server.open() < 2_000 {
+        server.tick();
+    }
+    server.machine.borrow_mut().now += Duration::from_secs(10);
+    let mut rounds = 0;
+    while server.open() > 0 {
+        let calls = server.work().calls();
+        server.tick();
+        let took = (server.work().calls() - calls) as u32 * CALL_COST;
+        assert!(took <= Duration::from_millis(5), "{took:?}");
+        rounds += 1;
+    }
+    assert!(rounds > 1, "or this is no test");
+}
