@@ -99,10 +99,12 @@ public class Netty {
         boolean hixie = version == WebSocketVersion.V00;
         URI uri = new URI("ws://" + args[0] + "/echo");
         Client client = new Client(uri, version);
-        for (int size : new int[] {0, 1, 125, 126, 30000, 65535, 65536, 1 << 20}) {
+        // Netty's decoder of Hixie-76 drops bytes of a frame that comes in more than one read.
+        for (int size : hixie ? new int[] {0, 1, 125, 126, 400} : new int[] {0, 1, 125, 126, 30000, 65535, 65536, 1 << 20}) {
             String text = "x".repeat(size);
             client.channel.writeAndFlush(new TextWebSocketFrame(text));
-            check("echo of text of " + size, text.equals(client.message().toString(java.nio.charset.StandardCharsets.UTF_8)));
+            String echo = client.message().toString(java.nio.charset.StandardCharsets.UTF_8);
+            check("echo of text of " + size + ": " + echo.length(), text.equals(echo));
             if (!hixie) {
                 byte[] bytes = new byte[size];
                 Arrays.fill(bytes, (byte) 0xA5);
