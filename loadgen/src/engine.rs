@@ -20,6 +20,7 @@ pub mod send;
 pub mod size;
 pub mod socket_io;
 pub mod spec;
+pub mod target;
 pub mod time_series;
 pub mod timer;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! What the machine gives and says: clocks, addresses to connect from, `/proc`.
 
+pub mod address;
 pub mod ceiling;
 pub mod clock;
 pub mod limits;

@@ -6,6 +6,7 @@ use loadgen::cli::args::{Args, Command};
 use loadgen::cli::problem::Problem;
 use loadgen::cli::{argv, output};
 use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, session, storm};
+use loadgen::protocol::shown::masked_in;
 use loadgen::report::{self, Format, compare, merge};
 
 fn main() -> ExitCode {
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
             output::print(concat!("loadgen ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| output::exit::OK)
         );
     }
-    let line = argv::normalize(given);
+    let line = argv::normalize(given.iter().cloned());
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     let args: Args = match argh::FromArgs::from_args(&["loadgen"], &line) {
         Ok(args) => args,
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
             return end(output::print(&format!("{}\n", output.trim_end())).map(|()| output::exit::OK));
         }
         Err(argh::EarlyExit { output, .. }) => {
-            return end(Err(Problem::Usage(output.trim_end().to_owned())));
+            return end(Err(Problem::Usage(masked_in(output.trim_end(), &given))));
         }
     };
     end(execute(&args.command))
@@ -72,9 +73,13 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             return Ok(output::exit::OK);
         }
         Command::Doctor(args) => {
-            let (text, works) =
-                doctor::examine(args.connections, args.url.as_deref(), args.source.as_deref())
-                    .map_err(Problem::Usage)?;
+            let (text, works) = doctor::examine(
+                args.connections,
+                args.url.as_deref(),
+                args.connect_to.as_ref(),
+                args.source.as_deref(),
+            )
+            .map_err(Problem::Usage)?;
             output::print(&text)?;
             return Ok(if works { output::exit::OK } else { output::exit::FAILED });
         }

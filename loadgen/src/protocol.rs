@@ -3,5 +3,7 @@
 pub mod deflate;
 pub mod draft;
 pub mod frame;
+pub mod handshake;
 pub mod hixie;
-pub mod target;
+pub mod shown;
+pub mod url;

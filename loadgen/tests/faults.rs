@@ -262,7 +262,10 @@ fn a_servers_pings_are_answered() {
 #[test]
 fn a_refused_upgrade_says_why() {
     for (faults, reason) in [
-        (Faults { refuse: Some(403), ..Faults::default() }, "upgrade: HTTP 403"),
+        (
+            Faults { refuse: Some(403), ..Faults::default() },
+            "upgrade: HTTP 403 No: it may want another Origin (--origin)",
+        ),
         (Faults { wrong_accept: true, ..Faults::default() }, "upgrade: wrong Sec-WebSocket-Accept"),
         (
             Faults { extensions: Some("x-webkit-deflate-frame"), ..Faults::default() },
@@ -273,7 +276,17 @@ fn a_refused_upgrade_says_why() {
         let (report, output) = measure(&format!("{SHORT} {}", server.url()));
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(report.connections.failed.get(reason), Some(&20), "{:?}", report.connections.failed);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(said.contains(reason) && said.lines().count() == 1, "{said}");
     }
+}
+
+#[test]
+fn early_hints_and_a_long_head_are_no_refusal() {
+    let server = Server::start(Faults { chatty: true, ..Faults::default() });
+    let (report, output) = measure(&format!("{SHORT} {}", server.url()));
+    assert!(output.status.success());
+    assert_eq!((report.connections.opened, report.messages.errors()), (20, 0));
 }
 
 const AGREED: Option<&str> =
@@ -294,7 +307,7 @@ fn a_server_that_does_not_agree_to_deflate_says_so() {
         let (report, output) = measure(&format!("{SHORT} --deflate {}", server.url()));
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(report.connections.failed.get(reason), Some(&20), "{:?}", report.connections.failed);
-        assert!(String::from_utf8_lossy(&output.stdout).contains(reason), "{reason}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{reason}");
     }
 }
 

@@ -73,6 +73,7 @@ fn server(mut command: Command) -> Process {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Or the path it listens at.
     let url = format!("ws://127.0.0.1:{}/echo", line.trim());
     Process { child, url }
 }
@@ -81,18 +82,154 @@ fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name)
 }
 
+/// Python's websockets.
+fn python(options: &[&str]) -> Process {
+    let mut command = Command::new(installed().join("python/bin/python"));
+    command.arg(program("echo.py")).args(options);
+    server(command)
+}
+
+/// Node's ws.
+fn node(arguments: &[&str]) -> Process {
+    let mut command = Command::new("node");
+    command.arg(program("echo.js")).args(arguments).env("NODE_PATH", installed().join("node/node_modules"));
+    server(command)
+}
+
 #[test]
 fn pythons_websockets() {
-    let mut command = Command::new(installed().join("python/bin/python"));
-    command.arg(program("echo.py"));
-    exercise(&server(command).url, "", &EVERYTHING);
+    exercise(&python(&[]).url, "", &EVERYTHING);
 }
 
 #[test]
 fn nodes_ws() {
-    let mut command = Command::new("node");
-    command.arg(program("echo.js")).env("NODE_PATH", installed().join("node/node_modules"));
-    exercise(&server(command).url, "", &EVERYTHING);
+    exercise(&node(&[]).url, "", &EVERYTHING);
+}
+
+/// The report of a short run, and what is on stdout and stderr.
+fn short(options: &[&str]) -> (loadgen::report::Report, String) {
+    let path = support::scratch("report.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["-c4", "-R40", "-d300ms", "--warmup", "0s", "-q", "--json"])
+        .arg(&path)
+        .args(options)
+        .output()
+        .unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let report = loadgen::report::load(&path).unwrap_or_else(|e| panic!("{e}: {said}"));
+    std::fs::remove_file(&path).unwrap();
+    (report, said)
+}
+
+#[test]
+fn the_request_says_what_the_command_line_does() {
+    let server = python(&[
+        "--header",
+        "Host: a.example",
+        "--header",
+        "Origin: https://o.example",
+        "--header",
+        "X-Trace: 7",
+        "--basic",
+        "ann:pa@s s",
+        "--subprotocol",
+        "chat",
+    ]);
+    let url = server.url.replace("127.0.0.1", "ann:pa%40s%20s@127.0.0.1");
+    let all = [
+        "-H",
+        "Host: a.example",
+        "-H",
+        "origin: https://o.example",
+        "-H",
+        "X-Trace: 7",
+        "--subprotocol",
+        "x,chat",
+    ];
+    let (report, said) = short(&[&all[..], &[&url]].concat());
+    assert_eq!((report.connections.opened, report.messages.errors()), (4, 0), "{said}");
+    assert!(report.messages.received > 0);
+
+    // And each left out is noticed: the checks above are real.
+    let (report, _) = short(&[&all[2..], &[&*url]].concat());
+    let refused = "upgrade: HTTP 403 Forbidden: it may want another Origin (--origin)";
+    assert_eq!(report.connections.failed.get(refused), Some(&4), "{:?}", report.connections.failed);
+    assert!(
+        report.connections.answers[refused].starts_with("Host ['127.0.0.1:"),
+        "{:?}",
+        report.connections.answers
+    );
+    let wrong = url.replace("pa%40s%20s", "s3cret");
+    let (report, said) = short(&[&all[..], &[&*wrong]].concat());
+    assert!(said.contains("HTTP 401 Unauthorized: it wants credentials"), "{said}");
+    let json = serde_json::to_string(&report).unwrap();
+    assert!(!said.contains("s3cret") && !json.contains("s3cret"), "{said}{json}");
+    assert!(json.contains("***@127.0.0.1"), "{json}");
+    let (report, said) = short(&[&all[..6], &[&*url]].concat());
+    assert_eq!(report.connections.opened, 0, "without a subprotocol in common: {said}");
+}
+
+#[test]
+fn sockets_in_the_file_system_are_connected_to() {
+    for start in [|path: &str| python(&["--unix", path]), |path: &str| node(&[path])] {
+        let path = support::scratch("socket");
+        let server = start(path.to_str().unwrap());
+        let (report, said) = short(&[&format!("ws+unix:{}:/echo?x", path.display())]);
+        assert_eq!((report.connections.opened, report.messages.errors()), (4, 0), "{said}");
+        assert!(report.messages.received > 0);
+        assert_eq!(report.target.addresses, [path.to_str().unwrap()]);
+        drop(server);
+        let (_, said) = short(&[&format!("ws+unix:{}:/", path.display())]);
+        assert!(said.contains("Connection refused") && said.lines().count() == 1, "{said}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_name_is_looked_up_and_what_it_leads_to_is_said() {
+    let server = python(&[]);
+    let (report, said) = short(&[&server.url.replace("127.0.0.1", "localhost")]);
+    assert_eq!((report.connections.opened, report.messages.errors()), (4, 0), "{said}");
+    let address = server.url.trim_start_matches("ws://").trim_end_matches("/echo").to_owned();
+    assert_eq!(report.target.addresses, [&*address]);
+    assert!(said.contains(&format!("at {address}")), "{said}");
+    // Elsewhere, with the name still asked for.
+    let other = python(&["--header", "Host: nobody.invalid:8087"]);
+    let place = other.url.trim_start_matches("ws://").trim_end_matches("/echo");
+    let (report, said) = short(&["--connect-to", place, "WS://nobody.invalid:8087/#top"]);
+    assert_eq!((report.connections.opened, report.messages.errors()), (4, 0), "{said}");
+    assert_eq!(report.target.addresses, [place]);
+}
+
+#[test]
+fn who_is_no_websocket_server_is_named_in_one_line() {
+    let root = support::scratch("pages");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("index.html"), "<h1>It works</h1>").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let child = Command::new("python3")
+        .args(["-m", "http.server", "--bind", "127.0.0.1", &port, "--directory"])
+        .arg(&root)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Process { child, url: format!("ws://127.0.0.1:{port}/") };
+    while std::net::TcpStream::connect(("127.0.0.1", port.parse().unwrap())).is_err() {
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let (_, said) = short(&[&server.url]);
+    assert!(said.contains("HTTP 200 OK: this is no WebSocket server, or none at this path"), "{said}");
+    assert!(said.contains("it said: <h1>It works</h1>") && said.lines().count() == 1, "{said}");
+    drop(server);
+    std::fs::remove_dir_all(&root).unwrap();
+    // A page of Node's, asked for in a way it does not know.
+    let (_, said) = short(&["-H", "Connection: close", &node(&[]).url]);
+    assert!(said.contains("HTTP 426 Upgrade Required") && said.contains("only WebSocket"), "{said}");
+    let (_, said) = short(&[&format!("ws://127.0.0.1:{port}/")]);
+    assert!(said.contains("Connection refused") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

@@ -1,21 +1,22 @@
 //! The opening handshake: an HTTP request head in, 101 or a refusal out (RFC 6455 §4.2, hybi-07 to -17, Hixie-75, -76).
 
 mod deflate;
+mod head;
 pub mod hixie;
-mod http;
 mod hybi;
 mod page;
 mod refusal;
+mod request;
 mod site;
 
 use super::Version;
+pub use head::Head;
 use hixie::{HixieUpgrade, Numbers};
-pub use http::Head;
-use http::Request;
 use hybi::HybiUpgrade;
 use page::write_page;
 pub use refusal::Refusal;
-pub use site::{Endpoint, Page, Paths, Place, Site, is_board};
+use request::{HEADERS_MAX, Method, Request};
+pub use site::{Endpoint, Page, Paths, Place, Question, Site, is_board};
 use site::{endpoint_of, page_of, place_of};
 
 /// How a request was answered.
@@ -24,7 +25,7 @@ pub enum Answer {
     Open(Opening, Place),
     Page(Page),
     /// The numbers were asked for; nothing is written yet.
-    Stats(Endpoint),
+    Stats(Question),
     Refuse(Refusal),
 }
 
@@ -41,63 +42,91 @@ pub enum Opening {
 }
 
 impl Head {
-    /// Answers the whole head `bytes`, appending the answer to `letter`.
+    /// Answers the whole head `bytes`, appending the answer to `response`, which is empty.
     #[inline(never)]
-    pub fn answer(&self, bytes: &[u8], letter: &mut Vec<u8>, site: &Site) -> Answer {
-        let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
-        let decision = match self.parse(bytes, &mut headers) {
+    pub fn answer(&self, bytes: &[u8], response: &mut Vec<u8>, site: &Site) -> Answer {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let decision = match self.parse(bytes, &mut headers, site.stats) {
             Ok(request) => decide(&request, site),
             Err(refusal) => Err(refusal),
         };
-        match decision {
+        let answer = match decision {
             Ok(Welcome::Page(page)) => {
-                write_page(letter, page, site);
+                write_page(response, page, site);
                 Answer::Page(page)
             }
-            Ok(Welcome::Stats(endpoint)) => Answer::Stats(endpoint),
+            Ok(Welcome::Stats(question)) => Answer::Stats(question),
             Ok(Welcome::Hixie(hixie, place)) => {
-                hixie.write(letter);
+                hixie.write(response);
                 Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76), place)
             }
             Ok(Welcome::Hybi(hybi, place)) => {
-                hybi.write(letter);
+                hybi.write(response);
                 Answer::Open(Opening::Hybi { version: hybi.version, deflate: hybi.deflate.is_some() }, place)
             }
             Err(refusal) => {
-                refusal.write(letter);
+                refusal.write(response);
                 Answer::Refuse(refusal)
             }
-        }
+        };
+        withhold_body(bytes, response);
+        answer
+    }
+
+    /// Which number the whole head `bytes` asks for, where nothing else is served.
+    ///
+    /// # Errors
+    /// The refusal, whose answer has been appended to `response`, which is empty.
+    pub fn question(&self, bytes: &[u8], response: &mut Vec<u8>) -> Result<Question, Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let asked = self.parse(bytes, &mut headers, true).and_then(|request| {
+            let hint = "only /metrics and /healthz are served here";
+            question_of(&request).ok_or_else(|| Refusal::NotFound { path: request.path.to_owned(), hint })
+        });
+        asked.inspect_err(|refusal| {
+            refusal.write(response);
+            withhold_body(bytes, response);
+        })
     }
 }
 
-impl Head {
-    /// Which number the whole head `bytes` asks for.
-    pub fn question(&self, bytes: &[u8]) -> Result<Endpoint, Refusal> {
-        let mut headers = [httparse::EMPTY_HEADER; http::HEADERS_MAX];
-        let path = self.parse(bytes, &mut headers)?.path;
-        endpoint_of(path).ok_or_else(|| Refusal::NotFound(path.to_owned()))
+/// An answer to HEAD is the one to GET without its body (RFC 9110 §9.3.2), whatever else is wrong with the request.
+fn withhold_body(request: &[u8], response: &mut Vec<u8>) {
+    const END: &[u8] = b"\r\n\r\n";
+    let request = request.strip_prefix(b"\r\n").unwrap_or(request);
+    if request.starts_with(b"HEAD ")
+        && let Some(at) = response.windows(END.len()).position(|window| window == END)
+    {
+        response.truncate(at + END.len());
     }
+}
+
+fn question_of(request: &Request) -> Option<Question> {
+    let is_head = request.method == Method::Head;
+    endpoint_of(request.path).map(|endpoint| Question { endpoint, is_head })
 }
 
 enum Welcome<'a> {
     Page(Page),
-    Stats(Endpoint),
+    Stats(Question),
     Hixie(HixieUpgrade<'a>, Place),
     Hybi(HybiUpgrade<'a>, Place),
 }
 
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
 fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal> {
-    let is_upgrade = request.lists("Upgrade", "websocket") && request.lists("Connection", "upgrade");
-    if let Some(endpoint) = endpoint_of(request.path).filter(|_| site.stats && !is_upgrade) {
-        return Ok(Welcome::Stats(endpoint));
+    let is_upgrade = request.is_upgrade();
+    if let Some(question) = question_of(request).filter(|_| site.stats && !is_upgrade) {
+        return Ok(Welcome::Stats(question));
     }
     let place = match (place_of(request.path, site), page_of(request.path, site)) {
         (_, Some(page)) if !is_upgrade => return Ok(Welcome::Page(page)),
         (Some(_), _) if !is_upgrade => return Err(Refusal::NotWebSocket),
         (Some(place), _) => place,
-        (None, _) => return Err(Refusal::NotFound(request.path.to_owned())),
+        (None, _) => {
+            let hint = "nothing is served here; open / for the test page";
+            return Err(Refusal::NotFound { path: request.path.to_owned(), hint });
+        }
     };
     let is_hixie = !request.has("Sec-WebSocket-Version")
         && (request.has("Sec-WebSocket-Key1") || !request.has("Sec-WebSocket-Key"));

@@ -18,7 +18,8 @@
 
 use super::Version;
 use super::framing::violation::Violation;
-use super::handshake::{Endpoint, Page, Refusal};
+use super::handshake::{Page, Question, Refusal};
+use super::proxy::NotProxy;
 use core::net::SocketAddr;
 use std::ops::Range;
 
@@ -59,7 +60,7 @@ pub enum Event {
     /// A proxy said who the client is, if it knows.
     Proxied(Option<SocketAddr>),
     /// A proxy was to say who the client is, and something else came.
-    NotProxied,
+    NotProxied(NotProxy),
     /// The handshake succeeded.
     Opened(Version),
     /// A client is to be a member of the board of this name: seat it before the reply is sent, or
@@ -70,7 +71,7 @@ pub enum Event {
     /// A page was sent.
     Page(Page),
     /// The numbers were asked for: append the answer to the response before it is sent.
-    Asked(Endpoint),
+    Asked(Question),
     /// The Flash policy was sent.
     Policy,
     /// Something that is not a policy request came where only those are answered.

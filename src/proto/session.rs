@@ -9,7 +9,7 @@ use super::handshake::hixie::{self, Numbers};
 use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
 use super::policy;
 use super::progress::{Event, Progress, Reply};
-use super::proxy::{self, NotProxy};
+use super::proxy;
 use std::ops::Range;
 
 /// The state of one connection's protocol.
@@ -191,8 +191,8 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
     let size = head.scanned();
     let (opening, place) = match head.answer(&input[..size], response, site) {
         Answer::Page(page) => return (Progress::last_response(input.len(), Event::Page(page)), None),
-        Answer::Stats(endpoint) => {
-            return (Progress::last_response(input.len(), Event::Asked(endpoint)), None);
+        Answer::Stats(question) => {
+            return (Progress::last_response(input.len(), Event::Asked(question)), None);
         }
         Answer::Refuse(refusal) => {
             return (Progress::last_response(input.len(), Event::Refused(refusal)), None);
@@ -248,7 +248,7 @@ fn read_proxy_header(input: &[u8]) -> Progress {
             again: true,
             ..Progress::discard(header.size)
         },
-        Err(NotProxy) => Progress::last_response(input.len(), Event::NotProxied),
+        Err(why) => Progress::last_response(input.len(), Event::NotProxied(why)),
     }
 }
 
@@ -259,13 +259,11 @@ fn answer_question(head: &mut Head, input: &[u8], response: &mut Vec<u8>) -> Pro
     if !head.scan(scanned, &input[scanned..]) {
         return Progress::wait();
     }
-    match head.question(&input[..head.scanned()]) {
-        Ok(endpoint) => Progress::last_response(input.len(), Event::Asked(endpoint)),
-        Err(refusal) => {
-            refusal.write(response);
-            Progress::last_response(input.len(), Event::Refused(refusal))
-        }
-    }
+    let event = match head.question(&input[..head.scanned()], response) {
+        Ok(question) => Event::Asked(question),
+        Err(refusal) => Event::Refused(refusal),
+    };
+    Progress::last_response(input.len(), event)
 }
 
 #[inline(never)]

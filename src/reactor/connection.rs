@@ -219,7 +219,7 @@ impl<S: Stream> Connection<S> {
                 self.client = client.map(Box::new);
                 self.log(Level::Debug, format_args!("came through a proxy"));
             }
-            Event::NotProxied => self.log(Level::Info, format_args!("no PROXY header where one was to come")),
+            Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
             Event::Joins { name, opened } => match self.join(&name, opened, &mut shared.boards, context) {
                 Ok(()) => {
@@ -242,7 +242,7 @@ impl<S: Stream> Connection<S> {
                 stats.pages += 1;
                 self.log(Level::Debug, format_args!("sent a page: {page:?}"));
             }
-            Event::Asked(endpoint) => stats.answer(endpoint, &mut shared.response),
+            Event::Asked(question) => stats.answer(question, &mut shared.response),
             Event::Policy => {
                 stats.policies += 1;
                 self.log(Level::Debug, format_args!("sent the Flash policy"));

@@ -6,7 +6,7 @@ use super::end::End;
 use super::moment::Moment;
 use crate::log;
 use crate::proto::Version;
-use crate::proto::handshake::{Endpoint, Refusal};
+use crate::proto::handshake::{Endpoint, Question, Refusal};
 use std::fmt;
 use std::time::Duration;
 
@@ -130,9 +130,9 @@ impl Stats {
         )
     }
 
-    /// Appends the whole HTTP answer for `endpoint` to `response`.
-    pub fn answer(&self, endpoint: Endpoint, response: &mut Vec<u8>) {
-        let (status, kind, body) = match endpoint {
+    /// Appends the whole HTTP answer to `question` to `response`.
+    pub fn answer(&self, question: Question, response: &mut Vec<u8>) {
+        let (status, kind, body) = match question.endpoint {
             // The version of the text format is part of its type.
             Endpoint::Metrics => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", self.to_string()),
             Endpoint::Health if self.draining => {
@@ -145,7 +145,9 @@ impl Stats {
             body.len()
         );
         response.extend_from_slice(head.as_bytes());
-        response.extend_from_slice(body.as_bytes());
+        if !question.is_head {
+            response.extend_from_slice(body.as_bytes());
+        }
     }
 }
 

@@ -8,3 +8,4 @@ mod faults;
 mod golden;
 mod golden_hixie;
 mod random;
+mod requests;

@@ -368,14 +368,16 @@ fn a_unix_socket_serves_the_numbers_too() {
 fn the_page_shows_the_numbers_only_where_they_are_served_beside_it() {
     let page = |server: &Server| get(server.echo, "/");
     let server = Server::start(&["--policy", "off", "--stats", "page"]);
-    assert!(page(&server).contains("<body class=\"boards stats\" data-echo=\"/echo\">"));
+    assert!(
+        page(&server).contains("<body class=\"boards stats\" data-echo=\"/echo\" data-lifetime=\"300\">")
+    );
     assert_eq!(samples_in(&get(server.echo, "/metrics"))["wsecho_pages_total"], 1.0);
     assert!(get(server.echo, "/healthz").ends_with("\r\n\r\nok\n"));
     assert_eq!(status(&ask(Client::connect(server.echo).stream, &upgrade("/metrics", ""))), "404");
 
     let (elsewhere, _) = self::server(&[]);
     for server in [&elsewhere, &Server::start(&["--policy", "off"])] {
-        assert!(page(server).contains("<body class=\"boards\" data-echo=\"/echo\">"));
+        assert!(page(server).contains("<body class=\"boards\" data-echo=\"/echo\" data-lifetime=\"300\">"));
         for path in ["/metrics", "/healthz"] {
             assert_eq!(status(&get(server.echo, path)), "404", "{path}");
         }

@@ -34,19 +34,21 @@ const NUL: &str = "NUL in the request head";
 const HOST: &str = "Host is not a host and port";
 const BODY: &str = "a request here has no body";
 const KEY: &str = "Sec-WebSocket-Key is not the base64 of 16 bytes";
-const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 49\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\r\nnothing is served here; open / for the test page\n";
 const PLAIN: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nContent-Length: 78\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\n\
     this is a WebSocket endpoint: connect with ws://, or open / for the test page\n";
 const VERSION: &str = "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket\r\n\
-    Content-Length: 0\r\nConnection: close\r\n\r\n";
+    Content-Length: 66\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+    this server speaks versions 13, 8 and 7 of the WebSocket protocol\n";
 const TOO_LARGE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 55\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\na request head may have 8192 bytes and 64 headers here\n";
 const HTTP_VERSION: &str = "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 72\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\n\
     WebSocket needs HTTP/1.1; behind nginx that is `proxy_http_version 1.1`\n";
-const METHOD: &str = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nContent-Length: 24\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\n\r\nonly GET is served here\n";
+const METHOD: &str = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 34\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\r\nonly GET and HEAD are served here\n";
 const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 28\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nthis Origin may not connect\n";
 
@@ -75,7 +77,7 @@ const VERSION_LINE: &str = "Sec-WebSocket-Version: 13\r\n";
 fn a_head_that_is_not_http_is_400() {
     let server = server(&[]);
     for (from, to, why) in [
-        ("GET", "\r\nGET", NOT_HTTP),
+        ("GET", "\r\n\r\nGET", NOT_HTTP),
         ("GET", " GET", NOT_HTTP),
         ("GET", "\0GET", NOT_HTTP),
         ("GET", "\u{e9}", NOT_HTTP),
@@ -86,7 +88,10 @@ fn a_head_that_is_not_http_is_400() {
         ("/echo HTTP/1.1", "/echo\tHTTP/1.1", REQUEST_LINE),
         ("/echo", "/e\x1bcho", REQUEST_LINE),
         ("/echo", "/e\x7fcho", REQUEST_LINE),
+        ("/echo HTTP/1.1", "/echo  HTTP/1.1", REQUEST_LINE),
         ("/echo HTTP/1.1", "/echo HTTP/1.1 ", REQUEST_LINE),
+        ("HTTP/1.1", "http/1.1", REQUEST_LINE),
+        ("HTTP/1.1", "HTTP/11", REQUEST_LINE),
         ("HTTP/1.1\r\n", "HTTP/1.1\n", BARE_LF),
         (HOST_LINE, "Host: localhost\n", BARE_LF),
         ("\r\n\r\n", "\r\n\n", BARE_LF),
@@ -115,7 +120,7 @@ fn a_head_that_is_not_http_is_400() {
         ),
         (b"\x05\x01\x00", NOT_HTTP),
         (b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", NOT_HTTP),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", REQUEST_LINE),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", NOT_HTTP),
     ] {
         is_answered(&server, "another protocol", request, &bad(why));
     }
@@ -173,7 +178,6 @@ fn a_key_that_is_not_16_bytes_is_400() {
         "dGhlIHNhbXBsZSBub25jZQ=",
         "dGhlIHNhbXBsZSBub25jZQ",
         "dGhlIHNhbXBsZSBub25jZQ===",
-        "dGhlIHNhbXBsZSBub25jZR==",
         "dGhlIHNhbXBsZSBub25jZ!==",
         "dGhlIHNhbXBs SBub25jZQ==",
         "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
@@ -258,7 +262,7 @@ fn the_path_is_decided_before_anything_about_websocket() {
 #[test]
 fn another_method_is_405() {
     let server = server(&[]);
-    for method in ["POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "get", "BREW"] {
+    for method in ["POST", "PUT", "OPTIONS", "DELETE", "CONNECT", "get", "BREW"] {
         changed(&server, "GET", method, METHOD);
     }
     is_answered(&server, "a form", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b", METHOD);
@@ -334,7 +338,7 @@ fn a_head_beyond_8192_bytes_or_64_headers_is_431() {
 #[test]
 fn another_version_of_http_is_505_with_a_hint() {
     let server = server(&[]);
-    for version in ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9", "http/1.1", "HTTP/11"] {
+    for version in ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9"] {
         changed(&server, "HTTP/1.1", version, HTTP_VERSION);
     }
     is_answered(&server, "HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_VERSION);
@@ -417,6 +421,8 @@ fn a_refusal_does_not_wait_for_more_than_proves_it() {
     for (said, why) in [
         ("\x16".to_owned(), "this port speaks plain HTTP and ws://, not TLS"),
         (" ".to_owned(), NOT_HTTP),
+        ("SSH-2.0-OpenSSH_9.2\r".to_owned(), NOT_HTTP),
+        ("GET /echo  ".to_owned(), REQUEST_LINE),
         ("GET /echo HTTP/1.1\n".to_owned(), BARE_LF),
         (format!("{get}Host: a\n"), BARE_LF),
         (format!("{get} "), FOLDED),

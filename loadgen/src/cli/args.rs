@@ -9,6 +9,7 @@ use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::size::Sizes;
 use crate::protocol::draft::Draft;
+use crate::protocol::url::{Place, host_and_port};
 use crate::report::units;
 use crate::report::{Condition, Format};
 
@@ -63,6 +64,9 @@ macro_rules! mode {
             /// time for connect and upgrade (10s)
             #[argh(option, default = "Duration::from_secs(10)", from_str_fn(units::duration), arg_name = "time")]
             pub connect_timeout: Duration,
+            /// connect there instead of to the URL's host, which is still asked for
+            #[argh(option, from_str_fn(host_and_port), arg_name = "host:port")]
+            pub connect_to: Option<Place>,
             /// local addresses to connect from: a list of addresses, A-B and A/LEN
             #[argh(option, arg_name = "addresses")]
             pub source: Option<String>,
@@ -94,14 +98,14 @@ macro_rules! mode {
             /// send messages compressed: permessage-deflate without context takeover
             #[argh(switch)]
             pub deflate: bool,
-            /// header line of the upgrade request, 'Name: value' (repeatable)
+            /// header line of the upgrade request, 'Name: value', in place of loadgen's own of that name (repeatable)
             #[argh(option, short = 'H', from_str_fn(header), arg_name = "line")]
             pub header: Vec<String>,
             /// subprotocols to offer, comma-separated
-            #[argh(option, arg_name = "names")]
+            #[argh(option, from_str_fn(subprotocols), arg_name = "names")]
             pub subprotocol: Option<String>,
             /// origin header
-            #[argh(option, arg_name = "origin")]
+            #[argh(option, from_str_fn(origin), arg_name = "origin")]
             pub origin: Option<String>,
             /// ping every connection so often
             #[argh(option, from_str_fn(some_time), arg_name = "time")]
@@ -181,6 +185,7 @@ macro_rules! mode {
                     connect_rate: self.connect_rate,
                     connect_inflight: self.connect_inflight as usize,
                     connect_timeout: self.connect_timeout,
+                    connect_to: self.connect_to.clone(),
                     source: self.source.clone(),
                     allow_partial: self.allow_partial,
                     size: self.size.clone(),
@@ -237,6 +242,7 @@ pub struct Common {
     pub connect_rate: f64,
     pub connect_inflight: usize,
     pub connect_timeout: Duration,
+    pub connect_to: Option<Place>,
     pub source: Option<String>,
     pub allow_partial: bool,
     pub size: Sizes,
@@ -458,6 +464,9 @@ pub struct Doctor {
     /// connections to be held (100)
     #[argh(option, short = 'c', default = "100", from_str_fn(units::count))]
     pub connections: u64,
+    /// connect there instead of to the URL's host
+    #[argh(option, from_str_fn(host_and_port), arg_name = "host:port")]
+    pub connect_to: Option<Place>,
     /// local addresses to connect from
     #[argh(option, arg_name = "addresses")]
     pub source: Option<String>,
@@ -602,11 +611,38 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn header(text: &str) -> Result<String, String> {
-    let whole =
-        text.split_once(':').is_some_and(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace));
-    match whole && !text.contains(['\r', '\n']) {
+    let name = text.split_once(':').map_or("", |(name, _)| name);
+    match is_token(name) && !has_controls(text) {
         true => Ok(text.to_owned()),
-        false => Err(format!("`{text}` is not a header line such as 'Cookie: a=b'")),
+        // What it says instead may be a secret.
+        false => Err("it takes a whole header line such as 'X-Trace: 7'".to_owned()),
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// What would end a header line, or is not allowed in one (RFC 9110 section 5.5).
+fn has_controls(text: &str) -> bool {
+    text.contains(|c: char| c.is_control() && c != '\t')
+}
+
+/// RFC 6455 section 4.1, item 10 of the request: tokens, each once.
+fn subprotocols(text: &str) -> Result<String, String> {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let once = names.iter().enumerate().all(|(i, name)| !names[..i].contains(name));
+    match once && names.iter().all(|name| is_token(name)) {
+        true => Ok(names.join(", ")),
+        false => Err("it takes different names such as chat,superchat".to_owned()),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match text.is_empty() || has_controls(text) || text.contains(char::is_whitespace) {
+        true => Err("it takes an origin such as https://a.example".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 
@@ -682,6 +718,10 @@ mod tests {
             ("--shard 3/2 ws://h/", "--shard", "is not I/N"),
             ("--fail-if p99 ws://h/", "--fail-if", "p99"),
             ("-H nonsense ws://h/", "-H", "header line"),
+            ("-H a/b:c ws://h/", "-H", "header line"),
+            ("--subprotocol a,a ws://h/", "--subprotocol", "different names"),
+            ("--subprotocol a/b ws://h/", "--subprotocol", "different names"),
+            ("--connect-to h ws://h/", "--connect-to", "names no port"),
             ("conns --steps 2k,1k ws://h/", "--steps", "not ascending"),
             ("storm --backoff often ws://h/", "--backoff", "is not none, fixed"),
         ] {

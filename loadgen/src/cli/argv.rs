@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 
+use crate::protocol::shown::masked_words;
+
 /// The subcommands.
 const COMMANDS: [&str; 10] =
     ["run", "conns", "find", "fanout", "storm", "report", "compare", "merge", "doctor", "calibrate"];
@@ -36,12 +38,13 @@ pub fn normalize(args: impl IntoIterator<Item = String>) -> Vec<String> {
     out
 }
 
-/// The command line that `args` came from, the program first, as a POSIX shell reads it.
+/// The command line that `args` came from, the program first, as a POSIX shell reads it, with what is secret in it
+/// masked.
 pub fn quoted(args: impl IntoIterator<Item = OsString>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%@+".contains(c);
     let mut line = "loadgen".to_owned();
-    for arg in args {
-        let arg = arg.to_string_lossy();
+    let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    for arg in masked_words(&args) {
         line.push(' ');
         match !arg.is_empty() && arg.chars().all(plain) {
             true => line.push_str(&arg),
@@ -69,6 +72,8 @@ mod tests {
     fn a_shell_reads_the_same_words() {
         let words = ["-R1k", "p99<5ms", "", "it's $HOME", "ws://h/?a=b&c"];
         let line = quoted(words.map(OsString::from));
+        let secret = ["-H", "Cookie: s3cret", "ws://ann:s3cret@h/"].map(OsString::from);
+        assert_eq!(quoted(secret), "loadgen -H 'Cookie: ***' 'ws://***@h/'");
         assert_eq!(line, r"loadgen -R1k 'p99<5ms' '' 'it'\''s $HOME' 'ws://h/?a=b&c'");
     }
 

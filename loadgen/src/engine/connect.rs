@@ -12,7 +12,10 @@ use crate::engine::worker::Worker;
 use crate::host::clock;
 use crate::host::source_addresses;
 use crate::host::system_error::describe;
-use crate::protocol::target;
+use crate::protocol::handshake::{self, Refusal};
+
+/// Different reasons of failures that are kept apart.
+const REASONS: usize = 64;
 
 /// Connects in a row before anything else is looked at.
 const BATCH: usize = 16;
@@ -28,8 +31,16 @@ impl Worker {
             }
             self.patience.pop_front();
             if waits {
-                let stage = if conn.stage == Stage::Connecting { "connect" } else { "upgrade" };
-                self.lose(i as usize, format!("{stage}: timed out"));
+                let i = i as usize;
+                let reason = match conn.stage {
+                    Stage::Connecting => "connect: timed out".to_owned(),
+                    // A refusal whose body did not come is a refusal.
+                    _ => self
+                        .cut_short(i)
+                        .filter(|why| why.contains("HTTP "))
+                        .unwrap_or("upgrade: timed out".into()),
+                };
+                self.lose(i, reason);
             }
         }
         for _ in 0..BATCH {
@@ -78,12 +89,13 @@ impl Worker {
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
         self.opening.began.get_or_insert(now);
-        let stream =
-            source_addresses::connect(target.address, self.spec.sources.of(number)).and_then(|mut stream| {
+        let stream = source_addresses::connect(&target.address, self.spec.sources.of(number)).and_then(
+            |mut stream| {
                 let both = Interest::READABLE | Interest::WRITABLE;
                 mio::Registry::register(self.poll.registry(), &mut stream, Token(i), both)?;
                 Ok(stream)
-            });
+            },
+        );
         let (stream, error) = match stream {
             Ok(stream) => (Some(stream), None),
             Err(e) => (None, Some(e)),
@@ -115,7 +127,7 @@ impl Worker {
             Ok(None) => {}
             Ok(Some(e)) | Err(e) => return self.lose(i, format!("connect: {}", describe(&e))),
         }
-        match stream.peer_addr() {
+        match socket2::SockRef::from(stream).peer_addr() {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotConnected => return,
             Err(e) => return self.lose(i, format!("connect: {}", describe(&e))),
@@ -130,17 +142,14 @@ impl Worker {
         }
         let number = self.spec.number(self.me, i);
         let target = &self.spec.targets[number % self.spec.targets.len()];
-        let request = target::request(target, &self.spec.extras, self.nonce(i));
+        let request = handshake::request(&target.url, &self.spec.extras, self.nonce(i));
         self.put(i, &request);
     }
 
     /// Looks for the end of the answer in `input`; returns how many bytes it took once the WebSocket is open.
     pub fn upgraded(&mut self, i: usize, input: &[u8], now: u64) -> Result<Option<usize>, String> {
-        let number = self.spec.number(self.me, i);
-        let target = &self.spec.targets[number % self.spec.targets.len()];
-        let Some(size) = target::response(input, target, &self.spec.extras, self.nonce(i))? else {
-            return Ok(None);
-        };
+        let answer = self.answer(i, input, false);
+        let Some(size) = answer.map_err(|refusal| self.refused(refusal))? else { return Ok(None) };
         let conn = &mut self.conns[i];
         conn.stage = Stage::Open;
         let took = now - conn.since;
@@ -153,6 +162,31 @@ impl Worker {
             None => self.opening.upgrade.record(took),
         }
         Ok(Some(size))
+    }
+
+    /// What `input` says to connection `i`'s request; after `ended` nothing more comes.
+    fn answer(&self, i: usize, input: &[u8], ended: bool) -> Result<Option<usize>, Refusal> {
+        let number = self.spec.number(self.me, i);
+        let target = &self.spec.targets[number % self.spec.targets.len()];
+        handshake::response(input, &target.url, &self.spec.extras, self.nonce(i), ended)
+    }
+
+    /// The reason of `refusal`, after a note of what the server said.
+    fn refused(&mut self, refusal: Refusal) -> String {
+        if let Some(answer) = refusal.answer {
+            let known = self.opening.answers.len();
+            if known < REASONS && !self.opening.answers.contains_key(&refusal.reason) {
+                self.opening.answers.insert(refusal.reason.clone(), answer);
+            }
+        }
+        refusal.reason
+    }
+
+    /// Connection `i` ended, or was given up, while its answer was not all there: what there is of it.
+    pub fn cut_short(&mut self, i: usize) -> Option<String> {
+        let raw = self.conns[i].rest.as_mut().map(|rest| std::mem::take(&mut rest.raw)).unwrap_or_default();
+        let refusal = self.answer(i, &raw, true).err()?;
+        Some(self.refused(refusal))
     }
 
     /// The random number behind the request's keys: computed again when the answer comes rather than kept.
@@ -187,13 +221,19 @@ impl Worker {
             Stage::Closing | Stage::Gone => return,
         }
         self.gauges.failed.fetch_add(1, Ordering::Relaxed);
-        *self.failures.entry(reason).or_default() += 1;
+        // A server can make up as many reasons as there are connections.
+        let known = self.failures.len() < REASONS || self.failures.contains_key(&reason);
+        *self.failures.entry(if known { reason } else { "other reasons".into() }).or_default() += 1;
     }
 
     /// What a read or write error means for connection `i`.
     pub fn broken(&mut self, i: usize, error: &io::Error) {
         let stage = match self.conns[i].stage {
             Stage::Connecting => "connect",
+            Stage::Upgrading if self.conns[i].rest.is_some() => {
+                let reason = self.cut_short(i).unwrap_or_else(|| format!("upgrade: {}", describe(error)));
+                return self.lose(i, reason);
+            }
             Stage::Upgrading => "upgrade",
             _ => "open",
         };

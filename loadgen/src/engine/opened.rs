@@ -13,6 +13,8 @@ pub struct Opening {
     pub upgrade: Times,
     pub opened: u64,
     pub failures: Failures,
+    /// Reason -> what the server said with it, once.
+    pub answers: BTreeMap<String, String>,
     /// When the first connect began and the last upgrade ended.
     pub began: Option<u64>,
     pub ended: u64,
@@ -24,6 +26,9 @@ impl Opening {
         self.upgrade.add(&other.upgrade);
         self.opened += other.opened;
         add(&mut self.failures, &other.failures);
+        for (reason, answer) in &other.answers {
+            self.answers.entry(reason.clone()).or_insert_with(|| answer.clone());
+        }
         self.began = self.began.into_iter().chain(other.began).min();
         self.ended = self.ended.max(other.ended);
     }

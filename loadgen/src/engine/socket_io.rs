@@ -7,8 +7,8 @@ use crate::engine::in_flight::NONE;
 use crate::engine::worker::Worker;
 use crate::host::clock;
 use crate::protocol::frame::{self, Header, Opcode};
+use crate::protocol::handshake::HEAD_MAX;
 use crate::protocol::hixie::{self, Piece};
-use crate::protocol::target::HEAD_MAX;
 
 /// Beyond the longest message sent, what a server may say in one message of its own.
 const COURTESY: usize = 1 << 20;
@@ -46,8 +46,12 @@ impl Worker {
             let taken = match result {
                 Ok(0) => {
                     self.scratch = scratch;
-                    let stage = if self.conns[i].stage == Stage::Upgrading { "upgrade" } else { "open" };
-                    self.lose(i, format!("{stage}: ended by the server without a Close"));
+                    let refused =
+                        (self.conns[i].stage == Stage::Upgrading).then(|| self.cut_short(i)).flatten();
+                    self.lose(
+                        i,
+                        refused.unwrap_or_else(|| "open: ended by the server without a Close".into()),
+                    );
                     return now;
                 }
                 Ok(n) => {

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::payload::Messages;
+use crate::engine::target::Target;
 use crate::host::source_addresses::Sources;
-use crate::protocol::target::{Extras, Target};
+use crate::protocol::handshake::Extras;
 
 /// What all connections share.
 pub struct Spec {

@@ -6,10 +6,13 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::host::address::Address;
 
 /// The addresses connections start from.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +30,7 @@ impl Sources {
     /// What is wrong with `spec`, or that its addresses cannot carry so many connections.
     pub fn plan(
         spec: Option<&str>,
-        target: &SocketAddr,
+        target: &Address,
         connections: usize,
         range: usize,
     ) -> Result<Sources, String> {
@@ -36,11 +39,15 @@ impl Sources {
         let each = (range / 8).max(1);
         let addresses = match spec {
             Some(spec) => parse(spec)?,
-            None if target.ip().is_loopback() && target.is_ipv4() && connections > each => {
+            None if target.ip().is_some_and(|ip| ip.is_loopback() && ip.is_ipv4()) && connections > each => {
                 (0..connections.div_ceil(each)).map(loopback).collect()
             }
             None => Vec::new(),
         };
+        if target.ip().is_none() {
+            // Nothing of the kind limits a socket in the file system.
+            return Ok(Sources { addresses: Vec::new(), each });
+        }
         let capacity = range * addresses.len().max(1);
         if connections > capacity {
             return Err(format!(
@@ -63,6 +70,20 @@ impl Sources {
     pub fn count(&self) -> usize {
         self.addresses.len().max(1)
     }
+}
+
+/// Which addresses connections from `spec`, the `--source`, can reach: those of its addresses' families.
+///
+/// # Errors
+/// What is wrong with `spec`.
+pub fn reach(spec: Option<&str>) -> Result<impl Fn(IpAddr) -> bool + use<>, String> {
+    let families = match spec {
+        Some(spec) => [true, false].map(|v4| parse(spec).map(|all| all.iter().any(|ip| ip.is_ipv4() == v4))),
+        None => [Ok(true), Ok(true)],
+    };
+    let [v4, v6] = families;
+    let (v4, v6) = (v4?, v6?);
+    Ok(move |ip: IpAddr| if ip.is_ipv4() { v4 } else { v6 })
 }
 
 /// 127.0.0.1, 127.0.0.2, … skipping the network's and broadcast's look-alikes (.0 and .255).
@@ -114,9 +135,18 @@ pub fn port_range() -> (usize, [u16; 2]) {
 ///
 /// # Errors
 /// The system's, EADDRNOTAVAIL when the source's ports are used up.
-pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket =
-        Socket::new(Domain::for_address(target), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+pub fn connect(target: &Address, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let target = match target {
+        Address::Tcp(target) => *target,
+        Address::Unix(path) => {
+            let socket = Socket::new(Domain::UNIX, kind, None)?;
+            socket.connect(&SockAddr::unix(path)?)?;
+            // Reading, writing and shutting down are the same; nothing else is done with it.
+            return Ok(TcpStream::from_std(OwnedFd::from(socket).into()));
+        }
+    };
+    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
@@ -134,8 +164,8 @@ pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
 mod tests {
     use super::*;
 
-    fn local() -> SocketAddr {
-        "127.0.0.1:80".parse().unwrap()
+    fn local() -> Address {
+        Address::Tcp("127.0.0.1:80".parse().unwrap())
     }
 
     #[test]
@@ -154,7 +184,7 @@ mod tests {
 
     #[test]
     fn elsewhere_the_ports_are_the_limit() {
-        let far = "192.0.2.1:80".parse().unwrap();
+        let far = Address::Tcp("192.0.2.1:80".parse().unwrap());
         assert!(Sources::plan(None, &far, 30_000, 28_232).unwrap_err().contains("--source"));
         let two = Sources::plan(Some("192.0.2.8,192.0.2.9"), &far, 30_000, 28_232).unwrap();
         assert_eq!((two.of(0), two.of(29_999)), ("192.0.2.8".parse().ok(), "192.0.2.9".parse().ok()));

@@ -2,13 +2,14 @@
 //! it.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use crate::engine::target::{addresses, first_to_connect};
+use crate::host::address::Address;
 use crate::host::limits::Limits;
-use crate::host::source_addresses::Sources;
-use crate::host::system_error::describe;
-use crate::protocol::target::Target;
+use crate::host::source_addresses::{self, Sources};
+use crate::protocol::url::{Place, Url};
 use crate::report::format::{bytes, count};
 
 /// Kernel memory of an idle pair of loopback sockets, and of one that has carried a message: slab growth measured on
@@ -24,20 +25,33 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections being opened at a time, the default of `--connect-inflight`.
 const CONNECT_INFLIGHT: u64 = 256;
 
-/// Examines this host for `connections` to `url` (a loopback server if absent) from `sources`.
+/// Examines this host for `connections` to `url` (a loopback server if absent), at the place of `elsewhere` if there is
+/// one, from `sources`.
 ///
 /// Answers the findings, one a line with remedies below, and whether such a run can work.
 ///
 /// # Errors
 /// When `url` is none or does not resolve.
-pub fn examine(connections: u64, url: Option<&str>, sources: Option<&str>) -> Result<(String, bool), String> {
-    let target = match url {
-        Some(url) => Target::resolve(url)?.address,
-        None => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80),
+pub fn examine(
+    connections: u64,
+    url: Option<&str>,
+    elsewhere: Option<&Place>,
+    sources: Option<&str>,
+) -> Result<(String, bool), String> {
+    let (target, server) = match url {
+        Some(url) => {
+            let reach = source_addresses::reach(sources)?;
+            let all = addresses(&Url::parse(url)?, elsewhere, reach)?;
+            match first_to_connect(&all, PATIENCE) {
+                Ok(target) => (target.clone(), Some(ok(format!("{target} takes connections")))),
+                Err(e) => (all[0].clone(), Some(fail(e, vec!["start the server".to_owned()]))),
+            }
+        }
+        None => (Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80)), None),
     };
-    let plan = Plan { connections, target, local: is_local(target.ip()), sources };
+    let plan = Plan { connections, local: target.ip().is_none_or(is_local), target, sources };
     let mut findings = plan.findings(&Limits::read());
-    findings.extend(url.map(|_| listener(&target)));
+    findings.extend(server);
     let mut out = String::new();
     let mut sysctl = false;
     for finding in &findings {
@@ -58,14 +72,6 @@ pub fn examine(connections: u64, url: Option<&str>, sources: Option<&str>) -> Re
         );
     }
     Ok((out, findings.iter().all(|f| f.level != Level::Fail)))
-}
-
-/// Whether anybody takes connections there at all.
-fn listener(target: &SocketAddr) -> Finding {
-    match TcpStream::connect_timeout(target, PATIENCE) {
-        Ok(_) => ok(format!("{target} takes connections")),
-        Err(e) => fail(format!("{target}: {}", describe(&e)), vec!["start the server".to_owned()]),
-    }
 }
 
 /// Only an address of this host can be bound.
@@ -91,7 +97,7 @@ struct Finding {
 /// What is to be done.
 struct Plan<'a> {
     connections: u64,
-    target: SocketAddr,
+    target: Address,
     /// Client and server share this host, so its limits are met from both ends.
     local: bool,
     sources: Option<&'a str>,
@@ -348,8 +354,8 @@ mod tests {
     }
 
     fn plan(connections: u64, target: &str) -> Plan<'static> {
-        let target: SocketAddr = target.parse().unwrap();
-        Plan { connections, target, local: target.ip().is_loopback(), sources: None }
+        let target = Address::Tcp(target.parse().unwrap());
+        Plan { connections, local: target.is_local(), target, sources: None }
     }
 
     #[test]
@@ -410,21 +416,21 @@ mod tests {
 
     #[test]
     fn this_host_can_hold_ten_and_not_a_billion() {
-        let (text, fine) = examine(10, None, None).unwrap();
+        let (text, fine) = examine(10, None, None, None).unwrap();
         assert!(fine, "{text}");
-        let (text, fine) = examine(1_000_000_000, Some("ws://127.0.0.1:9/"), None).unwrap();
+        let (text, fine) = examine(1_000_000_000, Some("ws://127.0.0.1:9/"), None, None).unwrap();
         assert!(!fine && text.contains(" FAIL  "), "{text}");
-        assert!(examine(10, Some("http://x/"), None).is_err());
+        assert!(examine(10, Some("http://x/"), None, None).is_err());
     }
 
     #[test]
     fn a_port_where_nobody_listens_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
-        let (text, fine) = examine(10, Some(&url), None).unwrap();
+        let (text, fine) = examine(10, Some(&url), None, None).unwrap();
         assert!(fine && text.contains("takes connections"), "{text}");
         drop(listener);
-        let (text, fine) = examine(10, Some(&url), None).unwrap();
+        let (text, fine) = examine(10, Some(&url), None, None).unwrap();
         assert!(!fine && text.contains("Connection refused"), "{text}");
     }
 

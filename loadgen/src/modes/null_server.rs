@@ -56,7 +56,7 @@ fn serve(stream: &mut TcpStream, open: &mut bool, buffer: &mut [u8]) -> bool {
         *open = true;
         let head = std::str::from_utf8(&buffer[..n]).unwrap_or_default();
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
-        return stream.write_all(crate::protocol::target::acceptance(key).as_bytes()).is_ok();
+        return stream.write_all(crate::protocol::handshake::acceptance(key).as_bytes()).is_ok();
     }
     // Messages here are 128 bytes and never split: two bytes of header, two of length, four of mask.
     let (mut from, mut to) = (0, 0);

@@ -14,12 +14,14 @@ use crate::engine::plan::Plan;
 use crate::engine::progress::Live;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::spec::Spec;
+use crate::engine::target::Target;
 use crate::host::ceiling::ceiling;
 use crate::host::clock;
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
 use crate::protocol::frame::Opcode;
-use crate::protocol::target::{Extras, Target};
+use crate::protocol::handshake::Extras;
+use crate::protocol::url::Url;
 use crate::report::model::{
     Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
 };
@@ -87,12 +89,17 @@ impl Session {
                 "{option}: --draft {draft} has whole text messages and no more"
             )));
         }
-        let targets = common.urls.iter().map(|url| Target::resolve(url)).collect::<Result<_, _>>();
+        let urls: Result<Vec<Url>, String> = common.urls.iter().map(|url| Url::parse(url)).collect();
+        let urls = urls.map_err(Problem::Usage)?;
+        let reach = source_addresses::reach(common.source.as_deref()).map_err(Problem::Usage)?;
+        let baseline = files(&common)?;
+        let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
+        let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         Ok(Session {
-            baseline: files(&common)?,
+            baseline,
             live: Live::new(common.quiet),
             signals: Signals::new()?,
-            targets: targets.map_err(Problem::Usage)?,
+            targets: targets.map_err(Problem::Failed)?,
             started: SystemTime::now(),
             before: Counters::now(),
             common,
@@ -172,7 +179,7 @@ impl Session {
 
     /// Client and server share this host.
     pub fn local(&self) -> bool {
-        self.targets.iter().any(|t| t.address.ip().is_loopback())
+        self.targets.iter().any(|target| target.address.is_local())
     }
 
     /// The frame of a report: everything that does not depend on what was measured.
@@ -206,7 +213,11 @@ impl Session {
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
                 ..Run::default()
             },
-            target: Aim { urls: common.urls.clone(), local: self.local() },
+            target: Aim {
+                urls: self.targets.iter().map(|target| target.url.shown.clone()).collect(),
+                addresses: self.targets.iter().map(|target| target.address.to_string()).collect(),
+                local: self.local(),
+            },
             config: Config {
                 threads: engine.spec.threads as u64,
                 size,
@@ -332,7 +343,12 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     for (format, path) in &common.files {
         written = written.and(report::save(&report, *format, path).map_err(Problem::Failed));
     }
-    output::show(&report, common.format, common.output.as_deref()).and(written)?;
+    let unreachable = unreachable(&report).filter(|_| session.signals.exit_code().is_none());
+    // A page of zeros would hide the one line that says what is wrong.
+    if unreachable.is_none() || common.format != Format::Text || common.output.is_some() {
+        output::show(&report, common.format, common.output.as_deref())?;
+    }
+    written?;
 
     let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
     if let Some(baseline) = &session.baseline
@@ -350,7 +366,9 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     }
     let (asked, messages) = (report.connections.asked, &report.messages);
     let held = report.connections.held_min.min(report.connections.opened);
-    let (code, why) = if held < asked && !common.allow_partial {
+    let (code, why) = if let Some(why) = unreachable {
+        (output::exit::FAILED, why)
+    } else if held < asked && !common.allow_partial {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
     } else if messages.sent > 0 && messages.received == 0 {
         (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
@@ -365,6 +383,23 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     // The report may be in a file that nobody looks at.
     output::complain(&why);
     Ok(code)
+}
+
+/// Why not one connection opened, if none did.
+fn unreachable(report: &Report) -> Option<String> {
+    let connections = &report.connections;
+    let (reason, n) = connections.failed.iter().max_by_key(|(_, n)| **n)?;
+    if connections.opened > 0 {
+        return None;
+    }
+    let mut why = format!("{}: {reason}", report.target.urls.join(" "));
+    if *n < connections.asked {
+        why += &format!(" ({n} of {} connections)", connections.asked);
+    }
+    if let Some(answer) = connections.answers.get(reason) {
+        why += &format!("; it said: {answer}");
+    }
+    Some(why)
 }
 
 /// Why a threshold was not met.

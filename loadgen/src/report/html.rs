@@ -277,7 +277,12 @@ fn facts(out: &mut String, report: &Report) {
         ),
     ));
     for (why, n) in &report.connections.failed {
-        facts.push(("failed connections", format!("{}: {why}", count(*n))));
+        let said = report
+            .connections
+            .answers
+            .get(why)
+            .map_or(String::new(), |answer| format!("; it said: {answer}"));
+        facts.push(("failed connections", format!("{}: {why}{said}", count(*n))));
     }
     if let Some(l) = &report.checks.littles_law {
         facts.push((

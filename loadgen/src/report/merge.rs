@@ -143,6 +143,11 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
             whole.target.urls.push(url.clone());
         }
     }
+    for address in &part.target.addresses {
+        if !whole.target.addresses.contains(address) {
+            whole.target.addresses.push(address.clone());
+        }
+    }
     whole.target.local |= part.target.local;
 
     let (c, p) = (&mut whole.config, &part.config);
@@ -164,6 +169,9 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
     for (why, n) in &p.failed {
         *c.failed.entry(why.clone()).or_default() += n;
+    }
+    for (why, answer) in &p.answers {
+        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
     }
 
     add_messages(&mut whole.messages, &part.messages);

@@ -262,7 +262,11 @@ pub struct Trust {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Target {
+    /// Without what is secret in them.
     pub urls: Vec<String>,
+    /// The addresses behind them that were connected to. Absent from older reports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
     /// Client and server share this host.
     pub local: bool,
 }
@@ -357,6 +361,9 @@ pub struct Connections {
     pub held_min: u64,
     /// Reason -> how many connections never opened or were lost to it.
     pub failed: BTreeMap<String, u64>,
+    /// Reason -> what the server said with it, the first time.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, String>,
     pub syn_retransmits: u64,
     /// Growth of the host's ListenOverflows counter; local targets only.
     pub listen_overflows: u64,

@@ -49,8 +49,14 @@ pub fn render(report: &Report, color: bool) -> String {
 
 fn title(out: &mut String, report: &Report) {
     let urls = report.target.urls.join(" ");
-    let _ =
-        write!(out, "loadgen {}   {urls}   {} {}", report.tool.version, report.config.mode, report.run.id);
+    // A URL that names its address says all.
+    let unnamed = report.target.addresses.iter().filter(|address| !urls.contains(address.as_str()));
+    let addresses = unnamed.map(|address| format!(" at {address}")).collect::<String>();
+    let _ = write!(
+        out,
+        "loadgen {}   {urls}{addresses}   {} {}",
+        report.tool.version, report.config.mode, report.run.id
+    );
     let _ = write!(out, "  seed {}", report.run.seed);
     if let Some(name) = &report.run.name {
         let _ = write!(out, "  {name}");
@@ -148,6 +154,9 @@ fn counts(out: &mut String, report: &Report) {
     out.push('\n');
     for (why, n) in &c.failed {
         let _ = writeln!(out, "             failed {}: {why}", count(*n));
+        if let Some(answer) = c.answers.get(why) {
+            let _ = writeln!(out, "             it said: {answer}");
+        }
     }
 
     let m = &report.messages;

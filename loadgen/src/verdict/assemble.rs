@@ -97,6 +97,7 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     connections.opened = opening.opened;
     connections.held_min = opening.opened;
     connections.failed = opening.failures.clone();
+    connections.answers = opening.answers.clone();
     connections.open_ns = opening.began.map_or(0, |began| opening.ended.saturating_sub(began));
     report.latency_ns.connect = opening.connect.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();

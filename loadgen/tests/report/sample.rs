@@ -87,7 +87,11 @@ pub fn run(seed: u64) -> Report {
             )],
             ..Verdict::default()
         },
-        target: Target { urls: vec!["ws://127.0.0.1:9001/echo".into()], local: true },
+        target: Target {
+            urls: vec!["ws://127.0.0.1:9001/echo".into()],
+            addresses: vec!["127.0.0.1:9001".into()],
+            local: true,
+        },
         config: Config {
             mode: Mode::Open,
             connections: 100,

@@ -53,6 +53,8 @@ pub struct Faults {
     pub ping: bool,
     /// Connections that fit in the backlog, and how long none is accepted from the first on.
     pub backlog: Option<(i32, Duration)>,
+    /// Early hints before the 101, and more lines in it than most have.
+    pub chatty: bool,
     /// The status instead of 101.
     pub refuse: Option<u16>,
     /// The answer to the key is the answer to another.
@@ -151,7 +153,13 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
     } else {
         write!(
             stream,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
+            "{}HTTP/1.1 101 Switching Protocols\r\n{}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
+            if faults.chatty {
+                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+            } else {
+                ""
+            },
+            if faults.chatty { "X-Line: 1\r\n".repeat(100) } else { String::new() },
             derive_accept_key(key.as_bytes()),
             faults.extensions.map(|e| format!("Sec-WebSocket-Extensions: {e}\r\n")).unwrap_or_default()
         )?;

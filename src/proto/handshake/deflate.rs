@@ -7,7 +7,7 @@
 //! - `server_no_context_takeover`: our messages use no history if the client's do not, so the client is told the same.
 //! - `server_max_window_bits`: our window fits if the client's does, and it may be told so only if it offered to be.
 
-use super::http::Request;
+use super::request::Request;
 use std::fmt;
 
 /// The parameters of an agreement.

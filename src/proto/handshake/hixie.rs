@@ -1,7 +1,7 @@
 //! The handshakes of Hixie-75 and -76 (draft-hixie-thewebsocketprotocol-75 and -76 §1.3, §5.2).
 
-use super::http::Request;
 use super::refusal::{Refusal, push};
+use super::request::Request;
 use super::site::{Site, check_origin};
 
 /// A good request of Hixie-75 or -76.
@@ -10,7 +10,8 @@ pub struct HixieUpgrade<'a> {
     pub numbers: Option<Numbers>,
     origin: &'a [u8],
     host: &'a [u8],
-    target: &'a str,
+    path: &'a str,
+    query: &'a str,
     protocol: Option<&'a [u8]>,
 }
 
@@ -40,29 +41,31 @@ impl<'a> HixieUpgrade<'a> {
             numbers,
             origin: request.all("Origin").next().unwrap_or(b"null"),
             host: request.all("Host").next().unwrap_or_default(),
-            target: request.target,
+            path: request.path,
+            query: request.query,
             protocol,
         })
     }
 
     /// Old WebKit compares the first 85 bytes of the answer to draft 75: status text, case and order are fixed.
-    pub fn write(&self, letter: &mut Vec<u8>) {
+    pub fn write(&self, response: &mut Vec<u8>) {
         let (name, prefix) = if self.numbers.is_some() { ("WebSocket", "Sec-") } else { ("Web Socket", "") };
         push(
-            letter,
+            response,
             format_args!(
                 "HTTP/1.1 101 {name} Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n{prefix}WebSocket-Origin: "
             ),
         );
-        letter.extend_from_slice(self.origin);
-        push(letter, format_args!("\r\n{prefix}WebSocket-Location: ws://"));
-        letter.extend_from_slice(self.host);
-        letter.extend_from_slice(self.target.as_bytes());
+        response.extend_from_slice(self.origin);
+        push(response, format_args!("\r\n{prefix}WebSocket-Location: ws://"));
+        response.extend_from_slice(self.host);
+        response.extend_from_slice(self.path.as_bytes());
+        response.extend_from_slice(self.query.as_bytes());
         if let Some(protocol) = self.protocol {
-            push(letter, format_args!("\r\n{prefix}WebSocket-Protocol: "));
-            letter.extend_from_slice(protocol);
+            push(response, format_args!("\r\n{prefix}WebSocket-Protocol: "));
+            response.extend_from_slice(protocol);
         }
-        letter.extend_from_slice(b"\r\n\r\n");
+        response.extend_from_slice(b"\r\n\r\n");
     }
 }
 

@@ -1,15 +1,19 @@
 //! The handshake of versions 7, 8 and 13 (RFC 6455 §4.2, hybi-07 to -17).
 
 use super::deflate::{self, Deflate};
-use super::http::{self, Repeated, Request};
 use super::refusal::{Refusal, push};
+use super::request::{Repeated, Request, is_token};
 use super::site::{Site, check_origin};
 use crate::proto::Version;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
 
 /// What §1.3 has the server append to the key before hashing.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Some clients make keys of 22 random letters: the bits that pad the last one may be anything (RFC 4648 §3.5).
+const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// A good request of version 7, 8 or 13.
 pub struct HybiUpgrade<'a> {
@@ -45,7 +49,7 @@ impl<'a> HybiUpgrade<'a> {
         Ok(HybiUpgrade { version, key, protocol, deflate })
     }
 
-    pub fn write(&self, letter: &mut Vec<u8>) {
+    pub fn write(&self, response: &mut Vec<u8>) {
         let mut sha1 = sha1_smol::Sha1::new();
         sha1.update(self.key);
         sha1.update(ACCEPT_GUID);
@@ -53,17 +57,17 @@ impl<'a> HybiUpgrade<'a> {
         BASE64
             .encode_slice(sha1.digest().bytes(), &mut accept)
             .expect("20 bytes are 28 characters of base64");
-        letter.extend_from_slice(
+        response.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
-        letter.extend_from_slice(&accept);
+        response.extend_from_slice(&accept);
         if let Some(protocol) = self.protocol {
-            push(letter, format_args!("\r\nSec-WebSocket-Protocol: {protocol}"));
+            push(response, format_args!("\r\nSec-WebSocket-Protocol: {protocol}"));
         }
         if let Some(deflate) = self.deflate {
-            push(letter, format_args!("\r\nSec-WebSocket-Extensions: {deflate}"));
+            push(response, format_args!("\r\nSec-WebSocket-Extensions: {deflate}"));
         }
-        letter.extend_from_slice(b"\r\n\r\n");
+        response.extend_from_slice(b"\r\n\r\n");
     }
 }
 
@@ -77,7 +81,7 @@ fn is_key(key: &[u8]) -> bool {
 fn first_protocol<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal> {
     match request.elements("Sec-WebSocket-Protocol").next() {
         None => Ok(None),
-        Some(name) if name.iter().all(|byte| http::is_token(*byte)) => {
+        Some(name) if name.iter().all(|byte| is_token(*byte)) => {
             Ok(Some(std::str::from_utf8(name).expect("a token is ASCII")))
         }
         Some(_) => Err(Refusal::Bad("Sec-WebSocket-Protocol is not a list of tokens")),

@@ -18,7 +18,7 @@ fn attribute(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;")
 }
 
-pub fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
+pub fn write_page(response: &mut Vec<u8>, page: Page, site: &Site) {
     // The page mentions what it is told of.
     let services = match (site.boards, site.stats) {
         (false, false) => "",
@@ -30,12 +30,13 @@ pub fn write_page(letter: &mut Vec<u8>, page: Page, site: &Site) {
     let lifetime = site.board_lifetime.map_or(0.0, |lifetime| lifetime.as_secs_f64());
     let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
     let html = page.html().replacen("<body>", &body, 1);
+    // Old WebKit does not take `*` for the schemes of WebSocket.
     push(
-        letter,
+        response,
         format_args!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
              Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
-             connect-src *\r\nConnection: close\r\n\r\n{html}",
+             connect-src * ws: wss:\r\nConnection: close\r\n\r\n{html}",
             html.len()
         ),
     );

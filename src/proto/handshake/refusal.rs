@@ -12,8 +12,8 @@ pub enum Refusal {
     Bad(&'static str),
     /// 403: the Origin is not on the list.
     Origin,
-    /// 404, with the path that was asked for.
-    NotFound(String),
+    /// 404, with the path that was asked for, and what there is instead.
+    NotFound { path: String, hint: &'static str },
     /// 405.
     Method,
     /// 426: a plain HTTP request for an echo path.
@@ -34,7 +34,7 @@ impl Refusal {
         match self {
             Refusal::Bad(_) => 400,
             Refusal::Origin => 403,
-            Refusal::NotFound(_) => 404,
+            Refusal::NotFound { .. } => 404,
             Refusal::Method => 405,
             Refusal::NotWebSocket | Refusal::Version => 426,
             Refusal::HeadTooLarge => 431,
@@ -48,15 +48,18 @@ impl Refusal {
         match self {
             Refusal::Bad(why) => ("400 Bad Request", why),
             Refusal::Origin => ("403 Forbidden", "this Origin may not connect"),
-            Refusal::NotFound(_) => ("404 Not Found", ""),
-            Refusal::Method => ("405 Method Not Allowed\r\nAllow: GET", "only GET is served here"),
+            Refusal::NotFound { hint, .. } => ("404 Not Found", hint),
+            Refusal::Method => {
+                ("405 Method Not Allowed\r\nAllow: GET, HEAD", "only GET and HEAD are served here")
+            }
             Refusal::NotWebSocket => (
                 "426 Upgrade Required\r\nUpgrade: websocket",
                 "this is a WebSocket endpoint: connect with ws://, or open / for the test page",
             ),
-            Refusal::Version => {
-                ("426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket", "")
-            }
+            Refusal::Version => (
+                "426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket",
+                "this server speaks versions 13, 8 and 7 of the WebSocket protocol",
+            ),
             Refusal::HeadTooLarge => (
                 "431 Request Header Fields Too Large",
                 "a request head may have 8192 bytes and 64 headers here",
@@ -69,18 +72,18 @@ impl Refusal {
         }
     }
 
-    /// Appends the whole answer to `letter`.
-    pub fn write(&self, letter: &mut Vec<u8>) {
+    /// Appends the whole answer to `response`.
+    pub fn write(&self, response: &mut Vec<u8>) {
         let (status, text) = self.parts();
         let body = if text.is_empty() { String::new() } else { format!("{text}\n") };
         push(
-            letter,
+            response,
             format_args!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len()),
         );
         if !body.is_empty() {
-            push(letter, format_args!("Content-Type: text/plain; charset=utf-8\r\n"));
+            push(response, format_args!("Content-Type: text/plain; charset=utf-8\r\n"));
         }
-        push(letter, format_args!("\r\n{body}"));
+        push(response, format_args!("\r\n{body}"));
     }
 }
 
@@ -88,7 +91,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status();
         match self {
-            Refusal::NotFound(path) => write!(out, "404 {}", crate::escape::Escaped(path.as_bytes())),
+            Refusal::NotFound { path, .. } => write!(out, "404 {}", crate::escape::Escaped(path.as_bytes())),
             Refusal::Version => write!(out, "{status} a version other than {VERSIONS}"),
             _ => write!(out, "{status} {}", self.parts().1),
         }
@@ -97,6 +100,6 @@ impl fmt::Display for Refusal {
 
 /// Appends formatted text. One function for all of them: each formatting machinery inlined is code.
 #[inline(never)]
-pub(super) fn push(letter: &mut Vec<u8>, text: fmt::Arguments) {
-    letter.extend_from_slice(text.to_string().as_bytes());
+pub(super) fn push(response: &mut Vec<u8>, text: fmt::Arguments) {
+    response.extend_from_slice(text.to_string().as_bytes());
 }

@@ -1,7 +1,7 @@
 //! What is served where, and to whom.
 
 use super::Refusal;
-use super::http::Repeated;
+use super::request::Repeated;
 use crate::proto::limits::Limits;
 use core::time::Duration;
 
@@ -63,6 +63,14 @@ pub enum Place {
     Echo,
     /// To the other members of the board of this name.
     Board(String),
+}
+
+/// What was asked where the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    pub endpoint: Endpoint,
+    /// The answer has no body (HEAD).
+    pub is_head: bool,
 }
 
 /// What is served where the numbers are.

@@ -1,0 +1,246 @@
+//! Text before anybody sees it: secrets masked, what others wrote escaped.
+//!
+//! Reports are sent around and logs are kept, so passwords and tokens of a command line are masked first: the userinfo
+//! of a URL, the values in its query whose names say that they are secret, and the values of header lines of that kind.
+//! And a terminal obeys whatever it is sent, so a server's words reach none as they are.
+
+/// Stands where a secret was.
+const MASK: &str = "***";
+
+/// A name with one of these in it stands for something secret. Hiding too much costs little.
+const WORDS: [&str; 14] = [
+    "apikey",
+    "auth",
+    "cookie",
+    "cred",
+    "jwt",
+    "key",
+    "passw",
+    "pwd",
+    "secret",
+    "session",
+    "signature",
+    "ticket",
+    "token",
+    "pass",
+];
+
+/// Text that is sent and never shown.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// Whether a query parameter or header of this name carries a secret.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    // The handshake's own keys are random numbers (RFC 6455 section 11.3.1).
+    !name.starts_with("sec-websocket-") && WORDS.iter().any(|word| name.contains(word))
+}
+
+/// A URL without its userinfo and without the secrets in its query.
+///
+/// `url` need not be a good one: of one that cannot be read, all before the last `@` is taken for userinfo.
+pub fn masked_url(url: &str, good: bool) -> String {
+    let (scheme, rest) = url.split_at(url.find("//").map_or(0, |at| at + 2));
+    let authority = if good { rest.find(['/', '?', '#']).unwrap_or(rest.len()) } else { rest.len() };
+    let rest = match rest[..authority].rfind('@') {
+        Some(at) => format!("{MASK}{}", &rest[at..]),
+        None => rest.to_owned(),
+    };
+    let Some((before, after)) = rest.split_once('?') else { return scheme.to_owned() + &rest };
+    let (query, fragment) = after.split_at(after.find('#').unwrap_or(after.len()));
+    let shown = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if is_secret(&decoded(name)) => format!("{name}={MASK}"),
+        _ => pair.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(shown).collect();
+    format!("{scheme}{before}?{}{fragment}", query.join("&"))
+}
+
+/// A header line `Name: value`, without its value if that is secret.
+pub fn masked_header(line: &str) -> String {
+    match line.split_once(':') {
+        Some((name, _)) if is_secret(name) => format!("{name}: {MASK}"),
+        Some(_) => line.to_owned(),
+        // Who left the colon out may have meant anything.
+        None => MASK.to_owned(),
+    }
+}
+
+/// Words of a command line without what is secret in them.
+///
+/// `words` may be spelled as people do (`-HCookie:a=b`, `--header=Cookie: a=b`).
+pub fn masked_words(words: &[String]) -> Vec<String> {
+    let mut header = false;
+    let mask = |word: &String| {
+        let value_is_next = std::mem::replace(&mut header, matches!(&**word, "-H" | "--header"));
+        if value_is_next {
+            return masked_header(word);
+        }
+        for option in ["--header=", "-H=", "-H"] {
+            if let Some(line) = word.strip_prefix(option).filter(|line| !line.is_empty()) {
+                return format!("{option}{}", masked_header(line));
+            }
+        }
+        match word.contains("://") || word.contains('@') || word.contains('?') {
+            true => masked_url(word, super::url::Url::parse(word).is_ok()),
+            false => word.clone(),
+        }
+    };
+    words.iter().map(mask).collect()
+}
+
+/// `text` with every word of `given` in it masked as [`masked_words`] does.
+pub fn masked_in(text: &str, given: &[String]) -> String {
+    let mut out = text.to_owned();
+    for (word, masked) in given.iter().zip(masked_words(given)) {
+        if *word != masked {
+            out = out.replace(word, &masked);
+        }
+    }
+    out
+}
+
+/// The secrets in a path with a query and in header lines, as a server that sends the request back would show them.
+pub fn values<'a>(resource: &str, headers: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let query = resource.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let in_query = pairs.filter(|(name, _)| is_secret(&decoded(name))).map(|(_, value)| value.to_owned());
+    let in_headers = headers.filter_map(|line| line.split_once(':')).filter(|(name, _)| is_secret(name));
+    let mut all: Vec<String> = in_query.chain(in_headers.map(|(_, value)| value.trim().to_owned())).collect();
+    all.retain(|value| !value.is_empty());
+    all
+}
+
+/// `text` with each of `values` masked.
+pub fn masked_values(text: &str, values: &[String]) -> String {
+    values.iter().fold(text.to_owned(), |text, value| text.replace(value, MASK))
+}
+
+/// `text` without what a terminal could obey or a reader be fooled by: control characters (ESC, line ends) and those that
+/// are not seen or turn the direction of writing are spelled as Rust spells them.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' => {
+                out.extend(c.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_debug()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Bytes as [`escaped`] text; those that are no UTF-8 are spelled `\xNN`.
+pub fn escaped_bytes(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        out += &escaped(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// `text` with its `%XX` decoded; what is no such triplet stays.
+pub fn decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.first_chunk::<2>().filter(|_| byte == b'%');
+        let code = digits.and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        out.push(code.unwrap_or(byte));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &[&str]) -> Vec<String> {
+        line.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn urls_are_shown_without_what_they_let_in_with() {
+        for (url, shown) in [
+            ("ws://h/a?b=c", "ws://h/a?b=c"),
+            ("ws://h/@me", "ws://h/@me"),
+            ("ws://ann:pa%40ss@h:9/a", "ws://***@h:9/a"),
+            ("ws://ann@h/", "ws://***@h/"),
+            ("ws://h/?token=s3cret&size=7#top", "ws://h/?token=***&size=7#top"),
+            ("ws://h?a=1&API_Key=s3cret", "ws://h?a=1&API_Key=***"),
+            ("ws://h/?p%61ssword=s3cret", "ws://h/?p%61ssword=***"),
+            ("ws+unix:/run/x:/?access_token=s3cret", "ws+unix:/run/x:/?access_token=***"),
+        ] {
+            assert_eq!(masked_url(url, true), shown);
+        }
+        // Nobody knows how much of a broken one is the password.
+        for url in ["ws://ann:pa/ss@h/", "ann:s3?cr@et@h", "ws://ann:s3 cret@h:port/"] {
+            let shown = masked_url(url, false);
+            assert!(shown.contains("***@h") && !shown.contains("s3") && !shown.contains("ss"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_shown_without_secrets() {
+        let line = words(&[
+            "find",
+            "-H",
+            "Authorization: Bearer s3cret",
+            "-HCookie: a=s3cret",
+            "--header=X-Api-Key: s3cret",
+            "-H",
+            "X-Trace: 7",
+            "-H",
+            "Bearer s3cret",
+            "--slo",
+            "p99<5ms",
+            "ws://u:s3cret@h/?token=s3cret",
+        ]);
+        let shown = masked_words(&line).join(" ");
+        assert_eq!(
+            shown,
+            "find -H Authorization: *** -HCookie: *** --header=X-Api-Key: *** -H X-Trace: 7 -H *** --slo p99<5ms \
+             ws://***@h/?token=***"
+        );
+        let said = "Unrecognized argument: ws://u:s3cret@h/?token=s3cret";
+        assert_eq!(masked_in(said, &line), "Unrecognized argument: ws://***@h/?token=***");
+    }
+
+    #[test]
+    fn a_server_that_repeats_the_request_is_not_quoted() {
+        let values = values("/?key=k3y&n=1", ["Cookie: c00kie", "X-Trace: 7"].into_iter());
+        assert_eq!(values, ["k3y", "c00kie"]);
+        assert_eq!(masked_values("no /?key=k3y&n=1 for c00kie", &values), "no /?key=***&n=1 for ***");
+    }
+
+    #[test]
+    fn terminals_are_not_obeyed() {
+        assert_eq!(escaped("it's \"fine\" é"), "it's \"fine\" é");
+        assert_eq!(escaped("\x1b[2J\r\n\u{202e}\u{9b}\\"), r"\u{1b}[2J\r\n\u{202e}\u{9b}\");
+        assert_eq!(escaped_bytes(b"\x15\x03\xff ok \xc3\xa9"), r"\u{15}\u{3}\xff ok é");
+    }
+
+    #[test]
+    fn percent_signs_that_mean_nothing_stay() {
+        assert_eq!(decoded("a%20b%4"), "a b%4");
+        assert_eq!(decoded("%zz%C3%A9"), "%zzé");
+    }
+}

@@ -1,0 +1,213 @@
+//! The request head: where it ends, byte by byte, and whether it can become one at all.
+
+use super::Refusal;
+use super::request::{HEADERS_MAX, Request, is_token};
+
+/// Longest head that is read, in bytes.
+pub const HEAD_MAX: usize = 8 * 1024;
+
+/// What version 2 of the PROXY protocol begins with, as far as it cannot be HTTP.
+const PROXY_V2: &[u8] = b"\r\n\r\n\0";
+/// The third part of a request line, with digits for the question marks.
+const VERSION: &[u8] = b"HTTP/?.?";
+
+const NOT_HTTP: &str = "not an HTTP request";
+const REQUEST_LINE: &str = "malformed request line";
+const PROXY: &str = "a PROXY header, which takes --proxy-protocol";
+
+/// How far the end of a head has been looked for.
+///
+/// Every byte is looked at once, however slowly it drips, and what is no HTTP is refused at the byte that proves it.
+/// `httparse` takes a bare LF for a line end and this does not, so the two can never disagree on where a head ends (the
+/// root of request smuggling).
+#[derive(Debug, Default)]
+pub struct Head {
+    scanned: u16,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the request line, behind so many bytes of [`PROXY_V2`]: an empty line is skipped (RFC 9112 §2.2).
+    Lead(u8),
+    Method,
+    TargetStart,
+    Target,
+    /// Behind so many bytes of [`VERSION`].
+    Version(u8),
+    Line,
+    /// Behind the CR of a line.
+    LineCr,
+    /// At the first byte of a line that is not the first.
+    LineStart,
+    /// Behind the CR of the empty line.
+    EmptyCr,
+    Whole,
+    Bad(&'static str),
+    TooLarge,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Lead(0)
+    }
+}
+
+impl Head {
+    /// Bytes that have been looked at; of a whole head, its size.
+    pub fn scanned(&self) -> usize {
+        self.scanned as usize
+    }
+
+    /// Looks at the `fresh` bytes behind those seen so far; true once there is something to answer: a whole head, or one
+    /// that can never become good.
+    ///
+    /// `seen` is [`Self::scanned`], restated by the caller who keeps those bytes.
+    pub fn scan(&mut self, seen: usize, fresh: &[u8]) -> bool {
+        debug_assert_eq!(seen, self.scanned());
+        for &byte in fresh {
+            if self.is_decided() {
+                break;
+            }
+            self.state = self.state.after(byte);
+            self.scanned += 1;
+            if self.scanned() == HEAD_MAX && !self.is_decided() {
+                self.state = State::TooLarge;
+            }
+        }
+        self.is_decided()
+    }
+
+    fn is_decided(&self) -> bool {
+        matches!(self.state, State::Whole | State::Bad(_) | State::TooLarge)
+    }
+
+    /// Parses the head that [`Self::scan`] found; `probes` as for [`Request::parse`].
+    pub fn parse<'a>(
+        &self,
+        bytes: &'a [u8],
+        headers: &'a mut [httparse::Header<'a>; HEADERS_MAX],
+        probes: bool,
+    ) -> Result<Request<'a>, Refusal> {
+        match self.state {
+            State::Whole => Request::parse(bytes, headers, probes),
+            // Version 1 is a line that begins as a request does.
+            State::Bad(REQUEST_LINE) if bytes.starts_with(b"PROXY ") => Err(Refusal::Bad(PROXY)),
+            State::Bad(why) => Err(Refusal::Bad(why)),
+            _ => Err(Refusal::HeadTooLarge),
+        }
+    }
+}
+
+impl State {
+    #[inline]
+    fn after(self, byte: u8) -> State {
+        match (self, byte) {
+            (State::Lead(seen), byte) => State::after_lead(seen, byte),
+            (_, 0) => State::Bad("NUL in the request head"),
+            (State::LineCr, b'\n') => State::LineStart,
+            (State::EmptyCr, b'\n') => State::Whole,
+            (State::LineCr | State::EmptyCr, _) => State::Bad("CR without LF in the request head"),
+            (_, b'\n') => State::Bad("line of the request head not ended by CR LF"),
+            (State::LineStart, b'\r') => State::EmptyCr,
+            (State::LineStart, b' ' | b'\t') => State::Bad("folded header line"),
+            (State::Line, b'\r') => State::LineCr,
+            (State::Line | State::LineStart, _) => State::Line,
+            (State::Method, b' ') => State::TargetStart,
+            (State::Method, b'\r') => State::Bad(NOT_HTTP),
+            (State::Method, byte) if is_token(byte) => State::Method,
+            (State::Target, b' ') => State::Version(0),
+            (State::TargetStart | State::Target, 0x21..=0x7E | 0x80..) => State::Target,
+            (State::Version(seen), byte) => State::after_version(usize::from(seen), byte),
+            _ => State::Bad(REQUEST_LINE),
+        }
+    }
+
+    fn after_lead(seen: u8, byte: u8) -> State {
+        match (seen, byte) {
+            (0, 0x16) => State::Bad("this port speaks plain HTTP and ws://, not TLS"),
+            (4, 0) => State::Bad(PROXY),
+            (0 | 2, byte) if is_token(byte) => State::Method,
+            (seen, byte) if PROXY_V2.get(usize::from(seen)) == Some(&byte) => State::Lead(seen + 1),
+            _ => State::Bad(NOT_HTTP),
+        }
+    }
+
+    fn after_version(seen: usize, byte: u8) -> State {
+        let is_next = match VERSION.get(seen) {
+            Some(b'?') => byte.is_ascii_digit(),
+            Some(expected) => byte == *expected,
+            None => false,
+        };
+        match byte {
+            b'\r' if seen == VERSION.len() => State::LineCr,
+            _ if is_next => State::Version(seen as u8 + 1),
+            _ => State::Bad(REQUEST_LINE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_bad_at_the_byte_that_proves_it() {
+        for (head, at, why) in [
+            (&b"\x16\x03\x01"[..], 1, "TLS"),
+            (b" GET / HTTP/1.1\r\n", 1, NOT_HTTP),
+            (b"\nGET / HTTP/1.1\r\n", 1, NOT_HTTP),
+            (b"\r\r\n", 2, NOT_HTTP),
+            (b"\r\n\nGET", 3, NOT_HTTP),
+            (b"\r\n\r\nGET", 5, NOT_HTTP),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", 5, PROXY),
+            (b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", 12, REQUEST_LINE),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", 20, NOT_HTTP),
+            (b"SSH-2.0-OpenSSH_9.2 Debian-2\r\n", 29, REQUEST_LINE),
+            (b"EHLO mail.example\r\n", 18, REQUEST_LINE),
+            (b"*1\r\n$4\r\nPING\r\n", 3, NOT_HTTP),
+            (b"stats\n", 6, "CR LF"),
+            (b"GET/ HTTP/1.1\r\n", 4, REQUEST_LINE),
+            (b"GET  /echo HTTP/1.1\r\n", 5, REQUEST_LINE),
+            (b"GET /echo  HTTP/1.1\r\n", 11, REQUEST_LINE),
+            (b"GET /echo\r\n", 10, REQUEST_LINE),
+            (b"GET /echo http/1.1\r\n", 11, REQUEST_LINE),
+            (b"GET /echo HTTP/11\r\n", 17, REQUEST_LINE),
+            (b"GET /echo HTTP/x.1\r\n", 16, REQUEST_LINE),
+            (b"GET /echo HTTP/1.1 \r\n", 19, REQUEST_LINE),
+            (b"GET /echo HTTP/1.11\r\n", 19, REQUEST_LINE),
+            (b"GET /e\x1b[2J HTTP/1.1\r\n", 7, REQUEST_LINE),
+            (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 15, "CR LF"),
+            (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 24, "CR LF"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 26, "CR LF"),
+            (b"GET / HTTP/1.1\rX", 16, "CR without LF"),
+            (b"GET / HTTP/1.1\r\nA: b\r\n c: d\r\n", 23, "folded"),
+            (b"GET / HTTP/1.1\r\nA: \0", 20, "NUL"),
+            (b"GET / HTTP/1.1\r\n\rX", 18, "CR without LF"),
+        ] {
+            let mut scan = Head::default();
+            assert!(!scan.scan(0, &head[..at - 1]), "{}", head.escape_ascii());
+            assert!(scan.scan(at - 1, &head[at - 1..]), "{}", head.escape_ascii());
+            assert!(
+                matches!(scan.state, State::Bad(bad) if bad.contains(why)),
+                "{} {scan:?}",
+                head.escape_ascii()
+            );
+            // In one piece as in two.
+            let mut whole = Head::default();
+            assert!(whole.scan(0, head));
+            assert_eq!((whole.state, whole.scanned), (scan.state, scan.scanned));
+        }
+    }
+
+    #[test]
+    fn one_empty_line_may_come_first() {
+        for head in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let mut scan = Head::default();
+            assert!(scan.scan(0, &[head, b"more"].concat()));
+            assert_eq!(scan.scanned(), head.len());
+            let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+            assert_eq!(scan.parse(head, &mut headers, false).expect("a request").path, "/");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+// Reads the pages as old engines do: the test page must be within the language of Safari 10 (ECMAScript 2015), and the board,
+// which is beyond it, must say so in a script that any browser can read. usage: node syntax.js
+"use strict";
+const { parse } = require("acorn");
+const { readFileSync } = require("fs");
+const { join } = require("path");
+
+const scripts = (page) => {
+  const html = readFileSync(join(__dirname, "../../src/pages", page), "utf8");
+  const found = [...html.matchAll(/<script>([^]*?)<\/script>/g)].map((match) => match[1]);
+  if (found.length === 0 || found.length !== html.split("<script").length - 1) throw Error(`${page}: not every script is found`);
+  return found;
+};
+const check = (page, nth, script, ecmaVersion) => {
+  try {
+    parse(script, { ecmaVersion, sourceType: "script" });
+  } catch (error) {
+    const line = script.split("\n")[error.loc.line - 1].trim();
+    throw Error(`${page}, script ${nth}: not ECMAScript ${ecmaVersion}: ${error.message}: ${line}`);
+  }
+};
+
+scripts("index.html").forEach((script, nth) => check("index.html", nth, script, 2015));
+const [board, ...words] = scripts("board.html");
+check("board.html", 0, board, 2021);
+if (!board.includes("dataset.runs") || !words.some((script) => script.includes("data-runs"))) {
+  throw Error("board.html says nothing where it cannot run");
+}
+words.forEach((script, nth) => check("board.html", nth + 1, script, 5));
+console.log("foreign: the test page is within ECMAScript 2015, and the board says where it cannot run");
