@@ -94,18 +94,24 @@ impl Format {
 /// # Errors
 /// A sentence naming the file, when it cannot be read or is no report of a schema this version knows.
 pub fn load(path: &Path) -> Result<Report, String> {
-    let name = path.display();
-    let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
-    let json = html::json_inside(&text).unwrap_or(&text);
-    let mut report: Report =
-        serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
+    let text = fs::read_to_string(path).map_err(|e| e.to_string());
+    text.and_then(|text| read(&text)).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Reads a report from the text of such a file.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(text: &str) -> Result<Report, String> {
+    let json = html::json_inside(text).unwrap_or(text);
+    let mut report: Report = serde_json::from_str(json).map_err(|_| "not a loadgen report".to_owned())?;
     match report.schema.as_str() {
         SCHEMA => {}
         SCHEMA_1 => {
             SCHEMA.clone_into(&mut report.schema);
             report.config.stamps = "read".into();
         }
-        other => return Err(format!("{name}: schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
+        other => return Err(format!("schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
 }

@@ -3,8 +3,10 @@
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use wsecho::reactor::boards::Boards;
 use wsecho::reactor::config::Config;
@@ -23,6 +25,8 @@ pub struct Conversation<'a> {
     wire: Rc<RefCell<Wire>>,
     shared: Shared,
     config: &'a Config,
+    /// Everything the client has said.
+    said: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -46,11 +50,12 @@ impl<'a> Conversation<'a> {
         let (arrived, answered) = (VecDeque::new(), Vec::new());
         let wire = Rc::new(RefCell::new(Wire { arrived, answered, fin: false, miser, is_full: false }));
         let connection = Connection::new(Socket(wire.clone()), ID.serial, role, Moment(0));
-        Conversation { connection, wire, shared, config }
+        Conversation { connection, wire, shared, config, said: Vec::new() }
     }
 
     /// Lets one segment arrive, and gives turns until nothing is left to do.
     pub fn say(&mut self, segment: &[u8]) {
+        self.said.extend_from_slice(segment);
         self.wire.borrow_mut().arrived.extend(segment);
         loop {
             let (readable, writable) = (!self.wire.borrow().arrived.is_empty(), self.wire.borrow().is_full);
@@ -75,6 +80,24 @@ impl<'a> Conversation<'a> {
     /// Whether the server sent its FIN.
     pub fn ended(&self) -> bool {
         self.wire.borrow().fin
+    }
+}
+
+impl Drop for Conversation<'_> {
+    /// Where fuzzing asks for it, what was said becomes an input to begin with: all of it, and what followed the handshake.
+    fn drop(&mut self) {
+        let Some(folder) = std::env::var_os("WSECHO_CORPUS").map(PathBuf::from) else { return };
+        let mut hasher = DefaultHasher::new();
+        self.said.hash(&mut hasher);
+        let keep = |target: &str, prefix: &[u8], bytes: &[u8]| {
+            let folder = folder.join(target);
+            std::fs::create_dir_all(&folder).expect("a folder for the corpus");
+            std::fs::write(folder.join(format!("{:016x}", hasher.finish())), [prefix, bytes].concat()).expect("a corpus");
+        };
+        keep("greeting", b"\0\x10", &self.said);
+        if let Some(end) = self.said.windows(4).position(|window| window == b"\r\n\r\n") {
+            keep("session", b"\0\x10", &self.said[end + 4..]);
+        }
     }
 }
 
