@@ -9,6 +9,7 @@
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
 
+pub mod advice;
 pub mod blocks;
 pub mod compare;
 mod csv;
@@ -20,7 +21,9 @@ mod html;
 mod judgement;
 pub mod merge;
 pub mod metrics;
+mod mode_results;
 pub mod model;
+mod stat;
 pub mod stats;
 mod svg;
 mod text;

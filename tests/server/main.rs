@@ -9,6 +9,7 @@ mod deflate;
 mod hixie;
 mod limits;
 mod listen;
+mod memory;
 mod metrics;
 mod patience;
 mod refusals;

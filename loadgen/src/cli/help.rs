@@ -122,7 +122,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 10] = [
 ];
 
 /// Words of a report, and what they mean.
-const TOPICS: [(&str, &str); 16] = [
+const TOPICS: [(&str, &str); 18] = [
     (
         "response",
         "From the time a message was due to the time its reply was there: what a user would have waited. It contains \
@@ -144,8 +144,18 @@ const TOPICS: [(&str, &str); 16] = [
     ),
     (
         "read-lag",
-        "How long replies waited in this host for loadgen to read them. Large figures mean that loadgen, or the host, \
-         was too busy.",
+        "How long replies waited in this host for loadgen to read them, from the kernel's stamp on. It is in no other \
+         figure, unless replies end when they are read (--stamps read).",
+    ),
+    (
+        "unsolicited",
+        "Messages that answer nothing that was sent: pushes, heartbeats, greetings. They are counted and end nobody's \
+         wait.",
+    ),
+    (
+        "faulty",
+        "The measurement holds, and the server did not do as it should: it changed, repeated or lost replies, or \
+         ended connections. INVALID means that the measurement does not hold.",
     ),
     (
         "connect",

@@ -127,8 +127,11 @@ fn header(out: &mut String, report: &Report) {
     };
     let word = status_word(status);
     let _ = write!(out, "<div class=\"verdict {}\"><p><b>{word}</b> {meaning}</p>", word.to_lowercase());
-    let mut findings: Vec<&str> =
-        report.verdict.reasons.iter().chain(&report.verdict.notes).map(|r| r.text.as_str()).collect();
+    let mut findings: Vec<&str> = [&report.verdict.findings, &report.verdict.reasons, &report.verdict.notes]
+        .into_iter()
+        .flatten()
+        .map(|f| f.text.as_str())
+        .collect();
     if report.run.interrupted {
         findings.push("Interrupted: the numbers cover what ran.");
     }
@@ -247,6 +250,24 @@ fn range(low: u64, high: u64) -> String {
     }
 }
 
+/// What is to be said of the connections.
+fn connected(facts: &mut Vec<(&str, String)>, report: &Report) {
+    if let Some(advice) = super::advice::advice(report) {
+        facts.push(("what to do", advice));
+    }
+    for line in report.tls.iter().flat_map(|tls| tls.lines()) {
+        facts.push(("TLS", line));
+    }
+    for (why, n) in &report.connections.failed {
+        let said = report
+            .connections
+            .answers
+            .get(why)
+            .map_or(String::new(), |answer| format!("; it said: {answer}"));
+        facts.push(("failed connections", format!("{}: {why}{said}", count(*n))));
+    }
+}
+
 fn facts(out: &mut String, report: &Report) {
     let (c, m, h) = (&report.config, &report.messages, &report.host);
     let mut facts: Vec<(&str, String)> = Vec::new();
@@ -277,17 +298,7 @@ fn facts(out: &mut String, report: &Report) {
             m.lost, m.duplicated, m.reordered, m.corrupt, m.unanswered, m.not_sent
         ),
     ));
-    for line in report.tls.iter().flat_map(|tls| tls.lines()) {
-        facts.push(("TLS", line));
-    }
-    for (why, n) in &report.connections.failed {
-        let said = report
-            .connections
-            .answers
-            .get(why)
-            .map_or(String::new(), |answer| format!("; it said: {answer}"));
-        facts.push(("failed connections", format!("{}: {why}{said}", count(*n))));
-    }
+    connected(&mut facts, report);
     if let Some(l) = &report.checks.littles_law {
         facts.push((
             "Little’s law",
