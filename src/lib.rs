@@ -36,7 +36,8 @@
 //!
 //! # What is not here
 //!
-//! TLS (terminate it in front), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`).
+//! TLS (terminate it in front), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`) and one that is
+//! replaced (`backtrace`, of the program).
 
 #![deny(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]

@@ -45,7 +45,7 @@ const SERVER: [&[&str]; 8] = [
     &["reactor"],
     &["tls"],
     &["proto"],
-    &["log", "escape", "memory_limit", "notify", "units"],
+    &["log", "escape", "memory_limit", "notify", "tls", "units", "backtrace"],
 ];
 const LOADGEN: [&[&str]; 9] = [
     &["main"],

@@ -252,6 +252,9 @@ fn range(low: u64, high: u64) -> String {
 
 /// What is to be said of the connections.
 fn connected(facts: &mut Vec<(&str, String)>, report: &Report) {
+    if let Some(advice) = super::advice::advice(report) {
+        facts.push(("what to do", advice));
+    }
     for line in report.tls.iter().flat_map(|tls| tls.lines()) {
         facts.push(("TLS", line));
     }
