@@ -86,6 +86,31 @@ fn sockets_in_the_file_system_are_connected_to() {
     }
 }
 
+/// The kernel does not let a client wait for room in such a backlog, as it does with TCP.
+#[test]
+fn a_full_backlog_of_a_socket_in_the_file_system_is_waited_for() {
+    let path = support::scratch("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    socket2::SockRef::from(&listener).listen(1).unwrap();
+    thread::spawn(move || {
+        // Nobody is let in until the first has waited for a while.
+        thread::sleep(std::time::Duration::from_millis(300));
+        for stream in listener.incoming() {
+            thread::spawn(move || {
+                let mut socket = tungstenite::accept(stream.unwrap()).unwrap();
+                while let Ok(message) = socket.read() {
+                    if message.is_text() && socket.send(message).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let (report, said) = short(&["-c20", &format!("ws+unix:{}:/", path.display())]);
+    assert_eq!((report.connections.opened, report.messages.errors()), (20, 0), "{said}");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn a_name_is_looked_up_and_what_it_leads_to_is_said() {
     let server = python(&[]);

@@ -11,6 +11,9 @@ use crate::protocol::tls::Agreed;
 /// How many connects that could not be started in time are made up for in a burst.
 const BURST: u64 = 10;
 
+/// How long a full backlog is given.
+const PAUSE: Nanos = Nanos(5_000_000);
+
 /// How connections are to be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -39,6 +42,8 @@ pub struct Connector {
     recovery: Option<Box<Recovery>>,
     /// Reconnects by time.
     retries: BinaryHeap<Reverse<(Moment, u32)>>,
+    /// So many of them could not even be begun.
+    postponed: usize,
 }
 
 struct Deadline {
@@ -62,6 +67,7 @@ impl Connector {
             opening: Opening::default(),
             recovery: None,
             retries: BinaryHeap::new(),
+            postponed: 0,
         }
     }
 
@@ -76,6 +82,7 @@ impl Connector {
     /// Opens nothing more.
     pub fn stop(&mut self) {
         self.upto = 0;
+        self.postponed = 0;
         self.retries.clear();
     }
 
@@ -100,6 +107,7 @@ impl Connector {
             return None;
         }
         if self.retries.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            self.postponed = self.postponed.saturating_sub(1);
             return self.retries.pop().map(|Reverse((_, connection))| connection as usize);
         }
         if self.tried < self.upto && self.next <= now {
@@ -167,6 +175,18 @@ impl Connector {
         true
     }
 
+    /// A connection could not be begun, since the server's backlog is full and the kernel does not wait (a socket in the
+    /// file system); false if that was so for as long as a connection may take.
+    pub fn postpone(&mut self, connection: usize, attempt: u32, now: Moment) -> bool {
+        if PAUSE * u64::from(attempt) > self.pace.timeout {
+            return false;
+        }
+        self.under_way -= 1;
+        self.postponed += 1;
+        self.retries.push(Reverse((now + PAUSE, connection as u32)));
+        true
+    }
+
     /// A connection was given up: it is to begin anew.
     pub fn replace(&mut self, connection: usize, now: Moment) {
         self.retries.push(Reverse((now, connection as u32)));
@@ -195,7 +215,7 @@ impl Connector {
 
     /// How the opening went, once all that was asked for was tried.
     pub fn opened(&mut self) -> Option<Opening> {
-        let done = self.asked && self.tried >= self.upto && self.under_way == 0;
+        let done = self.asked && self.tried >= self.upto && self.under_way + self.postponed == 0;
         done.then(|| {
             self.asked = false;
             std::mem::take(&mut self.opening)

@@ -95,8 +95,13 @@ pub fn node(arguments: &[&str]) -> Process {
 pub fn short(options: &[&str]) -> (loadgen::report::Report, String) {
     let path = super::scratch("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["-c4", "-R40", "-d300ms", "--warmup", "0s", "-q", "--json"])
+        .args(["-R40", "-d300ms", "--warmup", "0s", "-q", "--json"])
         .arg(&path)
+        .args(if options.iter().any(|option| option.starts_with("-c") && option.len() < 5) {
+            &[][..]
+        } else {
+            &["-c4"]
+        })
         .args(options)
         .output()
         .unwrap();

@@ -61,6 +61,11 @@ impl<N: Network> Worker<N> {
         }
         self.connector.began(i, self.connections[i].attempt, self.now);
         if let Some(e) = error {
+            let connection = &mut self.connections[i];
+            if e.kind() == ErrorKind::WouldBlock && self.connector.postpone(i, connection.attempt, self.now) {
+                connection.stage = Stage::Gone;
+                return;
+            }
             self.broken(i, &e);
         }
     }
