@@ -44,7 +44,7 @@ impl Sender {
         let extras = &spec.rules.extras;
         Sender {
             me,
-            rng: fastrand::Rng::with_seed(spec.seed ^ (me as u64) << 32),
+            rng: fastrand::Rng::with_seed(spec.seed ^ (me as u64) << 40),
             encoder: Encoder::new(extras.draft, extras.deflate, spec.fragment),
             spec,
             gauges,
@@ -64,12 +64,17 @@ impl Sender {
     pub fn begin(&mut self, traffic: Traffic, open: &[u32], now: Moment) {
         let active = traffic.active.min(open.len());
         let mut order: Vec<u32> = (0..active).map(|a| open[a * open.len() / active]).collect();
-        self.rng.shuffle(&mut order);
+        // The seed alone says whose turn it is, not what was sent before.
+        fastrand::Rng::with_seed(self.seed()).shuffle(&mut order);
         if let Some(gap) = self.spec.ping {
             self.next_ping = now + gap / open.len().max(1) as u64;
         }
         let recorders = self.empty_recorders();
         self.running = Some(Box::new(Running::new(traffic, order, open.len() as u64, recorders)));
+    }
+
+    fn seed(&self) -> u64 {
+        self.spec.seed ^ (self.me as u64) << 32
     }
 
     /// The connections that send.
@@ -148,7 +153,7 @@ impl Sender {
         if let Some(collector) = &mut running.traffic.collector {
             // No reply is owed to the sender.
             collector.published(due >= from);
-            self.in_flight.take(&mut exchange.out, usize::MAX, |_| true);
+            self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
             self.count_written(-1);
         }
@@ -210,7 +215,7 @@ impl Sender {
         let reply = if self.spec.verify {
             verify::identify(payloads, &mut self.in_flight, exchange, number, opcode, payload)
         } else {
-            match self.in_flight.take(&mut exchange.out, 1, |_| true) {
+            match self.in_flight.take_written(exchange, 1, |_| true) {
                 Some(entry) => Reply::Answer { entry, corrupt: false, reordered: false },
                 None => Reply::Stray,
             }
@@ -328,7 +333,7 @@ impl Sender {
             let mut written = true;
             while exchange.out.head != NONE {
                 written &= exchange.out.head != exchange.unsent;
-                let Some(entry) = self.in_flight.take(&mut exchange.out, 1, |_| true) else { break };
+                let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
                 running.record(&entry, number, now, written);
                 if written && entry.due >= running.traffic.from {
                     unanswered.record(now - entry.sent);

@@ -15,7 +15,7 @@ pub struct Transport<S> {
 struct Outbox {
     bytes: Vec<u8>,
     written: usize,
-    /// Bytes of the one message in it, if there is one.
+    /// Bytes of the message in it that is waited for, if there is one.
     message: usize,
 }
 
@@ -97,7 +97,9 @@ impl<S> Transport<S> {
         let message = if kind == Kind::Message { bytes.len() } else { 0 };
         if let Some(outbox) = &mut self.outbox {
             outbox.bytes.extend_from_slice(bytes);
-            outbox.message += message;
+            if kind == Kind::Message {
+                outbox.message = message;
+            }
             return Ok(false);
         }
         let Some(socket) = &mut self.socket else { return Ok(false) };

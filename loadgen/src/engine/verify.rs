@@ -36,12 +36,15 @@ pub fn identify(
     payload: &[u8],
 ) -> Reply {
     let id = |index| MessageId { conn: number, index };
-    let fits = |e: &Entry| e.size as usize == payload.len() && payloads.has_body(payload, id(e.index));
+    let is = |index, size| size == payload.len() && payloads.has_body(payload, id(index));
+    let fits = |e: &Entry| is(e.index, e.size as usize);
+    // Without a stamp, only the last reply is known again.
+    let again = |seen: u32| seen.checked_sub(1).is_some_and(|index| is(index, payloads.size(id(index))));
     let found = if payloads.is_stamped(payload.len()) {
         match payloads.read_stamp(payload) {
             Some(stamp) if stamp.id == id(stamp.id.index) => {
                 let index = stamp.id.index;
-                match in_flight.take(&mut exchange.out, usize::MAX, |e| e.index == index) {
+                match in_flight.take_written(exchange, usize::MAX, |e| e.index == index) {
                     Some(entry) => Some(entry),
                     None if index < exchange.next_index => return Reply::Duplicate,
                     None => return Reply::Stray,
@@ -51,17 +54,15 @@ pub fn identify(
             None => None,
         }
     } else {
-        match in_flight.take(&mut exchange.out, REACH, fits) {
+        match in_flight.take_written(exchange, REACH, fits) {
             Some(entry) => Some(entry),
-            None if exchange.seen > 0 && payloads.has_body(payload, id(exchange.seen - 1)) => {
-                return Reply::Duplicate;
-            }
+            None if again(exchange.seen) => return Reply::Duplicate,
             None => None,
         }
     };
     let (entry, known) = match found {
         Some(entry) => (entry, true),
-        None => match in_flight.take(&mut exchange.out, 1, |_| true) {
+        None => match in_flight.take_written(exchange, 1, |_| true) {
             Some(entry) => (entry, false),
             None => return Reply::Stray,
         },
