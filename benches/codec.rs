@@ -95,7 +95,7 @@ impl Echo {
         let input = HEADROOM..HEADROOM + self.input.len();
         match self.session.receive(&mut self.buf, input, &mut self.letter, &self.site).reply {
             Reply::InPlace(reply) => black_box(reply),
-            Reply::Buffer => 0..0,
+            Reply::Buffer | Reply::Gathered(_) => 0..0,
         }
     }
 

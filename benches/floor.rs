@@ -9,7 +9,6 @@
 #[path = "floor/client.rs"]
 mod client;
 #[path = "common/frame.rs"]
-#[expect(dead_code, reason = "text is for the other bench")]
 mod frame;
 #[path = "floor/plain_echo.rs"]
 mod plain_echo;
@@ -29,7 +28,7 @@ use server::{Server, pin};
 
 /// wsecho's CPU time a message beside that of a plain TCP echo, measured by turns.
 ///
-/// Rows: small, pipelined, 16k, 1m, connect, memory, and deflate, whose first column is wsecho too, without compression.
+/// Rows: small, pipelined, 16k, 1m, text, connect, memory, and deflate, whose first column is wsecho too, without compression.
 #[derive(FromArgs)]
 struct Args {
     /// rows to run; all of them without any
@@ -68,6 +67,8 @@ struct Row {
 enum Work {
     /// Open connections exchange messages.
     Messages,
+    /// The same, of text: it is checked, and waits until it is all there.
+    Text,
     /// Connections open, have one message echoed, and close.
     Connect,
     /// Connections do nothing.
@@ -77,7 +78,7 @@ enum Work {
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row { name: "small", title: "100 connections, 20 B, 1 in flight", connections: 100, size: 20, in_flight: 1,
           work: Work::Messages, aim: "1.05" },
     Row { name: "pipelined", title: "100 connections, 20 B, 16 in flight", connections: 100, size: 20, in_flight: 16,
@@ -86,6 +87,8 @@ const ROWS: [Row; 7] = [
           work: Work::Messages, aim: "1.05" },
     Row { name: "1m", title: "4 connections, 1 MiB, 1 in flight", connections: 4, size: 1 << 20, in_flight: 1,
           work: Work::Messages, aim: "1.10" },
+    Row { name: "text", title: "4 connections, 1 MiB of text, 1 in flight", connections: 4, size: 1 << 20, in_flight: 1,
+          work: Work::Text, aim: "1.50" },
     Row { name: "connect", title: "15,000 connections: open, one echo, close", connections: 15_000, size: 20, in_flight: 1,
           work: Work::Connect, aim: "1.80" },
     Row { name: "memory", title: "15,000 idle connections: memory of one", connections: 15_000, size: 20, in_flight: 1,
@@ -103,7 +106,7 @@ fn main() -> io::Result<()> {
     }
     if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
         return Err(io::Error::other(format!(
-            "no row {unknown}: small, pipelined, 16k, 1m, connect, memory, deflate"
+            "no row {unknown}: small, pipelined, 16k, 1m, text, connect, memory, deflate"
         )));
     }
     let cpus = available_parallelism()?.get();
@@ -119,7 +122,7 @@ fn main() -> io::Result<()> {
         print!("{:42}", row.title);
         io::stdout().flush()?;
         match row.work {
-            Work::Messages | Work::Deflate => {
+            Work::Messages | Work::Text | Work::Deflate => {
                 let time = Duration::from_secs_f64(args.seconds);
                 compare(row, cpus, args.rounds, |client| client.run(time))?
             }
@@ -178,9 +181,10 @@ fn compare(
         Work::Deflate => {
             [Side::wsecho(script, cpus)?, Side::wsecho(Script::deflate(row.size, row.in_flight), cpus)?]
         }
+        Work::Text => [Side::plain(row, cpus)?, Side::wsecho(Script::text(row.size, row.in_flight), cpus)?],
         _ => [Side::plain(row, cpus)?, Side::wsecho(script, cpus)?],
     };
-    if let Work::Messages | Work::Deflate = row.work {
+    if let Work::Messages | Work::Text | Work::Deflate = row.work {
         for side in &mut sides {
             side.client.open(row.connections)?;
         }

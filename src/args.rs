@@ -12,6 +12,7 @@ pub use address::{Address, everywhere};
 use argh::FromArgs;
 use mistakes::explain;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where echo is served unless told otherwise: a port of every address.
@@ -28,9 +29,12 @@ pub struct Options {
     pub port: Option<OsString>,
     pub policy: Policy,
     pub echo_paths: Paths,
+    pub tls: TlsOptions,
     /// `None`: as many as there are descriptors for.
     pub max_connections: Option<usize>,
     pub max_message: u64,
+    /// `None`: what the limits on this process allow.
+    pub max_buffered: Option<usize>,
     pub handshake_timeout: Duration,
     pub idle_timeout: Option<Duration>,
     pub ping_interval: Option<Duration>,
@@ -51,6 +55,20 @@ pub struct Options {
     pub log_time: bool,
     pub format: Format,
 }
+
+/// What is served in TLS; in a build without it, nothing.
+#[derive(Debug, Clone, Default)]
+pub struct TlsOptions {
+    pub listen: Vec<Address>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+    /// One of [`WRONG`].
+    pub wrong: Option<&'static str>,
+}
+
+/// Certificates that are wrong on purpose.
+const WRONG: [&str; 3] = ["expired", "other-name", "self-signed"];
 
 impl Options {
     /// Where to listen when nothing says where: `$PORT`, or 8087.
@@ -101,6 +119,21 @@ struct Arguments {
     /// listen for clients at PORT of every address, at ADDR:PORT (IPv6 in brackets, port 0 for any free one), NAME:PORT or unix:/PATH; may be repeated (default $PORT, or 8087)
     #[argh(option, arg_name = "addr:port", from_str_fn(address))]
     listen: Vec<Address>,
+    /// listen in TLS, for wss:// and https://, at PORT, ADDR:PORT, NAME:PORT or unix:/PATH; may be repeated (in builds with the feature tls)
+    #[argh(option, arg_name = "addr:port", from_str_fn(address))]
+    listen_tls: Vec<Address>,
+    /// show this certificate, a chain in PEM (default: one of our own)
+    #[argh(option, arg_name = "file", from_str_fn(file))]
+    tls_cert: Option<PathBuf>,
+    /// the private key of that certificate, in PEM
+    #[argh(option, arg_name = "file", from_str_fn(file))]
+    tls_key: Option<PathBuf>,
+    /// let in only clients with a certificate of these authorities, in PEM
+    #[argh(option, arg_name = "file", from_str_fn(file))]
+    tls_client_ca: Option<PathBuf>,
+    /// show a certificate of our own that is wrong on purpose: expired, other-name or self-signed
+    #[argh(option, arg_name = "kind", from_str_fn(wrong))]
+    tls_wrong: Option<&'static str>,
     /// serve the Flash socket policy at PORT or ADDR:PORT, or `off` (default 843, if that can be bound)
     #[argh(option, arg_name = "addr:port", from_str_fn(policy))]
     policy: Option<Policy>,
@@ -113,6 +146,9 @@ struct Arguments {
     /// close with 1009 a message of more bytes than this, counted as they come (compressed ones before they are inflated); 0 for no limit (default 64M)
     #[argh(option, arg_name = "size", default = "64 << 20", from_str_fn(bytes))]
     max_message: u64,
+    /// keep at most this much for all clients together, 1M at least (default 256M, or a quarter of what this process may have if that is less)
+    #[argh(option, arg_name = "size", from_str_fn(buffered))]
+    max_buffered: Option<usize>,
     /// drop a client that has not finished its handshake after this long (default 10s)
     #[argh(option, arg_name = "time", default = "Duration::from_secs(10)", from_str_fn(time_above_zero))]
     handshake_timeout: Duration,
@@ -170,7 +206,7 @@ struct Arguments {
     /// begin every line of the log with the time, in UTC
     #[argh(switch)]
     log_time: bool,
-    /// print a unit file, the man page or completions: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish
+    /// print a unit file, the man page, completions or the authority of our own certificate: unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh, completions-fish or cert
     #[argh(option, arg_name = "what", from_str_fn(what))]
     print: Option<What>,
     /// print the version
@@ -196,11 +232,14 @@ pub fn parse(
     if arguments.version {
         return Ok(Command::Print(format!("wsecho {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    if let Some(what) = arguments.print {
-        return Ok(Command::Print(what.text(&help())));
+    match arguments.print {
+        Some(What::Cert) => return certificate().map(Command::Print),
+        Some(what) => return Ok(Command::Print(what.text(&help()))),
+        None => {}
     }
-    if let Some(path) = taken_by_boards(&arguments) {
-        return Err(format!("--echo-path {path} would never echo: boards are there, unless --no-boards"));
+    let tls = tls_options(&arguments)?;
+    if let Some((path, what, option)) = taken(&arguments) {
+        return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
     let format = match arguments.log_format {
         Some(Format::Text) | None if log::is_journal() => Format::Journal,
@@ -209,10 +248,12 @@ pub fn parse(
     Ok(Command::Serve(Box::new(Options {
         listen: arguments.listen,
         port,
+        tls,
         policy: arguments.policy.unwrap_or(Policy::IfPossible(Address::Any(POLICY))),
         echo_paths: echo_paths(arguments.echo_path),
         max_connections: arguments.max_connections,
         max_message: arguments.max_message,
+        max_buffered: arguments.max_buffered,
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: above_zero(arguments.idle_timeout),
         ping_interval: above_zero(arguments.ping_interval),
@@ -253,10 +294,57 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
     Ok(words)
 }
 
-/// A path that was to echo where there are boards.
-fn taken_by_boards(arguments: &Arguments) -> Option<&str> {
+/// A path that was to echo where something else is served: what, and the option that frees it.
+fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
     let mut paths = arguments.echo_path.iter().map(String::as_str);
-    paths.find(|path| !arguments.no_boards && is_board(path))
+    paths.find_map(|path| match path {
+        _ if !arguments.no_boards && is_board(path) => Some((path, "boards", "--no-boards")),
+        // These two echo anyway.
+        "/ws" | "/ws/echo" => None,
+        _ if !arguments.no_test_paths && path.starts_with("/ws/") => {
+            Some((path, "test paths", "--no-test-paths"))
+        }
+        _ => None,
+    })
+}
+
+/// What is asked for in TLS.
+///
+/// # Errors
+/// One line, where the options do not go together, or this build has no TLS.
+fn tls_options(arguments: &Arguments) -> Result<TlsOptions, String> {
+    let Arguments { listen_tls, tls_cert, tls_key, tls_client_ca, tls_wrong, .. } = arguments;
+    let others = tls_cert.is_some() || tls_key.is_some() || tls_client_ca.is_some() || tls_wrong.is_some();
+    if !listen_tls.is_empty() && !cfg!(feature = "tls") {
+        return Err(NO_TLS.to_owned());
+    }
+    if others && listen_tls.is_empty() {
+        return Err("--tls-cert, --tls-key, --tls-client-ca and --tls-wrong want --listen-tls".to_owned());
+    }
+    if tls_cert.is_some() != tls_key.is_some() {
+        return Err("--tls-cert and --tls-key go together".to_owned());
+    }
+    if tls_cert.is_some() && tls_wrong.is_some() {
+        return Err("--tls-wrong is about our own certificates, and does not go with --tls-cert".to_owned());
+    }
+    Ok(TlsOptions {
+        listen: listen_tls.clone(),
+        cert: tls_cert.clone(),
+        key: tls_key.clone(),
+        client_ca: tls_client_ca.clone(),
+        wrong: *tls_wrong,
+    })
+}
+
+/// Said where TLS is asked of a build without it.
+const NO_TLS: &str = "this build has no TLS: build one with `cargo build --release --features tls`";
+
+/// The authority that clients have to trust, in PEM.
+fn certificate() -> Result<String, String> {
+    #[cfg(feature = "tls")]
+    return crate::tls::certificate::Own::find().map(|own| own.authority);
+    #[cfg(not(feature = "tls"))]
+    Err(NO_TLS.to_owned())
 }
 
 fn echo_paths(paths: Vec<String>) -> Paths {
@@ -279,6 +367,14 @@ type Parsed<T> = Result<T, String>;
 
 fn address(text: &str) -> Parsed<Address> {
     Address::parse(text).ok_or_else(String::new)
+}
+
+fn file(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err(String::new()) } else { Ok(text.into()) }
+}
+
+fn wrong(text: &str) -> Parsed<&'static str> {
+    WRONG.into_iter().find(|name| *name == text).ok_or_else(String::new)
 }
 
 fn stats(text: &str) -> Parsed<Stats> {
@@ -330,6 +426,10 @@ fn count(text: &str) -> Parsed<usize> {
 
 fn bytes(text: &str) -> Parsed<u64> {
     units::bytes(text).ok_or_else(String::new)
+}
+
+fn buffered(text: &str) -> Parsed<usize> {
+    bytes(text)?.try_into().ok().filter(|bytes| *bytes >= 1 << 20).ok_or_else(String::new)
 }
 
 fn time(text: &str) -> Parsed<Duration> {
@@ -439,6 +539,8 @@ mod tests {
             assert!(is_refused(&["--echo-path", bad]), "{bad}");
         }
         assert!(!is_refused(&["--no-boards", "--echo-path", "/board"]));
+        assert!(is_refused(&["--echo-path", "/ws/mine"]) && !is_refused(&["--echo-path", "/ws"]));
+        assert!(!is_refused(&["--no-test-paths", "--echo-path", "/ws/mine"]));
         let any = options(&["--origin", "https://a", "--origin", "*"], None);
         assert_eq!(any.origins, [""; 0]);
     }
@@ -472,7 +574,7 @@ mod tests {
         for (name, takes) in TAKES {
             let error = parsed(&[name]).expect_err("an option without its value");
             assert_eq!(error, format!("{name} takes {takes}"));
-            if !["--user"].contains(name) {
+            if !["--user", "--tls-cert", "--tls-key", "--tls-client-ca"].contains(name) {
                 for value in ["nonsense", "-1", ""] {
                     let error = parsed(&[name, value]).expect_err("a wrong value");
                     assert_eq!(error, format!("{name} takes {takes}, not '{value}'"));

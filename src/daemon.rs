@@ -3,6 +3,7 @@
 use crate::activation;
 use crate::args::{Address, Options, Policy, Stats, everywhere};
 use crate::log;
+use crate::memory_limit::memory_limit;
 use crate::notify::{self, Manager};
 use crate::proto::handshake::Site;
 use crate::proto::limits::Limits;
@@ -26,6 +27,8 @@ use std::path::Path;
 const OTHER_DESCRIPTORS: usize = 16;
 /// A hard limit above this (2^30 is seen) is more than anyone means.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
+/// Bytes that are kept for all clients together at most, if nobody says how many.
+const BUFFERED_MAX: usize = 256 << 20;
 /// A Unix socket is for its owner and the group of a proxy.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -69,6 +72,11 @@ pub fn run(options: Options) -> Result<(), Failure> {
         become_user(user, &unix_paths(&options))?;
     }
     let config = config(&options, max_connections);
+    #[cfg(feature = "tls")]
+    let service = match options.tls.listen.is_empty() {
+        true => None,
+        false => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
+    };
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
     let announcements = doors.announcements(options.echo_paths.example());
@@ -77,12 +85,19 @@ pub fn run(options: Options) -> Result<(), Failure> {
     for announcement in &announcements {
         log::info(format_args!("{announcement}"));
     }
+    #[cfg(feature = "tls")]
+    for note in service.iter().flat_map(|service| &service.notes) {
+        log::info(format_args!("{note}"));
+    }
     log::info(format_args!(
         "up to {max_connections} clients ({descriptors} descriptors), backlog {BACKLOG} (net.core.somaxconn {})",
         somaxconn()
     ));
     manager.tell(&format!("READY=1\nSTATUS={}", announcements.first().map_or("Serving", String::as_str)));
-    Reactor::new(kernel, &doors.roles, config).run().map_err(lost)
+    let mut reactor = Reactor::new(kernel, &doors.roles, config);
+    #[cfg(feature = "tls")]
+    reactor.show(service);
+    reactor.run().map_err(lost)
 }
 
 fn config(options: &Options, max_connections: usize) -> Config {
@@ -98,6 +113,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
+        max_buffered: options.max_buffered.unwrap_or_else(max_buffered),
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,
@@ -106,6 +122,15 @@ fn config(options: &Options, max_connections: usize) -> Config {
         drain_timeout: options.drain_timeout,
         watchdog: notify::watchdog(),
     }
+}
+
+/// Whose certificate is asked for.
+#[cfg(feature = "tls")]
+fn identity(options: &crate::args::TlsOptions) -> crate::tls::certificate::Identity {
+    use crate::tls::certificate::{Identity, Wrong};
+    let files = options.cert.clone().zip(options.key.clone());
+    let wrong = Wrong::ALL.into_iter().find(|wrong| options.wrong == Some(wrong.name()));
+    Identity { files, client_ca: options.client_ca.clone(), wrong }
 }
 
 /// The listeners, and what they are for.
@@ -130,7 +155,12 @@ impl Doors {
         for address in &options.listen {
             doors.bind_or_fail(echo, address, "--listen", options.reuse_port)?;
         }
-        if !is_activated && options.listen.is_empty() {
+        #[cfg(feature = "tls")]
+        for address in &options.tls.listen {
+            let role = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
+            doors.bind_or_fail(role, address, "--listen-tls", options.reuse_port)?;
+        }
+        if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
             doors.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
         }
@@ -213,6 +243,14 @@ impl Doors {
                     lines.push(format!("test page at http://{host}/"));
                 }
                 (Role::Echo | Role::ProxiedEcho, None) => lines.push(format!("listening on {name}")),
+                #[cfg(feature = "tls")]
+                (Role::SecureEcho | Role::ProxiedSecureEcho, Some(bound)) => {
+                    let host = reachable(bound);
+                    lines.push(format!("TLS on {name}, echo at wss://{host}{echo_path}"));
+                    lines.push(format!("test page at https://{host}/"));
+                }
+                #[cfg(feature = "tls")]
+                (Role::SecureEcho | Role::ProxiedSecureEcho, None) => lines.push(format!("TLS on {name}")),
                 (Role::Policy, _) => lines.push(format!("Flash policy on {name}")),
                 (Role::Stats, Some(bound)) => {
                     lines.push(format!("numbers at http://{}/metrics", reachable(bound)))
@@ -309,6 +347,12 @@ fn max_connections(options: &Options, descriptors: usize, listeners: usize) -> R
         ))),
         None => Ok(possible),
     }
+}
+
+/// Bytes that may be kept for clients by default: a part of what this process may have, which other things need as well.
+fn max_buffered() -> usize {
+    let part = memory_limit().map_or(u64::MAX, |limit| limit / 4);
+    usize::try_from(part).unwrap_or(usize::MAX).clamp(1 << 20, BUFFERED_MAX)
 }
 
 /// Raises the descriptor limit as far as it goes, and says how far that is.

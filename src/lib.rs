@@ -10,12 +10,15 @@
 //! # Code map
 //!
 //! - [`args`]: the command line, turned into [`args::Options`]; [`daemon`] binds, announces and runs what they ask for.
-//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`mod@print`] gives packagers their
-//!   files.
-//! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one; `connection` is a client,
-//!   `turn` what its turn works with and what comes of it, `outbox` its unsent bytes, `end` why it is over; `listener` sorts the
-//!   errors of accept; `moment` is time, `deadlines` when patience ends, `shutdown` the way out; `boards` is who hears whom;
-//!   `stats` counts; `trace` tells what was said and heard; `config` is what it goes by; `token` names things.
+//!   [`activation`] takes over sockets from a service manager, [`notify`] tells it things, [`memory_limit`] is how much memory
+//!   there may be, [`mod@print`] gives packagers their files.
+//! - [`reactor`]: the tick. `kernel` is what it asks of the operating system, `system` the real one, `ffi` calls of the C library.
+//!   `connection` is a client, `transport` its byte stream and what is kept on either side of it, `outbox` bytes kept in order,
+//!   `turn` what its turn works with and what comes of it, `end` why it is over. `memory` is the budget for all that is kept,
+//!   `relief` what is done when it is short. `moment` is time, `deadlines` when patience ends, `mark` how far a peer has come,
+//!   `shutdown` the way out. `listener` sorts the errors of accept; `boards` is who hears whom; `stats` counts; `trace` tells what was said and
+//!   heard; `aside` is what few connections have; `config` is what it
+//!   goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
 //!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`site`), 101 (`hybi`,
 //!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
@@ -27,14 +30,15 @@
 //!
 //! - `proto` names no socket, no poll, no clock, no thread.
 //! - A reply never outruns the bytes it answers, so an echo allocates nothing.
-//! - Nothing is read from a peer that does not take its answers.
-//! - No memory is reserved on a peer's word, and everything a peer can make us keep has a named bound.
+//! - From a peer that does not take its answers nothing is read but the rest of the message in whose middle it is.
+//! - No memory is reserved on a peer's word. Everything a peer can make us keep has a named bound, and what all of them can has
+//!   one budget ([`reactor::memory`]).
 //!
 //! # What is not here
 //!
-//! TLS (terminate it in front), a configuration file, threads, `unsafe`.
+//! TLS (terminate it in front), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`).
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod activation;
@@ -42,6 +46,7 @@ pub mod args;
 pub mod daemon;
 pub mod escape;
 pub mod log;
+pub mod memory_limit;
 pub mod notify;
 pub mod print;
 pub mod proto;

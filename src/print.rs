@@ -22,10 +22,12 @@ pub enum What {
     Bash,
     Zsh,
     Fish,
+    /// The authority of our own TLS certificates: not a text of the program, so `args` prints it.
+    Cert,
 }
 
 /// The name of each on the command line.
-const NAMES: [(&str, What); 8] = [
+const NAMES: [(&str, What); 9] = [
     ("unit", What::Unit),
     ("socket", What::Socket),
     ("policy-socket", What::PolicySocket),
@@ -34,6 +36,7 @@ const NAMES: [(&str, What); 8] = [
     ("completions-bash", What::Bash),
     ("completions-zsh", What::Zsh),
     ("completions-fish", What::Fish),
+    ("cert", What::Cert),
 ];
 
 impl What {
@@ -54,6 +57,7 @@ impl What {
             What::Bash => fill(&mut text, &BASH, help),
             What::Zsh => fill(&mut text, &ZSH, help),
             What::Fish => fill(&mut text, &FISH, help),
+            What::Cert => {}
         }
         text
     }
@@ -223,9 +227,9 @@ mod tests {
         let Err(error) = parse(["--print", "nonsense"].map(OsString::from), None) else { panic!("no error") };
         let mut texts: Vec<String> = Vec::new();
         let names = NAMES.map(|(name, _)| name);
-        let list = [&names[..7].join(", "), " or ", names[7]].concat();
+        let list = [&names[..8].join(", "), " or ", names[8]].concat();
         assert!(help.contains(&list) && error.contains(&list), "{help}\n{error}");
-        for name in names {
+        for name in names.into_iter().filter(|name| *name != "cert") {
             let text = printed(&["--print", name]);
             assert!(text.ends_with('\n') && !texts.contains(&text), "{name}");
             texts.push(text);

@@ -10,25 +10,29 @@
 //! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
+pub mod aside;
 pub mod boards;
 pub mod config;
 pub mod connection;
 pub mod deadlines;
 pub mod end;
+pub mod ffi;
 pub mod kernel;
 pub mod listener;
+pub mod mark;
+pub mod memory;
 pub mod moment;
 pub mod outbox;
+pub mod relief;
 pub mod shutdown;
 pub mod stats;
 pub mod system;
 pub mod token;
 mod trace;
+pub mod transport;
 pub mod turn;
 
 use crate::log::{self, Class, Level};
-use crate::proto::framing::close_code;
-use boards::Boards;
 use config::Config;
 use connection::Connection;
 use deadlines::Deadlines;
@@ -36,6 +40,7 @@ use end::End;
 use kernel::{Kernel, Notice, Readiness};
 use listener::{Accept, Listener, Role, State};
 use moment::Moment;
+use relief::Relief;
 use shutdown::{Drain, Stop};
 use slab::Slab;
 use stats::Kind;
@@ -48,6 +53,9 @@ use turn::{Context, Shared, Turn};
 /// Clients who were not done with their last turn and get another in a tick, or a quarter of those who became ready if that is
 /// more. Few, so that whoever becomes ready does not wait for all who are greedy; the fewer, the more each may read.
 const UNFINISHED_PER_TICK: usize = 16;
+/// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
+#[cfg(feature = "tls")]
+const EXPANDED_MAX: usize = 1024;
 /// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
 const STATS_SPARE: usize = 4;
 /// Flash players get this part of the places, and at least one: silent ones hold a place for three seconds.
@@ -56,6 +64,8 @@ const POLICY_SHARE: usize = 8;
 const ACCEPT_FAILURES: usize = 64;
 /// How soon a stalled listener tries again by itself.
 const STALL: Duration = Duration::from_millis(100);
+/// How soon an alarm rings again at the earliest.
+const RING_AGAIN: Duration = Duration::from_millis(1);
 /// How often clients are told to go while that is spread over time.
 const SPREAD_STEP: Duration = Duration::from_millis(10);
 
@@ -73,6 +83,7 @@ pub struct Reactor<K: Kernel> {
     unfinished: VecDeque<ConnId>,
     deadlines: Deadlines,
     shared: Shared,
+    relief: Relief,
     now: Moment,
     stop: Stop,
     /// When the service manager is to hear from the loop again.
@@ -83,21 +94,27 @@ impl<K: Kernel> Reactor<K> {
     /// A reactor over the listeners of `kernel`, which have these roles.
     pub fn new(kernel: K, roles: &[Role], config: Config) -> Reactor<K> {
         let now = kernel.now();
-        let boards = config.boards;
         Reactor {
             kernel,
-            config,
             listeners: roles.iter().map(|role| Listener::new(*role)).collect(),
             connections: Slab::new(),
             serial: 0,
             run: VecDeque::new(),
             unfinished: VecDeque::new(),
             deadlines: Deadlines::default(),
-            shared: Shared::new(Boards::new(boards)),
+            shared: Shared::new(&config),
+            relief: Relief::default(),
+            config,
             now,
             stop: Stop::No,
             next_notice: now,
         }
+    }
+
+    /// Has the ports of TLS show this.
+    #[cfg(feature = "tls")]
+    pub fn show(&mut self, service: Option<crate::tls::certificate::Service>) {
+        self.shared.tls = service;
     }
 
     /// Serves until a signal ends it.
@@ -124,6 +141,7 @@ impl<K: Kernel> Reactor<K> {
         self.end_boards();
         self.accept();
         self.drain();
+        self.relieve();
         self.notify();
         let end = self.kernel.now();
         self.shared.stats.tick(self.now, end);
@@ -142,24 +160,28 @@ impl<K: Kernel> Reactor<K> {
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let Reactor { kernel, listeners, connections, run, .. } = self;
-        let (mut stops, mut reports) = (0, 0);
+        let (mut stops, mut reports, mut reloads) = (0, 0, 0);
         let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
                 let Some(connection) = find(connections, id) else { return };
                 connection.note(&event);
-                if !connection.queued {
-                    connection.queued = true;
+                if !connection.transport.queued {
+                    connection.transport.queued = true;
                     run.push_back(id);
                 }
             }
             Source::Listener(index) => listeners[index].note(),
             Source::Stop => stops += 1,
             Source::Report => reports += 1,
+            Source::Reload => reloads += 1,
         });
         self.now = self.kernel.now();
         if reports > 0 {
             // Who asks is answered, whatever the level; who asks without end is not.
             log::limited(Class::Report, Level::Off, format_args!("{}", self.shared.stats.summary()));
+        }
+        if reloads > 0 {
+            self.reload();
         }
         for _ in 0..stops {
             self.stop();
@@ -194,15 +216,22 @@ impl<K: Kernel> Reactor<K> {
         if self.config.watchdog.is_some() {
             next = next.min(self.next_notice);
         }
+        next = next.min(self.relief.next());
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
     fn serve(&mut self, id: ConnId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        connection.queued = false;
+        connection.transport.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
         let turn = connection.turn(&mut self.shared, &context);
+        #[cfg(feature = "tls")]
+        if connection.lists_keys() {
+            self.shared.expanded.push_back(id);
+        }
         self.finish_turn(id, turn);
+        #[cfg(feature = "tls")]
+        self.give_up_keys();
         if self.shared.boards.is_heavy() {
             self.deliver();
         }
@@ -210,24 +239,62 @@ impl<K: Kernel> Reactor<K> {
 
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { shared: Shared { boards, stats, .. }, connections, now, .. } = self;
+        let Reactor { shared, connections, now, .. } = self;
+        #[cfg(feature = "tls")]
+        let expanded = &mut shared.expanded;
+        let (boards, stats) = (&mut shared.boards, &mut shared.stats);
         let mut fallen = Vec::new();
-        boards.deliver(|id, bytes, messages| {
+        boards.deliver(stats, |id, bytes, messages, stats| {
             let Some(connection) = find(connections, id) else { return };
             if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
                 fallen.push((id, turn));
+            }
+            #[cfg(feature = "tls")]
+            if connection.lists_keys() {
+                expanded.push_back(id);
             }
         });
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
         }
+        #[cfg(feature = "tls")]
+        self.give_up_keys();
     }
 
-    /// Closes those connections, and tells them why.
-    fn close(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
+    /// Keeps the expanded keys of those who spoke last, and no more: they take a kilobyte a connection.
+    #[cfg(feature = "tls")]
+    fn give_up_keys(&mut self) {
+        while self.shared.expanded.len() > EXPANDED_MAX {
+            let Some(id) = self.shared.expanded.pop_front() else { return };
+            if let Some(connection) = find(&mut self.connections, id) {
+                connection.give_up_keys();
+            }
+        }
+    }
+
+    /// Reads the certificates again; those who are connected keep theirs.
+    fn reload(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Some(service) = &self.shared.tls {
+            match service.reload() {
+                Ok(service) => {
+                    log::info(format_args!("TLS certificates read again"));
+                    self.shared.tls = Some(service);
+                }
+                Err(why) => log::limited(
+                    Class::Report,
+                    Level::Error,
+                    format_args!("{why}; the TLS certificates stay as they were"),
+                ),
+            }
+        }
+    }
+
+    /// Tells those connections to go, and why.
+    fn dismiss(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
         for id in ids {
             if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.close(close_code::GOING_AWAY, reason, &mut self.shared.stats, self.now);
+                let turn = connection.leave(reason, &mut self.shared.stats, self.now);
                 self.finish_turn(id, turn);
             }
         }
@@ -240,16 +307,17 @@ impl<K: Kernel> Reactor<K> {
         };
         match turn {
             Turn::Over(end) => return self.remove(id, end),
-            Turn::Again if !connection.queued => {
-                connection.queued = true;
+            Turn::Again if !connection.transport.queued => {
+                connection.transport.queued = true;
                 self.unfinished.push_back(id);
             }
             Turn::Again | Turn::Wait => {}
         }
-        let deadline = connection.deadline(&self.config);
+        let deadline = connection.deadline(&self.config).min(connection.watch(self.now));
         if deadline < connection.alarm {
-            connection.alarm = deadline;
-            self.deadlines.set(deadline, id);
+            // Not at once: one that is overdue, and stays so, is no reason to ring without end.
+            connection.alarm = deadline.max(self.now + RING_AGAIN);
+            self.deadlines.set(connection.alarm, id);
             self.tidy_alarms();
         }
     }
@@ -264,8 +332,8 @@ impl<K: Kernel> Reactor<K> {
     fn remove(&mut self, id: ConnId, end: End) {
         let mut connection = self.connections.remove(id.key as usize);
         connection.finish(end, &mut self.shared.stats);
-        if let Some(board) = connection.board {
-            self.shared.boards.leave(board, id);
+        if let Some(board) = connection.board() {
+            self.shared.boards.leave(board, id, &mut self.shared.stats.memory);
         }
         for listener in &mut self.listeners {
             if let State::Stalled(_) = listener.state {
@@ -289,13 +357,8 @@ impl<K: Kernel> Reactor<K> {
                 continue;
             }
             connection.alarm = Moment::NEVER;
-            let is_due = connection.deadline(&self.config) <= self.now;
-            let turn = if is_due {
-                let context = Context { id, config: &self.config, now: self.now };
-                connection.expire(&mut self.shared, &context)
-            } else {
-                Turn::Wait
-            };
+            let context = Context { id, config: &self.config, now: self.now };
+            let turn = connection.ring(&mut self.shared, &context);
             self.finish_turn(id, turn);
         }
     }
@@ -304,11 +367,11 @@ impl<K: Kernel> Reactor<K> {
     fn end_boards(&mut self) {
         let mut slice = Slice::default();
         while !slice.is_over()
-            && let Some(members) = self.shared.boards.end(self.now)
+            && let Some(members) = self.shared.boards.end(self.now, &mut self.shared.stats.memory)
         {
             slice.at(self.kernel.now());
             let reason = self.shared.boards.end_reason();
-            self.close(members, &reason);
+            self.dismiss(members, &reason);
         }
     }
 
@@ -383,7 +446,16 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         let role = self.listeners[index].role;
-        slot.insert(Connection::new(stream, self.serial, role, self.now));
+        let connection = Connection::new(stream, self.serial, role, self.now);
+        #[cfg(feature = "tls")]
+        let connection = match connection.secured(role, &mut self.shared) {
+            Ok(connection) => connection,
+            Err(error) => {
+                log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
+                return;
+            }
+        };
+        slot.insert(connection);
         self.shared.stats.accepted(role.kind());
         self.finish_turn(id, Turn::Wait);
     }
@@ -430,7 +502,19 @@ impl<K: Kernel> Reactor<K> {
         let spread = self.config.drain_spread.min(self.config.drain_timeout);
         let left = drain.untold_at(self.now, spread).min(drain.untold.len());
         let due = drain.untold.split_off(left);
-        self.close(due, "");
+        self.dismiss(due, "");
+    }
+
+    /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
+    fn relieve(&mut self) {
+        let Reactor { relief, connections, shared, unfinished, now, .. } = self;
+        let fallen = relief.work(connections, &mut shared.stats, unfinished, *now);
+        for (id, turn) in fallen {
+            self.finish_turn(id, turn);
+        }
+        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
+            self.kernel.give_back();
+        }
     }
 
     /// Tells the service manager that the loop goes round, as often as it asked for.
@@ -452,8 +536,16 @@ impl<K: Kernel> Reactor<K> {
     pub fn assert_invariants(&self) {
         for (_, connection) in &self.connections {
             connection.assert_invariants();
+            let transport = &connection.transport;
+            assert!(
+                transport.queued || !transport.could_write(),
+                "an outbox and a socket that would take it"
+            );
         }
-        let queued = self.connections.iter().filter(|(_, connection)| connection.queued).count();
+        let kept = self.connections.iter().map(|(_, connection)| connection.transport.allocated());
+        let boards = self.shared.boards.allocated();
+        assert_eq!(self.shared.stats.memory.used(), kept.sum::<usize>() + boards, "the total is not the sum");
+        let queued = self.connections.iter().filter(|(_, connection)| connection.transport.queued).count();
         let entries =
             self.run.iter().chain(&self.unfinished).filter(|id| is_alive(&self.connections, **id)).count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");

@@ -48,10 +48,20 @@ impl Script {
     /// Binary messages of `size` bytes, `in_flight` at a time.
     pub fn web_socket(size: usize, in_flight: usize) -> Script {
         let payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
+        Script::frames(frame::BINARY, &payload, in_flight)
+    }
+
+    /// The same, of text that is not all ASCII.
+    pub fn text(size: usize, in_flight: usize) -> Script {
+        let payload = "λόγος, ".repeat(size / 12) + &" ".repeat(size % 12);
+        Script::frames(frame::TEXT, payload.as_bytes(), in_flight)
+    }
+
+    fn frames(opcode: u8, payload: &[u8], in_flight: usize) -> Script {
         Script {
             upgrade: Some(UPGRADE),
-            batch: frame::masked(frame::BINARY, &payload).repeat(in_flight),
-            answer: frame::plain(frame::BINARY, &payload).repeat(in_flight),
+            batch: frame::masked(opcode, payload).repeat(in_flight),
+            answer: frame::plain(opcode, payload).repeat(in_flight),
             messages: in_flight as u64,
         }
     }

@@ -3,6 +3,8 @@
 pub mod args;
 pub mod argv;
 pub mod destinations;
+pub mod help;
 pub mod output;
+pub mod print;
 pub mod problem;
 pub mod signals;

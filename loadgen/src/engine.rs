@@ -5,10 +5,12 @@ pub mod commands;
 pub mod connection;
 pub mod connector;
 pub mod deliveries;
+pub mod flow;
 pub mod in_flight;
 pub mod measured;
 pub mod network;
 pub mod opened;
+pub mod patience;
 pub mod payload;
 pub mod plan;
 pub mod progress;
@@ -54,6 +56,7 @@ use crate::engine::time_series::Rows;
 use crate::engine::timetable::Timetable;
 use crate::engine::worker::Worker;
 use crate::host::clock::{Moment, Nanos};
+use crate::host::procfs;
 use crate::host::usage::usage;
 
 /// From the decision to begin until the first message, so that all threads are ready.
@@ -89,7 +92,7 @@ impl Engine {
             let (commands, orders) = mpsc::channel();
             let (spare, spares) = mpsc::channel();
             let gauge = Arc::new(Gauges::default());
-            let (system, waker) = System::new()?;
+            let (system, waker) = System::new(spec.kernel_stamps)?;
             let worker = Worker::new(me, spec.clone(), gauge.clone(), system, orders, tell.clone(), spares);
             let handle = thread::Builder::new().name(format!("loadgen-{me}")).spawn(move || worker.work())?;
             threads.push(Thread { commands, waker, spare, handle });
@@ -107,6 +110,7 @@ impl Engine {
             thread.tell(Command::Open(self.spec.share(me, upto)))?;
         }
         let mut all = Opening::default();
+        let (began, cpu) = (Moment::now(), procfs::cpu(std::process::id()));
         let before = self.held();
         let mut waiting = self.threads.len();
         while waiting > 0 {
@@ -121,6 +125,10 @@ impl Engine {
                 }
                 _ => progress.opening(self.held(), upto as u64, self.failed()),
             }
+        }
+        if let Some((before, after)) = cpu.zip(procfs::cpu(std::process::id())) {
+            let wall = (Moment::now() - began).0.max(1);
+            all.cpu_pct = 100.0 * after.since(before).total() as f64 / wall as f64;
         }
         Ok(all)
     }
@@ -137,7 +145,7 @@ impl Engine {
             let traffic = self.traffic(me, plan, &times, curve.as_ref());
             thread.tell(Command::Run(Box::new(traffic)))?;
         }
-        let sampler = Sampler::start(self.gauges.clone(), from, to, self.spec.seed);
+        let sampler = Sampler::start(from, to, self.spec.seed);
         let rows = Rows::new(plan, curve.clone(), &times, self.threads.len());
         let idle = vec![Nanos(0); self.threads.len()];
         let mut script =
@@ -151,7 +159,7 @@ impl Engine {
         if window > Nanos(0) {
             measured.busy_pct = (100.0 * (1.0 - least_idle.seconds() / window.seconds())).clamp(0.0, 100.0);
         }
-        measured.samples = sampler.finish();
+        measured.hiccup = sampler.finish();
         (measured.from, measured.to) = (from, to);
         measured.scheduled = curve.map_or(0.0, |curve| {
             let warmup = plan.warmup.as_secs_f64();
@@ -294,9 +302,7 @@ impl Script<'_> {
     fn tick(&mut self, thread: usize, report: TickReport) {
         let TickReport { number, mut measured, mut warmup } = report;
         self.measured.total.add(&measured);
-        if number >= 0 && (number as u64) < self.rows.measured_ticks {
-            self.idle[thread] += Nanos(measured.counts.idle_ns);
-        }
+        self.idle[thread] += Nanos(measured.counts.idle_inside_ns);
         let shown = if number < 0 { &warmup } else { &measured };
         self.rows.add(number, shown, self.engine.held());
         if number < 0 {
@@ -320,6 +326,14 @@ impl Script<'_> {
         opened::add(&mut all.failures, &outcome.failures);
         all.held_min += outcome.held_min;
         all.unanswered.add(&outcome.unanswered);
+        for (sum, part) in all.in_flight.iter_mut().zip(outcome.in_flight) {
+            *sum += part;
+        }
+        all.silent += outcome.silent;
+        all.stuck += outcome.stuck;
+        all.replaced += outcome.replaced;
+        // It is one clock.
+        all.clock_steps = all.clock_steps.max(outcome.clock_steps);
         if all.peaks.len() < outcome.peaks.len() {
             all.peaks.resize(outcome.peaks.len(), 0);
         }

@@ -6,5 +6,7 @@ pub mod clock;
 pub mod limits;
 pub mod procfs;
 pub mod source_addresses;
+pub mod stamps;
 pub mod system_error;
+pub mod tls_config;
 pub mod usage;

@@ -9,3 +9,4 @@ pub mod null_server;
 pub mod run;
 pub mod session;
 pub mod storm;
+pub mod turns;

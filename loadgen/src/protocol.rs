@@ -8,4 +8,5 @@ pub mod handshake;
 pub mod hixie;
 pub mod session;
 pub mod shown;
+pub mod tls;
 pub mod url;

@@ -4,8 +4,7 @@
 //!
 //! - `loadgen report FILE --format F`: [`load`], then [`Format::render`];
 //! - `loadgen compare OLD NEW --noise-threshold P`, and `--baseline FILE` of a run: [`load`] both, then
-//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit 3 on any of its
-//!   [`regressions`](compare::Comparison::regressions) or on an `obstacle`, which is what [`failure`](compare::Comparison::failure) says;
+//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit by its [`outcome`](compare::Comparison::outcome);
 //! - `loadgen merge FILES… -o OUT`: [`load`] each, then [`merge::reports`] and [`save`];
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
@@ -17,13 +16,15 @@ pub mod format;
 mod hgrm;
 mod hlog;
 mod html;
+mod judgement;
 pub mod merge;
+pub mod metrics;
 pub mod model;
 pub mod stats;
 mod svg;
 mod text;
 pub mod threshold;
-mod trust;
+pub mod trust;
 pub mod units;
 
 use std::fs;
@@ -101,7 +102,15 @@ impl Format {
 pub fn load(path: &Path) -> Result<Report, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
-    let json = html::json_inside(&text).unwrap_or(&text);
+    read(&text, &name.to_string())
+}
+
+/// Reads a report from its text, which is called `name` in errors.
+///
+/// # Errors
+/// See [`load`].
+pub fn read(text: &str, name: &str) -> Result<Report, String> {
+    let json = html::json_inside(text).unwrap_or(text);
     let mut value: Value = serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
     // Whoever wrote it may have meant the terminal.
     escape(&mut value);

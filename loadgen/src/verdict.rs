@@ -1,139 +1,201 @@
-//! Whether the numbers are the server's or loadgen's own.
+//! Whether the numbers are the server's or loadgen's own, and whether the server did as it should.
+//!
+//! Two questions, and two words: INVALID where the measurement is in doubt, FAULTY where the server was at fault and
+//! that was measured rightly. How far a valid run can be trusted is judged percentile by percentile
+//! ([`Report::assess`]).
 
 pub mod assemble;
+pub mod facts;
+mod overload;
 pub mod pattern;
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::report::format;
-use crate::report::model::{LittlesLaw, Messages, Status, Verdict};
+use crate::report::model::{LittlesLaw, Report, Status, Verdict};
+use crate::verdict::facts::Facts;
 
-/// Everything the judgement rests on besides the measurement.
-pub struct Facts {
-    pub closed: bool,
-    /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
-    pub fanout: bool,
-    pub local: bool,
-    pub asked: u64,
-    pub throttled: u64,
-    pub steal_pct: f64,
-    /// Messages a second this host was calibrated to reach.
-    pub ceiling: Option<f64>,
+/// What to do about a host or a loadgen that is too slow for the question.
+const REMEDY: &str =
+    "give it a core of its own (taskset), more threads (-t), --spin 1ms, or fewer messages (-R)";
+
+/// Judges a run of which everything else is in `report` already.
+pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts: &Facts) {
+    let mut verdict = Verdict::default();
+    if measured.interrupted && measured.total.counts.sent == 0 {
+        verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured");
+        report.verdict = verdict;
+        return;
+    }
+    overload::find(&mut verdict, report, measured, facts);
+    connections(&mut verdict, report, opening, facts);
+    if !facts.fanout {
+        // Of a fan-out, the collector knows what came.
+        replies(&mut verdict, report);
+    }
+    measurement(&mut verdict, measured, facts);
+    notes(&mut verdict, measured, facts);
+    report.verdict = verdict;
+    report.assess();
+    trust(report, measured, facts);
 }
 
-/// Judges a run.
-///
-/// INVALID: the numbers say more about loadgen or the host than about the server. SUSPECT: they may. The limits are
-/// those of the table in the README; a limit on a time has a floor, below which no user would see the difference.
-pub fn judge(measured: &Measured, opening: &Opening, facts: &Facts) -> Verdict {
-    let mut verdict = Verdict::default();
-    let total = &measured.total;
-    let wire_p50 = total.wire.at(0.5);
-    let window_ns = measured.window().0 as f64;
-
-    if measured.interrupted && total.counts.sent == 0 {
-        verdict.doubt(Status::Invalid, "interrupted", "interrupted before anything was measured");
-        return verdict;
-    }
-    let held = measured.held_min.min(opening.opened);
-    if held < facts.asked {
-        verdict.doubt(
-            Status::Invalid,
-            "held",
-            format!("held {} of {} connections", format::count(held), format::count(facts.asked)),
-        );
-    }
-    if !facts.closed {
-        let (name, slip) = total.own_slip.high();
-        let text = |limit: &str| format!("own slip {name} {} is over {limit}", format::ns(slip));
-        if slip > 1_000_000.max(wire_p50 / 2) {
-            verdict.doubt(Status::Invalid, "own_slip", text("1 ms and over half of wire p50"));
-        } else if slip > 200_000.max(wire_p50 / 10) {
-            verdict.doubt(Status::Suspect, "own_slip", text("200 µs and over a tenth of wire p50"));
+/// Whether the connections that were asked for were there all the time.
+fn connections(verdict: &mut Verdict, report: &Report, opening: &Opening, facts: &Facts) {
+    let held = report.connections.held_min;
+    let asked = if facts.allow_partial { opening.opened } else { facts.asked };
+    if opening.opened < facts.asked {
+        let text =
+            format!("held {} of {} connections", format::count(opening.opened), format::count(facts.asked));
+        if facts.allow_partial {
+            verdict.note("partial", format!("{text}, which --allow-partial allows"));
+        } else {
+            return verdict.doubt(Status::Invalid, "held", text);
         }
     }
-    let busy = measured.busy_pct;
-    if busy > 95.0 {
+    if held < asked {
+        let text = format!(
+            "held {} of {} connections: the server lost the others",
+            format::count(held),
+            format::count(asked)
+        );
+        verdict.doubt(Status::Faulty, "held", text);
+    }
+    let silent = report.connections.silent;
+    if silent > 0 && report.messages.received > 0 {
         let text =
-            format!("loadgen was busy {busy:.0}% of the time: try more threads (-t) or a lower rate (-R)");
-        verdict.doubt(Status::Invalid, "loop_busy", text);
-    } else if busy > 70.0 {
-        verdict.doubt(Status::Suspect, "loop_busy", format!("loadgen was busy {busy:.0}% of the time"));
+            format!("{} of {} connections never had an answer", format::count(silent), format::count(asked));
+        verdict.doubt(Status::Faulty, "silent", text);
     }
-    let lag = total.read_lag.at(0.99);
-    // In a closed loop every wake-up finds a batch, which is what makes it a ceiling.
-    if !facts.closed && !facts.fanout && lag > 200_000.max(wire_p50 / 4) {
-        let text = format!("replies waited for loadgen: read lag p99 {}", format::ns(lag));
-        verdict.doubt(Status::Suspect, "read_lag", text);
-    }
-    if let Some((law, significant)) = littles_law(measured)
-        && significant
-    {
-        let LittlesLaw { inflight, lambda_w, gap_pct } = law;
-        let text = format!(
-            "Little's law: {inflight:.2} messages in flight were seen and {lambda_w:.2} follow from the \
-             latencies, {gap_pct:.0}% apart"
-        );
-        verdict.doubt(Status::Invalid, "littles_law", text);
-    }
-    if facts.throttled > 0 {
-        verdict.doubt(
-            Status::Suspect,
-            "throttled",
-            format!("the cgroup was throttled {} times", facts.throttled),
-        );
-    }
-    if facts.steal_pct > 2.0 {
-        verdict.doubt(
-            Status::Suspect,
-            "steal",
-            format!("the hypervisor took {:.1}% of the time", facts.steal_pct),
-        );
-    }
-    let (hiccup, tail) = (measured.samples.hiccup.at(0.999), total.response.at(0.999));
-    if !total.response.histogram.is_empty() && hiccup > 1_000_000 && hiccup > tail / 5 {
-        let text = format!(
-            "this host delays any thread by {} (p99.9): response p99.9 {} is partly the host's",
-            format::ns(hiccup),
-            format::ns(tail)
-        );
-        verdict.doubt(Status::Suspect, "hiccup", text);
-    }
-    let achieved = total.counts.sent as f64 * 1e9 / window_ns;
-    if let Some(share) = facts.ceiling.map(|ceiling| 100.0 * achieved / ceiling)
-        && share > 70.0
-    {
-        let text = format!("the rate is {share:.0}% of what this host reached against a null server");
-        verdict.doubt(Status::Suspect, "ceiling", text);
-    }
-
-    notes(&mut verdict, measured, facts);
-    verdict
 }
 
-/// Whether what came back is an echo at all: the time that a wrong reply takes is no figure of an echo server.
-pub fn replies(verdict: &mut Verdict, counts: &Messages) {
+/// Whether what came back is an echo at all, and whole.
+pub fn replies(verdict: &mut Verdict, report: &Report) {
+    let counts = &report.messages;
+    let closed = report.config.pipeline.is_some();
     if counts.sent > 0 && counts.received == 0 {
         let text =
             format!("no replies: {} messages were sent and none came back", format::count(counts.sent));
         verdict.doubt(Status::Invalid, "no_replies", text);
     }
-    let corrupt = if counts.corrupt * 2 > counts.sent.max(counts.received) {
-        "replies were corrupt, that is changed or none of ours: this is not an echo server"
-    } else {
-        "replies were corrupt, that is changed or none of ours"
-    };
+    if counts.corrupt * 2 > counts.sent.max(counts.received) {
+        let text = format!(
+            "{} replies were corrupt, that is changed or none of ours: this is not an echo server",
+            format::count(counts.corrupt)
+        );
+        verdict.doubt(Status::Invalid, "corrupt", text);
+    } else if counts.corrupt > 0 {
+        let text = format!(
+            "{} replies were corrupt, that is changed or none of ours",
+            format::count(counts.corrupt)
+        );
+        verdict.doubt(Status::Faulty, "corrupt", text);
+    }
+    let slots = if closed { "slots of the loop had no reply to the end: its concurrency shrank" } else { "" };
+    // What a growing queue has not come to yet is no fault but too much to do.
+    let unanswered = if counts.queue_growth.is_some() { 0 } else { counts.unanswered };
     for (code, n, text) in [
-        ("corrupt", counts.corrupt, corrupt),
         ("duplicated", counts.duplicated, "replies were duplicated: they came twice"),
-        ("reordered", counts.reordered, "replies were reordered: they came after later ones"),
+        ("lost", counts.lost, "messages never came back though later ones did"),
+        ("unanswered", unanswered, "messages had no reply"),
+        ("stuck", counts.stuck, slots),
     ] {
         if n > 0 {
-            let status =
-                if n * 100 > counts.sent.max(counts.received) { Status::Invalid } else { Status::Suspect };
-            verdict.doubt(status, code, format!("{} {text}", format::count(n)));
+            verdict.doubt(Status::Faulty, code, format!("{} {text}", format::count(n)));
         }
     }
+    if counts.reordered > 0 {
+        let text = format!(
+            "the server answers out of order: {} replies came after later ones; each was matched by what it says",
+            format::count(counts.reordered)
+        );
+        verdict.find("reordered", text);
+    }
+    if report.latency_ns.response_low.is_some() {
+        let text = format!(
+            "nothing tells the replies apart, and {} came while more than one message was out on their connection: \
+             their latency is an interval, between `response at least` and `response at most`",
+            format::count(counts.ambiguous)
+        );
+        verdict.find("ambiguous", text);
+    }
+    for (code, n, text) in [
+        (
+            "unsolicited",
+            counts.unsolicited,
+            "messages came that answer nothing: pushes, heartbeats or greetings",
+        ),
+        ("late", counts.late, "replies came after their messages had been given up"),
+        (
+            "replaced",
+            report.connections.replaced,
+            "connections were given up with their messages and opened anew",
+        ),
+        ("timeouts", counts.timeouts, "replies came later than --timeout"),
+    ] {
+        if n > 0 {
+            verdict.note(code, format!("{} {text}", format::count(n)));
+        }
+    }
+}
+
+/// Whether the measurement contradicts itself, or the ceiling found is loadgen's.
+fn measurement(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
+    if let Some(law) = littles_law(measured)
+        && law.gap_pct > 5.0
+        && (law.inflight - law.lambda_w).abs() > 0.5
+    {
+        let LittlesLaw { inflight, lambda_w, gap_pct } = law;
+        let text = format!(
+            "Little's law: {inflight:.2} messages in flight were counted and {lambda_w:.2} follow from the \
+             latencies, {gap_pct:.0}% apart"
+        );
+        verdict.doubt(Status::Invalid, "littles_law", text);
+    }
+    let busy = measured.busy_pct;
+    if facts.closed && busy > 95.0 {
+        let text = format!(
+            "loadgen was busy {busy:.0}% of the time: the rate may be its own ceiling; try more threads (-t)"
+        );
+        verdict.doubt(Status::Invalid, "loop_busy", text);
+    } else if busy > 70.0 {
+        verdict.note("loop_busy", format!("loadgen was busy {busy:.0}% of the time"));
+    }
+    // Deliveries have no response to hold their lateness against.
+    let (name, slip) = measured.total.own_slip.high();
+    if facts.fanout && slip > 1_000_000 {
+        let text = format!("own slip {name} {} is over 1 ms: {REMEDY}", format::ns(slip));
+        verdict.doubt(Status::Invalid, "own_slip", text);
+    }
+}
+
+/// Up to where the percentiles are the server's.
+fn trust(report: &mut Report, measured: &Measured, facts: &Facts) {
+    let total = &measured.total;
+    if facts.fanout || total.response.histogram.is_empty() {
+        return;
+    }
+    let median = report.verdict.trust.first().map(|t| (t.response_ns, t.ours_ns, t.trusted));
+    // Of a handful of messages no percentile is shown, but they were late or not.
+    let (response, ours, trusted) = median.unwrap_or_else(|| {
+        let (with, without) = (total.response.at(0.5), total.undisturbed.at(0.5));
+        let ours = with.saturating_sub(without);
+        (with, ours, ours <= crate::report::trust::tolerable(without))
+    });
+    if trusted {
+        return;
+    }
+    let busy = if measured.busy_pct > 70.0 {
+        format!(" (it was busy {:.0}% of the time)", measured.busy_pct)
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "of the median response of {} up to {} may be loadgen's or its host's own{busy}: {REMEDY}",
+        format::ns(response),
+        format::ns(ours)
+    );
+    report.verdict.doubt(Status::Invalid, "own_slip", text);
 }
 
 /// What does not cast doubt on the numbers but a reader must know: what they are not, and what went wrong.
@@ -156,35 +218,36 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
             format!("client and server share this host (me {:.0}%{server} of a CPU)", measured.own.cpu_pct()),
         );
     }
-    let received_rate = counts.received as f64 / measured.window().seconds();
-    // Poisson arrivals may be fewer than their mean by chance.
-    let shortfall = measured.scheduled - counts.received as f64;
-    if !facts.closed
-        && !facts.fanout
-        && !measured.interrupted
-        && shortfall > 0.005 * measured.scheduled + 4.0 * measured.scheduled.sqrt()
-    {
-        let target = measured.scheduled / measured.window().seconds();
-        let queue = target - received_rate;
-        note(
-            "overload",
-            format!(
-                "the rate was not sustained: {} messages/s were not answered in time",
-                format::short(queue)
-            ),
-        );
-    }
     for (code, n, text) in [
-        ("lost", counts.lost, "messages never came back though later ones did"),
-        ("unanswered", counts.unanswered, "messages were still out at the end"),
         ("not_sent", counts.not_sent, "messages were due on connections that were gone"),
-        ("timeouts", counts.timeouts, "replies came later than --timeout"),
-        ("capped", counts.capped, "messages were not sent because --max-inflight were out"),
         ("saturated", total.response.saturated, "response times were beyond the histogram's 60 s"),
+        ("throttled", facts.throttled, "times the cgroup was throttled"),
     ] {
         if n > 0 {
             note(code, format!("{} {text}", format::count(n)));
         }
+    }
+    let without = counts.reads - counts.reads_stamped;
+    if facts.kernel_stamps && without > 0 {
+        let steps = match measured.clock_steps {
+            0 => String::new(),
+            n => format!("; the clock was stepped {n} times"),
+        };
+        let text = format!(
+            "{} of {} reads have no stamp of the kernel's: what they brought ends when it was read{steps}",
+            format::count(without),
+            format::count(counts.reads)
+        );
+        note("unstamped", text);
+    }
+    if facts.steal_pct > 2.0 {
+        note("steal", format!("the hypervisor took {:.1}% of the time", facts.steal_pct));
+    }
+    let sent = counts.sent_inside as f64 * 1e9 / measured.window().0 as f64;
+    if let Some(share) = facts.ceiling.map(|ceiling| 100.0 * sent / ceiling)
+        && share > 70.0
+    {
+        note("ceiling", format!("the rate is {share:.0}% of what this host reached against a null server"));
     }
     if !total.backpressure.histogram.is_empty() {
         let n = total.backpressure.histogram.len();
@@ -193,19 +256,13 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
 }
 
-/// Little's law: messages in flight as sampled, against the time messages spent in flight by the histograms' account.
-/// The flag says whether they contradict each other beyond what sampling explains.
-pub fn littles_law(measured: &Measured) -> Option<(LittlesLaw, bool)> {
-    let (sampled, error) = measured.samples.inflight()?;
-    let lambda_w = measured.total.counts.flight_ns as f64 / measured.window().0 as f64;
+/// Little's law: messages in flight as counted, against the time messages spent in flight by the histograms' account.
+pub fn littles_law(measured: &Measured) -> Option<LittlesLaw> {
+    let counts = &measured.total.counts;
+    let window = measured.window().0 as f64;
+    let (inflight, lambda_w) = (counts.inflight_inside_ns as f64 / window, counts.flight_ns as f64 / window);
     if measured.interrupted || lambda_w <= 0.0 {
         return None;
     }
-    let gap = (sampled - lambda_w).abs();
-    let law = LittlesLaw { inflight: sampled, lambda_w, gap_pct: 100.0 * gap / lambda_w };
-    // Samples a millisecond apart are not independent: four times the naive error is a modest allowance. And a sampler
-    // that wakes late, because the messages keep every CPU busy, sees those done that were in flight when it was due.
-    let rate = measured.total.counts.received as f64 / measured.window().0 as f64;
-    let late = 2.0 * rate * measured.samples.hiccup.histogram.mean();
-    Some((law, law.gap_pct > 5.0 && gap > late.max(0.5) + 4.0 * error))
+    Some(LittlesLaw { inflight, lambda_w, gap_pct: 100.0 * (inflight - lambda_w).abs() / lambda_w })
 }

@@ -29,10 +29,11 @@ fn share_above(report: &Report, ns: u64) -> f64 {
     histogram.count_between(ns, u64::MAX) as f64 / histogram.len() as f64
 }
 
-/// One fault in a hundred is a doubt.
+/// The fault is the server's, and measured rightly.
 fn named(report: &Report, code: &str) {
     assert!(codes(&report.verdict.reasons).contains(&code), "{:?}", report.verdict);
-    assert!(report.verdict.status >= Status::Suspect);
+    // Or INVALID, where this host was too busy besides.
+    assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
 }
 
 #[test]
@@ -42,7 +43,7 @@ fn a_server_that_never_replies_is_no_measurement() {
     assert_eq!((report.messages.sent, report.messages.received), (100, 0));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(report.verdict.status, Status::Invalid);
-    named(&report, "no_replies");
+    assert!(codes(&report.verdict.reasons).contains(&"no_replies"), "{:?}", report.verdict);
     // Every message is in the histogram at its age, which is no delay of the server's.
     assert_eq!(report.latency_ns.response.as_ref().unwrap().count, 100);
     assert_eq!(signatures(&report), [""; 0], "{:?}", report.signatures);
@@ -61,13 +62,12 @@ fn a_server_that_changes_everything_is_no_echo_server() {
     );
 }
 
-/// Two replies in a hundred are more than a doubt.
 #[test]
-fn many_replies_twice_make_the_run_invalid() {
+fn replies_twice_make_the_run_faulty_and_fail_a_strict_one() {
     let server = Server::start(Faults { duplicate: Some(50), ..Faults::default() });
-    let (report, _) = measure(&format!("{SHORT} --strict {}", server.url()));
-    assert_eq!(report.verdict.status, Status::Invalid);
+    let (report, output) = measure(&format!("{SHORT} --strict {}", server.url()));
     named(&report, "duplicated");
+    assert_eq!(output.status.code(), Some(4));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn dropped_replies_are_counted_and_kept_in_the_histogram() {
     assert_eq!(report.latency_ns.response.as_ref().unwrap().count, 1000);
     // They are as old as the run is long, less the time that went before them.
     assert!(report.latency_ns.response.as_ref().unwrap().max >= 500 * MS);
-    assert!(codes(&report.verdict.notes).contains(&"lost"));
+    named(&report, "lost");
 }
 
 #[test]
@@ -148,7 +148,8 @@ fn swapped_replies_are_named() {
     let m = &report.messages;
     assert_eq!((m.lost, m.duplicated, m.corrupt), (0, 0, 0), "{m:?}");
     assert!((9..=10).contains(&m.reordered), "{m:?}");
-    named(&report, "reordered");
+    // Each says which message it answers: that is no fault.
+    assert!(codes(&report.verdict.findings).contains(&"reordered"), "{:?}", report.verdict);
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn corrupted_replies_are_named() {
 fn replies_forty_milliseconds_late_are_recognised() {
     let server = Server::start(Faults { late: Some((10, ms(40))), ..Faults::default() });
     let (report, _) = measure(&format!("-c50 -R200 -d3s --warmup 0s {}", server.url()));
-    let found = report.signatures.iter().find(|s| s.kind == "delayed_ack").expect("a delayed ACK's 40 ms");
+    let found = report.signatures.iter().find(|s| s.kind == "cluster_40ms").expect("a cluster at 40 ms");
     assert!(found.share > 0.05 && found.share < 0.2, "{found:?}");
 }
 
@@ -208,11 +209,11 @@ fn a_full_backlog_shows_as_repeated_syns() {
 }
 
 #[test]
-fn connections_that_end_early_make_the_run_invalid() {
+fn connections_that_end_early_are_the_servers_fault() {
     let server = Server::start(Faults { cut: Some(ms(1200)), ..Faults::default() });
     let (report, output) = measure(&format!("{SHORT} --strict {}", server.url()));
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(report.verdict.status, Status::Invalid);
+    assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
     assert_eq!(codes(&report.verdict.reasons)[0], "held", "{:?}", report.verdict);
     let failed: u64 = report.connections.failed.values().sum();
     assert_eq!((failed, report.connections.held_min), (20, 0), "{:?}", report.connections);
@@ -383,7 +384,7 @@ fn what_goes_wrong_with_compressed_replies_is_named() {
             Some(reason) => {
                 assert_eq!(report.connections.failed.get(reason), Some(&2), "{:?}", report.connections)
             }
-            None => assert_eq!(report.messages.corrupt, report.messages.sent, "{:?}", report.messages),
+            None => assert_eq!(report.messages.unsolicited, report.messages.sent, "{:?}", report.messages),
         }
     }
 }
@@ -412,6 +413,8 @@ fn replies_between_00_and_ff_are_checked_like_others() {
     assert!((9..=10).contains(&swapped.reordered), "{swapped:?}");
     let changed = m(Faults { corrupt: every, ..Faults::default() });
     assert_eq!((changed.received, changed.corrupt, changed.duplicated), (1000, 10, 0), "{changed:?}");
-    let m = m(Faults { payload: Some(b"Hello"), ..Faults::default() });
-    assert!(m.corrupt >= 1000, "{m:?}");
+    let server = Server::start(Faults { payload: Some(b"Hello"), ..Faults::default() });
+    let (report, output) = measure(&format!("{line} --drain 300ms {}", server.url()));
+    let m = &report.messages;
+    assert_eq!((m.received, m.unsolicited, output.status.code()), (0, 1000, Some(1)), "{m:?}");
 }

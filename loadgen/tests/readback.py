@@ -1,12 +1,15 @@
 """Reads loadgen's reports back: see readback.sh. Prints what it checked, or fails with what differs."""
 
 import copy
+import csv
 import functools
+import html.parser
 import itertools
 import json
 import math
 import pathlib
 import sys
+import xml.etree.ElementTree
 
 import jsonschema
 from hdrh.histogram import HdrHistogram
@@ -114,10 +117,56 @@ def check_hlog(path, report):
         n += 1
         sums.setdefault(h.tag, HdrHistogram(1, HIGHEST, 3)).add(h)
     equal(f"{path} intervals", n, sum(line.startswith("Tag=") for line in lines))
+    assert report["run"]["measured_from_unix_ns"] > 1_700_000_000e9, f"{path} begins before loadgen was written"
     equal(f"{path} start", round(reader.base_time_sec), round(report["run"]["measured_from_unix_ns"] / 1e9))
     for name, stat in report["latency_ns"].items():
         equal(f"{path} {name}", decoded(stat["hdr"])[1], buckets(sums[name]))
     return n
+
+
+def check_csv(path, report):
+    """As many rows as there are intervals or steps, every cell a number but those that are words."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = next((report[mode]["steps"] for mode in ("conns", "find") if mode in report), report["intervals"])
+    equal(f"{path} rows", len(rows), len(steps))
+    for row in rows:
+        assert None not in row and None not in row.values(), f"{path}: a row as long as no head"
+        for name, cell in row.items():
+            if name not in ("phase", "verdict", "ok") and cell:
+                float(cell)
+    if "conns" not in report and "find" not in report:
+        equal(f"{path} received", [int(row["received"]) for row in rows], [i["received"] for i in steps])
+        got = [row for row in rows if int(row["received"]) >= 20 and row["phase"] == "run"]
+        assert all(row["response_p50_ns"] for row in got), f"{path}: replies without a time"
+    return len(rows)
+
+
+def check_html(path, report):
+    """The page is well-formed as far as Python's parser can tell, and the report in it is the report."""
+    class Page(html.parser.HTMLParser):
+        inside, text, open_tags = False, "", 0
+
+        def handle_starttag(self, tag, attrs):
+            self.inside = tag == "script" and ("type", "application/json") in attrs
+
+        def handle_endtag(self, tag):
+            self.inside = False
+
+        def handle_data(self, data):
+            self.text += data if self.inside else ""
+
+    page = Page()
+    page.feed(path.read_text())
+    page.close()
+    equal(f"{path} report", json.loads(page.text), report)
+
+
+def check_ndjson(path):
+    """Every line is an object of its own; times ascend."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines and all(isinstance(line, dict) for line in lines), f"{path}: not a line of JSON each"
+    return len(lines)
 
 
 def strict(schema):
@@ -158,7 +207,7 @@ def main(schema_path, folder):
     schema = json.loads(pathlib.Path(schema_path).read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     lax, exact = (jsonschema.Draft202012Validator(s) for s in (schema, strict(schema)))
-    counts = dict.fromkeys(("reports", "histograms", ".hgrm lines", ".hlog intervals", "spoilt reports refused"), 0)
+    counts = dict.fromkeys(("reports", "histograms", ".hgrm lines", ".hlog intervals", ".csv rows", "spoilt reports refused"), 0)
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         report = json.loads(path.read_text())
         counts["reports"] += 1
@@ -171,9 +220,17 @@ def main(schema_path, folder):
             check_stat(f"{path}{where}", stat)
             counts["histograms"] += 1
         hgrm, hlog = path.with_suffix(".hgrm"), path.with_suffix(".hlog")
-        if "response" in report["latency_ns"]:
+        if hgrm.exists():
             counts[".hgrm lines"] += check_hgrm(hgrm, report["latency_ns"]["response"])
+        # A report that was only merged has no other form; one that has them has all.
+        if not hlog.exists():
+            continue
         counts[".hlog intervals"] += check_hlog(hlog, report)
+        counts[".csv rows"] += check_csv(path.with_suffix(".csv"), report)
+        xml.etree.ElementTree.parse(path.with_suffix(".svg"))
+        check_html(path.with_suffix(".html"), report)
+        if (ndjson := path.with_suffix(".ndjson")).exists():
+            check_ndjson(ndjson)
     assert all(counts.values()), f"something was not there to check: {counts}"
     print("read back: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
 

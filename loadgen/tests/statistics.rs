@@ -4,7 +4,10 @@
 #[path = "statistics/queue.rs"]
 mod queue;
 
+use hdrhistogram::Histogram;
 use loadgen::report::blocks::Blocks;
+use loadgen::report::compare::{self, Outcome};
+use loadgen::report::model::{Interval, Phase, Report, Stat};
 use queue::{Arrivals, Queue};
 
 const KEYS: [(&str, f64); 3] = [("50", 0.5), ("90", 0.9), ("99", 0.99)];
@@ -73,4 +76,71 @@ fn a_run_too_short_says_how_long_would_do() {
     let enough =
         (1..=10).filter(|seed| Blocks::new(&queue.run(*seed, 600, 100.0), 600.0).evidence(0.025).is_ok());
     assert!(enough.count() >= 9);
+}
+
+/// A report of a run of the default length against `queue`, whose messages take `slower` times as long.
+fn report(queue: Queue, seed: u64, rate: f64, slower: f64) -> Report {
+    let mut report = Report::default();
+    let mut total = Histogram::<u64>::new_with_bounds(1_000, 60_000_000_000, 3).unwrap();
+    for (second, h) in queue.run(seed, 30, rate).iter().enumerate() {
+        let mut scaled = Histogram::<u64>::new_with_bounds(1_000, 60_000_000_000, 3).unwrap();
+        for bucket in h.iter_recorded() {
+            let value = (bucket.value_iterated_to() as f64 * slower) as u64;
+            scaled.record_n(value, bucket.count_at_value()).unwrap();
+        }
+        total.add(&scaled).unwrap();
+        report.intervals.push(Interval {
+            start_ns: second as i64 * 1_000_000_000,
+            len_ns: 1_000_000_000,
+            phase: Phase::Run,
+            sent: h.len(),
+            received: h.len(),
+            response: Some(Stat::new(&scaled, 0)),
+            ..Interval::default()
+        });
+    }
+    report.messages.sent = total.len();
+    report.messages.received = total.len();
+    report.messages.achieved_rate = total.len() as f64 / 30.0;
+    report.messages.answered_rate = report.messages.achieved_rate;
+    report.latency_ns.response = Some(Stat::new(&total, 0));
+    report
+}
+
+/// How many comparisons of `runs` call a pair of the same server worse, and how many one that takes a tenth longer.
+#[derive(Debug)]
+struct Calls {
+    pairs: u32,
+    alarms: u32,
+    seen: u32,
+}
+
+fn calls(queue: Queue, runs: u64) -> Calls {
+    let reports = |slower| (1..=runs).map(|seed| report(queue, seed, 100.0, slower)).collect::<Vec<_>>();
+    let (same, slower) = (reports(1.0), reports(1.1));
+    let mut found = Calls { pairs: 0, alarms: 0, seen: 0 };
+    let worse = |a, b| u32::from(matches!(compare::reports(a, b, 0.02).outcome(), Outcome::Worse(_)));
+    for i in 0..same.len() {
+        for j in [1, 2, 3].map(|step| (i + step) % same.len()) {
+            found.pairs += 1;
+            found.alarms += worse(&same[i], &same[j]);
+            found.seen += worse(&same[i], &slower[j]);
+        }
+    }
+    found
+}
+
+#[test]
+fn compare_calls_a_tenth_more_and_hardly_ever_nothing() {
+    for (queue, power) in [
+        (Queue { arrivals: Arrivals::Poisson, load: 0.0 }, true),
+        (Queue { arrivals: Arrivals::Even, load: 0.8 }, false),
+        (Queue { arrivals: Arrivals::Poisson, load: 0.9 }, false),
+    ] {
+        let found = calls(queue, 50);
+        println!("{queue:?}: {found:?}");
+        // One in twenty, and what chance adds to that in so many pairs (two standard errors).
+        assert!(found.alarms * 20 <= found.pairs + 11, "{queue:?}: {found:?}");
+        assert!(!power || found.seen * 10 >= found.pairs * 9, "{queue:?}: {found:?}");
+    }
 }

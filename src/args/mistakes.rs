@@ -8,10 +8,19 @@ pub const TAKES: &[(&str, &str)] = &[
         "--listen",
         "a port such as 8087, an address and port such as localhost:8087 or [::1]:8087, or unix:/path",
     ),
+    (
+        "--listen-tls",
+        "a port such as 8443, an address and port such as localhost:8443 or [::1]:8443, or unix:/path",
+    ),
+    ("--tls-cert", "a file"),
+    ("--tls-key", "a file"),
+    ("--tls-client-ca", "a file"),
+    ("--tls-wrong", "expired, other-name or self-signed"),
     ("--policy", "a port such as 843, an address and port such as 127.0.0.1:843, or off"),
     ("--echo-path", "a path such as /mirror, without a query, or *"),
     ("--max-connections", "a number from 1 such as 500 or 20k"),
     ("--max-message", "a size such as 64k or 16M, 0 for no limit"),
+    ("--max-buffered", "a size of 1M or more such as 64M or 1G"),
     ("--handshake-timeout", "a time above 0 such as 10s or 500ms"),
     ("--idle-timeout", "a time such as 30s, 250ms or 5m, 0 for never"),
     ("--ping-interval", "a time such as 30s, 250ms or 5m, 0 for never"),
@@ -30,7 +39,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("--log-level", "off, error, info, debug or trace"),
     (
         "--print",
-        "unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh or completions-fish",
+        "unit, socket, policy-socket, activated-unit, man, completions-bash, completions-zsh, completions-fish or cert",
     ),
 ];
 

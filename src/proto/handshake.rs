@@ -5,6 +5,7 @@ pub mod deflate;
 mod head;
 pub mod hixie;
 mod hybi;
+mod origin;
 mod page;
 mod place;
 mod refusal;
@@ -128,7 +129,7 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
     if let Some(page) = page_of(request.path, site).filter(|_| !is_upgrade) {
         return Ok(Welcome::Page(page));
     }
-    let is_test = site.test_paths && is_chain(request.path) && !site.echo_paths.name(request.path);
+    let is_test = site.test_paths && is_chain(request.path);
     let place = if is_test {
         Place::Program(Box::new(Plan { chain: asked::read(request, site)?, report: None }))
     } else {

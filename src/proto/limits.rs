@@ -6,6 +6,10 @@
 /// a peer that stops in mid-frame pins no memory worth mentioning.
 pub const WHOLE_MAX: usize = 32 * 1024;
 
+/// Largest text frame that comes back as the one frame it was, however it arrives. Of a larger one, each fragment brings
+/// [`WHOLE_MAX`] bytes or more: some clients take no more than a few thousand fragments, and some no fragment at all.
+pub const TEXT_MAX: usize = 1024 * 1024;
+
 /// Most bytes that [`Session::receive`](super::session::Session::receive) leaves unconsumed: a frame one byte short, or a head.
 pub const CARRY_MAX: usize = WHOLE_MAX + super::framing::frame::HEADER_MAX;
 

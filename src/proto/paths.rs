@@ -13,6 +13,7 @@ pub mod late;
 pub mod problem;
 pub mod program;
 pub mod report;
+pub mod state;
 pub mod steps;
 pub mod text;
 pub mod writer;

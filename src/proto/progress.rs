@@ -9,14 +9,17 @@
 //!    anything else it has to say.
 //! 3. Consumed bytes are done with. The rest it keeps, and hands in again in front of the next ones; not before
 //!    [`Session::needs_processing`](super::session::Session::needs_processing) says that these make something to act on.
-//! 4. If [`Progress::again`] is set, an age has begun, and what is left goes back in at once.
-//! 5. If [`Progress::ended`] is set, the reply is the last thing to be said. What comes from then on is consumed and ignored.
+//! 4. If [`Progress::again`] is set, a stage has begun, and what is left goes back in at once.
+//! 5. If [`Progress::ended`] is set, the reply is the last thing to be said, and whatever was gathered is forgotten.
+//!    [`Session::stage`](super::session::Session::stage) tells whether the peer's Close is awaited, or a FIN may follow at once.
 //!
-//! Between two such rounds the caller may end the conversation ([`Session::close`](super::session::Session::close)) or send a
-//! [`Session::ping`](super::session::Session::ping), where the protocol has room for one. Progress is never an error: a peer's
-//! fault is an event with an answer, and the caller has nothing to decide.
+//! Between two such rounds the caller may end the conversation ([`Session::close`](super::session::Session::close)), send a
+//! [`Session::ping`](super::session::Session::ping), or send what was gathered ahead of its time
+//! ([`Session::give_out`](super::session::Session::give_out)), where the protocol has room for it. Progress is never an error: a
+//! peer's fault is an event with an answer, and the caller has nothing to decide.
 
 use super::Version;
+use super::framing::frame::Header;
 use super::framing::violation::Violation;
 use super::handshake::{Page, Question, Refusal};
 use super::proxy::NotProxy;
@@ -37,9 +40,9 @@ pub struct Progress {
     pub reply: Reply,
     /// Something worth counting or logging; `None` for an ordinary echo.
     pub event: Option<Event>,
-    /// Nothing but the reply will ever be sent: shut the write side behind it, and read until the peer is gone.
+    /// Nothing but the reply will ever be sent.
     pub ended: bool,
-    /// An age has begun: hand in at once what is left over.
+    /// A stage has begun: hand in at once what is left over.
     pub again: bool,
     /// Messages that have come whole.
     pub messages: u32,
@@ -52,6 +55,21 @@ pub enum Reply {
     InPlace(Range<usize>),
     /// In the response that was handed in.
     Buffer,
+    /// In place, with bytes before it that the caller gathered, or behind it that it is to gather.
+    Gathered(Gathered),
+}
+
+/// A reply of which a part waits for the rest of its frame: text that is to go out as the one frame that it came as.
+///
+/// The caller keeps gathered bytes, which are as they will be sent, but sends nothing of them before it gets their header.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// What goes in front of all the bytes gathered so far: with it they are sent, before the reply.
+    pub release: Option<Header>,
+    /// In the buffer that was handed in; often empty.
+    pub reply: Range<usize>,
+    /// In the buffer, behind the reply: to be gathered, behind what was.
+    pub keep: Range<usize>,
 }
 
 /// What happened, where it is not an echo.

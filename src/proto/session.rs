@@ -1,9 +1,10 @@
 //! One connection's protocol, from its first byte to its last.
 
 use super::Version;
-use super::framing::frame;
+use super::framing::frame::{self, Header};
 use super::framing::hixie::{Draft, Hixie};
 use super::framing::hybi::Hybi;
+use super::framing::leaving::Leaving;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
 use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
@@ -39,6 +40,8 @@ enum Phase {
     /// The answer to the handshake comes later: what is to be told then, and how it goes on.
     Late(Box<Late<(Option<Event>, Phase)>>),
     Open(Dialect),
+    /// Our Close is the last that was said; the peer's is to come.
+    Leaving(Leaving),
     /// The last byte has been said; input is discarded.
     Closing,
 }
@@ -64,12 +67,15 @@ enum Dialect {
     Program(Box<Program>),
 }
 
-/// Which of a connection's ages it is in; decides what a passed deadline means.
+/// How far a connection has come; decides what a passed deadline means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Policy,
     Greeting,
     Open,
+    /// We have said Close, and the peer has its time to do so; then comes the FIN.
+    Leaving,
+    /// Nothing is left to say: a FIN may follow.
     Closing,
 }
 
@@ -101,14 +107,14 @@ impl Session {
                 Stage::Greeting
             }
             Phase::Open(_) => Stage::Open,
+            Phase::Leaving(_) => Stage::Leaving,
             Phase::Closing => Stage::Closing,
         }
     }
 
     /// Takes the bytes `buf[input]` and says what to send.
     ///
-    /// The caller leaves [`super::progress::HEADROOM`] bytes before `input` and [`super::progress::TAILROOM`] behind it. A reply that is not an echo is
-    /// appended to `response`, which the caller empties; on a board, where the reply is in place, the response is what the other
+    /// [`super::progress`] says what the caller leaves around `input`, and does afterwards. A reply that is not an echo is appended to `response`, which the caller empties; on a board, where the reply is in place, the response is what the other
     /// members are to get.
     pub fn receive(
         &mut self,
@@ -117,8 +123,23 @@ impl Session {
         response: &mut Vec<u8>,
         site: &Site,
     ) -> Progress {
+        // In one place for both, or it would not be inlined.
+        let hybi = match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => Some(hybi),
+            Phase::Open(Dialect::Program(program)) => program.hybi(),
+            _ => None,
+        };
+        if let Some(hybi) = hybi {
+            let progress = hybi.receive(buf, input, &site.limits);
+            if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
+                return program.take_in(buf, progress);
+            }
+            if progress.ended {
+                self.finish(&progress);
+            }
+            return progress;
+        }
         let progress = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.receive(buf, input, &site.limits),
             Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
             Phase::Greeting(head) => {
                 let (progress, next) = greet(head, &buf[input], response, site);
@@ -137,6 +158,8 @@ impl Session {
                 progress
             }
             Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &site.limits),
+            // Received above.
+            Phase::Open(Dialect::Hybi(_)) => Progress::wait(),
             // Nothing is read before the answer, or there is none.
             Phase::Late(late) => Progress::discard(if late.is_stalled() { input.len() } else { 0 }),
             Phase::Open(Dialect::Member(member)) => member.receive(buf, input, response),
@@ -149,12 +172,19 @@ impl Session {
             }
             Phase::Policy => answer_policy(&buf[input], response),
             Phase::Stats(head) => answer_question(head, &buf[input], response),
+            Phase::Leaving(leaving) => leaving.receive(buf, input),
             Phase::Closing => Progress::discard(input.len()),
         };
         if progress.ended {
-            self.phase = Phase::Closing;
+            self.finish(&progress);
         }
         progress
+    }
+
+    /// The last was said; behind a Close of our own the peer's is to come.
+    #[cold]
+    fn finish(&mut self, progress: &Progress) {
+        self.phase = if progress.again { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
     }
 
     /// Whether `fresh` bytes behind the `carried` ones make something to act on; if not they are only to be kept.
@@ -171,18 +201,60 @@ impl Session {
         }
     }
 
-    /// Ends the conversation from our side; the bytes that say so, with close code `code` (and on a board `reason`) where
-    /// there are codes, and `None` where none may be sent.
+    /// Ends the conversation from our side; the bytes that say so, with close code `code` and `reason` where there are
+    /// codes. `None`, and nothing has changed, where none may be sent: in the middle of a frame that is echoed.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
-        let farewell = match &mut self.phase {
-            Phase::Open(Dialect::Hybi(hybi)) => hybi.close(code).map(Vec::from),
-            Phase::Open(Dialect::Hixie(hixie)) => hixie.close().map(Vec::from),
-            Phase::Open(Dialect::Member(member)) => Some(member.close_frame(code, reason)),
-            Phase::Open(Dialect::Program(program)) => program.close_frame(code, reason),
-            _ => None,
+        let (bytes, next) = match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => (hybi.close(code, reason)?, Phase::Leaving(hybi.leave())),
+            // Clients of these drafts take a FIN right behind it for what it is.
+            Phase::Open(Dialect::Hixie(hixie)) => (hixie.close()?.to_vec(), Phase::Closing),
+            Phase::Open(Dialect::Member(member)) => {
+                let is_hybi = matches!(member, Member::Hybi(_));
+                let next = if is_hybi { Phase::Leaving(Leaving::behind(0)) } else { Phase::Closing };
+                (member.close_frame(code, reason), next)
+            }
+            Phase::Open(Dialect::Program(program)) => {
+                let next = program.leave().map_or(Phase::Closing, Phase::Leaving);
+                (program.close_frame(code, reason)?, next)
+            }
+            _ => return None,
         };
+        self.phase = next;
+        Some(bytes)
+    }
+
+    /// Passes over the `carried` beginning of a frame, once our Close was sent; how much of it need not be kept.
+    pub fn skip(&mut self, carried: &[u8]) -> usize {
+        let Phase::Leaving(leaving) = &mut self.phase else { return carried.len() };
+        let progress = leaving.receive(carried, 0..carried.len());
+        if progress.ended {
+            self.phase = Phase::Closing;
+        }
+        progress.consumed
+    }
+
+    /// Waits no longer for the peer's Close.
+    pub fn end(&mut self) {
         self.phase = Phase::Closing;
-        farewell
+    }
+
+    /// Has the text that was gathered sent as a fragment, behind this header, ahead of its time; `None` where that would be
+    /// too small a fragment.
+    pub fn give_out(&mut self) -> Option<Header> {
+        match &mut self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.give_out(),
+            _ => None,
+        }
+    }
+
+    /// Bytes that the message in whose middle the peer is surely still takes, given what is `carried`; 0 between messages,
+    /// and where messages are so short that nobody has to read to get one out.
+    pub fn missing(&self, carried: &[u8]) -> u64 {
+        match &self.phase {
+            Phase::Open(Dialect::Hybi(hybi)) => hybi.missing(carried),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.missing(),
+            _ => 0,
+        }
     }
 
     /// There is no room on the board: a refusal takes the place of the 101 in `response`; in Hixie-76 nothing takes the
@@ -248,8 +320,12 @@ impl Session {
             },
             _ => Advance { event: None, messages: 0, then: Then::Wait(None) },
         };
-        if let Then::End(End::Fin | End::Reset) = advance.then {
-            self.phase = Phase::Closing;
+        match (&self.phase, advance.then) {
+            (Phase::Open(Dialect::Program(program)), Then::End(End::Close)) => {
+                self.phase = program.leave().map_or(Phase::Closing, Phase::Leaving);
+            }
+            (_, Then::End(End::Close | End::Fin | End::Reset)) => self.phase = Phase::Closing,
+            _ => {}
         }
         advance
     }
@@ -291,13 +367,20 @@ impl Session {
     /// Bytes that are allocated for it.
     pub fn kept(&self) -> usize {
         match &self.phase {
-            Phase::Open(Dialect::Program(program)) => program.kept(),
-            Phase::Challenge(challenge) => match &challenge.dialect {
-                Dialect::Program(program) => program.kept(),
-                _ => 0,
-            },
+            Phase::Open(dialect) => dialect.kept(),
+            Phase::Challenge(challenge) => size_of::<Challenge>() + challenge.dialect.kept(),
             Phase::Late(late) => late.kept(),
             _ => 0,
+        }
+    }
+}
+
+impl Dialect {
+    fn kept(&self) -> usize {
+        match self {
+            Dialect::Hybi(_) | Dialect::Hixie(_) => 0,
+            Dialect::Member(member) => member.kept(),
+            Dialect::Program(program) => program.kept(),
         }
     }
 }

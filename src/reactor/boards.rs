@@ -3,7 +3,9 @@
 //! Who is on which board, and what was said there since the last delivery. Sockets are the reactor's business: it delivers once
 //! a tick, so that a burst costs one write per member, and nobody's turn waits for a room full of others.
 
+use super::memory::{Memory, grow};
 use super::moment::Moment;
+use super::stats::Stats;
 use super::token::ConnId;
 use crate::proto::framing::member::translate_to_hixie;
 use std::collections::{HashMap, VecDeque};
@@ -46,6 +48,8 @@ struct Board {
     name: Box<str>,
     members: Vec<(ConnId, Framing)>,
     log: Log,
+    /// Bytes that [`Memory`] knows of.
+    counted: usize,
 }
 
 /// What was said since the last delivery, in both framings.
@@ -122,8 +126,8 @@ impl Boards {
 
     fn open(&mut self, name: &str, now: Moment) -> u32 {
         self.serial = self.serial.wrapping_add(1);
-        let board =
-            Board { serial: self.serial, name: name.into(), members: Vec::new(), log: Log::default() };
+        let (members, log) = (Vec::new(), Log::default());
+        let board = Board { serial: self.serial, name: name.into(), members, log, counted: 0 };
         let key = self.boards.insert(board) as u32;
         self.names.insert(name.into(), key);
         if let Some(lifetime) = self.rules.lifetime {
@@ -138,29 +142,38 @@ impl Boards {
     }
 
     /// A member is gone; the last one takes the board with it.
-    pub fn leave(&mut self, id: BoardId, member: ConnId) {
+    pub fn leave(&mut self, id: BoardId, member: ConnId, memory: &mut Memory) {
         let Some(board) = self.find(id) else { return };
         if let Some(at) = board.members.iter().position(|(each, _)| *each == member) {
             board.members.swap_remove(at);
         }
         if board.members.is_empty() {
-            self.remove(id);
+            self.remove(id, memory);
         }
     }
 
-    fn remove(&mut self, id: BoardId) {
-        let board = self.boards.remove(id.key as usize);
+    fn remove(&mut self, id: BoardId, memory: &mut Memory) {
+        let mut board = self.boards.remove(id.key as usize);
+        memory.recount(&mut board.counted, 0);
         self.names.remove(&board.name);
         self.undelivered -= board.log.len();
     }
 
     /// Notes what a member says to the others: `messages` whole frames of a server, as `proto::member` writes them.
-    pub fn publish(&mut self, id: BoardId, sender: ConnId, frames: &[u8], messages: u32) {
+    pub fn publish(
+        &mut self,
+        id: BoardId,
+        sender: ConnId,
+        frames: &[u8],
+        messages: u32,
+        memory: &mut Memory,
+    ) {
         let Some(board) = self.find(id) else { return };
         let was_quiet = board.log.posts.is_empty();
         let before = board.log.len();
         let has_hixie = board.members.iter().any(|(_, framing)| *framing == Framing::Hixie);
         board.log.push(sender, frames, messages, has_hixie);
+        memory.recount(&mut board.counted, board.log.allocated());
         let added = board.log.len() - before;
         self.undelivered += added;
         if was_quiet {
@@ -175,7 +188,7 @@ impl Boards {
 
     /// Hands everything said since the last delivery, and how many messages that is, to `deliver`, once per member who is to
     /// hear any of it.
-    pub fn deliver(&mut self, mut deliver: impl FnMut(ConnId, &[u8], u32)) {
+    pub fn deliver(&mut self, stats: &mut Stats, mut deliver: impl FnMut(ConnId, &[u8], u32, &mut Stats)) {
         let mut others = Vec::new();
         while let Some(id) = self.busy.pop() {
             let Some(board) = self.find(id) else { continue };
@@ -183,11 +196,18 @@ impl Boards {
             for (member, framing) in &board.members {
                 let (bytes, messages) = log.for_member(*member, *framing, &mut others);
                 if !bytes.is_empty() {
-                    deliver(*member, bytes, messages);
+                    deliver(*member, bytes, messages, stats);
                 }
             }
+            stats.memory.recount(&mut board.counted, 0);
             self.undelivered -= log.len();
         }
+    }
+
+    /// Bytes allocated for what was said and is not delivered.
+    #[doc(hidden)]
+    pub fn allocated(&self) -> usize {
+        self.boards.iter().map(|(_, board)| board.log.allocated()).sum()
     }
 
     /// When the next board ends.
@@ -196,12 +216,12 @@ impl Boards {
     }
 
     /// The members of a board whose time has come; it is gone then.
-    pub fn end(&mut self, now: Moment) -> Option<Vec<ConnId>> {
+    pub fn end(&mut self, now: Moment, memory: &mut Memory) -> Option<Vec<ConnId>> {
         while self.next_end()? <= now {
             let (_, id) = self.ends.pop_front()?;
             let Some(board) = self.find(id) else { continue };
             let members = std::mem::take(&mut board.members).into_iter().map(|(member, _)| member).collect();
-            self.remove(id);
+            self.remove(id, memory);
             return Some(members);
         }
         None
@@ -228,12 +248,17 @@ fn is_alive(boards: &slab::Slab<Board>, id: BoardId) -> bool {
 }
 
 impl Log {
+    fn allocated(&self) -> usize {
+        self.hybi.capacity() + self.hixie.capacity() + self.posts.capacity() * size_of::<Post>()
+    }
+
     fn len(&self) -> usize {
         self.hybi.len() + self.hixie.len()
     }
 
     fn push(&mut self, sender: ConnId, frames: &[u8], messages: u32, has_hixie: bool) {
         let (hybi, hixie) = (self.hybi.len(), self.hixie.len());
+        grow(&mut self.hybi, frames.len());
         self.hybi.extend_from_slice(frames);
         if has_hixie {
             translate_to_hixie(frames, &mut self.hixie);
@@ -284,72 +309,72 @@ mod tests {
         ConnId { key, serial: 1 }
     }
 
-    fn delivered(boards: &mut Boards) -> Vec<(u32, Vec<u8>)> {
+    fn delivered(boards: &mut Boards, stats: &mut Stats) -> Vec<(u32, Vec<u8>)> {
         let mut all = Vec::new();
-        boards.deliver(|member, bytes, _| all.push((member.key, bytes.to_vec())));
+        boards.deliver(stats, |member, bytes, _, _| all.push((member.key, bytes.to_vec())));
         all.sort();
         all
     }
 
     #[test]
     fn everybody_hears_the_others_in_one_delivery_and_nobody_himself() {
-        let mut boards = Boards::new(RULES);
+        let (mut boards, mut stats) = (Boards::new(RULES), Stats::default());
         let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
         boards.join("a", member(2), Framing::Hybi, Moment(0)).expect("room");
         boards.join("a", member(3), Framing::Hixie, Moment(0)).expect("room");
         boards.join("b", member(4), Framing::Hybi, Moment(0)).expect("room");
-        boards.publish(board, member(1), b"\x81\x01x\x82\x01y", 1);
-        boards.publish(board, member(2), b"\x81\x01z", 1);
-        boards.publish(board, member(1), b"\x81\x01w", 1);
+        boards.publish(board, member(1), b"\x81\x01x\x82\x01y", 1, &mut stats.memory);
+        boards.publish(board, member(2), b"\x81\x01z", 1, &mut stats.memory);
+        boards.publish(board, member(1), b"\x81\x01w", 1, &mut stats.memory);
         let expected = [
             (1, b"\x81\x01z".to_vec()),
             (2, b"\x81\x01x\x82\x01y\x81\x01w".to_vec()),
             (3, b"\0x\xff\0z\xff\0w\xff".to_vec()),
         ];
-        assert_eq!(delivered(&mut boards), expected);
-        assert_eq!(delivered(&mut boards), []);
+        assert_eq!(delivered(&mut boards, &mut stats), expected);
+        assert_eq!(delivered(&mut boards, &mut stats), []);
         assert_eq!(boards.undelivered, 0);
     }
 
     #[test]
     fn limits_hold_and_an_empty_board_is_gone() {
-        let mut boards = Boards::new(RULES);
+        let (mut boards, mut stats) = (Boards::new(RULES), Stats::default());
         let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
         boards.join("b", member(2), Framing::Hybi, Moment(0)).expect("room");
         assert_eq!(boards.join("c", member(3), Framing::Hybi, Moment(0)), Err(Full));
-        boards.publish(board, member(1), b"\x81\x00", 1);
-        boards.leave(board, member(1));
+        boards.publish(board, member(1), b"\x81\x00", 1, &mut stats.memory);
+        boards.leave(board, member(1), &mut stats.memory);
         assert_eq!(boards.undelivered, 0);
         for key in 3..6 {
             boards.join("c", member(key), Framing::Hybi, Moment(0)).expect("room on the new board");
         }
         assert_eq!(boards.join("c", member(6), Framing::Hybi, Moment(0)), Err(Full));
         // The slot has a new board; the old name of it reaches nobody.
-        boards.publish(board, member(1), b"\x81\x00", 1);
-        boards.leave(board, member(3));
-        assert_eq!(delivered(&mut boards), []);
+        boards.publish(board, member(1), b"\x81\x00", 1, &mut stats.memory);
+        boards.leave(board, member(3), &mut stats.memory);
+        assert_eq!(delivered(&mut boards, &mut stats), []);
     }
 
     #[test]
     fn a_board_ends_after_its_lifetime_with_everybody_on_it() {
-        let mut boards = Boards::new(RULES);
+        let (mut boards, mut stats) = (Boards::new(RULES), Stats::default());
         let early = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
-        boards.leave(early, member(1));
+        boards.leave(early, member(1), &mut stats.memory);
         boards.join("b", member(2), Framing::Hybi, Moment(1_000_000)).expect("room");
         boards.join("b", member(3), Framing::Hybi, Moment(2_000_000)).expect("room");
-        assert_eq!(boards.end(Moment(300_999_999)), None);
-        assert_eq!(boards.end(Moment(301_000_000)), Some(vec![member(2), member(3)]));
-        assert_eq!(boards.end(Moment(301_000_000)), None);
+        assert_eq!(boards.end(Moment(300_999_999), &mut stats.memory), None);
+        assert_eq!(boards.end(Moment(301_000_000), &mut stats.memory), Some(vec![member(2), member(3)]));
+        assert_eq!(boards.end(Moment(301_000_000), &mut stats.memory), None);
         assert_eq!((boards.boards.len(), boards.names.len()), (0, 0));
         assert_eq!(boards.end_reason(), "Board can't exist for more than 5mn");
     }
 
     #[test]
     fn boards_that_come_and_go_leave_nothing() {
-        let mut boards = Boards::new(RULES);
+        let (mut boards, mut stats) = (Boards::new(RULES), Stats::default());
         for _ in 0..100_000 {
             let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
-            boards.leave(board, member(1));
+            boards.leave(board, member(1), &mut stats.memory);
         }
         assert!(boards.ends.len() <= 2048, "{}", boards.ends.len());
     }

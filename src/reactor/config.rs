@@ -16,6 +16,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// A connection that sends no byte for this long is pinged, and dropped if as much time passes again.
     pub ping_interval: Option<Duration>,
+    /// Bytes that may be allocated for everything that is kept for clients.
+    pub max_buffered: usize,
     pub boards: boards::Rules,
     /// Over how long the Close frames are spread when the server stops.
     pub drain_spread: Duration,

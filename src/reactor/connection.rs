@@ -1,202 +1,209 @@
-//! One client: its socket, its protocol, and what is left over between two turns.
+//! One client: its conversation, and its patience's end.
 
+mod patience;
+#[cfg(feature = "tls")]
+mod secure;
 mod timed;
+mod told;
 
+use super::aside::Aside;
 use super::boards::{BoardId, Boards, Framing, Full};
-use super::config::Config;
 use super::end::End;
 use super::kernel::{Readiness, Stream};
 use super::listener::Role;
+use super::mark::Mark;
+use super::memory::SHORT_READ;
 use super::moment::Moment;
-use super::outbox::Outbox;
-use super::stats::{Kind, Side, Stats};
-use super::trace::{self, Trace};
-use super::turn::{Context, Shared, Turn};
+use super::stats::{GivenUp, Kind, Side, Stats};
+use super::transport::{Flushed, Received, Transport};
+use super::turn::{Before, Context, Shared, Turn};
 use crate::log::{self, Level};
 use crate::proto::Version;
 use crate::proto::framing::close_code;
+use crate::proto::framing::frame::Header;
 use crate::proto::handshake::Refusal;
-use crate::proto::progress::{Event, HEADROOM, Reply};
+use crate::proto::progress::{Event, Gathered, Reply};
 use crate::proto::session::{Session, Stage};
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-use std::ops::Range;
+use std::io;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
-/// How long a Flash player has for its request, as the policy servers of the day had it.
-const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a client of the numbers' own listener has to ask: silent ones must not keep a full server's health from others.
-const STATS_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long, after our last byte was taken, the peer's remaining bytes are awaited and thrown away. Closing with bytes
-/// unread would send a RST, and that can eat the answer on its way.
-const LINGER: Duration = Duration::from_secs(2);
-/// How long a client has to finish its handshake, and be told to go, once the server stops.
-const LATE_GREETING: Duration = Duration::from_millis(500);
 /// Most bytes a board's member may be behind the others.
 const MEMBER_BEHIND_MAX: usize = 256 * 1024;
-
 /// A connected client.
-///
-/// Both buffers are unallocated while it is idle: fifteen thousand idle clients are fifteen thousand of these structs.
 #[derive(Debug)]
 pub struct Connection<S> {
-    socket: S,
+    pub transport: Transport<S>,
+    session: Session,
+    /// When its stage began; of an open connection, when its last sign of life came.
+    since: Moment,
+    /// When its alarm rings.
+    pub alarm: Moment,
+    aside: Option<Box<Aside>>,
+    /// What its patience was last measured against.
+    mark: Mark,
     /// The half of its id that tells it from earlier users of its slot.
     pub serial: u32,
-    session: Session,
-    buffers: Option<Box<Buffers>>,
-    readable: bool,
-    writable: bool,
-    /// The peer's FIN was announced: a short read no longer means that nothing is left.
-    read_closed: bool,
-    /// Our FIN was sent.
-    write_closed: bool,
-    /// Stands in the run queue.
-    pub queued: bool,
     /// What became of the Ping for its silence.
     ping: Ping,
-    /// The server stops: it is told to go as soon as it has opened.
+    /// The server stops: it is told to go as soon as it has opened, or the frame at hand has ended.
     leaving: bool,
     pub kind: Kind,
     /// What it speaks, once that is agreed.
     pub version: Option<Version>,
-    /// When its age began; of an open connection, when its last byte came.
-    since: Moment,
-    /// When its alarm rings.
-    pub alarm: Moment,
-    /// The board it is a member of.
-    pub board: Option<BoardId>,
-    /// Of few connections, which are not to make all larger.
-    aside: Option<Box<Aside>>,
-}
-
-#[derive(Debug, Default)]
-struct Aside {
-    /// Who a proxy says it is.
-    client: Option<SocketAddr>,
-    /// Under `--log-level trace`.
-    trace: Option<Trace>,
 }
 
 /// How far a silent peer has been asked whether it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ping {
     No,
-    /// There was no room for one behind the answers that the peer has not taken.
+    /// There was no room for one behind the answers that the peer has not taken, or in the middle of a frame.
     Owed,
     Sent,
-}
-
-#[derive(Debug, Default)]
-struct Buffers {
-    /// The beginning of something that has not all arrived. Never longer than `CARRY_MAX`.
-    carry: Vec<u8>,
-    outbox: Outbox,
-}
-
-impl Aside {
-    fn traced() -> Box<Aside> {
-        Box::new(Aside { client: None, trace: Some(Trace::new()) })
-    }
 }
 
 impl<S: Stream> Connection<S> {
     pub fn new(socket: S, serial: u32, role: Role, now: Moment) -> Connection<S> {
         Connection {
-            socket,
-            serial,
+            transport: Transport::new(socket),
             session: role.session(),
-            buffers: None,
-            readable: false,
-            writable: true,
-            read_closed: false,
-            write_closed: false,
-            queued: false,
+            since: now,
+            alarm: Moment::NEVER,
+            aside: log::enabled(Level::Trace).then(Aside::traced),
+            mark: Mark::default(),
+            serial,
             ping: Ping::No,
             leaving: false,
             kind: role.kind(),
             version: None,
-            since: now,
-            alarm: Moment::NEVER,
-            board: None,
-            aside: log::enabled(Level::Trace).then(Aside::traced),
         }
     }
 
     /// Notes what an event says; acts on nothing.
     pub fn note(&mut self, event: &Readiness) {
-        self.readable |= event.readable;
-        self.writable |= event.writable;
-        self.read_closed |= event.read_closed;
+        self.transport.note(event);
+    }
+
+    /// How far its conversation has come.
+    pub fn stage(&self) -> Stage {
+        self.session.stage()
+    }
+
+    /// The board it is a member of.
+    pub fn board(&self) -> Option<BoardId> {
+        self.aside.as_ref()?.board
     }
 
     /// One turn: what waits is written; then, if the peer takes its answers, one read, one rewrite, one write.
     pub fn turn(&mut self, shared: &mut Shared, context: &Context) -> Turn {
-        let before = self.held();
-        let turn = self.try_turn(shared, context).unwrap_or_else(|error| self.lost(&error));
-        self.account(before, &mut shared.stats);
-        turn
+        self.try_turn(shared, context).unwrap_or_else(|error| self.lost(&error))
     }
 
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
-        if self.buffers.is_some() && !self.flush(&mut shared.stats, context.now)? {
-            return Ok(Turn::Wait);
-        }
-        if self.session.is_timed() {
-            return self.timed_turn(shared, context);
-        }
-        if !self.readable {
-            return Ok(Turn::Wait);
-        }
-        self.read(shared, context, usize::MAX)
-    }
-
-    /// Reads once, at most `most` bytes, and acts on what came.
-    #[inline(always)]
-    fn read(&mut self, shared: &mut Shared, context: &Context, most: usize) -> io::Result<Turn> {
-        let start = HEADROOM + self.buffers.as_ref().map_or(0, |buffers| buffers.carry.len());
-        let end = start.saturating_add(most).min(shared.read_end(start));
-        let count = match retry(|| self.socket.read(&mut shared.scratch[start..end])) {
-            Ok(0) => return Ok(Turn::Over(if self.write_closed { End::Closed } else { End::Eof })),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                return Ok(Turn::Wait);
+        let (mut most, mut is_timed) = (usize::MAX, false);
+        if self.transport.keeps_something() || shared.stats.memory.is_short() {
+            match self.may_read(&mut shared.stats, context.now)? {
+                ControlFlow::Continue(allowed) => most = allowed,
+                ControlFlow::Break(turn) => return Ok(turn),
             }
-            Err(error) => return Err(error),
+            is_timed = self.session.is_timed();
+            if is_timed {
+                match self.before_read(shared, context)? {
+                    Before::Turn(turn) => return Ok(turn),
+                    Before::Read(bytes) => most = most.min(bytes),
+                }
+            }
+        }
+        if !self.transport.is_readable() && most > 0 {
+            return Ok(Turn::Wait);
+        }
+        let size = most.min(shared.turn_bytes());
+        let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
+            Received::Bytes { start, count } => (start, count),
+            #[cfg(feature = "tls")]
+            Received::Part if !is_timed => return Ok(self.after_part()),
+            #[cfg(feature = "tls")]
+            Received::Fault => return self.fail_tls(shared, context),
+            #[cfg(feature = "tls")]
+            Received::Part => return self.after_read(shared, context, 0),
+            Received::Nothing if is_timed => return self.after_read(shared, context, 0),
+            Received::Nothing => return Ok(Turn::Wait),
+            Received::End => {
+                let all_was_said = matches!(self.session.stage(), Stage::Leaving | Stage::Closing);
+                return Ok(Turn::Over(if all_was_said { End::Closed } else { End::Eof }));
+            }
         };
-        shared.stats.bytes_received += count as u64;
-        // A short read has emptied the socket, unless a FIN follows that no further event will announce.
-        self.readable = start + count == end || self.read_closed;
-        self.ping = Ping::No;
+        if std::mem::replace(&mut self.ping, Ping::No) == Ping::Owed {
+            self.transport.look(Moment::NEVER, &mut shared.stats);
+        }
         if self.session.stage() == Stage::Open {
             self.since = context.now;
-        }
-        if most < usize::MAX {
-            self.session.has_read(count, context.now.since_start());
         }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
         }
-        if self.leaving && self.session.stage() == Stage::Open {
-            return Ok(self.close(close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+        if self.leaving
+            && self.session.stage() == Stage::Open
+            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+        {
+            return Ok(turn);
         }
-        Ok(if self.readable && self.outbox_is_empty() { Turn::Again } else { Turn::Wait })
+        if is_timed {
+            return self.after_read(shared, context, count);
+        }
+        let may_read =
+            self.transport.is_readable() && (self.transport.outbox_is_empty() || self.missing() > 0);
+        Ok(if may_read || self.transport.could_write() { Turn::Again } else { Turn::Wait })
+    }
+
+    /// Writes what waits; how many bytes may be read then, if any.
+    ///
+    /// From who does not take its answers nothing is read but the rest of the message in whose middle it is: the plainest client
+    /// says all of it before it listens. And when memory is short, nobody adds to what is kept for it more than one small read.
+    #[inline(never)]
+    fn may_read(&mut self, stats: &mut Stats, now: Moment) -> io::Result<ControlFlow<Turn, usize>> {
+        let untaken = self.transport.untaken();
+        let flushed = self.transport.flush(stats)?;
+        if matches!(self.session.stage(), Stage::Leaving | Stage::Closing) {
+            if self.transport.untaken() < untaken {
+                self.since = now;
+            }
+            self.close_write(stats)?;
+        }
+        let is_short = stats.memory.is_short();
+        if flushed != Flushed::All {
+            let missing = if is_short { 0 } else { self.missing() };
+            if missing > 0 && self.transport.is_readable() {
+                return Ok(ControlFlow::Continue(missing.min(Shared::SCRATCH as u64) as usize));
+            }
+            return Ok(ControlFlow::Break(if flushed == Flushed::More { Turn::Again } else { Turn::Wait }));
+        }
+        if !is_short || self.session.stage() == Stage::Closing {
+            return Ok(ControlFlow::Continue(usize::MAX));
+        }
+        // What a member says is kept for all the others.
+        let room =
+            if self.board().is_some() { 0 } else { SHORT_READ.saturating_sub(self.transport.unfinished()) };
+        Ok(if room > 0 { ControlFlow::Continue(room) } else { ControlFlow::Break(Turn::Wait) })
+    }
+
+    /// Bytes that are surely still to come of the message in whose middle the peer is.
+    fn missing(&self) -> u64 {
+        self.session.missing(self.transport.carry())
     }
 
     /// Puts the carry in front of the `count` bytes at `start`; `None` when the two do not make anything to act on yet, and
     /// were only put together in the carry.
     fn assemble_input(&mut self, shared: &mut Shared, start: usize, count: usize) -> Option<Range<usize>> {
-        let input = HEADROOM..start + count;
-        if start > HEADROOM {
-            let carry = &mut self.buffers.as_mut()?.carry;
+        let carried = self.transport.carry().len();
+        let input = start - carried..start + count;
+        if carried > 0 {
             let fresh = &shared.scratch[start..input.end];
-            if !self.session.needs_processing(carry, fresh) {
-                carry.extend_from_slice(fresh);
+            if !self.session.needs_processing(self.transport.carry(), fresh) {
+                self.transport.carry_on(fresh, &mut shared.stats);
                 return None;
             }
-            shared.scratch[HEADROOM..start].copy_from_slice(carry);
-            carry.clear();
+            self.transport.take_carry(&mut shared.scratch);
         }
         Some(input)
     }
@@ -214,39 +221,109 @@ impl<S: Stream> Connection<S> {
             }
             input.start += progress.consumed;
             shared.stats.messages_received += u64::from(progress.messages);
+            #[cfg(feature = "tls")]
+            let is_proxied = matches!(progress.event, Some(Event::Proxied(_)));
             if let Some(event) = progress.event {
                 self.on_event(event, shared, context);
+            }
+            #[cfg(feature = "tls")]
+            if is_proxied && self.is_secured_behind_proxy() {
+                return self.begin_tls(shared, input);
             }
             if progress.reply == Reply::Buffer && self.session.is_timed() {
                 // What it says at once stands in one write with the answer; what is next, its next turn says.
                 self.speak(shared, context)?;
-                self.readable = true;
+                self.transport.expect_input();
                 shared.response.clear();
             }
             let Shared { scratch, response, boards, stats, .. } = shared;
             match progress.reply {
                 Reply::Buffer => self.send(response, stats)?,
                 Reply::InPlace(reply) => {
+                    #[cfg(not(feature = "tls"))]
                     self.send(&scratch[reply], stats)?;
-                    match self.board {
+                    #[cfg(feature = "tls")]
+                    self.send_in_place(scratch, reply, input.start == input.end, stats)?;
+                    match self.board() {
                         None => stats.messages_sent += u64::from(progress.messages),
                         Some(board) if !response.is_empty() => {
-                            boards.publish(board, context.id, response, progress.messages);
+                            boards.publish(board, context.id, response, progress.messages, &mut stats.memory);
                         }
                         Some(_) => {}
                     }
                 }
+                Reply::Gathered(gathered) => {
+                    stats.messages_sent += u64::from(progress.messages);
+                    self.send_gathered(gathered, scratch, stats)?;
+                }
             }
-            if self.session.stage() == Stage::Closing && !self.write_closed {
-                self.since = context.now;
-                self.close_write()?;
+            let is_refused = self.session.stage() == Stage::Closing && !self.transport.write_closed();
+            if progress.ended || is_refused {
+                self.said_all(stats, context.now)?;
             }
             if !progress.again {
                 break;
             }
         }
-        self.keep(shared, input);
+        let Shared { scratch, stats, .. } = shared;
+        self.transport.keep(&scratch[input], self.session.kept(), stats);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn send_gathered(&mut self, gathered: Gathered, scratch: &[u8], stats: &mut Stats) -> io::Result<()> {
+        if let Some(header) = gathered.release {
+            self.release(header, stats)?;
+        }
+        self.send(&scratch[gathered.reply], stats)?;
+        self.transport.gather(&scratch[gathered.keep], stats);
+        if stats.memory.is_short() { self.give_out(stats) } else { Ok(()) }
+    }
+
+    /// Sends text that was gathered, behind its header.
+    fn release(&mut self, header: Header, stats: &mut Stats) -> io::Result<()> {
+        if self.is_traced() {
+            let gathered: Vec<u8> = self.transport.gathered().flatten().copied().collect();
+            self.trace(|trace, tell| {
+                trace.sent(header.as_bytes(), tell);
+                trace.sent(&gathered, tell);
+            });
+        }
+        self.transport.release(header.as_bytes(), stats)
+    }
+
+    /// Sends `bytes` behind everything said so far.
+    #[inline]
+    fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
+        if self.is_traced() && !bytes.is_empty() {
+            self.trace(|trace, tell| trace.sent(bytes, tell));
+        }
+        self.transport.send(bytes, stats)
+    }
+
+    /// Sends text that waits for the rest of its frame, where that makes a fragment large enough: memory is short.
+    pub fn give_out(&mut self, stats: &mut Stats) -> io::Result<()> {
+        match self.session.give_out() {
+            Some(header) => self.release(header, stats),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing will be said any more: what has come of a message that would have been answered is forgotten, and where the
+    /// peer's Close is not awaited, the FIN follows.
+    fn said_all(&mut self, stats: &mut Stats, now: Moment) -> io::Result<()> {
+        self.since = now;
+        if self.transport.keeps_something() {
+            let passed = self.session.skip(self.transport.carry());
+            self.transport.forget(passed, stats);
+            self.transport.keep(&[], self.session.kept(), stats);
+        }
+        self.close_write(stats)
+    }
+
+    /// Sends the FIN, where nothing is left to say.
+    fn close_write(&mut self, stats: &mut Stats) -> io::Result<()> {
+        if self.session.stage() == Stage::Closing { self.transport.close_write(stats) } else { Ok(()) }
     }
 
     /// Counts and logs what happened, and does what it takes before the answer is sent.
@@ -313,7 +390,7 @@ impl<S: Stream> Connection<S> {
 
     fn open(&mut self, version: Version, stats: &mut Stats, now: Moment) {
         let was = self.kind;
-        if self.board.is_some() {
+        if self.board().is_some() {
             self.kind = Kind::Board;
         }
         self.version = Some(version);
@@ -334,7 +411,8 @@ impl<S: Stream> Connection<S> {
             Version::Hybi7 | Version::Hybi8 | Version::Hybi13 => Framing::Hybi,
             Version::Hixie75 | Version::Hixie76 => Framing::Hixie,
         };
-        self.board = Some(boards.join(name, context.id, framing, context.now)?);
+        let board = boards.join(name, context.id, framing, context.now)?;
+        self.aside.get_or_insert_default().board = Some(board);
         Ok(())
     }
 
@@ -352,105 +430,29 @@ impl<S: Stream> Connection<S> {
         if self.session.stage() != Stage::Open {
             return None;
         }
-        let behind = self.buffers.as_ref().map_or(0, |buffers| buffers.outbox.len());
-        if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
+        let behind = self.transport.untaken();
+        let is_short = stats.memory.is_short();
+        if behind > 0 && (is_short || behind + bytes.len() > MEMBER_BEHIND_MAX) {
             self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
-            return Some(self.close(close_code::POLICY_VIOLATION, "too far behind", stats, now));
+            stats.given_up(GivenUp::Behind);
+            return self.try_close(close_code::POLICY_VIOLATION, "too far behind", stats, now);
         }
-        let before = self.held();
         let sent = self.send(bytes, stats);
-        self.account(before, stats);
         stats.messages_sent += u64::from(messages);
+        if is_short && self.transport.untaken() > SHORT_READ {
+            self.log(Level::Debug, format_args!("dropped: no memory for what its board says"));
+            stats.given_up(GivenUp::Behind);
+            return Some(Turn::Over(End::GivenUp));
+        }
         sent.err().map(|error| self.lost(&error))
     }
 
-    /// Keeps what the session could not use yet, and lets go of buffers that hold nothing.
-    fn keep(&mut self, shared: &Shared, input: Range<usize>) {
-        if !input.is_empty() {
-            self.buffers.get_or_insert_default().carry.extend_from_slice(&shared.scratch[input]);
-        } else if self.outbox_is_empty() {
-            self.buffers = None;
-        }
-    }
-
-    /// Writes what waits; true when nothing is left.
-    fn flush(&mut self, stats: &mut Stats, now: Moment) -> io::Result<bool> {
-        let Some(buffers) = &mut self.buffers else { return Ok(true) };
-        if buffers.outbox.is_empty() {
-            return Ok(true);
-        }
-        if !self.writable {
-            return Ok(false);
-        }
-        let mut count = 0;
-        while !buffers.outbox.is_empty() {
-            let front = buffers.outbox.front();
-            let taken = write_some(&mut self.socket, front)?;
-            self.writable = taken == front.len();
-            buffers.outbox.sent(taken);
-            stats.bytes_sent += taken as u64;
-            count += taken;
-            if !self.writable {
-                break;
-            }
-        }
-        if count > 0 && self.ping == Ping::Owed {
-            // Who takes its answers is there, however slowly.
-            self.ping = Ping::No;
-        }
-        if buffers.outbox.is_empty() && buffers.carry.is_empty() {
-            self.buffers = None;
-        }
-        if self.session.stage() == Stage::Closing {
-            if count > 0 {
-                self.since = now;
-            }
-            self.close_write()?;
-        }
-        Ok(self.writable)
-    }
-
-    /// Writes `bytes` behind everything said so far; what the kernel does not take goes to the outbox.
-    fn send(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if self.is_traced() {
-            self.trace(|trace, tell| trace.sent(bytes, tell));
-        }
-        let mut count = 0;
-        // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
-        if self.outbox_is_empty() {
-            count = write_some(&mut self.socket, bytes)?;
-            stats.bytes_sent += count as u64;
-            self.writable = count == bytes.len();
-        }
-        if count < bytes.len() {
-            self.buffers.get_or_insert_default().outbox.push(&bytes[count..]);
-        }
-        Ok(())
-    }
-
-    fn outbox_is_empty(&self) -> bool {
-        self.buffers.as_ref().is_none_or(|buffers| buffers.outbox.is_empty())
-    }
-
-    /// Sends a FIN behind our last byte, once that is out; the peer then has [`LINGER`] to leave.
-    fn close_write(&mut self) -> io::Result<()> {
-        if self.outbox_is_empty() && !self.write_closed {
-            self.write_closed = true;
-            self.socket.shutdown_write()?;
-        }
-        Ok(())
-    }
-
-    /// Ends the conversation with a Close frame, where one can be sent.
-    #[inline(never)]
-    pub fn close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
+    /// Tells it to go, as soon as that can be said.
+    pub fn leave(&mut self, reason: &str, stats: &mut Stats, now: Moment) -> Turn {
         match self.session.stage() {
             Stage::Open => {}
             // It is leaving already, and has its time for that.
-            Stage::Closing => return Turn::Wait,
+            Stage::Leaving | Stage::Closing => return Turn::Wait,
             Stage::Greeting => {
                 self.leaving = true;
                 self.since = now;
@@ -458,105 +460,46 @@ impl<S: Stream> Connection<S> {
             }
             Stage::Policy => return Turn::Over(End::Shutdown),
         }
-        let before = self.held();
-        let Some(frame) = self.session.close(code, reason) else {
-            // In the middle of a frame there is no way to say it.
-            return Turn::Over(End::Shutdown);
-        };
+        // In the middle of a frame there is no way to say it: when it has ended.
+        self.leaving = true;
+        self.try_close(close_code::GOING_AWAY, reason, stats, now).unwrap_or(Turn::Wait)
+    }
+
+    /// Ends an open conversation with a Close frame; `None` in the middle of a frame, where none can be sent.
+    #[inline(never)]
+    fn try_close(&mut self, code: u16, reason: &str, stats: &mut Stats, now: Moment) -> Option<Turn> {
+        let frame = self.session.close(code, reason)?;
         stats.closed(Side::Server, Some(code));
-        self.since = now;
-        let said = self.send(&frame, stats).and_then(|()| self.close_write());
-        self.account(before, stats);
-        said.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
+        let said = self.send(&frame, stats).and_then(|()| self.said_all(stats, now));
+        Some(said.map_or_else(|error| self.lost(&error), |()| Turn::Wait))
     }
 
-    /// When its patience ends.
-    pub fn deadline(&self, config: &Config) -> Moment {
-        if self.session.is_timed() {
-            return self.timed_deadline(config);
+    /// What could be given up of it, memory being short; `None` where nothing is kept, or what is kept is on its way out.
+    pub fn burden(&mut self, observed: Duration, now: Moment) -> Option<Burden> {
+        if !self.transport.keeps_something() || self.transport.is_draining(observed, now) {
+            return None;
         }
-        let patience = match self.session.stage() {
-            Stage::Policy => POLICY_TIMEOUT,
-            Stage::Greeting if self.leaving => LATE_GREETING,
-            Stage::Greeting if self.kind == Kind::Stats => STATS_TIMEOUT.min(config.handshake_timeout),
-            Stage::Greeting => config.handshake_timeout,
-            Stage::Closing => LINGER,
-            Stage::Open => match self.open_patience(config) {
-                Some(patience) => patience,
-                None => return Moment::NEVER,
-            },
-        };
-        self.since + patience
+        let is_unfinished = self.transport.unfinished() > 0 || self.missing() > 0;
+        let what = if is_unfinished { GivenUp::Unfinished } else { GivenUp::Untaken };
+        Some(Burden { what, bytes: self.transport.allocated() })
     }
 
-    /// How long an open connection may be silent.
-    fn open_patience(&self, config: &Config) -> Option<Duration> {
-        let ping = config.ping_interval.filter(|_| self.session.knows_ping());
-        let ping = ping.map(|interval| if self.ping == Ping::No { interval } else { 2 * interval });
-        [config.idle_timeout, ping].into_iter().flatten().min()
-    }
-
-    /// Its deadline has passed: a last look at the socket, then the verdict.
-    ///
-    /// One poll tells of so many clients and no more, so the bytes of this one may lie waiting behind others' events.
-    pub fn expire(&mut self, shared: &mut Shared, context: &Context) -> Turn {
-        let Context { config, now, .. } = *context;
-        (self.readable, self.writable) = (true, true);
-        let turn = self.turn(shared, context);
-        if matches!(turn, Turn::Over(_)) || self.deadline(config) > now {
-            return turn;
-        }
-        let stats = &mut shared.stats;
-        match self.session.stage() {
-            Stage::Open => {}
-            Stage::Closing => return Turn::Over(End::LingerTimeout),
-            Stage::Greeting | Stage::Policy => {
-                self.log(Level::Debug, format_args!("timed out"));
-                return Turn::Over(End::HandshakeTimeout);
-            }
-        }
-        if config.idle_timeout.is_some_and(|timeout| self.since + timeout <= now) {
-            self.log(Level::Debug, format_args!("closed 1001: idle"));
-            return self.close(close_code::GOING_AWAY, "", stats, now);
-        }
-        if self.ping != Ping::No {
-            self.log(Level::Debug, format_args!("lost: no answer to a ping"));
-            return Turn::Over(End::PingTimeout);
-        }
-        self.ping = if self.outbox_is_empty() { Ping::Sent } else { Ping::Owed };
-        if let Some(interval) = config.ping_interval {
-            // After a pause of the whole process the Ping is late; its answer still has a whole interval.
-            self.since = self.since.max(now - interval);
-        }
-        // A peer that does not take its answers gets no ping on top; it has until the next interval all the same.
-        let Some(ping) = self.session.ping().filter(|_| self.outbox_is_empty()) else { return Turn::Wait };
-        let before = self.held();
-        let sent = self.send(&ping, stats);
-        self.account(before, stats);
-        sent.map_or_else(|error| self.lost(&error), |()| Turn::Wait)
-    }
-
-    /// Bytes that are kept for it, and whether it is blocked.
-    fn held(&self) -> (u64, bool) {
-        let kept = self.session.kept() as u64;
-        let Some(buffers) = &self.buffers else { return (kept, false) };
-        let pending = buffers.outbox.len();
-        (kept + (buffers.carry.len() + pending) as u64, pending > 0)
-    }
-
-    /// Brings the gauges up to date with what it holds now instead of `before`.
-    fn account(&self, before: (u64, bool), stats: &mut Stats) {
-        let after = self.held();
-        stats.buffered = stats.buffered + after.0 - before.0;
-        stats.blocked = stats.blocked + u64::from(after.1) - u64::from(before.1);
+    /// It is the one that is given up.
+    pub fn give_up(&mut self, what: GivenUp, stats: &mut Stats, now: Moment) -> Turn {
+        self.log(
+            Level::Debug,
+            format_args!("given up: memory is short, {} bytes", self.transport.allocated()),
+        );
+        stats.given_up(what);
+        let can_be_told = what == GivenUp::Unfinished && self.transport.outbox_is_empty();
+        let told = can_be_told && self.session.stage() == Stage::Open;
+        let told = told.then(|| self.try_close(close_code::TRY_AGAIN_LATER, "", stats, now)).flatten();
+        told.unwrap_or(Turn::Over(End::GivenUp))
     }
 
     /// It is gone: what it held is no longer held, and it is no longer open.
     pub fn finish(&mut self, end: End, stats: &mut Stats) {
-        let (bytes, is_blocked) = self.held();
-        self.buffers = None;
-        stats.buffered -= bytes;
-        stats.blocked -= u64::from(is_blocked);
+        self.transport.drop_kept(stats);
         stats.ended(self.kind, self.version, end);
     }
 
@@ -566,75 +509,32 @@ impl<S: Stream> Connection<S> {
         Turn::Over(End::Error)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn log(&self, level: Level, text: std::fmt::Arguments) {
-        if !log::enabled(level) {
-            return;
-        }
-        let client = self.proxied().or_else(|| self.socket.peer());
-        let say = |text: std::fmt::Arguments| match level {
-            // Whoever asks for every line gets every line.
-            Level::Debug | Level::Trace => log::line(level, text),
-            _ => log::limited(log::Class::Refused, level, text),
-        };
-        match client {
-            Some(client) => say(format_args!("{text} ({client})")),
-            None => say(text),
-        }
-    }
-
-    /// Who a proxy says the client is.
-    fn proxied(&self) -> Option<SocketAddr> {
-        self.aside.as_ref().and_then(|aside| aside.client)
-    }
-
-    fn is_traced(&self) -> bool {
-        self.aside.as_ref().is_some_and(|aside| aside.trace.is_some())
-    }
-
-    /// Has the trace read along, and writes what it tells.
-    #[cold]
-    #[inline(never)]
-    fn trace(&mut self, read: impl FnOnce(&mut Trace, trace::Tell)) {
-        let Some(mut trace) = self.aside.as_mut().and_then(|aside| aside.trace.take()) else { return };
-        read(&mut trace, &mut |line| self.log(Level::Trace, line));
-        self.aside.get_or_insert_default().trace = Some(trace);
-    }
-
     /// Panics unless what the fields promise each other holds.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
-        use crate::proto::limits::CARRY_MAX;
-        if let Some(buffers) = &self.buffers {
-            assert!(!buffers.carry.is_empty() || !buffers.outbox.is_empty(), "buffers that hold nothing");
-            assert!(buffers.carry.len() <= CARRY_MAX, "carry of {}", buffers.carry.len());
-            buffers.outbox.assert_invariants();
-            assert!(buffers.outbox.is_empty() || !self.writable, "an outbox and a socket that would take it");
-        }
-        assert!(
-            !self.write_closed || self.session.stage() == Stage::Closing || self.session.is_timed(),
-            "FIN sent in mid-conversation"
-        );
+        self.transport.assert_invariants();
+        let is_marked = self.transport.keeps_something();
+        assert!(is_marked || !self.session.is_timed(), "timed, and not marked by what is kept");
+        let is_closing = self.session.stage() == Stage::Closing || self.session.is_timed();
+        assert!(!self.transport.write_closed() || is_closing, "FIN sent in mid-conversation");
     }
 }
 
-/// Writes what the kernel takes in one call; 0 when it takes nothing now.
-#[inline]
-fn write_some(socket: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
-    match retry(|| socket.write(bytes)) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        result => result,
-    }
+/// What is kept for a connection, and what of it could be given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Burden {
+    pub what: GivenUp,
+    pub bytes: usize,
 }
 
-/// A signal in the middle of a call is no reason to give up.
-#[inline]
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_costs_little() {
+        // With its alarm, its place in the run queue and in the slab, less than 128 bytes.
+        let tls = if cfg!(feature = "tls") { size_of::<usize>() } else { 0 };
+        assert_eq!(size_of::<Connection<[u8; 8]>>(), 104 + tls);
     }
 }

@@ -11,10 +11,16 @@ pub enum End {
     Error,
     /// The handshake, or a policy request, took too long.
     HandshakeTimeout,
+    /// Silent in the middle of a frame, where that cannot be said.
+    IdleTimeout,
     /// No answer to a Ping.
     PingTimeout,
+    /// Nothing that was sent to it is acknowledged any more.
+    Unreachable,
     /// Everything was said, and the peer did not leave.
     LingerTimeout,
+    /// Memory was short, and there was no way to say so.
+    GivenUp,
     /// The server stopped, and there was no way to say so.
     Shutdown,
     /// Its path asked for a RST.
@@ -23,13 +29,16 @@ pub enum End {
 
 impl End {
     /// In the order of the variants.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 11] = [
         "closed",
         "eof",
         "error",
         "handshake-timeout",
+        "idle-timeout",
         "ping-timeout",
+        "unreachable",
         "linger-timeout",
+        "given-up",
         "shutdown",
         "reset",
     ];

@@ -39,6 +39,9 @@ pub trait Kernel {
     /// Stops listening there; clients still in the queue are turned away.
     fn close_listener(&mut self, listener: usize);
 
+    /// Has the allocator give back to the system what nothing uses any more.
+    fn give_back(&mut self);
+
     /// Tells the service manager, if there is one.
     fn notify(&mut self, notice: Notice);
 }
@@ -61,4 +64,24 @@ pub trait Stream: io::Read + io::Write {
 
     /// Who is at the other end, if the system still knows.
     fn peer(&self) -> Option<SocketAddr>;
+
+    /// What the system knows of the other end beside what can be read: asked when a patience ends, never for a message.
+    fn vitals(&self) -> Vitals;
+}
+
+/// Signs of life that no read and no write shows. Counts of bytes wrap around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vitals {
+    /// Bytes that the other end has acknowledged: that its system has, whether or not anybody reads them.
+    pub acked: u32,
+    /// How far the other end lets us go: `acked` and its window. Grows as somebody there reads.
+    pub edge: u32,
+    /// Bytes that our system has taken and not sent yet.
+    pub unsent: u32,
+    /// Something was sent that must be answered and is not: data, or a question about a closed window.
+    pub in_flight: bool,
+    /// Since the last acknowledgement.
+    pub heard: Duration,
+    /// Since bytes came, whether they were read or not.
+    pub spoke: Duration,
 }

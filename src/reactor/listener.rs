@@ -11,6 +11,12 @@ pub enum Role {
     Echo,
     /// The same, behind a proxy that says who the client is.
     ProxiedEcho,
+    /// Echo in TLS.
+    #[cfg(feature = "tls")]
+    SecureEcho,
+    /// The same, where a proxy says in front of it who the client is.
+    #[cfg(feature = "tls")]
+    ProxiedSecureEcho,
     Policy,
     Stats,
 }
@@ -20,6 +26,10 @@ impl Role {
         match self {
             Role::Echo => Session::greeting(),
             Role::ProxiedEcho => Session::behind_proxy(),
+            #[cfg(feature = "tls")]
+            Role::SecureEcho => Session::greeting(),
+            #[cfg(feature = "tls")]
+            Role::ProxiedSecureEcho => Session::behind_proxy(),
             Role::Policy => Session::policy(),
             Role::Stats => Session::stats(),
         }
@@ -28,6 +38,8 @@ impl Role {
     pub fn kind(self) -> Kind {
         match self {
             Role::Echo | Role::ProxiedEcho => Kind::Echo,
+            #[cfg(feature = "tls")]
+            Role::SecureEcho | Role::ProxiedSecureEcho => Kind::Echo,
             Role::Policy => Kind::Policy,
             Role::Stats => Kind::Stats,
         }

@@ -1,11 +1,12 @@
 //! Bytes that are kept in order: what the kernel would not take yet, or what waits for the rest of its frame.
 
+use super::memory::grow;
 use std::collections::VecDeque;
 
 /// Most bytes of one allocation. What was sent is given back in pieces of this size, however much stands behind it.
 pub const PIECE_MAX: usize = 64 * 1024;
-/// A piece grows by doubling up to this size, and in steps of it from there: never more than that is allocated for nothing.
-const STEP: usize = 4096;
+/// Fewer bytes are not worth a piece of their own.
+const SMALL: usize = 4096;
 
 /// A queue of bytes: pushed at the back as they come, gone at the front as they are taken.
 ///
@@ -17,7 +18,7 @@ pub struct Outbox {
     front: Vec<u8>,
     /// Bytes of `front` that were sent.
     sent: usize,
-    /// Further pieces, each longer than [`STEP`] but the last.
+    /// Further pieces, each longer than [`SMALL`] but the last.
     rest: VecDeque<Vec<u8>>,
     /// Bytes that are still to be sent.
     len: usize,
@@ -26,6 +27,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// An empty queue in which [`Self::push_front`] finds room for so many bytes.
+    pub fn with_room(count: usize) -> Outbox {
+        let front = vec![0; count];
+        Outbox { allocated: front.capacity(), front, sent: count, ..Outbox::default() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -47,7 +54,7 @@ impl Outbox {
 
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len();
-        if self.rest.is_empty() && self.sent > 0 && self.sent >= self.front.len() - self.sent {
+        if self.rest.is_empty() && self.sent > SMALL && self.sent >= self.front.len() - self.sent {
             // No more is moved than was sent since the last time.
             self.front.drain(..self.sent);
             self.sent = 0;
@@ -66,6 +73,14 @@ impl Outbox {
         }
     }
 
+    /// Puts a few bytes before everything, into the room that was left for them.
+    pub fn push_front(&mut self, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= self.sent, "no room in front");
+        self.sent -= bytes.len();
+        self.len += bytes.len();
+        self.front[self.sent..self.sent + bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Puts all of `other` behind what is here.
     pub fn append(&mut self, other: Outbox) {
         if self.is_empty() {
@@ -75,8 +90,7 @@ impl Outbox {
         let Outbox { mut front, sent, rest, .. } = other;
         front.drain(..sent);
         for piece in std::iter::once(front).chain(rest) {
-            if piece.len() <= STEP {
-                // Not worth a piece of its own.
+            if piece.len() <= SMALL {
                 self.push(&piece);
             } else {
                 self.len += piece.len();
@@ -97,6 +111,11 @@ impl Outbox {
             self.front = self.rest.pop_front().unwrap_or_default();
             self.sent = 0;
         }
+    }
+
+    /// Everything that is still to be sent, in pieces.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.front()).chain(self.rest.iter().map(Vec::as_slice))
     }
 
     fn back(&self) -> &Vec<u8> {
@@ -120,16 +139,6 @@ impl Outbox {
         assert!(self.len == 0 || self.sent < self.front.len(), "nothing in front of something");
         let bound = self.len + self.len / 2 + 2 * PIECE_MAX;
         assert!(self.allocated <= bound, "{} bytes allocated for {}", self.allocated, self.len);
-    }
-}
-
-/// Makes room for `count` more bytes: as much as has come already, but no more than [`STEP`] beyond what is needed.
-///
-/// Where the standard library doubles, half of what a peer makes us allocate may be for nothing.
-pub fn grow(bytes: &mut Vec<u8>, count: usize) {
-    if bytes.capacity() - bytes.len() < count {
-        let spare = bytes.len().min(STEP).saturating_sub(count);
-        bytes.reserve_exact(count + spare);
     }
 }
 
@@ -170,7 +179,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for count in 1..PIECE_MAX {
             outbox.push(b"a");
-            assert!(outbox.allocated() <= 2 * count && outbox.allocated() <= count + STEP, "{outbox:?}");
+            assert!(outbox.allocated() <= 2 * count && outbox.allocated() <= count + SMALL, "{outbox:?}");
         }
     }
 }

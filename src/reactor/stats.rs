@@ -3,6 +3,7 @@
 //! Everything is counted where it happens, by adding to a field: a scrape costs the same with ten clients and with a million.
 
 use super::end::End;
+use super::memory::Memory;
 use super::moment::Moment;
 use crate::log;
 use crate::proto::Version;
@@ -26,6 +27,18 @@ pub enum Side {
     Server,
 }
 
+/// What of a client was given up because memory was short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// A message whose rest was to come.
+    Unfinished,
+    /// Answers that it did not take.
+    Untaken,
+    /// What its board said.
+    Behind,
+}
+
+const GIVEN_UP: [&str; 3] = ["unfinished", "untaken", "behind"];
 const KINDS: [&str; 4] = ["echo", "board", "policy", "stats"];
 const SIDES: [&str; 2] = ["peer", "server"];
 /// Names of the versions; the first is for clients that have none (yet).
@@ -56,14 +69,20 @@ pub struct Stats {
     ends: [u64; End::NAMES.len()],
     /// Clients that do not take their answers, now.
     pub blocked: u64,
-    /// Bytes kept for clients, now: beginnings of frames and heads, and answers not taken.
-    pub buffered: u64,
+    /// What is kept for clients, now.
+    pub memory: Memory,
+    given_up: [u64; GIVEN_UP.len()],
     pub accept_errors: u64,
     ticks: u64,
     longest_tick: Duration,
 }
 
 impl Stats {
+    /// Nothing has happened yet.
+    pub fn within(memory: Memory) -> Stats {
+        Stats { memory, ..Stats::default() }
+    }
+
     pub fn accepted(&mut self, kind: Kind) {
         self.accepted[kind as usize] += 1;
         self.open[kind as usize][0] += 1;
@@ -102,6 +121,10 @@ impl Stats {
         self.ends[end as usize] += 1;
     }
 
+    pub fn given_up(&mut self, what: GivenUp) {
+        self.given_up[what as usize] += 1;
+    }
+
     pub fn tick(&mut self, from: Moment, to: Moment) {
         self.ticks += 1;
         self.longest_tick = self.longest_tick.max(to.after(from));
@@ -121,7 +144,7 @@ impl Stats {
             self.bytes_received,
             self.bytes_sent,
             self.blocked,
-            self.buffered,
+            self.memory.used(),
             self.accept_errors,
             self.ticks,
             self.longest_tick.as_micros(),
@@ -197,6 +220,14 @@ impl fmt::Display for Stats {
         for (reason, count) in End::NAMES.iter().zip(self.ends) {
             page.sample("ends_total", format_args!("{{reason=\"{reason}\"}}"), count)?;
         }
+        page.family(
+            "given_up_total",
+            "counter",
+            "Clients given up because memory was short, by what was kept.",
+        )?;
+        for (what, count) in GIVEN_UP.iter().zip(self.given_up) {
+            page.sample("given_up_total", format_args!("{{kept=\"{what}\"}}"), count)?;
+        }
         for (name, kind, help, value) in [
             ("pages_total", "counter", "Pages sent to browsers.", self.pages),
             ("policies_total", "counter", "Flash policies sent.", self.policies),
@@ -205,7 +236,8 @@ impl fmt::Display for Stats {
             ("received_bytes_total", "counter", "Bytes read from clients.", self.bytes_received),
             ("sent_bytes_total", "counter", "Bytes written to clients.", self.bytes_sent),
             ("blocked", "gauge", "Connections that do not take their answers.", self.blocked),
-            ("buffered_bytes", "gauge", "Bytes kept for connections.", self.buffered),
+            ("buffered_bytes", "gauge", "Bytes allocated for what is kept.", self.memory.used() as u64),
+            ("buffered_limit_bytes", "gauge", "Bytes that may be.", self.memory.limit() as u64),
             ("accept_errors_total", "counter", "Failed calls of accept.", self.accept_errors),
             ("loop_iterations_total", "counter", "Rounds of the event loop.", self.ticks),
             ("log_lines_dropped_total", "counter", "Log lines that could not be written.", log::dropped()),

@@ -1,6 +1,7 @@
 //! The kernel in production: `mio`, the system's sockets, its clock and its signals.
 
-use super::kernel::{Kernel, Notice, Readiness, Stream};
+use super::ffi;
+use super::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
 use super::moment::Moment;
 use super::token::{ConnId, Source};
 use crate::notify::Manager;
@@ -25,8 +26,10 @@ const EVENTS: usize = 1024;
 pub const BACKLOG: i32 = 4096;
 /// A silent peer is probed after this long, then every ten seconds.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// A peer that acknowledges nothing for this long is gone. Keepalive does not see one that owes us acknowledgements.
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time between two attempts to reach a peer that owes us an answer, and between two questions about a closed window.
+/// Whether it can be reached is judged by the answers, and not by the system's own patience (TCP_USER_TIMEOUT), which also ends
+/// connections whose window is closed on purpose.
+const RETRY: Duration = Duration::from_secs(30);
 /// Unsent bytes the kernel takes per connection. A peer that does not read then pins this much instead of the 4 MB to
 /// which send buffers grow by themselves.
 const NOTSENT_LOWAT: u32 = 64 * 1024;
@@ -115,7 +118,7 @@ pub fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)).with_retries(6),
     )?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    ffi::limit_retries(&listener, RETRY);
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     listener.set_nonblocking(true)?;
     Ok(Listener::Tcp(TcpListener::from_std(listener)))
@@ -183,11 +186,12 @@ impl System {
     /// # Errors
     /// The system's own for epoll and for signal handlers.
     pub fn new(mut listeners: Vec<Listener>, manager: Manager) -> io::Result<System> {
+        ffi::keep_some();
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Source::Listener(index).into())?;
         }
-        // SIGHUP has nothing to reload; it is caught so that it does not kill.
+        // SIGHUP is caught in any case, so that it does not kill.
         let caught = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP]);
         caught.thread_block()?;
         let signals = SignalFd::with_flags(&caught, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
@@ -233,7 +237,7 @@ impl Kernel for System {
             while let Some(signal) = next_signal(&self.signals) {
                 match Signal::try_from(signal.ssi_signo as i32) {
                     Ok(Signal::SIGUSR1) => on_event(Readiness { source: Source::Report, ..event }),
-                    Ok(Signal::SIGHUP) => {}
+                    Ok(Signal::SIGHUP) => on_event(Readiness { source: Source::Reload, ..event }),
                     _ => on_event(event),
                 }
             }
@@ -266,6 +270,10 @@ impl Kernel for System {
 
     fn close_listener(&mut self, listener: usize) {
         self.listeners[listener] = None;
+    }
+
+    fn give_back(&mut self) {
+        ffi::give_back();
     }
 
     fn notify(&mut self, notice: Notice) {
@@ -330,5 +338,21 @@ impl Stream for Client {
             }
             Client::Unix(_) => None,
         }
+    }
+
+    fn vitals(&self) -> Vitals {
+        let vitals = match self {
+            Client::Tcp(stream) => ffi::tcp_vitals(stream),
+            Client::Unix(stream) => ffi::unix_vitals(stream),
+        };
+        // Nothing is known: no sign of life, and nothing on its way either.
+        vitals.unwrap_or(Vitals {
+            acked: 0,
+            edge: 0,
+            unsent: 0,
+            in_flight: false,
+            heard: Duration::MAX,
+            spoke: Duration::MAX,
+        })
     }
 }

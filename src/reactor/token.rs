@@ -22,12 +22,15 @@ pub enum Source {
     Stop,
     /// A signal that asks for the numbers.
     Report,
+    /// A signal that asks to read files again.
+    Reload,
 }
 
 /// Serial of everything that is not a connection; connections count from 1.
 const NOT_A_CONNECTION: u32 = 0;
 const STOP_KEY: u32 = u32::MAX;
 const REPORT_KEY: u32 = u32::MAX - 1;
+const RELOAD_KEY: u32 = u32::MAX - 2;
 
 impl From<Source> for Token {
     fn from(source: Source) -> Token {
@@ -36,6 +39,7 @@ impl From<Source> for Token {
             Source::Listener(index) => (NOT_A_CONNECTION, index as u32),
             Source::Stop => (NOT_A_CONNECTION, STOP_KEY),
             Source::Report => (NOT_A_CONNECTION, REPORT_KEY),
+            Source::Reload => (NOT_A_CONNECTION, RELOAD_KEY),
         };
         Token((serial as usize) << 32 | key as usize)
     }
@@ -46,6 +50,7 @@ impl From<Token> for Source {
         match ((token.0 >> 32) as u32, token.0 as u32) {
             (NOT_A_CONNECTION, STOP_KEY) => Source::Stop,
             (NOT_A_CONNECTION, REPORT_KEY) => Source::Report,
+            (NOT_A_CONNECTION, RELOAD_KEY) => Source::Reload,
             (NOT_A_CONNECTION, index) => Source::Listener(index as usize),
             (serial, key) => Source::Connection(ConnId { key, serial }),
         }
@@ -65,6 +70,7 @@ mod tests {
             Source::Listener(7),
             Source::Stop,
             Source::Report,
+            Source::Reload,
             Source::Connection(ConnId { key: 0, serial: 1 }),
             Source::Connection(ConnId { key: u32::MAX, serial: u32::MAX }),
         ] {

@@ -3,9 +3,11 @@
 use super::boards::Boards;
 use super::config::Config;
 use super::end::End;
+use super::memory::Memory;
 use super::moment::Moment;
 use super::stats::Stats;
 use super::token::ConnId;
+use crate::proto::limits::CARRY_MAX;
 use crate::proto::progress::{HEADROOM, TAILROOM};
 
 /// What the turns share: one read at a time needs one buffer. And where members say what the others are to hear.
@@ -17,6 +19,12 @@ pub struct Shared {
     pub response: Vec<u8>,
     pub boards: Boards,
     pub stats: Stats,
+    /// What the ports of TLS show.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::certificate::Service>,
+    /// Connections in TLS that have expanded keys, in the order in which they got them.
+    #[cfg(feature = "tls")]
+    pub expanded: std::collections::VecDeque<ConnId>,
     /// Bytes that a turn may read now.
     turn_bytes: usize,
 }
@@ -25,7 +33,7 @@ impl Shared {
     /// Bytes that one read takes at most.
     ///
     /// A message of a mebibyte comes and goes in pieces of this size, and each costs a read, a write and often a wake-up
-    /// (`cargo shared --shared floor -- 1m`). An idle server never touches most of it.
+    /// (`cargo bench --bench floor -- 1m`). An idle server never touches most of it.
     pub const SCRATCH: usize = 256 * 1024;
     /// Bytes that turns behind each other may read together, which bounds how long the last one waits. The worst bytes are
     /// frames of nothing, six bytes each: a mebibyte of those takes 3 ms of a processor of 2020.
@@ -33,9 +41,22 @@ impl Shared {
     /// What a turn may read however many wait: less would be spent on calls. It bounds its frames as well, at some 350.
     pub const TURN_BYTES_MIN: usize = 2048;
 
-    pub fn new(boards: Boards) -> Shared {
-        let scratch = vec![0; HEADROOM + Shared::SCRATCH + TAILROOM].into();
-        Shared { scratch, response: Vec::new(), boards, stats: Stats::default(), turn_bytes: Shared::SCRATCH }
+    /// For connections that go by `config`.
+    pub fn new(config: &Config) -> Shared {
+        let scratch = vec![0; HEADROOM + CARRY_MAX + Shared::SCRATCH + TAILROOM].into();
+        let stats = Stats::within(Memory::new(config.max_buffered));
+        let boards = Boards::new(config.boards);
+        Shared {
+            scratch,
+            response: Vec::new(),
+            boards,
+            stats,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            expanded: std::collections::VecDeque::new(),
+            turn_bytes: Shared::SCRATCH,
+        }
     }
 
     /// So many turns are taken now: each may read its part.
@@ -44,9 +65,9 @@ impl Shared {
         self.turn_bytes = part.clamp(Shared::TURN_BYTES_MIN, Shared::SCRATCH);
     }
 
-    /// Where a read that begins at `start` of the scratch buffer has to end.
-    pub fn read_end(&self, start: usize) -> usize {
-        (start + self.turn_bytes).min(self.scratch.len() - TAILROOM)
+    /// Bytes that a turn may read now.
+    pub fn turn_bytes(&self) -> usize {
+        self.turn_bytes
     }
 }
 
@@ -56,6 +77,15 @@ pub struct Context<'a> {
     pub id: ConnId,
     pub config: &'a Config,
     pub now: Moment,
+}
+
+/// What the first half of a turn that goes by the clock leaves to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// At most so many bytes are to be read; with none, what was kept is acted on.
+    Read(usize),
+    /// Nothing in this turn.
+    Turn(Turn),
 }
 
 /// What a turn leaves to do.

@@ -65,17 +65,29 @@ pub struct Identity {
     pub wrong: Option<Wrong>,
 }
 
-/// What rustls needs, and what people are told.
-pub struct Served {
+/// What rustls needs, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Service {
     pub config: Arc<ServerConfig>,
-    /// Lines for the log, in order.
+    identity: Identity,
+    /// What people are told, a line each.
     pub notes: Vec<String>,
+}
+
+impl Service {
+    /// The same from the files as they are now.
+    ///
+    /// # Errors
+    /// As [`Identity::load`].
+    pub fn reload(&self) -> Result<Service, String> {
+        self.identity.load()
+    }
 }
 
 impl Identity {
     /// # Errors
     /// One line that names the file, or what is wrong, and says what to do.
-    pub fn load(&self) -> Result<Served, String> {
+    pub fn load(&self) -> Result<Service, String> {
         let mut notes = Vec::new();
         let (chain, key) = match &self.files {
             Some((chain, key)) => (read_chain(chain)?, read_key(key)?),
@@ -115,7 +127,7 @@ impl Identity {
         config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| format!("TLS: {error}"))?;
         config.enable_secret_extraction = true;
         config.key_log = Arc::new(KeyLogFile::new());
-        Ok(Served { config: Arc::new(config), notes })
+        Ok(Service { config: Arc::new(config), identity: self.clone(), notes })
     }
 }
 

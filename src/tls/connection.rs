@@ -16,13 +16,22 @@ const FLIGHT_MAX: usize = 32 * 1024;
 const UPDATES_MAX: u32 = 16;
 /// KeyUpdate that asks for none in return (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+/// To who speaks HTTP where TLS was to come.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\nConnection: close\r\n\r\n\
+    this port speaks TLS: use https:// here, or wss://";
 /// Records under one secret after which it is renewed, or in TLS 1.2 the connection ended: the limit of AES-GCM
 /// (RFC 8446 section 5.5) with room to spare for what is under way.
 const RENEWAL: u64 = (1 << 24) - (1 << 16);
 
 /// The state of one connection's TLS.
 #[derive(Debug)]
-pub struct Tls(State);
+pub struct Tls {
+    state: State,
+    /// Why there is no way on.
+    fault: Option<String>,
+    /// Its expanded keys are on the list of those that may be given up.
+    pub is_listed: bool,
+}
 
 enum State {
     Handshake(Box<Handshake>),
@@ -46,6 +55,8 @@ struct Open {
     renewal: u64,
     /// The peer has said that it sends no more.
     is_deaf: bool,
+    /// We have.
+    is_mute: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -78,19 +89,47 @@ impl Tls {
     /// # Errors
     /// What rustls finds wrong with the configuration.
     pub fn new(config: Arc<ServerConfig>) -> Result<Tls, rustls::Error> {
-        Ok(Tls(State::Handshake(Box::new(Handshake {
-            rustls: UnbufferedServerConnection::new(config)?,
-            shown: 0,
-        }))))
+        let rustls = UnbufferedServerConnection::new(config)?;
+        let state = State::Handshake(Box::new(Handshake { rustls, shown: 0 }));
+        Ok(Tls { state, fault: None, is_listed: false })
     }
 
     pub fn is_open(&self) -> bool {
-        matches!(self.0, State::Open(_))
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Whether the peer sends no more, or is not heard any more.
+    pub fn is_deaf(&self) -> bool {
+        match &self.state {
+            State::Handshake(_) => false,
+            State::Open(open) => open.is_deaf,
+            State::Over => true,
+        }
+    }
+
+    /// Notes why there is no way on.
+    pub fn set_fault(&mut self, fault: Option<String>) {
+        if fault.is_some() {
+            self.fault = fault;
+        }
+    }
+
+    /// Why there is no way on.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// Bytes on the wire beyond the content of one record.
+    pub fn overhead(&self) -> u32 {
+        match &self.state {
+            State::Open(open) => (open.tx.front() + open.tx.behind()) as u32,
+            _ => 0,
+        }
     }
 
     /// Version and suite, for people.
     pub fn agreed(&self) -> Option<String> {
-        let State::Open(open) = &self.0 else { return None };
+        let State::Open(open) = &self.state else { return None };
         let suite = open.secrets.negotiated_cipher_suite().suite();
         Some(format!("{:?} {:?}", open.secrets.protocol_version(), suite))
     }
@@ -108,19 +147,29 @@ impl Tls {
         out: &mut Vec<u8>,
     ) -> Opened {
         let mut opened = Opened { plain, rest: input, established: false, closed: false, fault: None };
-        if let State::Handshake(_) = self.0 {
+        if let State::Handshake(handshake) = &self.state
+            && handshake.shown == 0
+            && buf[opened.rest.clone()].first().is_some_and(u8::is_ascii_uppercase)
+        {
+            // The beginning of a request line, where the first byte of a handshake is 22.
+            out.extend_from_slice(PLAIN_HTTP);
+            opened.fault = Some("plain HTTP on a TLS port".to_owned());
+        }
+        if let State::Handshake(_) = self.state
+            && opened.fault.is_none()
+        {
             self.shake_hands(buf, &mut opened, out);
         }
-        if let State::Open(open) = &mut self.0
+        if let State::Open(open) = &mut self.state
             && let Err(alert) = open.take_records(buf, &mut opened, out)
         {
             opened.fault = Some(format!("{alert:?}"));
             open.say(Content::Alert, &alert.message(), out);
         }
         if opened.fault.is_some() {
-            self.0 = State::Over;
+            self.state = State::Over;
         }
-        if opened.closed || matches!(self.0, State::Over) {
+        if opened.closed || matches!(self.state, State::Over) {
             opened.closed = true;
             opened.rest.start = opened.rest.end;
         }
@@ -130,7 +179,7 @@ impl Tls {
     /// Goes on with the handshake as far as the records in `opened.rest` reach, and no further: what comes behind it is for
     /// the keys that come out of it.
     fn shake_hands(&mut self, buf: &mut [u8], opened: &mut Opened, out: &mut Vec<u8>) {
-        let State::Handshake(handshake) = &mut self.0 else { return };
+        let State::Handshake(handshake) = &mut self.state else { return };
         let rustls = &mut handshake.rustls;
         // `rest.start..shown` is what rustls sees: whole records, the last of them new to it.
         let mut shown = opened.rest.start + handshake.shown;
@@ -187,25 +236,26 @@ impl Tls {
                     encode(out, |room| data.encode(room));
                 }
                 opened.fault = Some(fault);
-                self.0 = State::Over;
+                self.state = State::Over;
             }
         }
     }
 
     /// The handshake is over: its buffers go, the secrets stay.
     fn hand_over(&mut self, opened: &mut Opened) {
-        let State::Handshake(handshake) = std::mem::replace(&mut self.0, State::Over) else { return };
+        let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Over) else { return };
         match handshake.rustls.dangerous_into_kernel_connection() {
             Ok((extracted, secrets)) => {
                 let version = Version::of(secrets.protocol_version());
                 let (rx, tx) = (Keys::new(extracted.rx, version), Keys::new(extracted.tx, version));
-                self.0 = State::Open(Box::new(Open {
+                self.state = State::Open(Box::new(Open {
                     rx,
                     tx,
                     secrets,
                     updates: 0,
                     renewal: RENEWAL,
                     is_deaf: false,
+                    is_mute: false,
                 }));
                 opened.established = true;
             }
@@ -216,7 +266,7 @@ impl Tls {
     /// Seals `buf[content]` where it stands: where the record is then. `None` where it does not fit into one record, or has
     /// no room for that around it in `buf`: see [`seal_into`](Tls::seal_into).
     pub fn seal(&mut self, buf: &mut [u8], content: Range<usize>) -> Option<Range<usize>> {
-        let State::Open(open) = &mut self.0 else { return None };
+        let State::Open(open) = &mut self.state else { return None };
         let fits = content.len() <= CONTENT_MAX
             && content.start >= open.tx.front()
             && content.end + open.tx.behind() <= buf.len()
@@ -226,7 +276,7 @@ impl Tls {
 
     /// Appends the records of `content` to `out`.
     pub fn seal_into(&mut self, content: &[u8], out: &mut Vec<u8>) {
-        let State::Open(open) = &mut self.0 else { return };
+        let State::Open(open) = &mut self.state else { return };
         for piece in content.chunks(CONTENT_MAX) {
             open.renew_if_due(out);
             open.say(Content::Data, piece, out);
@@ -235,19 +285,21 @@ impl Tls {
 
     /// Appends the alert that says that no more will be said (RFC 8446 section 6.1).
     pub fn close(&mut self, out: &mut Vec<u8>) {
-        if let State::Open(open) = &mut self.0 {
+        if let State::Open(open) = &mut self.state
+            && !std::mem::replace(&mut open.is_mute, true)
+        {
             open.say(Content::Alert, &Alert::CloseNotify.message(), out);
         }
     }
 
     /// Whether keys are expanded, which takes a kilobyte.
     pub fn is_expanded(&self) -> bool {
-        matches!(&self.0, State::Open(open) if open.rx.is_expanded() || open.tx.is_expanded())
+        matches!(&self.state, State::Open(open) if open.rx.is_expanded() || open.tx.is_expanded())
     }
 
     /// Gives up the expanded keys; they are made again when they are needed.
     pub fn contract(&mut self) {
-        if let State::Open(open) = &mut self.0 {
+        if let State::Open(open) = &mut self.state {
             open.rx.contract();
             open.tx.contract();
         }
@@ -536,13 +588,13 @@ mod tests {
             assert_eq!((end.heard.as_slice(), &end.fault), (&b"hello"[..], &None), "round {round}");
             assert_eq!(hear(&mut client, &answer), b"");
             end.heard.clear();
-            let State::Open(open) = &mut end.tls.0 else { panic!("not open") };
+            let State::Open(open) = &mut end.tls.state else { panic!("not open") };
             open.renewal = open.tx.sequence();
             let mut sealed = Vec::new();
             end.tls.seal_into(b"world", &mut sealed);
             assert!(sealed.len() == 2 * (5 + 22), "no key update in front");
             assert_eq!(hear(&mut client, &sealed), b"world");
-            let State::Open(open) = &mut end.tls.0 else { panic!("not open") };
+            let State::Open(open) = &mut end.tls.state else { panic!("not open") };
             open.renewal = RENEWAL;
             let mut buf = vec![7; 100];
             let record = end.tls.seal(&mut buf, 20..30).expect("room, and a fresh secret");
@@ -611,7 +663,7 @@ mod tests {
     fn renegotiation_is_refused() {
         let suite = rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
         let (_, mut end) = connected(suite, 100_000);
-        let State::Open(open) = &mut end.tls.0 else { panic!("not open") };
+        let State::Open(open) = &mut end.tls.state else { panic!("not open") };
         let mut out = Vec::new();
         // A ClientHello under the keys of the connection; a HelloRequest would be no better.
         assert_eq!(open.update_keys(&[1, 0, 0, 0], Version::Tls12, &mut out), Err(Alert::NoRenegotiation));

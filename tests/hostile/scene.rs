@@ -22,7 +22,8 @@ const PULSE: Duration = Duration::from_millis(1);
 /// A server under attack, and its witness.
 pub struct Scene {
     pub server: Server,
-    numbers: SocketAddr,
+    /// Where it tells its numbers.
+    pub numbers_at: SocketAddr,
     witness: Option<Witness>,
     base: Footing,
     /// The most memory that it had during the case.
@@ -42,10 +43,10 @@ impl Scene {
         let always = ["--policy", "127.0.0.1:0", "--stats", "127.0.0.1:0"];
         let server = Server::start(&[&always, args].concat());
         let line = server.wait_for("numbers at http://");
-        let numbers = line.split('/').nth(2).and_then(|text| text.parse().ok()).expect("an address");
+        let numbers_at = line.split('/').nth(2).and_then(|text| text.parse().ok()).expect("an address");
         let mut scene = Scene {
             server,
-            numbers,
+            numbers_at,
             witness: None,
             base: Footing { descriptors: 0, resident: 0 },
             peak: Arc::default(),
@@ -68,16 +69,22 @@ impl Scene {
 
     /// All numbers of the server, by name and labels and without `wsecho_`.
     pub fn numbers(&self) -> HashMap<String, f64> {
-        let mut stream = TcpStream::connect_timeout(&self.numbers, PATIENCE).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").expect("it takes it");
-        let mut page = String::new();
-        stream.read_to_string(&mut page).expect("the numbers");
+        let page = self.ask("/metrics");
         let sample = |line: &str| {
             let (name, value) = line.strip_prefix("wsecho_")?.rsplit_once(' ')?;
             Some((name.to_owned(), value.parse().ok()?))
         };
         page.lines().filter_map(sample).collect()
+    }
+
+    /// What is answered to a GET where the numbers are.
+    pub fn ask(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect_timeout(&self.numbers_at, PATIENCE).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").expect("it takes it");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Clients that the server holds, but for those who ask for numbers.
@@ -234,7 +241,7 @@ fn open(address: SocketAddr) -> Client {
 }
 
 /// Processor time of a process so far, its last slice included.
-fn cpu(pid: u32) -> Duration {
+pub fn cpu(pid: u32) -> Duration {
     let clock: Result<ClockId, _> = clock_getcpuclockid(Pid::from_raw(pid as i32));
     clock.and_then(ClockId::now).map(Duration::from).unwrap_or_default()
 }

@@ -4,12 +4,18 @@
 //! second and must lose nothing, nor wait for more of the server's processor time than is said; when it is over, clients,
 //! descriptors, kept bytes and memory are as before.
 
+mod backpressure;
 mod crowd;
 mod drafts;
 mod frames;
 mod handshake;
+mod inject;
+mod network;
+mod process;
 mod rounds;
 mod scene;
+mod soak;
+mod sockets;
 mod table;
 mod talk;
 
@@ -57,7 +63,17 @@ impl Case {
     }
 }
 
-const CASES: [&[Case]; 4] = [handshake::CASES, drafts::CASES, frames::CASES, rounds::CASES];
+const CASES: [&[Case]; 9] = [
+    handshake::CASES,
+    drafts::CASES,
+    frames::CASES,
+    backpressure::CASES,
+    rounds::CASES,
+    sockets::CASES,
+    process::CASES,
+    network::CASES,
+    soak::CASES,
+];
 
 fn main() -> ExitCode {
     let (options, wanted): (Vec<String>, Vec<String>) =

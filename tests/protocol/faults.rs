@@ -3,7 +3,9 @@
 use support::config;
 use support::conversation::Conversation;
 use support::wire::{ANSWER, REQUEST, fault, masked};
-use wsecho::proto::limits::WHOLE_MAX;
+use wsecho::proto::handshake::Site;
+use wsecho::proto::limits::{Limits, TEXT_MAX, WHOLE_MAX};
+use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
@@ -169,21 +171,64 @@ fn text_may_not_end_inside_a_code_point() {
     }
 }
 
-/// A frame too large to keep is passed on in fragments; the one with the fault is not.
+/// Of a frame too large to come back as one, what is good is passed on in fragments of 32 KiB and more; the one with the fault
+/// is not. Of any other nothing is.
 #[test]
 fn a_fault_late_in_a_long_text_is_still_told() {
-    let mut payload = vec![b'x'; WHOLE_MAX + 1000];
-    payload[WHOLE_MAX + 500] = 0xFF;
-    let frame = masked(0x81, KEY, &payload);
-    let header = frame.len() - payload.len();
-    let config = config::config();
-    let mut conversation = Conversation::new(Role::Echo, &config, None);
-    conversation.say(&[REQUEST.as_bytes(), &frame[..header + WHOLE_MAX + 500]].concat());
-    let before = conversation.heard();
-    assert!(before.ends_with(&payload[..WHOLE_MAX]) && !conversation.ended());
-    conversation.say(&frame[header + WHOLE_MAX + 500..header + WHOLE_MAX + 501]);
-    assert_eq!(conversation.heard(), [&before[..], &fault("not UTF-8")].concat());
-    assert!(conversation.ended());
+    let config = Config {
+        site: Site { limits: Limits { max_message: 0 }, ..config::config().site },
+        ..config::config()
+    };
+    for (size, passed_on) in [(TEXT_MAX, 0), (TEXT_MAX + 1, WHOLE_MAX)] {
+        let mut payload = vec![b'x'; size];
+        payload[WHOLE_MAX + 500] = 0xFF;
+        let frame = masked(0x81, KEY, &payload);
+        let header = frame.len() - payload.len();
+        let mut conversation = Conversation::new(Role::Echo, &config, None);
+        conversation.say(REQUEST.as_bytes());
+        for piece in frame[..header + WHOLE_MAX + 500].chunks(100) {
+            conversation.say(piece);
+        }
+        let heard = conversation.heard();
+        let before = &heard[ANSWER.len()..];
+        assert!(before.len() >= passed_on && before.len() < passed_on + 100 && !conversation.ended());
+        assert!(before.ends_with(&payload[..passed_on]));
+        conversation.say(&frame[header + WHOLE_MAX + 500..header + WHOLE_MAX + 501]);
+        assert_eq!(conversation.heard(), [&heard[..], &fault("not UTF-8")].concat());
+        assert!(conversation.finished());
+    }
+}
+
+/// Clients give up on a message of too many fragments: 128 in Perl's Protocol::WebSocket, 16,384 in Node's ws.
+#[test]
+fn text_that_drips_comes_back_whole_or_in_large_fragments() {
+    let config = Config {
+        site: Site { limits: Limits { max_message: 0 }, ..config::config().site },
+        ..config::config()
+    };
+    for (size, most) in [(70_000, 1), (TEXT_MAX, 1), (2_400_000, 74), (4 << 20, 128)] {
+        let payload = "zürich ".repeat(size / 8).into_bytes();
+        let mut conversation = Conversation::new(Role::Echo, &config, None);
+        conversation.say(REQUEST.as_bytes());
+        masked(0x81, KEY, &payload).chunks(100).for_each(|piece| conversation.say(piece));
+        let heard = conversation.heard();
+        let (mut rest, mut text, mut fragments) = (&heard[ANSWER.len()..], Vec::new(), 0);
+        while !rest.is_empty() {
+            let (len, start) = match rest[1] {
+                126 => (usize::from(u16::from_be_bytes([rest[2], rest[3]])), 4),
+                127 => (u64::from_be_bytes(rest[2..10].try_into().expect("eight bytes")) as usize, 10),
+                len => (usize::from(len), 2),
+            };
+            text.extend_from_slice(&rest[start..start + len]);
+            let is_last = text.len() == size;
+            let expected = if fragments == 0 { 0x01 } else { 0 } | if is_last { 0x80 } else { 0 };
+            assert_eq!(rest[0], expected, "fragment {fragments}");
+            assert!(is_last || len >= WHOLE_MAX, "a fragment of {len} bytes");
+            rest = &rest[start + len..];
+            fragments += 1;
+        }
+        assert!(text == payload && fragments <= most, "{fragments} fragments of {size} bytes");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use support::wire::{ANSWER, REQUEST, masked};
 use wsecho::proto::handshake::{Paths, Site};
 use wsecho::proto::paths::bad_frame::BadFrame;
 use wsecho::proto::paths::bad_handshake::BadHandshake;
+use wsecho::proto::paths::steps::{Kind, STEPS};
 use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
@@ -50,6 +51,7 @@ fn told(seen: &[Seen]) -> Vec<String> {
 fn converse(request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
     let config = config::config();
     let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation.answer_close();
     conversation.listen_to(request);
     for (at, bytes) in says {
         conversation.wait(*at);
@@ -283,8 +285,6 @@ fn the_option_the_origin_and_other_paths_come_first() {
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     let (head, _) = answer(&request("/ws/nonsense"), site(|site| site.echo_paths = Paths::Any));
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
-    let named = site(|site| site.echo_paths = Paths::These(vec!["/ws/chat".to_owned()]));
-    assert_eq!(answer(&request("/ws/chat"), named).0, ANSWER);
 }
 
 #[test]
@@ -515,4 +515,22 @@ fn what_is_kept_is_bounded_and_told() {
     conversation.listen_to(&request("/ws/source/1m/4/fin"));
     assert!(conversation.ended());
     assert_eq!(conversation.heard().len(), ANSWER.len() + 4 * ((1 << 20) + 10));
+}
+
+#[test]
+fn the_readme_lists_every_step_as_the_page_does() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    for step in &STEPS {
+        let arguments: String = step.takes.iter().map(|name| format!("/<{name}>")).collect();
+        let when = match step.kind {
+            Kind::Opening => "before the 101, wherever it stands",
+            Kind::InOrder => "in its turn",
+            Kind::FromHereOn => "from there on",
+            Kind::Last => "last",
+        };
+        let row = format!("| `{}{arguments}` | {when} | {} |\n", step.name, step.text);
+        assert!(readme.contains(&row), "{row}");
+    }
+    assert_eq!(readme.matches("| last |").count(), 9, "and no others");
 }

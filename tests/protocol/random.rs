@@ -6,7 +6,7 @@ use support::conversation::Conversation;
 use support::reader::Reader;
 use support::script;
 use support::seeds;
-use support::wire::{ANSWER, REQUEST};
+use support::wire::{ANSWER, REQUEST, masked};
 use wsecho::proto::limits::WHOLE_MAX;
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::turn::Shared;
@@ -76,4 +76,9 @@ fn converse(rng: &mut Rng, lines: Vec<script::Line>, ends: bool) {
     assert!(!reader.in_mid_frame(), "a frame that never ends");
     assert_eq!(reader.pings(), 0, "nobody asked for pings");
     assert_eq!((reader.closed().is_some(), conversation.ended()), (ends, ends), "closed and ended");
+    if ends {
+        // The FIN comes behind the peer's Close, if that was not there.
+        conversation.say(&masked(0x88, [1, 2, 3, 4], &[]));
+        assert!(conversation.finished());
+    }
 }

@@ -198,6 +198,17 @@ def certificate():
     (RUN / 'cert-and-key.pem').write_text(both)
 
 
+def health():
+    """What HAProxy's own check of the server behind its first backend came to: status, how it was told, and the code."""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(RUN / 'shown-haproxy.sock'))
+        admin.sendall(b'show stat\n')
+        lines = admin.makefile().read().lstrip('# ').splitlines()
+    rows = [dict(zip(lines[0].split(','), line.split(','))) for line in lines[1:]]
+    [server] = [row for row in rows if (row.get('pxname'), row.get('svname')) == ('tcp', 'a')]
+    return [server['status'], server['check_status'].lstrip('* '), server['check_code']]
+
+
 async def main():
     certificate()
     with contextlib.ExitStack() as stack:
@@ -211,10 +222,16 @@ async def main():
             }.items():
                 path = RUN / f'{name}-{proxy}'
                 path.write_text(configuration_of((HERE / ('nginx.conf' if proxy == 'nginx' else 'haproxy.cfg')).read_text()))
-                Child(stack, f'{name}-{proxy}', *command, str(path))
+                command += (str(path),)
+                if proxy == 'haproxy':
+                    admin = RUN / f'{name}-admin'
+                    admin.write_text(f'global\n    stats socket {RUN}/{name}-haproxy.sock\n')
+                    command += ('-f', str(admin))
+                Child(stack, f'{name}-{proxy}', *command)
 
         servers = [
-            wsecho('wsecho', '--listen', '127.0.0.1:8087', '--listen', f'unix:{RUN}/echo.sock', '--ping-interval', '20'),
+            wsecho('wsecho', '--listen', '127.0.0.1:8087', '--listen', f'unix:{RUN}/echo.sock', '--ping-interval', '20',
+                   '--stats', '127.0.0.1:9087'),
             wsecho('wsecho-proxied', '--listen', '127.0.0.1:8088', '--proxy-protocol', '--ping-interval', '20',
                    '--log-level', 'debug'),
             wsecho('wsecho-silent', '--listen', '127.0.0.1:8089'),
@@ -227,6 +244,9 @@ async def main():
         proxies('control', lambda text: re.sub(r'(listen |bind :)(\d+)', port, text).replace(':8087', ':8089'))
         for port in [*PLAIN.values(), *TLS.values(), 1080, 9000]:
             await until(f'a proxy on port {port}', lambda: accepts(port))
+
+        await until('HAProxy finds the server healthy', lambda: health() == ['UP', 'L7OK', '200'])
+        print('proxies: HAProxy asks /healthz as it does by default, and is told')
 
         waiting = asyncio.create_task(idle([1080, 9000]))
         await through_everything()

@@ -6,10 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use support::config;
+use support::{allocator, config};
 use wsecho::reactor::Reactor;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream};
+use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -30,6 +30,8 @@ pub struct Machine {
     pub peers: Vec<Peer>,
     /// Calls of accept.
     pub accepts: u64,
+    /// Bytes that each client who comes takes; without, all.
+    pub room: Option<usize>,
     events: Vec<Readiness>,
 }
 
@@ -46,6 +48,7 @@ pub struct Peer {
     pub writes: usize,
     pub bytes: usize,
     pub gone: bool,
+    room: Option<usize>,
     id: Option<ConnId>,
 }
 
@@ -109,6 +112,20 @@ impl Server {
         machine.events.push(readable(Source::Connection(id)));
     }
 
+    /// The client takes so many more bytes.
+    pub fn take(&self, peer: usize, count: usize) {
+        let mut machine = self.machine.borrow_mut();
+        let peer = &mut machine.peers[peer];
+        peer.room = peer.room.map(|room| room + count);
+        let Some(id) = peer.id.filter(|_| !peer.gone) else { return };
+        machine.events.push(Readiness {
+            source: Source::Connection(id),
+            readable: false,
+            writable: true,
+            read_closed: false,
+        });
+    }
+
     pub fn peer(&self, peer: usize) -> Ref<'_, Peer> {
         Ref::map(self.machine.borrow(), |machine| &machine.peers[peer])
     }
@@ -125,7 +142,7 @@ impl Server {
 
     /// One round; false when it was the last.
     pub fn tick(&mut self) -> bool {
-        let goes_on = self.reactor.tick().expect("this kernel's polls do not fail");
+        let goes_on = allocator::counted(|| self.reactor.tick()).expect("this kernel's polls do not fail");
         self.reactor.assert_invariants();
         goes_on
     }
@@ -154,12 +171,13 @@ impl Kernel for Shared {
 
     fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()> {
         let mut machine = self.0.borrow_mut();
-        let events = std::mem::take(&mut machine.events);
+        let events = allocator::uncounted(|| std::mem::take(&mut machine.events));
         if events.is_empty() {
             machine.now += timeout.unwrap_or_default();
         }
         drop(machine);
-        events.into_iter().for_each(on_event);
+        events.iter().copied().for_each(on_event);
+        allocator::uncounted(|| drop(events));
         Ok(())
     }
 
@@ -175,7 +193,8 @@ impl Kernel for Shared {
             return Err(error.into());
         }
         let says = machine.queues[listener].pop_front().ok_or(ErrorKind::WouldBlock)?;
-        machine.peers.push(Peer { says: says.into(), ..Peer::default() });
+        let room = machine.room;
+        allocator::uncounted(|| machine.peers.push(Peer { says: says.into(), room, ..Peer::default() }));
         Ok(Socket { machine: self.0.clone(), index: machine.peers.len() - 1 })
     }
 
@@ -183,7 +202,7 @@ impl Kernel for Shared {
         let mut machine = self.0.borrow_mut();
         machine.peers[stream.index].id = Some(id);
         if !machine.peers[stream.index].says.is_empty() {
-            machine.events.push(readable(Source::Connection(id)));
+            allocator::uncounted(|| machine.events.push(readable(Source::Connection(id))));
         }
         Ok(())
     }
@@ -191,6 +210,8 @@ impl Kernel for Shared {
     fn close_listener(&mut self, listener: usize) {
         self.0.borrow_mut().queues[listener].clear();
     }
+
+    fn give_back(&mut self) {}
 
     fn notify(&mut self, _: Notice) {}
 }
@@ -212,9 +233,12 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
-        machine.peers[self.index].writes += 1;
-        machine.peers[self.index].heard.extend(bytes);
-        Ok(bytes.len())
+        let peer = &mut machine.peers[self.index];
+        peer.writes += 1;
+        let count = bytes.len().min(peer.room.unwrap_or(usize::MAX));
+        peer.room = peer.room.map(|room| room - count);
+        allocator::uncounted(|| peer.heard.extend(&bytes[..count]));
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -233,6 +257,12 @@ impl Stream for Socket {
 
     fn peer(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn vitals(&self) -> Vitals {
+        let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
+        let (heard, spoke) = (Duration::MAX, Duration::MAX);
+        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke }
     }
 }
 

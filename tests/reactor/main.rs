@@ -5,6 +5,7 @@
 
 mod admission;
 mod machine;
+mod memory;
 mod outbox;
 mod rounds;
 mod simulation;

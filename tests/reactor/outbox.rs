@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use support::wire::{ANSWER, REQUEST, masked};
 use support::{allocator, config};
-use wsecho::reactor::boards::Boards;
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::kernel::{Readiness, Stream};
+use wsecho::reactor::kernel::{Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -34,7 +34,7 @@ struct Taken {
 #[test]
 fn an_event_is_not_forgotten_for_what_is_said_before_its_turn() {
     let config = config::config();
-    let mut shared = Shared::new(Boards::new(config.boards));
+    let mut shared = Shared::new(&config);
     let context = Context { id: ID, config: &config, now: NOW };
     let taken = Rc::new(RefCell::new(Taken { bytes: Vec::new(), room: 10 }));
     let said = [REQUEST.as_bytes(), &masked(0x81, [1, 2, 3, 4], b"Hello")].concat();
@@ -50,7 +50,7 @@ fn an_event_is_not_forgotten_for_what_is_said_before_its_turn() {
     connection.note(&Readiness { source, readable: false, writable: true, read_closed: false });
     let fallen = connection.deliver(b"\x81\x02hi", 1, &mut shared.stats, NOW);
     assert_eq!(fallen, None);
-    connection.close(1001, "", &mut shared.stats, NOW);
+    connection.leave("", &mut shared.stats, NOW);
     connection.turn(&mut shared, &context);
     let expected = [ANSWER.as_bytes(), b"\x81\x05Hello\x81\x02hi\x88\x02\x03\xe9"].concat();
     assert_eq!(taken.borrow().bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
@@ -61,7 +61,7 @@ fn an_event_is_not_forgotten_for_what_is_said_before_its_turn() {
 fn who_is_always_a_little_late_costs_what_it_is_late() {
     const LATE: usize = 200_000;
     let config = config::config();
-    let mut shared = Shared::new(Boards::new(config.boards));
+    let mut shared = Shared::new(&config);
     let context = Context { id: ID, config: &config, now: NOW };
     let taken = Rc::new(RefCell::new(Taken { bytes: Vec::new(), room: usize::MAX }));
     let socket = Socket { said: REQUEST.as_bytes().to_vec(), taken: taken.clone() };
@@ -122,5 +122,16 @@ impl Stream for Socket {
 
     fn peer(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals {
+            acked: 0,
+            edge: 0,
+            unsent: 0,
+            in_flight: false,
+            heard: Duration::ZERO,
+            spoke: Duration::ZERO,
+        }
     }
 }

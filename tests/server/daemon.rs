@@ -274,6 +274,22 @@ fn a_client_without_a_good_proxy_header_is_dropped_without_a_word() {
     let mut client = Client::connect(server.echo);
     client.send([V2_LOCAL, good.as_bytes()].concat());
     client.expect(SWITCHING);
+    // Notes of 4 KiB are read to their end, wherever they are cut; those beyond what is waited for are told by their name.
+    let with_notes = |size: u16| {
+        let mut header = V2_TCP4.to_vec();
+        header[14..16].copy_from_slice(&(12 + size).to_be_bytes());
+        header.resize(header.len() + usize::from(size), b'n');
+        header
+    };
+    let mut client = Client::connect(server.echo);
+    for piece in [with_notes(4096), good.into_bytes()].concat().chunks(1000) {
+        client.send(piece);
+    }
+    client.expect(SWITCHING);
+    let mut client = Client::connect(server.echo);
+    client.send(with_notes(9000));
+    client.expect_dropped();
+    server.wait_for("a PROXY header longer than 8208 bytes");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod hixie;
 mod limits;
 mod listen;
 mod metrics;
+mod patience;
 mod refusals;
 mod sockets;
 mod startup;

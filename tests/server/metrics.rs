@@ -311,7 +311,7 @@ fn a_client_that_does_not_read_is_seen_until_it_does() {
     wait_for(stats, "wsecho_buffered_bytes", 0.0);
     // A frame that is not all there is kept too, and goes with its client.
     witness.send(&frame(FIN | BINARY, b"half")[..8]);
-    wait_for(stats, "wsecho_buffered_bytes", 8.0);
+    wait_until("half a frame is counted", || scrape(stats)["wsecho_buffered_bytes"] >= 8.0);
     witness.reset();
     wait_for(stats, "wsecho_buffered_bytes", 0.0);
 }
@@ -369,7 +369,8 @@ fn the_page_shows_the_numbers_only_where_they_are_served_beside_it() {
     let page = |server: &Server| get(server.echo, "/");
     let server = Server::start(&["--policy", "off", "--stats", "page"]);
     assert!(
-        page(&server).contains("<body class=\"boards stats\" data-echo=\"/echo\" data-lifetime=\"300\">")
+        page(&server)
+            .contains("<body class=\"boards paths stats\" data-echo=\"/echo\" data-lifetime=\"300000\">")
     );
     assert_eq!(samples_in(&get(server.echo, "/metrics"))["wsecho_pages_total"], 1.0);
     assert!(get(server.echo, "/healthz").ends_with("\r\n\r\nok\n"));
@@ -377,7 +378,10 @@ fn the_page_shows_the_numbers_only_where_they_are_served_beside_it() {
 
     let (elsewhere, _) = self::server(&[]);
     for server in [&elsewhere, &Server::start(&["--policy", "off"])] {
-        assert!(page(server).contains("<body class=\"boards\" data-echo=\"/echo\" data-lifetime=\"300\">"));
+        assert!(
+            page(server)
+                .contains("<body class=\"boards paths\" data-echo=\"/echo\" data-lifetime=\"300000\">")
+        );
         for path in ["/metrics", "/healthz"] {
             assert_eq!(status(&get(server.echo, path)), "404", "{path}");
         }

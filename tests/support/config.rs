@@ -20,6 +20,7 @@ pub fn config() -> Config {
             limits: Limits { max_message: 1 << 20 },
         },
         max_connections: 10_000,
+        max_buffered: 64 << 20,
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: None,
         ping_interval: None,

@@ -1,13 +1,14 @@
 //! A client's side of the echo: what it is owed for what it sent, and whether the server's bytes say that and no more.
 
 use std::collections::VecDeque;
+use wsecho::proto::limits::{TEXT_MAX, WHOLE_MAX};
 
 /// Something the server has to say.
 #[derive(Debug, Clone)]
 pub enum Owed {
     /// This frame and no other: `first` is the byte with FIN and opcode.
     Frame { first: u8, payload: Vec<u8> },
-    /// This text, in as many fragments as the server likes, the last of them with the FIN of `first`. Only `good` bytes
+    /// This text, in fragments of 32 KiB and more if it is longer than 1 MiB, the last of them with the FIN of `first`. Only `good` bytes
     /// of it are UTF-8; when that is not all, what was begun is never finished.
     Text { first: u8, payload: Vec<u8>, good: usize },
 }
@@ -22,6 +23,7 @@ pub struct Reader {
     /// Body of the server's Close frame.
     closed: Option<Vec<u8>>,
     pings: usize,
+    fragments: bool,
 }
 
 impl Reader {
@@ -61,6 +63,16 @@ impl Reader {
         !self.unread.is_empty()
     }
 
+    /// From now on any text may come in fragments: the server has no memory to keep it.
+    pub fn take_fragments(&mut self) {
+        self.fragments = true;
+    }
+
+    /// Whether a text of this size has to come as the one frame it was.
+    fn is_whole(&self, text: &[u8]) -> bool {
+        !self.fragments && text.len() <= TEXT_MAX
+    }
+
     /// What is missing, if anything.
     pub fn missing(&self) -> Option<String> {
         let next = self.owed.front()?;
@@ -91,6 +103,12 @@ impl Reader {
             Some(Owed::Frame { first: byte, payload: bytes }) if *byte == first && bytes == payload => true,
             Some(Owed::Text { first: byte, payload: bytes, good }) => {
                 let end = self.text_at + payload.len();
+                if first & 0x08 == 0
+                    && end < bytes.len()
+                    && (payload.len() < WHOLE_MAX || self.is_whole(bytes))
+                {
+                    return Err(format!("{} of a text of {} bytes", what(), bytes.len()));
+                }
                 let opcode = if self.text_at == 0 { byte & 0x0F } else { 0 };
                 let fin = if end == bytes.len() { byte & 0x80 } else { 0 };
                 if first == fin | opcode && end <= *good && bytes[self.text_at..end] == *payload {
@@ -110,7 +128,9 @@ impl Reader {
             self.text_at = 0;
         }
         match (first, payload) {
-            (0x88, body) if is_owed || body == [0x03, 0xE9] => self.closed = Some(body.to_vec()),
+            (0x88, body) if is_owed || [&b"\x03\xE9"[..], b"\x03\xE9idle"].contains(&body) => {
+                self.closed = Some(body.to_vec());
+            }
             (0x89, []) if !is_owed => self.pings += 1,
             _ if is_owed => {}
             _ => return Err(format!("{} is not owed; {:?} is", what(), self.missing())),

@@ -44,7 +44,7 @@ const SERVER: [&[&str]; 7] = [
     &["args", "print", "activation"],
     &["reactor"],
     &["proto"],
-    &["log", "escape", "notify", "units"],
+    &["log", "escape", "memory_limit", "notify", "units"],
 ];
 const LOADGEN: [&[&str]; 9] = [
     &["main"],
@@ -67,8 +67,6 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("loadgen/src/modes/find.rs", "command", 85),
     ("loadgen/src/report/html.rs", "facts", 107),
     ("loadgen/src/report/svg/charts.rs", "percentiles", 76),
-    ("loadgen/src/verdict.rs", "judge", 85),
-    ("loadgen/src/verdict/assemble.rs", "fill", 76),
 ];
 const CIRCLES: &[&str] = &["report::svg report::svg::charts"];
 

@@ -8,6 +8,7 @@ use argh::FromArgs;
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::size::Sizes;
+use crate::host::tls_config::{self, Version};
 use crate::protocol::draft::Draft;
 use crate::protocol::url::{Place, host_and_port};
 use crate::report::units;
@@ -92,6 +93,9 @@ macro_rules! mode {
             /// do not look at what replies say
             #[argh(switch)]
             pub no_verify: bool,
+            /// when a reply ends: kernel, when the kernel has it, or read, when loadgen has (kernel)
+            #[argh(option, default = "Clock::Kernel", from_str_fn(stamp), arg_name = "clock")]
+            pub stamps: Clock,
             /// protocol version: 13 (RFC 6455), 8 or 7, or Hixie's 76 or 75 (13)
             #[argh(option, default = "Draft::Rfc6455", from_str_fn(Draft::parse), arg_name = "version")]
             pub draft: Draft,
@@ -107,6 +111,27 @@ macro_rules! mode {
             /// origin header
             #[argh(option, from_str_fn(origin), arg_name = "origin")]
             pub origin: Option<String>,
+            /// trust the certificates in a PEM file (the system's roots)
+            #[argh(option, arg_name = "file")]
+            pub cacert: Option<PathBuf>,
+            /// take any certificate
+            #[argh(switch)]
+            pub insecure: bool,
+            /// client certificate, a PEM file
+            #[argh(option, arg_name = "file")]
+            pub cert: Option<PathBuf>,
+            /// its key, a PEM file (the file of --cert)
+            #[argh(option, arg_name = "file")]
+            pub key: Option<PathBuf>,
+            /// name to ask the TLS server for, instead of the URL's host
+            #[argh(option, arg_name = "name")]
+            pub sni: Option<String>,
+            /// the only version of TLS to speak: 1.2 or 1.3
+            #[argh(option, from_str_fn(Version::parse), arg_name = "version")]
+            pub tls: Option<Version>,
+            /// take up earlier TLS sessions instead of a whole handshake each
+            #[argh(switch)]
+            pub tls_resume: bool,
             /// ping every connection so often
             #[argh(option, from_str_fn(some_time), arg_name = "time")]
             pub ping: Option<Duration>,
@@ -167,13 +192,13 @@ macro_rules! mode {
             /// exit 3 if a condition holds or could not be judged, such as 'p99>5ms' or 'errors>0' (repeatable)
             #[argh(option, arg_name = "condition")]
             pub fail_if: Vec<Condition>,
-            /// exit 3 if worse than an earlier report, JSON or HTML, or if the two could not be compared
+            /// exit 3 if worse than an earlier report, JSON or HTML, 5 if that could not be judged
             #[argh(option, arg_name = "file")]
             pub baseline: Option<PathBuf>,
             /// change that is no regression (2%)
             #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
             pub noise_threshold: f64,
-            /// exit 4 if the verdict is INVALID
+            /// exit 4 if the verdict is INVALID or FAULTY
             #[argh(switch)]
             pub strict: bool,
         }
@@ -197,11 +222,21 @@ macro_rules! mode {
                     payload: self.payload.clone(),
                     no_stamp: self.no_stamp,
                     no_verify: self.no_verify,
+                    stamps: self.stamps,
                     draft: self.draft,
                     deflate: self.deflate,
                     header: self.header.clone(),
                     subprotocol: self.subprotocol.clone(),
                     origin: self.origin.clone(),
+                    tls: tls_config::Options {
+                        cacert: self.cacert.clone(),
+                        insecure: self.insecure,
+                        cert: self.cert.clone(),
+                        key: self.key.clone(),
+                        sni: self.sni.clone(),
+                        version: self.tls,
+                        resume: self.tls_resume,
+                    },
                     ping: self.ping,
                     server_pid: self.server_pid,
                     spin: self.spin,
@@ -237,6 +272,21 @@ macro_rules! mode {
     };
 }
 
+/// What ends a reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Clock {
+    Kernel,
+    Read,
+}
+
+fn stamp(text: &str) -> Result<Clock, String> {
+    match text {
+        "kernel" => Ok(Clock::Kernel),
+        "read" => Ok(Clock::Read),
+        _ => Err("--stamps is kernel or read".into()),
+    }
+}
+
 /// The options that every mode has.
 #[derive(Clone, Debug)]
 pub struct Common {
@@ -255,11 +305,13 @@ pub struct Common {
     pub payload: Option<PathBuf>,
     pub no_stamp: bool,
     pub no_verify: bool,
+    pub stamps: Clock,
     pub draft: Draft,
     pub deflate: bool,
     pub header: Vec<String>,
     pub subprotocol: Option<String>,
     pub origin: Option<String>,
+    pub tls: tls_config::Options,
     pub ping: Option<Duration>,
     pub server_pid: Option<u32>,
     pub spin: Option<Duration>,
@@ -317,7 +369,7 @@ mode! {
         /// time for the last replies (2s)
         #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
         pub drain: Duration,
-        /// count replies later than that, from the write, as timeouts
+        /// count replies later than that as timeouts; --closed gives the message up and sends the next (there 10s)
         #[argh(option, from_str_fn(some_time), arg_name = "time")]
         pub timeout: Option<Duration>,
     }
@@ -432,16 +484,19 @@ pub struct Report {
     pub output: Option<PathBuf>,
 }
 
-/// Say what changed from one report to another; exit 3 if it is a regression or could not be judged.
+/// Say what changed from one report to another; exit 3 if it got worse, 5 if that could not be judged.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "compare")]
 pub struct Compare {
-    /// the report to compare with
+    /// the report to compare with, and the report in question
     #[argh(positional)]
-    pub old: PathBuf,
-    /// the report in question
-    #[argh(positional)]
-    pub new: PathBuf,
+    pub files: Vec<PathBuf>,
+    /// instead of reports: a command line such as '-R1k ws://HOST/'; the first is A, the second B, and they run by turns
+    #[argh(option, arg_name = "line")]
+    pub run: Vec<String>,
+    /// how many pairs of runs (7)
+    #[argh(option, default = "7", arg_name = "n")]
+    pub repeat: usize,
     /// change that is no regression (2%)
     #[argh(option, default = "0.02", from_str_fn(share), arg_name = "percent")]
     pub noise_threshold: f64,
@@ -749,6 +804,7 @@ mod tests {
             ("--connect-to h ws://h/", "--connect-to", "names no port"),
             ("--connect-inflight 0 ws://h/", "--connect-inflight", "above zero"),
             ("--connect-timeout 0 ws://h/", "--connect-timeout", "above zero"),
+            ("--tls 1.1 wss://h/", "--tls", "neither 1.2 nor 1.3"),
             ("-c 0 ws://h/", "-c", "above zero"),
             ("--active 0 ws://h/", "--active", "none at all"),
             ("--active 0% ws://h/", "--active", "none at all"),

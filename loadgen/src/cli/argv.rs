@@ -3,11 +3,8 @@
 
 use std::ffi::OsString;
 
-use crate::protocol::shown::masked_words;
-
-/// The subcommands.
-const COMMANDS: [&str; 10] =
-    ["run", "conns", "find", "fanout", "storm", "report", "compare", "merge", "doctor", "calibrate"];
+use crate::cli::help::{COMMANDS, Page, meant};
+use crate::protocol::shown::{escaped, masked_words};
 
 /// Short options that take a value.
 const SHORT: &str = "cRtdpHo";
@@ -38,13 +35,94 @@ pub fn normalize(args: impl IntoIterator<Item = String>) -> Vec<String> {
     out
 }
 
+/// What is wrong with the first word of `args`, if it is neither a command nor a URL nor an option.
+pub fn first_word_problem(args: &[String]) -> Option<String> {
+    let first = args.first()?;
+    if COMMANDS.contains(&&**first)
+        || first.starts_with('-')
+        || first.contains("://")
+        || first.starts_with("ws+unix:")
+    {
+        return None;
+    }
+    let word = escaped(&masked_words(std::slice::from_ref(first))[0]);
+    Some(match meant(first, COMMANDS.into_iter()) {
+        Some(command) => {
+            format!("`{word}` is neither a command nor a URL; did you mean `loadgen {command}`?")
+        }
+        None if first.contains(['.', ':', '/']) || first == "localhost" => {
+            format!("`{word}` is not a URL; did you mean ws://{word} ?")
+        }
+        None => format!(
+            "`{word}` is neither a command nor a URL such as ws://127.0.0.1:8087/echo; see loadgen help"
+        ),
+    })
+}
+
+/// What the option that argh complains of in `output` was probably meant to be.
+pub fn meant_option(args: &[String], output: &str) -> Option<String> {
+    let unknown = output.strip_prefix("Unrecognized argument: --")?.lines().next()?.trim();
+    let command = args.first().filter(|first| COMMANDS.contains(&&***first)).map_or("run", String::as_str);
+    let page = Page::of(command);
+    meant(unknown, page.options.iter().map(|flag| flag.name.as_str()))
+        .map(|name| format!("did you mean --{name}?"))
+}
+
+/// The words of `line`, as a POSIX shell splits them: quotes and backslashes count, nothing else is special.
+///
+/// # Errors
+/// When a quote is not closed.
+pub fn words(line: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        let open = || format!("`{line}` has a quote that is not closed");
+        match c {
+            '\'' | '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next().ok_or_else(open)? {
+                        end if end == c => break,
+                        '\\' if c == '"' => word.push(chars.next().ok_or_else(open)?),
+                        inside => word.push(inside),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().extend(chars.next()),
+            space if space.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match words.first().is_some_and(|first| first == "loadgen") {
+        true => Ok(words.split_off(1)),
+        false => Ok(words),
+    }
+}
+
+/// `args` with what is secret in them masked, also in a whole command line that is one of them (`compare --run LINE`).
+pub fn masked(args: &[String]) -> Vec<String> {
+    let mut all = masked_words(args);
+    for (i, arg) in args.iter().enumerate() {
+        let after = i > 0 && args[i - 1] == "--run";
+        let (option, line) = match arg.strip_prefix("--run=") {
+            Some(line) => ("--run=", line),
+            None if after => ("", arg.as_str()),
+            None => continue,
+        };
+        let line = words(line).map(|words| quoted(words.into_iter().map(OsString::from)));
+        all[i] = format!("{option}{}", line.unwrap_or_default());
+    }
+    all
+}
+
 /// The command line that `args` came from, the program first, as a POSIX shell reads it, with what is secret in it
 /// masked.
 pub fn quoted(args: impl IntoIterator<Item = OsString>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%@+".contains(c);
     let mut line = "loadgen".to_owned();
     let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    for arg in masked_words(&args) {
+    for arg in masked(&args) {
         line.push(' ');
         match !arg.is_empty() && arg.chars().all(plain) {
             true => line.push_str(&arg),
@@ -74,7 +152,40 @@ mod tests {
         let line = quoted(words.map(OsString::from));
         let secret = ["-H", "Cookie: s3cret", "ws://ann:s3cret@h/"].map(OsString::from);
         assert_eq!(quoted(secret), "loadgen -H 'Cookie: ***' 'ws://***@h/'");
+        let twice = ["compare", "--run", "-H 'Cookie: s3cret' ws://a:s3cret@h/"].map(str::to_owned);
+        assert!(!masked(&twice).join(" ").contains("s3cret"), "{:?}", masked(&twice));
+        assert_eq!(super::words(&line).unwrap(), words, "and so does --run");
+        assert_eq!(super::words(r#"a\ b "c \" d"  e'f'"#).unwrap(), ["a b", "c \" d", "ef"]);
+        assert!(super::words("it's").unwrap_err().contains("not closed"));
         assert_eq!(line, r"loadgen -R1k 'p99<5ms' '' 'it'\''s $HOME' 'ws://h/?a=b&c'");
+    }
+
+    #[test]
+    fn typing_errors_get_an_answer() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (line, says) in [
+            ("fnd --slo p99<5ms ws://h", "did you mean `loadgen find`?"),
+            ("localhost:8087/echo", "did you mean ws://localhost:8087/echo ?"),
+            ("nonsense", "neither a command nor a URL"),
+            ("u:s3cret@h/", "did you mean ws://***@h/ ?"),
+        ] {
+            let problem = first_word_problem(&words(line)).unwrap();
+            assert!(problem.contains(says) && !problem.contains("s3cret"), "{problem}");
+        }
+        for line in ["run", "ws://h", "-c5", "merge", "ws+unix:/a", "wss://h", "WS://h"] {
+            assert_eq!(first_word_problem(&words(line)), None);
+        }
+        let option = |line, output| meant_option(&words(line), output);
+        assert_eq!(
+            option("ws://h", "Unrecognized argument: --conections\n").as_deref(),
+            Some("did you mean --connections?")
+        );
+        assert_eq!(
+            option("storm ws://h", "Unrecognized argument: --surivors").as_deref(),
+            Some("did you mean --survivors?")
+        );
+        assert_eq!(option("ws://h", "Unrecognized argument: --nothing-like-it"), None);
+        assert_eq!(option("ws://h", "Something else"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use crate::cli::problem::Problem;
+use crate::report::compare::{Comparison, Outcome};
 use crate::report::{self, Format, Report};
 
 /// The exit codes, beside 130 and 143 for an interrupted run.
@@ -11,10 +12,12 @@ pub mod exit {
     /// Could not run, or not with all connections, or nothing was answered.
     pub const FAILED: u8 = 1;
     pub const USAGE: u8 = 2;
-    /// A threshold was passed, a regression found or no load met the objective, or none of it could be judged.
+    /// A threshold was passed or could not be judged, something got worse, or no load met the objective.
     pub const THRESHOLD: u8 = 3;
-    /// The verdict is INVALID, with `--strict`.
+    /// The verdict is INVALID or FAULTY, with `--strict`.
     pub const INVALID: u8 = 4;
+    /// Nothing got worse as far as it could be judged, but a comparison, or all of a search, could not be.
+    pub const NOT_JUDGED: u8 = 5;
 }
 
 /// Writes `report` to `path`, or to stdout for none and for `-`.
@@ -29,6 +32,13 @@ pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> 
             print(&format.render(report, color).map_err(Problem::Failed)?)
         }
     }
+}
+
+/// Columns of the terminal that is there, 80 of none.
+pub fn width() -> usize {
+    let size =
+        terminal_size::terminal_size_of(stdout()).or_else(|| terminal_size::terminal_size_of(stderr()));
+    size.map_or(80, |(width, _)| usize::from(width.0)).clamp(40, 200)
 }
 
 /// Prints to stdout. A reader that has gone has seen enough.
@@ -51,4 +61,19 @@ pub fn remark(text: &str) {
 /// Says on stderr what is wrong, if anybody reads it.
 pub fn complain(text: &str) {
     let _ = writeln!(stderr(), "loadgen: {text}");
+}
+
+/// The exit code of a comparison, after a line about what got worse or why nothing was judged.
+pub fn judged(comparison: &Comparison) -> u8 {
+    match comparison.outcome() {
+        Outcome::Fine => exit::OK,
+        Outcome::Worse(why) => {
+            complain(&why);
+            exit::THRESHOLD
+        }
+        Outcome::NotJudged(why) => {
+            complain(&why);
+            exit::NOT_JUDGED
+        }
+    }
 }

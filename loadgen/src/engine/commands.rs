@@ -78,6 +78,16 @@ pub struct Outcome {
     pub peaks: Vec<u32>,
     /// Ages of the messages without a reply, from the write.
     pub unanswered: Times,
+    /// The fewest messages in flight in each quarter of the measured time.
+    pub in_flight: [i64; 4],
+    /// Connections that sent messages and never had an answer.
+    pub silent: u64,
+    /// Closed loop: messages that were out at the end though there was time for a reply.
+    pub stuck: u64,
+    /// Connections given up with their messages and opened anew.
+    pub replaced: u64,
+    /// How often the clock of the kernel's stamps was stepped.
+    pub clock_steps: u64,
     pub recovery: Option<Box<Recovery>>,
     pub collector: Option<Box<Collector>>,
 }

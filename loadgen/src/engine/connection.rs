@@ -12,6 +12,8 @@ use crate::protocol::session::Session;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stage {
     Connecting,
+    /// The TLS handshake.
+    Securing,
     Upgrading,
     Open,
     /// Our Close is sent.
@@ -52,7 +54,7 @@ impl<S> Connection<S> {
 
     /// Between SYN and 101.
     pub fn is_under_way(&self) -> bool {
-        matches!(self.stage, Stage::Connecting | Stage::Upgrading)
+        matches!(self.stage, Stage::Connecting | Stage::Securing | Stage::Upgrading)
     }
 
     /// Becomes `fresh`, the next attempt. Indices go on, so that a late echo is never taken for a new one.

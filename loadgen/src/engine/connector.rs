@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use crate::engine::opened::{Opening, REASONS};
 use crate::engine::recovery::Recovery;
 use crate::host::clock::{Moment, Nanos, SECOND};
+use crate::protocol::tls::Agreed;
 
 /// How many connects that could not be started in time are made up for in a burst.
 const BURST: u64 = 10;
@@ -128,6 +129,16 @@ impl Connector {
         if self.recovery.is_some() { since } else { now }
     }
 
+    /// The TLS handshake that began at `since` is over; returns from when on the upgrade is timed.
+    pub fn secured(&mut self, since: Moment, now: Moment, agreed: Agreed) -> Moment {
+        if self.recovery.is_some() {
+            return since;
+        }
+        self.opening.tls.record(now - since);
+        *self.opening.agreed.entry(agreed).or_default() += 1;
+        now
+    }
+
     /// A connection is a WebSocket.
     pub fn upgraded(&mut self, since: Moment, now: Moment) {
         self.under_way -= 1;
@@ -154,6 +165,11 @@ impl Connector {
         let at = recovery.retry_at(attempt, now, &mut self.rng);
         self.retries.push(Reverse((at, connection as u32)));
         true
+    }
+
+    /// A connection was given up: it is to begin anew.
+    pub fn replace(&mut self, connection: usize, now: Moment) {
+        self.retries.push(Reverse((now, connection as u32)));
     }
 
     /// `connections` are dropped at `now` and come back by the rules of `recovery`.

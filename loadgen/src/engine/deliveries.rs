@@ -62,14 +62,15 @@ impl Collector {
         self.published += u64::from(measured);
     }
 
-    /// Connection `receiver` got a message at `now`; without a stamp it is none of ours.
-    pub fn delivered(&mut self, receiver: u32, stamp: Option<Stamp>, now: Moment) {
-        let Some(stamp) = stamp else { return };
+    /// Connection `receiver` got a message at `now`; without a stamp it is none of ours. When that is a delivery, and the
+    /// first of it, the time the message was due and how long it took.
+    pub fn delivered(&mut self, receiver: u32, stamp: Option<Stamp>, now: Moment) -> Option<(Moment, Nanos)> {
+        let stamp = stamp?;
         let due = stamp.due(now);
         let sender = stamp.id.conn;
         // Some servers send to everyone, some to everyone else.
         if sender == receiver || due < self.from {
-            return;
+            return None;
         }
         let members = self.members as usize;
         let message = (sender, stamp.id.index);
@@ -78,7 +79,7 @@ impl Collector {
         *highest = (*highest).max(stamp.id.index + 1);
         if late && !self.open.contains_key(&message) {
             self.duplicated += 1;
-            return;
+            return None;
         }
         let delivery = self.open.entry(message).or_insert_with(|| Delivery {
             due,
@@ -88,7 +89,7 @@ impl Collector {
         let (word, bit) = (receiver as usize / 64, 1 << (receiver % 64));
         if delivery.reached.get(word).is_none_or(|w| w & bit != 0) {
             self.duplicated += 1;
-            return;
+            return None;
         }
         delivery.reached[word] |= bit;
         delivery.delays.push(now - due);
@@ -98,6 +99,7 @@ impl Collector {
             let delivery = self.open.remove(&message).expect("just looked at");
             self.complete(&delivery, None);
         }
+        Some((due, now - due))
     }
 
     /// Whether everything that went out has reached everyone.

@@ -15,11 +15,15 @@ pub struct Entry {
     pub due: Moment,
     /// When it was written; for one that waits for the socket, when it was first tried.
     pub sent: Moment,
+    /// How late it was tried first, microseconds.
+    pub slip: u32,
     pub index: u32,
     pub size: u32,
     /// The next on the same connection.
     pub next: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() == 32, "the README says so");
 
 /// One connection's messages, oldest first.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +100,17 @@ impl InFlight {
         &mut self.entries[id as usize]
     }
 
+    /// The oldest message of `exchange`, if it is written.
+    pub fn oldest_written(&self, exchange: &Exchange) -> Option<&Entry> {
+        let head = exchange.out.head;
+        if head == exchange.unsent { None } else { self.entries.get(head as usize) }
+    }
+
+    /// The newest message of `list`.
+    pub fn newest(&self, list: &List) -> Option<&Entry> {
+        self.entries.get(list.tail as usize)
+    }
+
     /// Takes the oldest entry of `list`.
     pub fn take_oldest(&mut self, list: &mut List) -> Option<Entry> {
         self.take(list, 1, NONE, |_| true)
@@ -150,7 +165,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u32) -> Entry {
-        Entry { due: Moment(0), sent: Moment(0), index, size: 0, next: NONE }
+        Entry { due: Moment(0), sent: Moment(0), slip: 0, index, size: 0, next: NONE }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use crate::engine::deliveries::Collector;
 use crate::engine::opened::Failures;
 use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
-use crate::engine::sampler::Samples;
 use crate::host::clock::{Moment, Nanos};
 use crate::host::usage::Usage;
 use crate::report::model::Interval;
@@ -20,9 +19,20 @@ pub struct Measured {
     pub peaks: Vec<u32>,
     /// Of [`Recorder::wire`], the messages without a reply, at the age they had at the end.
     pub unanswered: Times,
+    /// The fewest messages in flight in each quarter of the measured time.
+    pub in_flight: [i64; 4],
+    /// Connections that sent messages and never had an answer.
+    pub silent: u64,
+    /// Closed loop: messages that were out at the end though there was time for a reply.
+    pub stuck: u64,
+    /// Connections given up with their messages and opened anew.
+    pub replaced: u64,
+    /// How often the clock of the kernel's stamps was stepped.
+    pub clock_steps: u64,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
-    pub samples: Samples,
+    /// How late a bare timer was on this host.
+    pub hiccup: Times,
     /// When measuring began and when the last message was due.
     pub from: Moment,
     pub to: Moment,

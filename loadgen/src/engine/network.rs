@@ -58,6 +58,16 @@ pub trait Network {
     /// `WouldBlock` when nothing is there, `Interrupted`, and what ends a connection.
     fn read(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// When the last of what the last `read` returned had come, where the network knows.
+    fn stamp(&mut self) -> Option<Moment> {
+        None
+    }
+
+    /// How often the clock behind [`Network::stamp`] was stepped.
+    fn steps(&self) -> u64 {
+        0
+    }
+
     /// Writes as much of `bytes` as fits.
     ///
     /// # Errors

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 
 use crate::engine::recorder::Times;
 use crate::host::clock::Moment;
+use crate::protocol::tls::Agreed;
 
 /// How the opening of connections went.
 #[derive(Default)]
 pub struct Opening {
     /// SYN -> connected.
     pub connect: Times,
+    /// Connected -> TLS handshake over.
+    pub tls: Times,
+    /// What the TLS handshakes agreed on -> number of connections.
+    pub agreed: BTreeMap<Agreed, u64>,
     /// GET -> 101.
     pub upgrade: Times,
     pub opened: u64,
+    /// Processor time used while it lasted, of one processor.
+    pub cpu_pct: f64,
     pub failures: Failures,
     /// Reason -> what the server said with it, once.
     pub answers: BTreeMap<String, String>,
@@ -24,6 +31,10 @@ pub struct Opening {
 impl Opening {
     pub fn add(&mut self, other: &Opening) {
         self.connect.add(&other.connect);
+        self.tls.add(&other.tls);
+        for (agreed, n) in &other.agreed {
+            *self.agreed.entry(agreed.clone()).or_default() += n;
+        }
         self.upgrade.add(&other.upgrade);
         self.opened += other.opened;
         add(&mut self.failures, &other.failures);

@@ -4,6 +4,8 @@
 //! so that a reply can be checked without keeping what was sent. Messages long enough begin with a stamp that says
 //! which one they are; shorter ones are told apart by their bodies, as far as so few bytes can.
 
+use std::fmt;
+
 use crate::engine::size::Sizes;
 use crate::host::clock::{Moment, Nanos};
 use crate::protocol::frame::Opcode;
@@ -14,6 +16,9 @@ const WINDOWS: usize = 1 << 12;
 
 /// Bytes of a stamp; in text, twice as many hexadecimal digits.
 const STAMP: usize = 16;
+
+/// So many random bytes are one message's alone among those of a connection that may be out.
+const TELLING: usize = 4;
 
 /// Bits of the clock in a stamp: 2^48 ns are 78 hours.
 const CLOCK_BITS: u32 = 48;
@@ -29,6 +34,27 @@ pub struct Payloads {
 enum Body {
     Random { sizes: Sizes, pool: Vec<u8> },
     File(Vec<u8>),
+}
+
+/// How replies are told from each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Matching {
+    /// A stamp says which message it is.
+    Stamp,
+    /// So short a message has no room for a stamp, but content of its own.
+    Content,
+    /// By nothing: the first reply is taken for the first message's.
+    Order,
+}
+
+impl fmt::Display for Matching {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Matching::Stamp => "stamp",
+            Matching::Content => "content",
+            Matching::Order => "order",
+        })
+    }
 }
 
 /// Who a message is.
@@ -84,6 +110,28 @@ impl Payloads {
     /// Whether a message of `size` bytes carries a stamp.
     pub fn is_stamped(&self, size: usize) -> bool {
         self.stamped && size >= self.stamp_size()
+    }
+
+    /// How the replies to these messages are told from each other; the content tells only if it is looked at.
+    pub fn matching(&self, verify: bool) -> Matching {
+        match &self.body {
+            Body::Random { sizes, .. } if self.is_stamped(sizes.min()) => Matching::Stamp,
+            Body::Random { sizes, .. } if verify && sizes.min() >= TELLING => Matching::Content,
+            _ => Matching::Order,
+        }
+    }
+
+    /// Whether what is behind the stamp of a message of `size` bytes is enough to know it by.
+    pub fn body_tells(&self, size: usize) -> bool {
+        size >= TELLING + if self.is_stamped(size) { self.stamp_size() } else { 0 }
+    }
+
+    /// Whether `payload` has at least half its bytes in common with message `id`, of `size` bytes and due at `due`.
+    pub fn resembles(&self, payload: &[u8], id: MessageId, size: usize, due: Moment) -> bool {
+        let mut sent = Vec::with_capacity(size);
+        self.write(&mut sent, id, size, due);
+        let same = payload.iter().zip(&sent).filter(|(a, b)| a == b).count();
+        same * 2 >= payload.len().max(sent.len()).max(1)
     }
 
     fn stamp_size(&self) -> usize {

@@ -82,11 +82,16 @@ pub struct Recorder {
     pub response: Times,
     /// Written -> read.
     pub wire: Times,
+    /// The response less what loadgen itself added to it: its slip, and where no kernel stamp ends the reply, the time
+    /// from its wake-up to the read.
+    pub undisturbed: Times,
+    /// Where replies cannot be told apart, what each response is at least and at most.
+    pub bounds: Option<Box<Bounds>>,
     /// Due -> first tried.
     pub own_slip: Times,
     /// First tried -> written, of those that had to wait.
     pub backpressure: Times,
-    /// Woken -> read.
+    /// Stamped by the kernel -> read; without a stamp, woken -> read.
     pub read_lag: Times,
     pub ping: Times,
     pub counts: Counts,
@@ -97,6 +102,12 @@ impl Recorder {
     pub fn add(&mut self, other: &Recorder) {
         self.response.add(&other.response);
         self.wire.add(&other.wire);
+        self.undisturbed.add(&other.undisturbed);
+        if let Some(other) = &other.bounds {
+            let bounds = self.bounds.get_or_insert_default();
+            bounds.low.add(&other.low);
+            bounds.high.add(&other.high);
+        }
         self.own_slip.add(&other.own_slip);
         self.backpressure.add(&other.backpressure);
         self.read_lag.add(&other.read_lag);
@@ -110,6 +121,7 @@ impl Recorder {
         for times in [
             &mut self.response,
             &mut self.wire,
+            &mut self.undisturbed,
             &mut self.own_slip,
             &mut self.backpressure,
             &mut self.read_lag,
@@ -117,9 +129,20 @@ impl Recorder {
         ] {
             times.clear();
         }
+        if let Some(bounds) = &mut self.bounds {
+            bounds.low.clear();
+            bounds.high.clear();
+        }
         self.counts = Counts::default();
         self.slowest = Slowest::default();
     }
+}
+
+/// See [`Tally::bounds`].
+#[derive(Clone, Default)]
+pub struct Bounds {
+    pub low: Times,
+    pub high: Times,
 }
 
 macro_rules! counts {
@@ -138,20 +161,35 @@ macro_rules! counts {
 
 counts! {
     sent,
+    /// Of those, written while measuring.
+    sent_inside,
     received,
+    /// Replies read while measuring, whatever message they answer.
+    answered_inside,
     /// Never came back although a later one did.
     lost,
     duplicated,
     reordered,
     corrupt,
-    /// Still out at the end.
+    /// Still out at the end, or for longer than a closed loop waits.
     unanswered,
+    /// Came when they had been counted as unanswered.
+    late,
+    /// The server's own: they answer nothing.
+    unsolicited,
+    /// Of those, as long as a message that was out, and of its kind.
+    alike,
+    /// Replies of which nobody can tell which message they answer.
+    ambiguous,
     /// Due on a connection that was gone.
     not_sent,
     /// Later than `--timeout`.
     timeouts,
     /// Not sent because `--max-inflight` were out.
     capped,
+    /// Reads, and those of them that the kernel stamped.
+    reads,
+    reads_stamped,
     bytes_sent,
     bytes_received,
     pings_sent,
@@ -160,14 +198,20 @@ counts! {
     closes_received,
     /// Time messages spent in flight, summed over them, within the measured time.
     flight_ns,
-    /// Time spent waiting for events.
+    /// The number of messages in flight, summed over time …
+    inflight_ns,
+    /// … and over the measured time alone.
+    inflight_inside_ns,
+    /// Time spent waiting for events …
     idle_ns,
+    /// … and of the measured time alone.
+    idle_inside_ns,
 }
 
 impl Counts {
     /// What went wrong with messages.
     pub fn errors(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
+        self.lost + self.duplicated + self.corrupt + self.unanswered + self.not_sent
     }
 }
 

@@ -1,8 +1,12 @@
 //! A run under way in one thread: what is still to be sent, and what was found out so far.
 
+use std::collections::HashMap;
+
 use crate::engine::commands::{Load, TickReport, Traffic};
+use crate::engine::flow::Flow;
 use crate::engine::in_flight::Entry;
-use crate::engine::recorder::Recorder;
+use crate::engine::patience::Patience;
+use crate::engine::recorder::{Recorder, Times};
 use crate::host::clock::{Moment, Nanos};
 use crate::report::model::Slow;
 
@@ -11,6 +15,19 @@ const PEAK: Nanos = Nanos::millis(10);
 
 /// Pieces kept: an hour.
 const PEAKS_MAX: usize = 360_000;
+
+/// When something had come from the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// When it was there: by the kernel's stamp, or else when it was read.
+    pub at: Moment,
+    /// When it was read.
+    pub read: Moment,
+    /// From the stamp to the read; without a stamp, from the wake-up to the read.
+    pub lag: Nanos,
+    /// By the kernel's stamp.
+    pub stamped: bool,
+}
 
 /// The next thing to send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,11 +59,48 @@ pub struct Running {
     pub abandoned: u64,
     /// The fewest connections that were open.
     pub held_min: u64,
+    flow: Flow,
+    pub patience: Patience,
+    /// Ages of the messages without a reply, from the write.
+    pub unanswered: Times,
+    /// Where nothing tells replies apart: the first message that was due since each connection last had none out.
+    busy_since: HashMap<u32, Moment>,
+}
+
+impl Arrival {
+    /// Read at `read` by a thread that had woken at `woken`, with the kernel's `stamp` if it makes sense.
+    pub fn new(stamp: Option<Moment>, woken: Moment, read: Moment) -> Arrival {
+        match stamp.filter(|at| *at <= read) {
+            Some(at) => Arrival { at, read, lag: read - at, stamped: true },
+            None => Arrival { at: read, read, lag: read - woken, stamped: false },
+        }
+    }
+
+    /// Nothing came: our patience ended then.
+    pub fn never(now: Moment) -> Arrival {
+        Arrival { at: now, read: now, lag: Nanos(0), stamped: false }
+    }
+
+    /// As the end of the wait for something that was written at `sent`: a stamp from before that is none.
+    fn after(self, sent: Moment) -> Arrival {
+        if self.at < sent { Arrival { at: self.read, stamped: false, ..self } } else { self }
+    }
+
+    /// What of the time until `at` is known to be loadgen's: it had woken and did not read yet.
+    fn ours(self) -> Nanos {
+        if self.stamped { Nanos(0) } else { self.lag }
+    }
 }
 
 impl Running {
-    /// A run of `traffic` on the connections in `order`; `recorders` are empty ones.
-    pub fn new(mut traffic: Traffic, order: Vec<u32>, held: u64, recorders: [Box<Recorder>; 2]) -> Running {
+    /// A run of `traffic` on the connections in `order`; `recorders` are empty ones. `patience` is a closed loop's.
+    pub fn new(
+        mut traffic: Traffic,
+        order: Vec<u32>,
+        held: u64,
+        patience: Option<Nanos>,
+        recorders: [Box<Recorder>; 2],
+    ) -> Running {
         let due = match &mut traffic.load {
             _ if order.is_empty() => Moment::NEVER,
             Load::Open(cursor) => cursor.due(),
@@ -55,7 +109,12 @@ impl Running {
         let tick = -((traffic.from - traffic.begin).0.div_ceil(traffic.tick.0) as i64);
         let tick_end = traffic.from.offset(tick + 1, traffic.tick);
         let [measured, warmup] = recorders;
+        let closed = matches!(traffic.load, Load::Closed(_));
         Running {
+            flow: Flow::new(traffic.from, traffic.to),
+            patience: Patience::new(patience.filter(|_| closed)),
+            unanswered: Times::default(),
+            busy_since: HashMap::new(),
             traffic,
             order,
             started: 0,
@@ -122,7 +181,74 @@ impl Running {
     /// When something is to be done though no event comes.
     pub fn alarm(&self) -> Moment {
         let end = if self.is_answered() { self.traffic.to } else { self.traffic.until };
-        self.due.min(self.tick_end).min(end)
+        self.due.min(self.tick_end).min(end).min(self.patience.alarm())
+    }
+
+    /// How many messages a closed loop has out on a connection.
+    pub fn pipeline(&self) -> Option<u32> {
+        match self.traffic.load {
+            Load::Closed(pipeline) => Some(pipeline),
+            Load::Open(_) => None,
+        }
+    }
+
+    /// Whether `t` is in the measured time, where rates are counted.
+    pub fn is_inside(&self, t: Moment) -> bool {
+        (self.traffic.from..self.traffic.to).contains(&t)
+    }
+
+    /// So much of a stretch of time is in the measured time.
+    fn overlap(&self, from: Moment, to: Moment) -> Nanos {
+        to.min(self.traffic.to) - from.max(self.traffic.from)
+    }
+
+    /// The thread waited from one time to another.
+    pub fn idle(&mut self, from: Moment, to: Moment) {
+        self.measured.counts.idle_inside_ns += self.overlap(from, to).0;
+        self.recorder_at(from).counts.idle_ns += (to - from).0;
+    }
+
+    /// The number of messages in flight changes at `now`; returns it.
+    pub fn flow(&mut self, change: i64, now: Moment) -> i64 {
+        let (all, inside) = self.flow.change(change, now);
+        self.recorder_at(now).counts.inflight_ns += all.0;
+        self.measured.counts.inflight_inside_ns += inside.0;
+        self.flow.now()
+    }
+
+    /// The fewest messages in flight in each quarter of the measured time.
+    pub fn least_in_flight(&self) -> [i64; 4] {
+        self.flow.least()
+    }
+
+    /// Something was written at `now`.
+    pub fn count_sent(&mut self, now: Moment) {
+        self.measured.counts.sent_inside += u64::from(self.is_inside(now));
+    }
+
+    /// A reply was read at `now`.
+    pub fn count_answered(&mut self, now: Moment) {
+        self.measured.counts.answered_inside += u64::from(self.is_inside(now));
+    }
+
+    /// A reply to a message that was due at `due` came on a connection where nothing tells replies apart: its response is
+    /// at least what it is if it answers the `newest` message, and at most what it is if it answers the first since the
+    /// connection last had none out. `idle`: it has none out now.
+    pub fn bound(&mut self, connection: u32, due: Moment, newest: Moment, idle: bool, at: Moment) {
+        let first = *self.busy_since.entry(connection).or_insert(due);
+        if idle {
+            self.busy_since.remove(&connection);
+        }
+        let recorder = self.recorder_at(due);
+        recorder.counts.ambiguous += u64::from(newest != first);
+        let bounds = recorder.bounds.get_or_insert_default();
+        bounds.low.record(at - newest);
+        bounds.high.record(at - first);
+    }
+
+    /// A connection has none out any more.
+    pub fn forget(&mut self, connection: u32) {
+        self.busy_since.remove(&connection);
     }
 
     /// Nothing more can come.
@@ -137,6 +263,7 @@ impl Running {
 
     /// Ends the tick under way: what was recorded, in exchange for empty `recorders`.
     pub fn end_tick(&mut self, [measured, warmup]: [Box<Recorder>; 2]) -> TickReport {
+        self.flow(0, self.tick_end);
         let report = TickReport {
             number: self.tick,
             measured: std::mem::replace(&mut self.measured, measured),
@@ -147,30 +274,33 @@ impl Running {
         report
     }
 
-    /// Records the times of a message that ended at `now`, by its reply or by our patience.
-    pub fn record(&mut self, entry: &Entry, connection: u64, now: Moment, written: bool) {
-        let Traffic { from, to, .. } = self.traffic;
-        let response = now - entry.due;
+    /// Records the times of a message that ended by its reply or by our patience.
+    pub fn record(&mut self, entry: &Entry, connection: u64, end: Arrival, written: bool) {
+        let from = self.traffic.from;
+        let end = end.after(entry.sent);
+        let response = end.at - entry.due;
+        let slip = Nanos(u64::from(entry.slip) * 1000);
         let recorder = if entry.due < from { &mut self.warmup } else { &mut self.measured };
         recorder.response.record(response);
+        recorder.undisturbed.record(response - slip - end.ours());
         if written {
-            recorder.wire.record(now - entry.sent);
+            recorder.wire.record(end.at - entry.sent);
         }
         recorder.slowest.offer(response, || Slow {
             t_ns: (entry.due - from).0,
             conn: connection,
             response_ns: response.0,
-            own_slip_ns: (entry.sent - entry.due).0,
+            own_slip_ns: slip.0,
             size: u64::from(entry.size),
         });
         // For Little's law only time within the measured window counts, whichever message it is.
         if written {
-            self.measured.counts.flight_ns += (now.min(to) - entry.sent.max(from)).0;
+            self.measured.counts.flight_ns += self.overlap(entry.sent, end.read).0;
         }
     }
 
     /// Keeps the longest response of each piece of the schedule; of replies only, since what never came is no stall.
-    pub fn peak(&mut self, entry: &Entry, now: Moment) {
+    pub fn peak(&mut self, entry: &Entry, at: Moment) {
         let from = self.traffic.from;
         if entry.due >= from {
             let piece = ((entry.due - from).0 / PEAK.0) as usize;
@@ -178,7 +308,7 @@ impl Running {
                 if self.peaks.len() <= piece {
                     self.peaks.resize(piece + 1, 0);
                 }
-                let micros = u32::try_from((now - entry.due).0 / 1000).unwrap_or(u32::MAX);
+                let micros = u32::try_from((at - entry.due).0 / 1000).unwrap_or(u32::MAX);
                 self.peaks[piece] = self.peaks[piece].max(micros);
             }
         }

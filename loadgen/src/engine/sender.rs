@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::engine::commands::{Outcome, TickReport, Traffic};
 use crate::engine::in_flight::{Entry, Exchange, InFlight, NONE};
-use crate::engine::payload::MessageId;
-use crate::engine::recorder::{Counts, Recorder, Times};
-use crate::engine::running::{Due, Running};
+use crate::engine::patience::GivenUp;
+use crate::engine::payload::{Matching, MessageId};
+use crate::engine::recorder::{Counts, Recorder};
+use crate::engine::running::{Arrival, Due, Running};
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::verify::{self, Reply};
 use crate::host::clock::{Moment, Nanos};
@@ -25,8 +26,6 @@ pub struct Sender {
     /// The payload and the frames of the message being sent.
     payload: Vec<u8>,
     frames: Vec<u8>,
-    /// Messages written and not answered.
-    written: i64,
     running: Option<Box<Running>>,
     /// What happens while no run is under way.
     uncounted: Counts,
@@ -51,7 +50,6 @@ impl Sender {
             in_flight: InFlight::default(),
             payload: Vec::new(),
             frames: Vec::new(),
-            written: 0,
             running: None,
             uncounted: Counts::default(),
             next_ping: Moment::NEVER,
@@ -70,7 +68,8 @@ impl Sender {
             self.next_ping = now + gap / open.len().max(1) as u64;
         }
         let recorders = self.empty_recorders();
-        self.running = Some(Box::new(Running::new(traffic, order, open.len() as u64, recorders)));
+        self.running =
+            Some(Box::new(Running::new(traffic, order, open.len() as u64, self.spec.timeout, recorders)));
     }
 
     fn seed(&self) -> u64 {
@@ -99,7 +98,6 @@ impl Sender {
         now: Moment,
     ) -> Option<u32> {
         let running = self.running.as_mut()?;
-        let open_loop = running.is_open_loop();
         let recorder = running.recorder_at(due);
         if !open {
             recorder.counts.not_sent += 1;
@@ -109,16 +107,30 @@ impl Sender {
             recorder.counts.capped += 1;
             return None;
         }
-        if open_loop {
-            recorder.own_slip.record(now - due);
-        }
         let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: exchange.next_index };
         exchange.next_index += 1;
         let size = self.spec.payloads.size(id);
-        let entry = Entry { due, sent: now, index: id.index, size: size as u32, next: NONE };
+        let entry = Entry { due, sent: now, slip: 0, index: id.index, size: size as u32, next: NONE };
         let message = self.in_flight.push(&mut exchange.out, entry);
         running.out += 1;
-        (exchange.unsent == NONE).then_some(message)
+        if exchange.unsent != NONE {
+            self.tried(message, now);
+            return None;
+        }
+        Some(message)
+    }
+
+    /// Message `message` was tried first at `now`: up to then it was late because of loadgen.
+    pub fn tried(&mut self, message: u32, now: Moment) {
+        let entry = self.in_flight.get_mut(message);
+        let (due, slip) = (entry.due, now - entry.due);
+        entry.sent = now;
+        entry.slip = u32::try_from(slip.0 / 1000).unwrap_or(u32::MAX);
+        if let Some(running) = &mut self.running
+            && running.is_open_loop()
+        {
+            running.recorder_at(due).own_slip.record(slip);
+        }
     }
 
     /// The frames of `message`, of connection `i`.
@@ -143,9 +155,10 @@ impl Sender {
     }
 
     /// The message that was due at `due` is written, in so many `bytes`.
-    pub fn written(&mut self, exchange: &mut Exchange, due: Moment, bytes: usize) {
-        self.count_written(1);
+    pub fn written(&mut self, exchange: &mut Exchange, due: Moment, bytes: usize, now: Moment) {
+        self.count_written(1, now);
         let Some(running) = &mut self.running else { return };
+        running.count_sent(now);
         let counts = &mut running.recorder_at(due).counts;
         counts.sent += 1;
         counts.bytes_sent += bytes as u64;
@@ -155,7 +168,7 @@ impl Sender {
             collector.published(due >= from);
             self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
-            self.count_written(-1);
+            self.count_written(-1, now);
         }
     }
 
@@ -174,11 +187,13 @@ impl Sender {
         }
     }
 
-    /// A read returned `n` bytes at `now`, `lag` after the wait before it.
-    pub fn read(&mut self, n: usize, lag: Nanos, now: Moment) {
+    /// A read returned `n` bytes.
+    pub fn read(&mut self, n: usize, arrival: Arrival) {
         if let Some(running) = &mut self.running {
-            let recorder = running.recorder_at(now);
-            recorder.read_lag.record(lag);
+            let recorder = running.recorder_at(arrival.read);
+            recorder.read_lag.record(arrival.lag);
+            recorder.counts.reads += 1;
+            recorder.counts.reads_stamped += u64::from(arrival.stamped);
             recorder.counts.bytes_received += n as u64;
         }
     }
@@ -191,9 +206,11 @@ impl Sender {
         }
     }
 
-    /// The thread waited for `time`, until `now`.
-    pub fn idle(&mut self, time: Nanos, now: Moment) {
-        self.count(now).idle_ns += time.0;
+    /// The thread waited from one time to another.
+    pub fn idle(&mut self, from: Moment, to: Moment) {
+        if let Some(running) = &mut self.running {
+            running.idle(from, to);
+        }
     }
 
     /// A message has come on connection `i`; true when the next is to be sent for it.
@@ -203,48 +220,138 @@ impl Sender {
         exchange: &mut Exchange,
         opcode: Opcode,
         payload: &[u8],
-        now: Moment,
+        arrival: Arrival,
     ) -> bool {
+        let now = arrival.read;
         let number = self.spec.number(self.me, i) as u32;
         let payloads = &self.spec.payloads;
         let Some(running) = &mut self.running else { return false };
         if let Some(collector) = &mut running.traffic.collector {
-            collector.delivered(number, payloads.read_stamp(payload), now);
+            if let Some((due, delay)) = collector.delivered(number, payloads.read_stamp(payload), arrival.at)
+            {
+                let recorder = running.recorder_at(due);
+                recorder.response.record(delay);
+                recorder.counts.received += 1;
+            }
             return false;
         }
-        let reply = if self.spec.verify {
-            verify::identify(payloads, &mut self.in_flight, exchange, number, opcode, payload)
+        let (matching, check) = (self.spec.matching(), self.spec.verify);
+        let newest = self.in_flight.newest(&exchange.out).map(|e| e.due);
+        let reply = if matching == Matching::Order && !check {
+            verify::next(&mut self.in_flight, exchange)
         } else {
-            match self.in_flight.take_written(exchange, 1, |_| true) {
-                Some(entry) => Reply::Answer { entry, corrupt: false, reordered: false },
-                None => Reply::Stray,
-            }
+            verify::identify(payloads, &mut self.in_flight, exchange, number, opcode, payload, check)
         };
         match reply {
             Reply::Answer { entry, corrupt, reordered } => {
                 let counts = &mut running.recorder_at(entry.due).counts;
                 counts.corrupt += u64::from(corrupt);
                 counts.reordered += u64::from(reordered);
-                return self.answered(number, &entry, now);
+                if let (Matching::Order, Some(newest)) = (matching, newest) {
+                    running.bound(i as u32, entry.due, newest, exchange.out.len == 0, arrival.at);
+                }
+                return self.answered(number, &entry, arrival);
             }
-            Reply::Duplicate => running.recorder_at(now).counts.duplicated += 1,
+            Reply::Duplicate(index) if running.patience.came_late(i as u32, index) => {
+                running.recorder_at(now).counts.late += 1;
+            }
+            Reply::Duplicate(_) => running.recorder_at(now).counts.duplicated += 1,
             Reply::Stray => running.recorder_at(now).counts.corrupt += 1,
+            Reply::Unsolicited { alike } => {
+                let counts = &mut running.recorder_at(now).counts;
+                counts.unsolicited += 1;
+                counts.alike += u64::from(alike);
+            }
         }
         false
     }
 
-    /// The reply to `entry` was read at `now`; true when the next is to be sent for it.
-    fn answered(&mut self, number: u32, entry: &Entry, now: Moment) -> bool {
-        let late = self.spec.timeout.is_some_and(|limit| now - entry.sent > limit);
-        self.count_written(-1);
+    /// The reply to `entry` has come; true when the next is to be sent for it.
+    fn answered(&mut self, number: u32, entry: &Entry, arrival: Arrival) -> bool {
+        self.count_written(-1, arrival.read);
+        let limit = self.spec.timeout;
         let Some(running) = &mut self.running else { return false };
+        let limit = limit.filter(|_| !running.patience.is_limited());
+        let late = limit.is_some_and(|limit| arrival.at - entry.sent > limit);
         running.out -= 1;
-        running.record(entry, u64::from(number), now, true);
-        running.peak(entry, now);
+        running.record(entry, u64::from(number), arrival, true);
+        running.peak(entry, arrival.at);
+        running.count_answered(arrival.read);
         let counts = &mut running.recorder_at(entry.due).counts;
         counts.received += 1;
         counts.timeouts += u64::from(late);
-        !running.is_open_loop() && now < running.traffic.to
+        self.goes_on(arrival.read)
+    }
+
+    /// A closed loop sends the next message for one that is done at `now`.
+    fn goes_on(&self, now: Moment) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.is_open_loop() && now < running.traffic.to)
+    }
+
+    /// The connections to look at for messages that have waited too long.
+    pub fn to_look_at(&mut self, now: Moment) -> Vec<u32> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        let slice = running.patience.slice(running.senders().len(), now);
+        running.senders()[slice].to_vec()
+    }
+
+    /// The oldest message out was written longer ago than a closed loop waits.
+    pub fn is_overdue(&self, exchange: &Exchange, now: Moment) -> bool {
+        let oldest = self.in_flight.oldest_written(exchange);
+        let patience = self.running.as_ref().map(|running| &running.patience);
+        patience.zip(oldest).is_some_and(|(patience, oldest)| patience.is_over(oldest.sent, now))
+    }
+
+    /// Gives up the oldest message of connection `i`, and the connection where a late reply could not be told from the
+    /// next one's.
+    pub fn give_up(&mut self, i: usize, exchange: &mut Exchange, now: Moment) -> GivenUp {
+        let told_apart = self.spec.matching() == Matching::Stamp;
+        let connection = i as u32;
+        let mut written = true;
+        while exchange.out.len > 0 {
+            written &= exchange.out.head != exchange.unsent;
+            let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
+            self.never_answered(i, &entry, written, now);
+            let Some(running) = &mut self.running else { break };
+            running.out -= 1;
+            running.recorder_at(entry.due).counts.unanswered += 1;
+            if told_apart {
+                running.patience.give_up(connection, entry.index);
+                return GivenUp::Message;
+            }
+        }
+        exchange.unsent = NONE;
+        if let Some(running) = &mut self.running {
+            running.forget(connection);
+            running.patience.replace(connection);
+        }
+        GivenUp::Connection
+    }
+
+    /// Connection `i` is open. In the place of one that was given up it takes up so many messages.
+    pub fn opened(&mut self, i: usize, now: Moment) -> u32 {
+        let goes_on = self.goes_on(now);
+        let Some(running) = &mut self.running else { return 0 };
+        let back = running.patience.is_back(i as u32);
+        running.pipeline().filter(|_| back && goes_on).unwrap_or(0)
+    }
+
+    /// Connection `i` will not be open again.
+    pub fn not_opened(&mut self, i: usize) {
+        if let Some(running) = &mut self.running {
+            running.patience.is_back(i as u32);
+        }
+    }
+
+    /// A message had no reply until `now`: it is recorded at the age it has, since leaving it out would flatter.
+    fn never_answered(&mut self, i: usize, entry: &Entry, written: bool, now: Moment) {
+        self.count_written(-i64::from(written), now);
+        let number = self.spec.number(self.me, i) as u64;
+        let Some(running) = &mut self.running else { return };
+        running.record(entry, number, Arrival::never(now), written);
+        if written && entry.due >= running.traffic.from {
+            running.unanswered.record(now - entry.sent);
+        }
     }
 
     /// A connection is gone: what is out on it will have no reply.
@@ -254,10 +361,10 @@ impl Sender {
         }
     }
 
-    /// So many connections are open, or will be again.
+    /// So many connections are open, or will be again, besides those that were given up and are being opened anew.
     pub fn held(&mut self, held: u64) {
         if let Some(running) = &mut self.running {
-            running.held_min = running.held_min.min(held);
+            running.held_min = running.held_min.min(held + running.patience.away());
         }
     }
 
@@ -319,26 +426,26 @@ impl Sender {
         std::array::from_fn(|_| self.spare.pop().unwrap_or_default())
     }
 
-    /// Ends the run on all connections' `exchanges`: messages without a reply are recorded at the age they have, since
-    /// leaving them out would flatter. Returns the last tick, and what is known now; `None` when nothing ran.
+    /// Ends the run on the `exchanges` of all connections, with whether each is open. Returns the last tick, and what is
+    /// known now; `None` when nothing ran.
     pub fn finish<'a>(
         &mut self,
-        exchanges: impl Iterator<Item = &'a mut Exchange>,
+        exchanges: impl Iterator<Item = (&'a mut Exchange, bool)>,
         now: Moment,
     ) -> Option<(TickReport, Outcome)> {
-        let mut running = self.running.take()?;
-        let mut unanswered = Times::default();
-        for (i, exchange) in exchanges.enumerate() {
-            let number = self.spec.number(self.me, i) as u64;
+        // What is still out when a run ends early might have been answered.
+        let waited = now >= self.running.as_ref()?.traffic.until;
+        let closed = !self.running.as_ref()?.is_open_loop();
+        let (mut silent, mut stuck) = (0, 0);
+        for (i, (exchange, open)) in exchanges.enumerate() {
+            silent += u64::from(waited && exchange.seen == 0 && exchange.out.len > 0);
+            stuck += u64::from(if waited && closed && open { exchange.out.len } else { 0 });
             let mut written = true;
             while exchange.out.head != NONE {
                 written &= exchange.out.head != exchange.unsent;
                 let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
-                running.record(&entry, number, now, written);
-                if written && entry.due >= running.traffic.from {
-                    unanswered.record(now - entry.sent);
-                }
-                let counts = &mut running.recorder_at(entry.due).counts;
+                self.never_answered(i, &entry, written, now);
+                let counts = self.count(entry.due);
                 match entry.index < exchange.seen {
                     true => counts.lost += 1,
                     false => counts.unanswered += 1,
@@ -346,12 +453,18 @@ impl Sender {
             }
             exchange.unsent = NONE;
         }
-        self.count_written(-self.written);
+        self.gauges.set_inflight(0);
         self.next_ping = Moment::NEVER;
+        let mut running = self.running.take()?;
+        running.flow(0, now);
         let outcome = Outcome {
             held_min: running.held_min,
             peaks: running.take_peaks(),
-            unanswered,
+            unanswered: std::mem::take(&mut running.unanswered),
+            in_flight: running.least_in_flight(),
+            silent,
+            stuck,
+            replaced: running.patience.replaced(),
             collector: running.traffic.collector.take(),
             ..Outcome::default()
         };
@@ -360,8 +473,9 @@ impl Sender {
     }
 
     /// Keeps the number of messages written and not answered, and what others see of it.
-    fn count_written(&mut self, change: i64) {
-        self.written += change;
-        self.gauges.set_inflight(self.written);
+    fn count_written(&mut self, change: i64, now: Moment) {
+        if let Some(running) = &mut self.running {
+            self.gauges.set_inflight(running.flow(change, now));
+        }
     }
 }

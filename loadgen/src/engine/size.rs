@@ -126,6 +126,16 @@ impl Sizes {
         }
     }
 
+    /// The smallest size there can be.
+    pub fn min(&self) -> usize {
+        match self {
+            Sizes::Fixed(n) => *n,
+            Sizes::Range(low, _) => *low,
+            Sizes::Mix(mix) => mix.iter().map(|(_, size)| *size).min().unwrap_or(0),
+            Sizes::Lognormal { p50, p99 } => (p50 / (p99 / p50).powf(6.0 / 2.326_347_9)) as usize,
+        }
+    }
+
     /// The mean size.
     pub fn mean(&self) -> f64 {
         match self {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::engine::payload::Payloads;
+use crate::engine::payload::{Matching, Payloads};
 use crate::engine::target::Target;
 use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
@@ -17,9 +17,11 @@ pub struct Spec {
     /// Payload bytes a fragment.
     pub fragment: Option<usize>,
     pub verify: bool,
+    /// A reply ends when the kernel has it rather than when it is read.
+    pub kernel_stamps: bool,
     /// Payloads out on one connection, beyond which the next is not sent but counted.
     pub max_inflight: Option<u32>,
-    /// A reply later than this counts as a timeout.
+    /// A reply later than this counts as a timeout, and a closed loop waits no longer.
     pub timeout: Option<Nanos>,
     /// Between two pings on one connection.
     pub ping: Option<Nanos>,
@@ -46,6 +48,11 @@ impl Spec {
     /// Where connection number `number` goes.
     pub fn target(&self, number: usize) -> &Target {
         &self.targets[number % self.targets.len()]
+    }
+
+    /// How replies are told from each other.
+    pub fn matching(&self) -> Matching {
+        self.payloads.matching(self.verify)
     }
 
     /// How many of `n` connections are thread `me`'s.

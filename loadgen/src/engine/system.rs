@@ -12,6 +12,7 @@ use crate::engine::timer::Timer;
 use crate::host::address::Address;
 use crate::host::clock::Moment;
 use crate::host::source_addresses;
+use crate::host::stamps::Stamps;
 
 const TIMER: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
@@ -25,18 +26,22 @@ pub struct System {
     poll: Poll,
     timer: Timer,
     events: Events,
+    /// With `--stamps kernel`.
+    stamps: Option<Stamps>,
+    stamp: Option<Moment>,
 }
 
 impl System {
-    /// The network, and what ends a wait from another thread.
+    /// The network, and what ends a wait from another thread. With `stamps`, reads say when the kernel had their bytes.
     ///
     /// # Errors
     /// When descriptors are exhausted.
-    pub fn new() -> io::Result<(System, Waker)> {
+    pub fn new(stamps: bool) -> io::Result<(System, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let timer = Timer::new(poll.registry(), TIMER)?;
-        Ok((System { poll, timer, events: Events::with_capacity(EVENTS) }, waker))
+        let events = Events::with_capacity(EVENTS);
+        Ok((System { poll, timer, events, stamps: stamps.then(Stamps::new), stamp: None }, waker))
     }
 }
 
@@ -58,6 +63,9 @@ impl Network for System {
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
+        }
+        if let Some(stamps) = &mut self.stamps {
+            stamps.look();
         }
         for event in &self.events {
             match event.token() {
@@ -81,6 +89,9 @@ impl Network for System {
         source: Option<IpAddr>,
     ) -> io::Result<TcpStream> {
         let mut stream = source_addresses::connect(target, source)?;
+        if self.stamps.is_some() {
+            Stamps::ask(&stream);
+        }
         Registry::register(self.poll.registry(), &mut stream, Token(connection), BOTH)?;
         Ok(stream)
     }
@@ -97,7 +108,18 @@ impl Network for System {
     }
 
     fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.read(buffer)
+        let Some(stamps) = &mut self.stamps else { return socket.read(buffer) };
+        let (count, stamp) = stamps.read(socket, buffer)?;
+        self.stamp = stamp;
+        Ok(count)
+    }
+
+    fn stamp(&mut self) -> Option<Moment> {
+        self.stamp.take()
+    }
+
+    fn steps(&self) -> u64 {
+        self.stamps.as_ref().map_or(0, |stamps| stamps.steps())
     }
 
     fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {

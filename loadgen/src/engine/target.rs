@@ -1,12 +1,17 @@
 //! What is measured: a URL, and the one address behind it that the whole run goes to.
 
 use std::net::{IpAddr, SocketAddrV6, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
 use crate::host::address::Address;
 use crate::host::system_error::describe;
+use crate::protocol::tls::Tls;
 use crate::protocol::url::{Place, Url};
 
 /// How long an address may keep the next one waiting (RFC 8305 section 5).
@@ -17,6 +22,25 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub struct Target {
     pub url: Url,
     pub address: Address,
+    /// Of a `wss:` URL.
+    pub tls: Option<Secured>,
+}
+
+/// How connections are made secure.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    pub config: Arc<ClientConfig>,
+    pub name: ServerName<'static>,
+}
+
+impl Secured {
+    /// A connection's TLS.
+    ///
+    /// # Errors
+    /// What does not fit together, in words.
+    pub fn begin(&self) -> Result<Tls, String> {
+        Tls::new(&self.config, self.name.clone())
+    }
 }
 
 impl Target {
@@ -37,7 +61,7 @@ impl Target {
             _ => first_to_connect(&all, patience)
                 .map_err(|e| format!("cannot connect to {}: {e}", url.shown))?,
         };
-        Ok(Target { url, address })
+        Ok(Target { url, address, tls: None })
     }
 }
 

@@ -123,7 +123,7 @@ impl Rows {
             sent: counts.sent,
             received: counts.received,
             held: row.held,
-            inflight: counts.flight_ns as f64 / len.0 as f64,
+            inflight: counts.inflight_ns as f64 / len.0 as f64,
             errors: counts.errors(),
             response: recorder.response.stat(),
             wire: recorder.wire.brief(),

@@ -1,22 +1,40 @@
-//! What stands between a session and its socket: the bytes that the kernel would not take yet.
+//! What stands between a session and its socket: the bytes that the kernel would not take yet, and TLS.
 
 use std::io::{self, ErrorKind};
 
 use crate::engine::network::Network;
+use crate::protocol::tls::{Buffers, Tls};
 
-/// A socket and what is to be written to it.
+/// A socket, what is to be written to it, and the TLS over it.
 pub struct Transport<S> {
     /// `None` once it is closed, or when it could not even be made.
     socket: Option<S>,
-    outbox: Option<Box<Outbox>>,
+    /// What an idle plain connection does without.
+    more: Option<Box<More>>,
 }
 
-/// Bytes that wait for the socket.
+#[derive(Default)]
+struct More {
+    outbox: Outbox,
+    tls: Option<Tls>,
+}
+
+/// Bytes that wait for the socket: plain ones, or records.
+#[derive(Default)]
 struct Outbox {
     bytes: Vec<u8>,
     written: usize,
-    /// Bytes of the message in it that is waited for, if there is one.
+    /// Bytes of the message in it that is waited for, if there is one, before they became records.
     message: usize,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Input {
+    /// The server has ended the connection.
+    Ended,
+    /// So many bytes, which may be none; `drained` when nothing is left in the socket.
+    Bytes { count: usize, drained: bool },
 }
 
 /// What is being sent.
@@ -42,7 +60,7 @@ pub enum Flushed {
 impl<S> Transport<S> {
     /// Of a socket that is connecting, or `None` if it could not be made.
     pub fn new(socket: Option<S>) -> Transport<S> {
-        Transport { socket, outbox: None }
+        Transport { socket, more: None }
     }
 
     /// The socket is there.
@@ -52,7 +70,29 @@ impl<S> Transport<S> {
 
     /// Something waits to be written.
     pub fn waits(&self) -> bool {
-        self.outbox.is_some()
+        self.more.as_ref().is_some_and(|more| !more.outbox.bytes.is_empty())
+    }
+
+    /// The TLS over it.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.more.as_ref()?.tls.as_ref()
+    }
+
+    /// Begins TLS over a socket that is connected.
+    ///
+    /// # Errors
+    /// When the connection is over.
+    pub fn secure(
+        &mut self,
+        network: &mut impl Network<Socket = S>,
+        buffers: &mut Buffers,
+        mut tls: Tls,
+    ) -> io::Result<()> {
+        buffers.outgoing.clear();
+        let opened = tls.open(&mut [], &mut [], &mut buffers.outgoing);
+        self.more.get_or_insert_default().tls = Some(tls);
+        self.write(network, &buffers.outgoing, 0)?;
+        opened.map(drop).map_err(tls_error)
     }
 
     /// Whether the socket is connected by now.
@@ -63,13 +103,56 @@ impl<S> Transport<S> {
         self.socket.as_mut().map_or(Ok(false), |socket| network.connected(socket))
     }
 
-    /// Reads what is there; 0 is the end. `WouldBlock` when nothing is there or the socket is closed.
+    /// Reads what is there, of TLS what is in its records. `WouldBlock` when nothing is there or the socket is closed.
     ///
     /// # Errors
-    /// The network's.
-    pub fn read(&mut self, network: &mut impl Network<Socket = S>, buffer: &mut [u8]) -> io::Result<usize> {
+    /// The network's; `InvalidData` with a sentence when TLS fails.
+    pub fn read(
+        &mut self,
+        network: &mut impl Network<Socket = S>,
+        buffer: &mut [u8],
+        records: &mut Buffers,
+    ) -> io::Result<Input> {
+        if self.tls().is_some() {
+            return self.read_records(network, buffer, records);
+        }
         let socket = self.socket.as_mut().ok_or(ErrorKind::WouldBlock)?;
-        network.read(socket, buffer)
+        let count = network.read(socket, buffer)?;
+        Ok(if count == 0 { Input::Ended } else { Input::Bytes { count, drained: count < buffer.len() } })
+    }
+
+    fn read_records(
+        &mut self,
+        network: &mut impl Network<Socket = S>,
+        buffer: &mut [u8],
+        records: &mut Buffers,
+    ) -> io::Result<Input> {
+        let (Some(socket), Some(More { tls: Some(tls), .. })) = (&mut self.socket, self.more.as_deref_mut())
+        else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        if tls.has_ended() {
+            return Ok(Input::Ended);
+        }
+        let kept = tls.partial().len();
+        let room = records.room(kept, buffer.len());
+        if room <= kept {
+            return Err(tls_error("a handshake message is longer than any".into()));
+        }
+        let count = network.read(socket, &mut records.incoming[kept..room])?;
+        if count == 0 {
+            return Ok(Input::Ended);
+        }
+        let drained = kept + count < room;
+        records.incoming[..kept].copy_from_slice(tls.partial());
+        records.outgoing.clear();
+        let opened = tls.open(&mut records.incoming[..kept + count], buffer, &mut records.outgoing);
+        let ended = tls.has_ended();
+        // Also of one that failed: the server is told why.
+        let written = self.write(network, &records.outgoing, 0);
+        let count = opened.map_err(tls_error)?;
+        written?;
+        Ok(Input::Bytes { count, drained: drained && !ended })
     }
 
     /// Makes the network tell of this socket again.
@@ -93,11 +176,29 @@ impl<S> Transport<S> {
         network: &mut impl Network<Socket = S>,
         bytes: &[u8],
         kind: Kind,
+        records: &mut Buffers,
     ) -> io::Result<bool> {
         let message = if kind == Kind::Message { bytes.len() } else { 0 };
-        if let Some(outbox) = &mut self.outbox {
+        if let Some(tls) = self.more.as_mut().and_then(|more| more.tls.as_mut()) {
+            records.outgoing.clear();
+            tls.seal(bytes, &mut records.outgoing);
+            return self.write(network, &records.outgoing, message);
+        }
+        self.write(network, bytes, message)
+    }
+
+    /// Writes `bytes` as they are; a `message` of so many bytes is in them.
+    fn write(
+        &mut self,
+        network: &mut impl Network<Socket = S>,
+        bytes: &[u8],
+        message: usize,
+    ) -> io::Result<bool> {
+        if let Some(More { outbox, .. }) =
+            self.more.as_deref_mut().filter(|more| !more.outbox.bytes.is_empty())
+        {
             outbox.bytes.extend_from_slice(bytes);
-            if kind == Kind::Message {
+            if message > 0 {
                 outbox.message = message;
             }
             return Ok(false);
@@ -114,7 +215,8 @@ impl<S> Transport<S> {
         if written == bytes.len() {
             return Ok(true);
         }
-        self.outbox = Some(Box::new(Outbox { bytes: bytes[written..].to_vec(), written: 0, message }));
+        let more = self.more.get_or_insert_default();
+        more.outbox = Outbox { bytes: bytes[written..].to_vec(), written: 0, message };
         Ok(false)
     }
 
@@ -123,7 +225,10 @@ impl<S> Transport<S> {
     /// # Errors
     /// When the connection is over.
     pub fn flush(&mut self, network: &mut impl Network<Socket = S>) -> io::Result<Flushed> {
-        let Some(outbox) = &mut self.outbox else { return Ok(Flushed::Empty) };
+        let Some(More { outbox, tls }) = self.more.as_deref_mut() else { return Ok(Flushed::Empty) };
+        if outbox.bytes.is_empty() {
+            return Ok(Flushed::Empty);
+        }
         let Some(socket) = &mut self.socket else { return Ok(Flushed::Blocked) };
         while outbox.written < outbox.bytes.len() {
             match network.write(socket, &outbox.bytes[outbox.written..]) {
@@ -134,15 +239,31 @@ impl<S> Transport<S> {
             }
         }
         let message = outbox.message;
-        self.outbox = None;
+        *outbox = Outbox::default();
+        if tls.is_none() {
+            self.more = None;
+        }
         Ok(Flushed::Message(message))
     }
 
     /// Lets the socket go, and what waits for it; with `reset`, unread data and the peer's view are cut off at once.
     pub fn close(&mut self, network: &mut impl Network<Socket = S>, reset: bool) {
-        if let Some(socket) = self.socket.take() {
-            network.close(socket, reset);
+        let more = self.more.take();
+        let Some(mut socket) = self.socket.take() else { return };
+        if let Some(More { outbox, tls: Some(mut tls) }) = more.map(|more| *more)
+            && outbox.bytes.is_empty()
+            && !reset
+        {
+            // A courtesy, for which nobody waits.
+            let mut goodbye = Vec::new();
+            tls.close(&mut goodbye);
+            let _ = network.write(&mut socket, &goodbye);
         }
-        self.outbox = None;
+        network.close(socket, reset);
     }
+}
+
+/// A failure of TLS as what ends a connection.
+fn tls_error(why: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
 }

@@ -7,7 +7,7 @@ use crate::protocol::frame::Opcode;
 /// How far a reply without a stamp is looked for among the messages that are out.
 const REACH: usize = 64;
 
-/// What a reply turned out to be.
+/// What a message that came turned out to be.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply {
     /// The answer to a message that was out.
@@ -18,15 +18,32 @@ pub enum Reply {
         /// A later one came before it.
         reordered: bool,
     },
-    /// The answer to a message that had one already.
-    Duplicate,
-    /// The answer to nothing that was sent on this connection.
+    /// The answer to a message, of this index, that had one already.
+    Duplicate(u32),
+    /// Ours, and not sent on this connection, or not yet.
     Stray,
+    /// None of ours: it answers nothing.
+    Unsolicited {
+        /// A message of this length and opcode was out.
+        alike: bool,
+    },
+}
+
+/// Takes the oldest message of a connection whose replies nothing tells apart.
+pub fn next(in_flight: &mut InFlight, exchange: &mut Exchange) -> Reply {
+    match in_flight.take_written(exchange, 1, |_| true) {
+        Some(entry) => {
+            exchange.seen = exchange.seen.max(entry.index + 1);
+            Reply::Answer { entry, corrupt: false, reordered: false }
+        }
+        None => Reply::Unsolicited { alike: false },
+    }
 }
 
 /// Finds the message that `payload` answers and takes it off the connection's list.
 ///
-/// A stamp names it. Without one it is the oldest whose content fits; when none fits, the oldest, corrupted.
+/// A stamp names it. Without one it is the oldest whose content fits, or resembles it: what was changed on its way is
+/// an answer still, and what has nothing in common with anything that was sent is none. `check` whether it is as it was.
 pub fn identify(
     payloads: &Payloads,
     in_flight: &mut InFlight,
@@ -34,42 +51,48 @@ pub fn identify(
     number: u32,
     opcode: Opcode,
     payload: &[u8],
+    check: bool,
 ) -> Reply {
     let id = |index| MessageId { conn: number, index };
-    let is = |index, size| size == payload.len() && payloads.has_body(payload, id(index));
-    let fits = |e: &Entry| is(e.index, e.size as usize);
-    // Without a stamp, only the last reply is known again.
-    let again = |seen: u32| seen.checked_sub(1).is_some_and(|index| is(index, payloads.size(id(index))));
-    let found = if payloads.is_stamped(payload.len()) {
-        match payloads.read_stamp(payload) {
-            Some(stamp) if stamp.id == id(stamp.id.index) => {
-                let index = stamp.id.index;
-                match in_flight.take_written(exchange, usize::MAX, |e| e.index == index) {
-                    Some(entry) => Some(entry),
-                    None if index < exchange.next_index => return Reply::Duplicate,
-                    None => return Reply::Stray,
-                }
-            }
-            Some(_) => return Reply::Stray,
-            None => None,
+    let fits = |e: &Entry| e.size as usize == payload.len() && payloads.has_body(payload, id(e.index));
+    let stamp = if payloads.is_stamped(payload.len()) { payloads.read_stamp(payload) } else { None };
+    let (entry, known) = if let Some(stamp) = stamp {
+        let index = stamp.id.index;
+        if stamp.id != id(index) {
+            return Reply::Stray;
+        }
+        match in_flight.take_written(exchange, usize::MAX, |e| e.index == index) {
+            Some(entry) => (entry, true),
+            None if index < exchange.next_index => return Reply::Duplicate(index),
+            None => return Reply::Stray,
         }
     } else {
-        match in_flight.take_written(exchange, REACH, fits) {
-            Some(entry) => Some(entry),
-            None if again(exchange.seen) => return Reply::Duplicate,
-            None => None,
+        let tells = payloads.body_tells(payload.len());
+        let stampless = |e: &Entry| !payloads.is_stamped(e.size as usize);
+        let resembles = |e: &Entry| payloads.resembles(payload, id(e.index), e.size as usize, e.due);
+        if let Some(entry) = in_flight.take_written(exchange, REACH, |e| stampless(e) && fits(e)) {
+            (entry, true)
+        } else if exchange.seen > 0
+            && !payloads.is_stamped(payload.len())
+            && payloads.size(id(exchange.seen - 1)) == payload.len()
+            && payloads.has_body(payload, id(exchange.seen - 1))
+        {
+            return Reply::Duplicate(exchange.seen - 1);
+        } else if let Some(entry) =
+            in_flight.take_written(exchange, REACH, |e| tells && fits(e) || resembles(e))
+        {
+            (entry, false)
+        } else {
+            let oldest = in_flight.oldest_written(exchange);
+            let alike =
+                oldest.is_some_and(|e| e.size as usize == payload.len()) && opcode == payloads.opcode();
+            return Reply::Unsolicited { alike };
         }
-    };
-    let (entry, known) = match found {
-        Some(entry) => (entry, true),
-        None => match in_flight.take_written(exchange, 1, |_| true) {
-            Some(entry) => (entry, false),
-            None => return Reply::Stray,
-        },
     };
     let reordered = known && entry.index < exchange.seen;
     exchange.seen = exchange.seen.max(entry.index + 1);
-    Reply::Answer { entry, corrupt: !known || opcode != payloads.opcode() || !fits(&entry), reordered }
+    let corrupt = check && (!known || opcode != payloads.opcode() || !fits(&entry));
+    Reply::Answer { entry, corrupt, reordered }
 }
 
 #[cfg(test)]
@@ -91,7 +114,8 @@ mod tests {
             let messages = Payloads::random(opcode, Sizes::Fixed(size), true, 3);
             let mut bench = Bench { messages, in_flight: InFlight::default(), exchange: Exchange::default() };
             for index in 0..n {
-                let entry = Entry { due: Moment(9), sent: Moment(9), index, size: size as u32, next: NONE };
+                let entry =
+                    Entry { due: Moment(9), sent: Moment(9), slip: 0, index, size: size as u32, next: NONE };
                 bench.in_flight.push(&mut bench.exchange.out, entry);
             }
             bench.exchange.next_index = n;
@@ -108,7 +132,8 @@ mod tests {
         /// The index found and the faults seen.
         fn reply(&mut self, payload: &[u8]) -> String {
             let opcode = self.messages.opcode();
-            match identify(&self.messages, &mut self.in_flight, &mut self.exchange, 5, opcode, payload) {
+            match identify(&self.messages, &mut self.in_flight, &mut self.exchange, 5, opcode, payload, true)
+            {
                 Reply::Answer { entry, corrupt, reordered } => {
                     format!(
                         "{}{}{}",
@@ -117,7 +142,8 @@ mod tests {
                         ["", " late"][reordered as usize]
                     )
                 }
-                Reply::Duplicate => "duplicate".into(),
+                Reply::Duplicate(_) => "duplicate".into(),
+                Reply::Unsolicited { .. } => "unsolicited".into(),
                 Reply::Stray => "stray".into(),
             }
         }
@@ -148,8 +174,33 @@ mod tests {
             assert_eq!(bench.reply(&payloads[6][..size - 1]), "6 corrupt");
             assert_eq!(bench.reply(&payloads[7]), "7");
             assert_eq!(bench.exchange.out.len, 0);
-            assert_eq!(bench.reply(&bench.payload(9)), "stray");
+            let stamped = bench.messages.is_stamped(size);
+            assert_eq!(bench.reply(&bench.payload(9)), if stamped { "stray" } else { "unsolicited" });
         }
+    }
+
+    /// Nobody asked for it, so it ends nobody's wait.
+    #[test]
+    fn a_push_is_no_reply() {
+        for (opcode, size) in
+            [(Opcode::Text, 64), (Opcode::Binary, 16), (Opcode::Binary, 12), (Opcode::Text, 12)]
+        {
+            let mut bench = Bench::new(opcode, size, 3);
+            for push in [&b"tick"[..], b"{\"type\":\"welcome\"}", &vec![b'#'; size]] {
+                assert_eq!(bench.reply(push), "unsolicited", "{opcode:?} {size} {push:?}");
+            }
+            assert_eq!(bench.exchange.out.len, 3);
+            assert_eq!(bench.reply(&bench.payload(0)), "0");
+        }
+    }
+
+    /// The stamp is gone, but the rest says which it was.
+    #[test]
+    fn a_reply_without_its_stamp_is_the_message_whose_body_it_has() {
+        let mut bench = Bench::new(Opcode::Text, 200, 4);
+        let mut bad = bench.payload(2);
+        bad[..32].fill(b'z');
+        assert_eq!(bench.reply(&bad), "2 corrupt");
     }
 
     #[test]
@@ -159,8 +210,15 @@ mod tests {
         bench.messages.write(&mut other, MessageId { conn: 6, index: 0 }, 32, Moment(9));
         assert_eq!(bench.reply(&other), "stray");
         let payload = bench.payload(0);
-        let reply =
-            identify(&bench.messages, &mut bench.in_flight, &mut bench.exchange, 5, Opcode::Text, &payload);
+        let reply = identify(
+            &bench.messages,
+            &mut bench.in_flight,
+            &mut bench.exchange,
+            5,
+            Opcode::Text,
+            &payload,
+            true,
+        );
         assert!(matches!(reply, Reply::Answer { corrupt: true, .. }), "{reply:?}");
     }
 }

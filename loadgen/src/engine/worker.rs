@@ -16,19 +16,24 @@ use crate::engine::in_flight::{Entry, NONE};
 use crate::engine::network::{Network, Readiness};
 use crate::engine::opened::Failures;
 use crate::engine::recorder::Recorder;
+use crate::engine::running::Arrival;
 use crate::engine::sender::Sender;
 use crate::engine::spec::{Gauges, Spec};
-use crate::engine::transport::{Flushed, Kind};
+use crate::engine::transport::{Flushed, Input, Kind};
 use crate::host::clock::Moment;
 use crate::protocol::deflate::Inflater;
 use crate::protocol::frame::Opcode;
 use crate::protocol::session::Received;
+use crate::protocol::tls::Buffers;
 
 /// One read. Large enough for any message that is not itself large.
 const SCRATCH: usize = 64 * 1024;
 
 /// Bytes read from one connection before the others get their turn.
 const TURN: usize = 1 << 20;
+
+/// What a read of records without any text in them counts as.
+const RECORD: usize = 4096;
 
 /// Sends in a row before replies are looked at again.
 const SENDS: usize = 16;
@@ -47,6 +52,8 @@ pub struct Worker<N: Network> {
     connections: Vec<Connection<N::Socket>>,
     connector: Connector,
     sender: Sender,
+    /// With `wss://`.
+    records: Buffers,
     reader: Reader,
     /// What the last wait told.
     ready: Vec<Readiness>,
@@ -96,6 +103,7 @@ impl<N: Network> Worker<N> {
             me,
             connector: Connector::new(pace, spec.seed ^ (me as u64) << 48),
             sender: Sender::new(me, spec.clone(), gauges.clone()),
+            records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             now: network.now(),
             spec,
@@ -138,6 +146,7 @@ impl<N: Network> Worker<N> {
         self.open_connections();
         self.send_due();
         self.send_ping();
+        self.give_up_overdue();
         self.end_ticks();
         if let Some(until) = self.closing_until
             && (until <= self.now || !self.connections.iter().any(|c| c.transport.is_open()))
@@ -171,7 +180,7 @@ impl<N: Network> Worker<N> {
         self.woken = self.now;
         // A look that finds nothing while spinning is waiting, too.
         if until.is_some() || self.ready.is_empty() {
-            self.sender.idle(self.now - before, self.now);
+            self.sender.idle(before, self.now);
         }
         Ok(())
     }
@@ -215,8 +224,10 @@ impl<N: Network> Worker<N> {
         let Some(message) = self.sender.submit(i, &mut connection.exchange, open, due, self.now) else {
             return;
         };
-        match self.put(i, Bytes::Message(message)) {
-            Some(bytes) => self.sender.written(&mut self.connections[i].exchange, due, bytes),
+        let written = self.put(i, Bytes::Message(message));
+        self.sender.tried(message, self.now);
+        match written {
+            Some(bytes) => self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now),
             None => self.connections[i].exchange.unsent = message,
         }
     }
@@ -229,7 +240,11 @@ impl<N: Network> Worker<N> {
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
             Bytes::Message(message) => (self.sender.encode(i, message), Kind::Message),
         };
-        match self.connections[i].transport.send(&mut self.network, bytes, kind) {
+        if kind == Kind::Message {
+            // As late as can be: whatever comes between this and the write would count as the server's.
+            self.now = self.network.now();
+        }
+        match self.connections[i].transport.send(&mut self.network, bytes, kind, &mut self.records) {
             Ok(written) => written.then_some(bytes.len()),
             Err(e) => {
                 self.broken(i, &e);
@@ -264,7 +279,7 @@ impl<N: Network> Worker<N> {
                 self.connections[i].exchange.unsent = message;
                 return;
             };
-            self.sender.written(&mut self.connections[i].exchange, due, bytes);
+            self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now);
             self.sender.waited(due, self.now - tried);
             message = next;
         }
@@ -299,19 +314,27 @@ impl<N: Network> Worker<N> {
         let mut reader = std::mem::take(&mut self.reader);
         let mut taken = 0;
         loop {
-            let result = self.connections[i].transport.read(&mut self.network, &mut reader.scratch);
+            let Worker { network, records, .. } = self;
+            let result = self.connections[i].transport.read(network, &mut reader.scratch, records);
             self.read_clock();
             match result {
-                Ok(0) => {
+                Ok(Input::Ended) => {
                     self.ended(i);
                     break;
                 }
-                Ok(n) => {
-                    taken += n;
-                    self.sender.read(n, self.now - self.woken, self.now);
-                    self.receive(i, &mut reader, n);
+                Ok(Input::Bytes { count, drained }) => {
+                    taken += count.max(RECORD);
+                    if self.connections[i].stage == Stage::Securing {
+                        self.secured(i);
+                    }
+                    if count > 0 {
+                        let stamp = self.network.stamp();
+                        let arrival = Arrival::new(stamp, self.woken, self.now);
+                        self.sender.read(count, arrival);
+                        self.receive(i, &mut reader, count, arrival);
+                    }
                     // A short read means that the socket is empty: no need to be told so by another call.
-                    if n < reader.scratch.len() && !read_closed {
+                    if drained && !read_closed {
                         break;
                     }
                 }
@@ -333,14 +356,14 @@ impl<N: Network> Worker<N> {
     }
 
     /// Takes the first `n` bytes of the scratch, just read on connection `i`.
-    fn receive(&mut self, i: usize, reader: &mut Reader, n: usize) {
+    fn receive(&mut self, i: usize, reader: &mut Reader, n: usize, arrival: Arrival) {
         let Reader { scratch, inflater } = reader;
         // The session leaves its connection while what it says is acted on.
         let mut session = std::mem::take(&mut self.connections[i].session);
         let mut incoming = session.receive(&scratch[..n]);
         loop {
             match incoming.next(&self.spec.rules, || self.upgrade(i), inflater) {
-                Ok(Some(received)) => self.take(i, received),
+                Ok(Some(received)) => self.take(i, received, arrival),
                 Ok(None) => break,
                 Err(refusal) => self.fail(i, refusal),
             }
@@ -353,12 +376,12 @@ impl<N: Network> Worker<N> {
     }
 
     /// Acts on what the server said on connection `i`.
-    fn take(&mut self, i: usize, received: Received) {
+    fn take(&mut self, i: usize, received: Received, arrival: Arrival) {
         match received {
             Received::Open => self.opened(i),
             Received::Message(opcode, payload) => {
                 let exchange = &mut self.connections[i].exchange;
-                if self.sender.reply(i, exchange, opcode, payload, self.now) {
+                if self.sender.reply(i, exchange, opcode, payload, arrival) {
                     self.submit(i, self.now);
                 }
             }
@@ -366,7 +389,7 @@ impl<N: Network> Worker<N> {
                 self.sender.count(self.now).pings_answered += 1;
                 self.put(i, Bytes::Control(Opcode::Pong, payload));
             }
-            Received::Pong(payload) => self.sender.pong(payload, self.now),
+            Received::Pong(payload) => self.sender.pong(payload, arrival.at),
             Received::Close(payload) => self.closed_by_server(i, payload),
         }
     }
@@ -404,11 +427,13 @@ impl<N: Network> Worker<N> {
         if recovery.is_some() && self.sender.schedule_is_over(self.now) {
             self.sender.held(self.held);
         }
-        let exchanges = self.connections.iter_mut().map(|connection| &mut connection.exchange);
+        let exchanges = self.connections.iter_mut();
+        let exchanges = exchanges.map(|c| (&mut c.exchange, c.stage == Stage::Open));
         let Some((report, outcome)) = self.sender.finish(exchanges, self.now) else { return };
         self.tell(Event::Tick(Box::new(report)));
         let failures = std::mem::take(&mut self.failures);
-        self.tell(Event::Finished(Box::new(Outcome { failures, recovery, ..outcome })));
+        let clock_steps = self.network.steps();
+        self.tell(Event::Finished(Box::new(Outcome { failures, recovery, clock_steps, ..outcome })));
     }
 
     fn read_clock(&mut self) {

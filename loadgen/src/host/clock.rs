@@ -37,6 +37,15 @@ impl Moment {
         }
     }
 
+    /// What the wall clock shows at this time, as it goes now.
+    pub fn wall(self) -> SystemTime {
+        let (now, wall) = (Moment::now(), SystemTime::now());
+        match self > now {
+            true => wall + Duration::from_nanos((self - now).0),
+            false => wall - Duration::from_nanos((now - self).0),
+        }
+    }
+
     /// `steps` times `step` later, or earlier when they are negative.
     pub fn offset(self, steps: i64, step: Nanos) -> Moment {
         Moment(self.0.saturating_add_signed(steps.saturating_mul(step.0 as i64)))
@@ -137,7 +146,12 @@ impl Div<u64> for Nanos {
 
 /// Now by the wall clock, nanoseconds since 1970.
 pub fn wall_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    unix_ns(SystemTime::now())
+}
+
+/// Nanoseconds from 1970 to `t`.
+pub fn unix_ns(t: SystemTime) -> u64 {
+    t.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// `t` as RFC 3339 in UTC, to the millisecond.

@@ -70,7 +70,9 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         messages.received = fanout.received;
         messages.unanswered = fanout.expected.saturating_sub(fanout.received);
         (messages.duplicated, messages.reordered) = (fanout.duplicated, fanout.reordered);
-        verdict::replies(&mut report.verdict, messages);
+        let mut verdict = std::mem::take(&mut report.verdict);
+        verdict::replies(&mut verdict, &report);
+        report.verdict = verdict;
     }
     engine.close()?;
     Ok((session, report))

@@ -1,6 +1,9 @@
 //! `loadgen find`: the highest load that meets an objective.
+//!
+//! A step says something about its own load only if the server begins it with nothing left to do, so each waits until its
+//! last reply is in, and where some never come, until the server answers a few messages as fast as it did at first.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::args::Find;
 use crate::cli::problem::Problem;
@@ -8,14 +11,18 @@ use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
 use crate::modes::session::{Session, measure, plan};
 use crate::report::format;
-use crate::report::model::{Find as Found, FindStep, Mode, Status};
+use crate::report::model::{Answer, Find as Found, FindStep, Mode};
 use crate::report::{Condition, Report};
 
 /// A step is lengthened up to this for a percentile that takes many samples.
 const LENGTH_MAX: Duration = Duration::from_secs(60);
 
-/// How often a load is tried again when the numbers are not the server's.
-const RETRIES: usize = 2;
+/// How long a step's last replies are waited for, and how long a server may take to come to rest after that.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a load is tried before it counts as missed, or as one that this host cannot tell: a hiccup of the host is
+/// not the server's limit.
+const TRIES: usize = 3;
 
 /// Loads tried at most.
 const STEPS_MAX: usize = 40;
@@ -38,77 +45,149 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
     if args.precision < 0.001 {
         return Err(Problem::Usage("--precision takes a percentage of 0.1% or more".into()));
     }
-    let mut session = Session::new(common)?;
-    let mut found = Found {
+    let session = Session::new(common)?;
+    let found = Found {
         objective: args.slo.to_string(),
         axis: if args.by_connections { "connections" } else { "rate" }.into(),
         ..Found::default()
     };
-    let mut best: Option<(f64, Report)> = None;
-    let mut fallback = None;
+    let mut hunt = Hunt { args, session, found, best: None, other: None, rested: None };
     let mut search = Search::new(low, high, args.precision);
-    while let Some(load) = search.next() {
-        if found.steps.len() == STEPS_MAX {
-            break;
+    while let Some(load) = search.next()
+        && hunt.found.steps.len() < STEPS_MAX
+    {
+        match hunt.step(load)? {
+            Some(answer) => search.tell(load, answer),
+            None => break,
         }
-        let (connections, rate) = match args.by_connections {
-            true => (load.round() as usize, args.per_conn_rate * load.round()),
-            false => (session.common.connections, load),
+    }
+    hunt.end(&search)
+}
+
+/// A search under way.
+struct Hunt<'a> {
+    args: &'a Find,
+    session: Session,
+    found: Found,
+    /// The report of the best load.
+    best: Option<Report>,
+    /// That of another, in case no load is good.
+    other: Option<Report>,
+    /// The longest response at the first load that was good, nanoseconds: that of a server at rest.
+    rested: Option<u64>,
+}
+
+impl Hunt<'_> {
+    /// Tries `load` until it is known what it does; `None` when the search is over.
+    fn step(&mut self, load: f64) -> Result<Option<Answer>, Problem> {
+        let mut missed = 0;
+        for attempt in 1..=TRIES {
+            let report = self.attempt(load)?;
+            if report.run.interrupted {
+                self.found.stopped = "interrupted".into();
+                self.other.get_or_insert(report);
+                return Ok(None);
+            }
+            let rested = self.rest(&report)?;
+            let step = judge(&self.args.slo, load, &report);
+            let answer = step.answer();
+            missed += usize::from(answer == Answer::Missed);
+            // What the host does, it does not do every time; what a growing queue does, no host does.
+            let clear = report.messages.queue_growth.is_some_and(|growth| growth > 0.05 * load);
+            if answer != Answer::Met && missed < 2 && !clear && attempt < TRIES && rested {
+                continue;
+            }
+            self.keep(step, report);
+            if !rested {
+                self.found.stopped = "the server did not come to rest after the last load".into();
+                return Ok(None);
+            }
+            return Ok(Some(answer));
+        }
+        unreachable!("the last attempt decides")
+    }
+
+    fn attempt(&mut self, load: f64) -> Result<Report, Problem> {
+        let (connections, rate) = match self.args.by_connections {
+            true => (load.round() as usize, self.args.per_conn_rate * load.round()),
+            false => (self.session.common.connections, load),
         };
         let plan = Plan {
             rate: Some(Rate::Constant(rate)),
-            warmup: args.warmup,
-            duration: args.duration.max(length(&args.slo, rate)),
-            ..plan(&session)
+            warmup: self.args.warmup,
+            duration: self.args.duration.max(length(&self.args.slo, rate)),
+            drain: PATIENCE,
+            ..plan(&self.session)
         };
-        let (mut report, _) = measure(&mut session, Mode::Find, connections, &plan)?;
-        for _ in 0..RETRIES {
-            if report.run.interrupted || report.verdict.status < Status::Invalid {
-                break;
+        Ok(measure(&mut self.session, Mode::Find, connections, &plan)?.0)
+    }
+
+    /// Waits until the server has nothing left to do, and says whether it came to that.
+    fn rest(&mut self, report: &Report) -> Result<bool, Problem> {
+        let response = report.latency_ns.response.as_ref();
+        if self.rested.is_none() && report.messages.unanswered == 0 {
+            self.rested = response.map(|stat| stat.max);
+        }
+        let Some(rested) = self.rested.filter(|_| report.messages.unanswered > 0) else { return Ok(true) };
+        let enough = (2 * rested).max(10_000_000);
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let few = Plan {
+                rate: Some(Rate::Constant(20.0)),
+                duration: Duration::from_millis(500),
+                drain: PATIENCE,
+                ..plan(&self.session)
+            };
+            let connections = self.session.common.shard.count;
+            let (probe, _) = measure(&mut self.session, Mode::Find, connections, &few)?;
+            let longest = probe.latency_ns.response.as_ref().map(|stat| stat.max);
+            // One that loses messages loses these too, and is at rest for all that.
+            if probe.run.interrupted || longest.is_some_and(|ns| ns <= enough || probe.messages.lost > 0) {
+                return Ok(true);
             }
-            // A hiccup of the host is not the server's limit; one that stays is a limit all the same.
-            (report, _) = measure(&mut session, Mode::Find, connections, &plan)?;
         }
-        if report.run.interrupted {
-            found.stopped = "interrupted".into();
-            fallback.get_or_insert(report);
-            break;
-        }
-        let (ok, step) = judge(&args.slo, load, &report);
-        let value = step.value.map_or("-".into(), |v| args.slo.show(v));
-        let answer = match (ok, &step.note) {
-            (true, _) => "ok".into(),
-            (false, None) => "no".into(),
-            (false, Some(why)) => format!("not judged: {why}"),
-        };
-        session.progress.say(&format!("{} {:>8}  {value:>10}  {answer}", found.axis, format::short(load)));
-        found.steps.push(step);
-        search.tell(load, ok);
-        match ok {
-            true => best = Some((load, report)),
-            false => fallback = Some(report),
-        }
+        Ok(false)
     }
-    if found.stopped.is_empty() {
-        found.stopped = search.why();
-        if let [only] = &found.steps[..]
-            && let Some(why) = &only.note
-        {
-            found.stopped = format!("the least load was not judged: {why}");
+
+    fn keep(&mut self, step: FindStep, report: Report) {
+        let value = step.value.map_or("-".into(), |v| self.args.slo.show(v));
+        let why = step.note.as_ref().map_or(String::new(), |note| format!(": {note}"));
+        let line = format!(
+            "{} {:>8}  {value:>10}  {}{why}",
+            self.found.axis,
+            format::short(step.load),
+            step.answer().word()
+        );
+        self.session.progress.say(&line);
+        match step.ok {
+            true => self.best = Some(report),
+            false => self.other = Some(report),
         }
-        let limit = found.steps.iter().filter(|step| !step.ok).min_by(|a, b| a.load.total_cmp(&b.load));
-        if limit.is_some_and(|step| step.verdict.status == Status::Invalid) {
-            found.stopped += "; at the load above, this host cannot tell (INVALID)";
-        }
+        self.found.steps.push(step);
     }
-    found.best = search.good;
-    found.next_failed = search.bad;
-    let mut report = match best {
-        Some((_, report)) => report,
-        None => fallback.ok_or_else(|| Problem::Failed("no load was tried".into()))?,
-    };
-    report.find = Some(found);
-    Ok((session, report))
+
+    fn end(mut self, search: &Search) -> Result<(Session, Report), Problem> {
+        if self.found.stopped.is_empty() {
+            self.found.stopped = search.why();
+        }
+        let by_load = |a: &&FindStep, b: &&FindStep| a.load.total_cmp(&b.load);
+        let above = self.found.steps.iter().filter(|step| !step.ok).min_by(by_load);
+        if let Some(step) = above.filter(|step| step.answer() == Answer::Unknown) {
+            let why = step.note.as_deref().unwrap_or("this host was too busy");
+            let unknown = format!("could not tell about {}: {why}", format::short(step.load));
+            self.found.stopped = match search.good {
+                Some(_) => format!("{}; {unknown}", self.found.stopped),
+                None => unknown,
+            };
+        }
+        self.found.best = search.good;
+        let missed = self.found.steps.iter().filter(|step| step.answer() == Answer::Missed);
+        self.found.next_failed = missed.min_by(by_load).map(|step| step.load);
+        let report = self.best.or(self.other);
+        let mut report = report.ok_or_else(|| Problem::Failed("no load was tried".into()))?;
+        report.find = Some(self.found);
+        Ok((self.session, report))
+    }
 }
 
 /// How long a step at `rate` lasts at least, so that the objective's percentile has its samples; zero when that would
@@ -119,28 +198,44 @@ fn length(slo: &Condition, rate: f64) -> Duration {
     if needed <= LENGTH_MAX { needed } else { Duration::ZERO }
 }
 
-/// Whether `report` meets the objective at `load`, and the step as the report has it. A load that loadgen could not
-/// make, or whose numbers are not the server's, does not count as met.
-fn judge(slo: &Condition, load: f64, report: &Report) -> (bool, FindStep) {
+/// Whether `report` meets the objective at `load`, and the step as the report has it.
+///
+/// Times hold loadgen's own lateness, so that an objective that is met is met, whatever the verdict says of the figures;
+/// only one that is missed can be missed through our doing.
+fn judge(slo: &Condition, load: f64, report: &Report) -> FindStep {
+    let m = &report.messages;
     let judged = slo.holds(report);
-    let sustained =
-        report.messages.target_rate.is_none_or(|target| report.messages.achieved_rate > 0.99 * target)
-            && report.messages.received as f64 > 0.99 * report.messages.sent as f64;
-    let ok = matches!(judged, Ok((true, _))) && sustained && report.verdict.status < Status::Invalid;
-    let (value, note) = match judged {
-        Ok((_, value)) => (Some(value), None),
-        Err(why) => (None, Some(why)),
+    let value = judged.as_ref().ok().map(|(_, value)| *value);
+    let made = m.target_rate.is_none_or(|target| m.achieved_rate > 0.99 * target);
+    let waited = report.latency_ns.backpressure.as_ref().is_some_and(|stat| stat.count > 0);
+    let (held, asked) = (report.connections.held_min, report.connections.asked);
+    let (answer, note) = match judged {
+        _ if held < asked => {
+            let text = format!("{} of {} connections were held", format::count(held), format::count(asked));
+            (Answer::Missed, Some(text))
+        }
+        _ if m.queue_growth.is_some() || m.received * 100 < m.sent * 99 => {
+            let [answered, sent] = [m.answered_rate, m.achieved_rate].map(format::short);
+            (Answer::Missed, Some(format!("{answered} of {sent}/s were answered")))
+        }
+        _ if !made && !waited => {
+            let [achieved, target] = [m.achieved_rate, m.target_rate.unwrap_or(load)].map(format::short);
+            (Answer::Unknown, Some(format!("loadgen sent {achieved} of {target}/s")))
+        }
+        Ok((true, _)) if made => (Answer::Met, None),
+        Ok(_) => (Answer::Missed, None),
+        Err(why) => (Answer::Unknown, Some(why)),
     };
-    let step = FindStep {
+    FindStep {
         load,
         value,
-        ok,
+        ok: answer == Answer::Met,
+        answer: Some(answer),
         note,
-        achieved_rate: report.messages.achieved_rate,
+        achieved_rate: m.achieved_rate,
         verdict: report.verdict.clone(),
         response: report.latency_ns.response.clone(),
-    };
-    (ok, step)
+    }
 }
 
 /// The search by itself: which load to try next.
@@ -148,7 +243,7 @@ struct Search {
     low: f64,
     high: f64,
     precision: f64,
-    /// The highest load that was good, the lowest that was bad.
+    /// The highest load that was good, the lowest that was not.
     good: Option<f64>,
     bad: Option<f64>,
 }
@@ -169,17 +264,16 @@ impl Search {
         }
     }
 
-    fn tell(&mut self, load: f64, ok: bool) {
-        if ok {
-            self.good = Some(load);
-        } else {
-            self.bad = Some(load);
+    fn tell(&mut self, load: f64, answer: Answer) {
+        match answer {
+            Answer::Met => self.good = Some(load),
+            Answer::Missed | Answer::Unknown => self.bad = Some(load),
         }
     }
 
     fn why(&self) -> String {
         match (self.good, self.bad) {
-            (None, _) => "the least load misses the objective".into(),
+            (None, _) => "not even the least load meets the objective".into(),
             (Some(_), None) => "the greatest load meets the objective".into(),
             (Some(good), Some(bad)) => format!("within {:.1}%", 100.0 * (bad / good - 1.0)),
         }
@@ -189,13 +283,14 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::model::{Stat, Status, Trust};
 
     fn search(limit: f64) -> (Search, usize) {
         let mut search = Search::new(1e3, 1e6, 0.05);
         let mut steps = 0;
         while let Some(load) = search.next() {
             assert!((1e3..=1e6).contains(&load));
-            search.tell(load, load <= limit);
+            search.tell(load, if load <= limit { Answer::Met } else { Answer::Missed });
             steps += 1;
         }
         (search, steps)
@@ -214,5 +309,40 @@ mod tests {
         }
         assert!(search(2e6).0.why().contains("greatest"));
         assert!(search(10.0).0.why().contains("least"));
+    }
+
+    /// A report of 1,000 messages at 100/s that took `ms` each.
+    fn report(ms: u64) -> Report {
+        let mut h = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        h.record_n(ms * 1_000_000, 1_000).unwrap();
+        let mut report = Report::default();
+        report.latency_ns.response = Some(Stat::new(&h, 0));
+        let m = &mut report.messages;
+        (m.sent, m.received, m.target_rate) = (1_000, 1_000, Some(100.0));
+        (m.achieved_rate, m.answered_rate) = (100.0, 100.0);
+        report
+    }
+
+    #[test]
+    fn what_is_met_is_met_and_what_may_be_ours_is_not_missed() {
+        let slo: Condition = "p99<20ms".parse().unwrap();
+        let answer = |report: &Report| judge(&slo, 100.0, report).answer();
+        let invalid = |ms, ours_ns| {
+            let mut report = report(ms);
+            report.verdict.status = Status::Invalid;
+            report.verdict.trust =
+                vec![Trust { p: "99".into(), response_ns: ms * 1_000_000, ours_ns, trusted: false }];
+            report
+        };
+        assert_eq!((answer(&report(10)), answer(&report(30))), (Answer::Met, Answer::Missed));
+        assert_eq!(answer(&invalid(10, 9_000_000)), Answer::Met, "own slip included, it is below");
+        assert_eq!(answer(&invalid(30, 15_000_000)), Answer::Unknown);
+        assert_eq!(answer(&invalid(30, 5_000_000)), Answer::Missed, "not even so much explains it");
+        let mut slow = report(10);
+        slow.messages.achieved_rate = 90.0;
+        assert_eq!(answer(&slow), Answer::Unknown, "loadgen did not make the load");
+        let mut growing = report(10);
+        growing.messages.queue_growth = Some(5.0);
+        assert_eq!(answer(&growing), Answer::Missed, "the drain hides no backlog");
     }
 }

@@ -1,5 +1,7 @@
 //! `loadgen run`: hold connections, send on a schedule, time the replies.
 
+use std::time::Duration;
+
 use crate::cli::args::{Common, Run};
 use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
@@ -8,12 +10,16 @@ use crate::modes::session::{Session, measure, plan};
 use crate::report::Report;
 use crate::report::model::Mode;
 
+/// How long a closed loop waits for a reply before it sends the next message all the same.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The command.
 ///
 /// # Errors
 /// See [`measure`].
 pub fn command(args: &Run) -> Result<(Session, Report), Problem> {
-    let common = Common { max_inflight: args.max_inflight, timeout: args.timeout, ..args.common() };
+    let timeout = args.timeout.or(args.closed.then_some(PATIENCE));
+    let common = Common { max_inflight: args.max_inflight, timeout, ..args.common() };
     let connections = common.connections;
     let mut session = Session::new(common)?;
     if args.closed && (args.rate.is_some() || args.per_conn_rate.is_some()) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::cli::args::Common;
+use crate::cli::args::{Clock, Common, Shard};
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
@@ -15,7 +15,7 @@ use crate::engine::plan::Plan;
 use crate::engine::progress::Progress;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::spec::Spec;
-use crate::engine::target::Target;
+use crate::engine::target::{Secured, Target};
 use crate::host::ceiling::ceiling;
 use crate::host::clock::{self, Moment, Nanos};
 use crate::host::procfs::{self, Counters};
@@ -24,11 +24,13 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
+use crate::report::compare::{self, Outcome};
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
 };
-use crate::report::{self, Condition, Format, Report, Status, compare};
-use crate::verdict::{Facts, assemble};
+use crate::report::{self, Condition, Format, Report, Status};
+use crate::verdict::assemble;
+use crate::verdict::facts::Facts;
 
 /// Beyond the longest message sent, what a server may say in one message of its own.
 const COURTESY: usize = 1 << 20;
@@ -81,13 +83,16 @@ impl Session {
         let baseline = common.baseline.as_ref().map(|path| report::load(path));
         let baseline = baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))?;
         let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
+        let secured = secured(&urls, &common).map_err(Problem::Usage)?;
         let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
+        let targets = targets.map_err(Problem::Failed)?.into_iter().zip(secured);
+        let targets = targets.map(|(target, tls)| Target { tls, ..target }).collect();
         Ok(Session {
             baseline,
             progress: Progress::new(common.quiet, destinations.open_ndjson()?),
             destinations,
             signals: Signals::new()?,
-            targets: targets.map_err(Problem::Failed)?,
+            targets,
             started: SystemTime::now(),
             before: Counters::now(),
             common,
@@ -142,6 +147,7 @@ impl Session {
             payloads,
             fragment: common.fragment,
             verify: !common.no_verify,
+            kernel_stamps: common.stamps == Clock::Kernel,
             max_inflight: common.max_inflight,
             timeout: common.timeout.map(Nanos::from),
             ping: common.ping.map(Nanos::from),
@@ -218,8 +224,16 @@ impl Session {
                 fragment: common.fragment.map(|n| n as u64),
                 idle: if spin > Nanos(0) { "hybrid" } else { "sleep" }.into(),
                 spin_ns: spin.0,
+                matching: engine.spec.matching().to_string(),
+                timeout_ns: engine.spec.timeout.map(|limit| limit.0),
+                max_inflight: engine.spec.max_inflight.map(u64::from),
                 ..config
             },
+            tls: self
+                .targets
+                .iter()
+                .any(|target| target.tls.is_some())
+                .then(|| Tls { verified: !common.tls.insecure, ..Tls::default() }),
             host: assemble::host(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
@@ -233,17 +247,37 @@ impl Session {
 
     /// Fills in what `measured` found, and judges it. `asked` connections were to be opened by this process.
     pub fn fill(&self, report: &mut Report, asked: usize, opening: &Opening, measured: &Measured) {
+        let counted = Counters::now().since(self.before);
         let facts = Facts {
             closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
             fanout: report.config.mode == Mode::Fanout,
             local: self.local(),
             asked: asked as u64,
+            allow_partial: self.common.allow_partial,
+            kernel_stamps: self.common.stamps == Clock::Kernel,
+            syn_retransmits: counted.syn_retransmits,
+            segments_again: counted.segments_again,
             throttled: report.host.throttled,
             steal_pct: report.host.steal_pct,
             ceiling: ceiling(report.config.connections).filter(|_| self.local()),
         };
+        let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
+        report.run.measured_from_unix_ns = clock::unix_ns(from);
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
     }
+}
+
+/// How the connections to each of `urls` are made secure.
+fn secured(urls: &[Url], common: &Common) -> Result<Vec<Option<Secured>>, String> {
+    if !urls.iter().any(|url| url.secure) {
+        return match common.tls.given() {
+            Some(option) => Err(format!("{option}: no URL begins with wss://")),
+            None => Ok(vec![None; urls.len()]),
+        };
+    }
+    let config = common.tls.config()?;
+    let secured = |url: &Url| Ok(Secured { config: config.clone(), name: common.tls.name(&url.host())? });
+    urls.iter().map(|url| url.secure.then(|| secured(url)).transpose()).collect()
 }
 
 /// A plan that sends nothing in particular, for modes to fill in.
@@ -267,13 +301,17 @@ pub fn plan(session: &Session) -> Plan {
 }
 
 /// What a plan looks like in a report.
+///
+/// Of a shard it says its own share, so that the reports of all shards add up to what was asked for.
 pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
+    let (index, count) = plan.shard;
+    let connections = Shard { index, count }.part(connections).1;
     let length = plan.rate.as_ref().and_then(Rate::length).unwrap_or(plan.duration);
     Config {
         mode,
         connections: connections as u64,
         active: plan.active.min(connections) as u64,
-        rate: plan.rate.as_ref().map(Rate::mean),
+        rate: plan.rate.as_ref().map(|rate| rate.mean() / count as f64),
         rate_plan: match &plan.rate {
             Some(rate @ (Rate::Ramp(..) | Rate::Steps(..))) => Some(rate.to_string()),
             _ => None,
@@ -343,6 +381,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
     written?;
 
     let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
+    let mut unjudged = None;
     if let Some(baseline) = &session.baseline
         && !report.run.interrupted
     {
@@ -351,10 +390,18 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
             true => output::print(&comparison.text())?,
             false => output::remark(&comparison.text()),
         }
-        failures.extend(comparison.failure());
+        match comparison.outcome() {
+            Outcome::Fine => {}
+            Outcome::Worse(why) => failures.push(why),
+            Outcome::NotJudged(why) => unjudged = Some(why),
+        }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
-        failures.push(format!("no load met {}: {}", find.objective, find.stopped));
+        let why = format!("no load met {}: {}", find.objective, find.stopped);
+        match find.next_failed.is_some() {
+            true => failures.push(why),
+            false => unjudged = Some(why),
+        }
     }
     if let Some(code) = session.signals.exit_code() {
         return Ok(code);
@@ -367,11 +414,16 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
     } else if messages.sent > 0 && messages.received == 0 {
         (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
-    } else if common.strict && report.verdict.status == Status::Invalid {
+    } else if common.strict && report.verdict.status >= Status::Faulty {
         let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| r.text.as_str()).collect();
-        (output::exit::INVALID, format!("INVALID: {}", reasons.join("; ")))
+        (
+            output::exit::INVALID,
+            format!("{}: {}", report::status_word(report.verdict.status), reasons.join("; ")),
+        )
     } else if !failures.is_empty() {
-        (output::exit::THRESHOLD, failures.join("; "))
+        (output::exit::THRESHOLD, failures.into_iter().chain(unjudged).collect::<Vec<_>>().join("; "))
+    } else if let Some(why) = unjudged {
+        (output::exit::NOT_JUDGED, why)
     } else {
         return Ok(output::exit::OK);
     };

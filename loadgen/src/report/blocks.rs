@@ -149,10 +149,7 @@ impl Blocks {
             let value = self.at(q);
             // The standard error of the logarithm of the share beyond.
             let error = (q * spread.times / ((1.0 - q) * n)).sqrt();
-            let odds = q / (1.0 - q);
-            let shift = t * error / q;
-            let (low, high) =
-                (1.0 / (1.0 + (shift - odds.ln()).exp()), 1.0 / (1.0 + (-shift - odds.ln()).exp()));
+            let [low, high] = around(q, t * error / q);
             let mut top = self.at(high);
             if q >= 0.9 {
                 let slope = self.excess((1.0 - 10.0 * (1.0 - q)).max(0.5));
@@ -182,10 +179,21 @@ impl Blocks {
         }
         let mean = sums.iter().sum::<f64>() / n;
         let deviations = sums.iter().zip(&self.totals).map(|(sum, n)| sum - mean * n).collect();
-        let (variance, degrees) = joined(deviations);
+        let (variance, degrees) = spread_of_sum(deviations);
         let t = student_t(1.0 - beyond, degrees) * caution(worth);
         let factor = (t * variance.sqrt() / (n * mean)).exp();
         Bounds { value: mean, low: mean / factor, high: mean * factor }
+    }
+
+    /// The interval of one percentile as if the messages were independent but worth only a share of themselves; `None`
+    /// when fewer than ten are beyond it.
+    pub fn alone(&self, q: f64, beyond: f64, worth: f64) -> Option<Bounds> {
+        let n = self.messages();
+        if n * (1.0 - q) < 10.0 - 1e-6 {
+            return None;
+        }
+        let [low, high] = around(q, student_t(1.0 - beyond, 1000) / (q * (1.0 - q) * n * worth).sqrt());
+        Some(Bounds { value: self.at(q), low: self.at(low), high: self.at(high) })
     }
 
     /// The value that a share `q` of the messages does not exceed.
@@ -220,7 +228,7 @@ impl Blocks {
         // The share found, which ties make smaller than 1 − q.
         let share = beyond.iter().sum::<f64>() / n;
         let deviations = beyond.iter().zip(&self.totals).map(|(beyond, n)| beyond - share * n).collect();
-        let (variance, degrees) = joined(deviations);
+        let (variance, degrees) = spread_of_sum(deviations);
         let independent = n * share * (1.0 - share);
         let times = if independent > 0.0 { (variance / independent).max(0.75) } else { 1.0 };
         Spread { times, degrees }
@@ -260,7 +268,7 @@ struct Spread {
 
 /// The variance of the sum of `blocks`, which are joined two and two while neighbours go together, and the degrees of
 /// freedom of that estimate.
-fn joined(mut blocks: Vec<f64>) -> (f64, usize) {
+pub fn spread_of_sum(mut blocks: Vec<f64>) -> (f64, usize) {
     loop {
         let m = blocks.len() as f64;
         let mean = blocks.iter().sum::<f64>() / m;
@@ -279,6 +287,12 @@ fn joined(mut blocks: Vec<f64>) -> (f64, usize) {
 
 fn empty() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
+}
+
+/// The shares as far from `q` as `shift` on the logit scale.
+fn around(q: f64, shift: f64) -> [f64; 2] {
+    let odds = (q / (1.0 - q)).ln();
+    [-shift, shift].map(|shift| 1.0 / (1.0 + (-shift - odds).exp()))
 }
 
 /// How much wider an interval has to be for all that a run worth so many independent messages cannot know about how

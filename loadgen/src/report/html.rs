@@ -196,6 +196,7 @@ fn latencies(out: &mut String, report: &Report) {
             "backpressure" => "backpressure|socket full",
             "read_lag" => "read lag|woken to read",
             "connect" => "connect|SYN to connected",
+            "tls" => "TLS|connected to finished",
             "upgrade" => "upgrade|GET to 101",
             "ping" => "ping to pong",
             _ => "host hiccup|1 kHz timer",
@@ -276,6 +277,9 @@ fn facts(out: &mut String, report: &Report) {
             m.lost, m.duplicated, m.reordered, m.corrupt, m.unanswered, m.not_sent
         ),
     ));
+    for line in report.tls.iter().flat_map(|tls| tls.lines()) {
+        facts.push(("TLS", line));
+    }
     for (why, n) in &report.connections.failed {
         let said = report
             .connections

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::format;
 use super::model::{
-    ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat, Status, Verdict,
+    Connections, ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat,
+    Status, Tls, TlsSessions, Verdict,
 };
 use super::stats::Slope;
 
@@ -21,8 +22,11 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     let (first, rest) = parts.split_first().ok_or("there is no report to merge")?;
     let mut ids = BTreeSet::new();
     for part in parts {
-        if !ids.insert(&part.run.id) {
-            return Err(format!("report {} is given twice", part.run.id));
+        // What is in a sum is in it, whichever file it came from.
+        for Part { id, .. } in as_parts(part) {
+            if !ids.insert(id.clone()) {
+                return Err(format!("report {id} is given twice"));
+            }
         }
         if part.find.is_some() || part.fanout.is_some() || part.storm.is_some() {
             return Err(format!("report {}: a {} cannot be merged", part.run.id, part.config.mode));
@@ -38,7 +42,9 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
     whole.thresholds.clear();
     whole.run.shard = None;
     if !rest.is_empty() {
-        whole.run.id = format!("{}+{}", first.run.id, rest.len());
+        whole.run.id = format!("{}+{}", first.run.id, whole.parts.len() - 1);
+        // No one command makes the whole.
+        whole.run.command = None;
         whole.host.name =
             first.host.name.clone().filter(|n| rest.iter().all(|r| r.host.name.as_ref() == Some(n)));
     }
@@ -89,6 +95,7 @@ fn as_parts(report: &Report) -> Vec<Part> {
         shard: report.run.shard,
         status: report.verdict.status,
         started_unix_ns: report.run.measured_from_unix_ns,
+        command: report.run.command.clone(),
     }]
 }
 
@@ -104,7 +111,8 @@ fn verdict(reports: &[Report]) -> Verdict {
         verdict.findings.extend(report.verdict.findings.iter().map(named));
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
-            if !verdict.notes.iter().any(|n| n.code == note.code) {
+            // Whether the whole is too short is seen from the whole.
+            if note.code != "short" && !verdict.notes.iter().any(|n| n.code == note.code) {
                 verdict.notes.push(note.clone());
             }
         }
@@ -157,24 +165,8 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     c.threads += p.threads;
     c.rate = sum(c.rate, p.rate);
 
-    let (c, p) = (&mut whole.connections, &part.connections);
-    c.asked += p.asked;
-    c.opened += p.opened;
-    c.held_min += p.held_min;
-    c.syn_retransmits += p.syn_retransmits;
-    c.sources += p.sources;
-    c.silent += p.silent;
-    c.replaced += p.replaced;
-    c.open_ns = c.open_ns.max(p.open_ns);
-    // A counter of the whole host, so parts on one host all saw the same drops.
-    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
-    for (why, n) in &p.failed {
-        *c.failed.entry(why.clone()).or_default() += n;
-    }
-    for (why, answer) in &p.answers {
-        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
-    }
-
+    add_connections(&mut whole.connections, &part.connections);
+    add_tls(&mut whole.tls, part.tls.as_ref());
     add_messages(&mut whole.messages, &part.messages);
     add_signatures(whole, part);
     add_latencies(&mut whole.latency_ns, &part.latency_ns)?;
@@ -212,6 +204,25 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn add_connections(c: &mut Connections, p: &Connections) {
+    c.asked += p.asked;
+    c.opened += p.opened;
+    c.held_min += p.held_min;
+    c.syn_retransmits += p.syn_retransmits;
+    c.sources += p.sources;
+    c.silent += p.silent;
+    c.replaced += p.replaced;
+    c.open_ns = c.open_ns.max(p.open_ns);
+    // A counter of the whole host, so parts on one host all saw the same drops.
+    c.listen_overflows = c.listen_overflows.max(p.listen_overflows);
+    for (why, n) in &p.failed {
+        *c.failed.entry(why.clone()).or_default() += n;
+    }
+    for (why, answer) in &p.answers {
+        c.answers.entry(why.clone()).or_insert_with(|| answer.clone());
+    }
 }
 
 fn add_messages(m: &mut Messages, part: &Messages) {
@@ -287,6 +298,21 @@ fn add_signatures(whole: &mut Report, part: &Report) {
     }
 }
 
+fn add_tls(whole: &mut Option<Tls>, part: Option<&Tls>) {
+    let Some(part) = part else { return };
+    let whole = whole.get_or_insert_with(|| Tls { verified: true, ..Tls::default() });
+    whole.verified &= part.verified;
+    // Each part has a processor of its own.
+    whole.opening_cpu_pct = None;
+    for more in &part.sessions {
+        let kind = |session: &TlsSessions| TlsSessions { connections: 0, ..session.clone() };
+        match whole.sessions.iter_mut().find(|session| kind(session) == kind(more)) {
+            Some(session) => session.connections += more.connections,
+            None => whole.sessions.push(more.clone()),
+        }
+    }
+}
+
 fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     let Latencies {
         response,
@@ -298,6 +324,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         backpressure,
         read_lag,
         connect,
+        tls,
         upgrade,
         ping,
         hiccup,
@@ -311,6 +338,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.backpressure, backpressure)?;
     add_stat(&mut a.read_lag, read_lag)?;
     add_stat(&mut a.connect, connect)?;
+    add_stat(&mut a.tls, tls)?;
     add_stat(&mut a.upgrade, upgrade)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)

@@ -17,6 +17,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
+use super::format;
+pub use super::judgement::{Finding, Status, Trust, Verdict};
 use super::stats::{self, Slope};
 
 /// The value of [`Report::schema`].
@@ -39,6 +41,9 @@ pub struct Report {
     pub config: Config,
     pub host: Host,
     pub connections: Connections,
+    /// Present when connections went over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     pub messages: Messages,
     pub latency_ns: Latencies,
     pub checks: Checks,
@@ -111,89 +116,6 @@ pub struct Run {
     pub shard: Option<[u32; 2]>,
 }
 
-/// Whether the numbers are the server's, and whether the server did as it should. Ordered: the worse is the greater.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    #[default]
-    /// The numbers are the server's, up to [`Verdict::valid_to`].
-    Valid,
-    /// Of schema 1 only: the numbers may be in part loadgen's own.
-    Suspect,
-    /// The server changed, repeated, lost or refused something: its fault, and measured rightly.
-    Faulty,
-    /// The numbers are not the server's, or there are none.
-    Invalid,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Verdict {
-    pub status: Status,
-    /// The highest of [`PERCENTILES`] up to which every percentile of the response that the samples carry can be
-    /// trusted; absent when not even the first can, when there are none, and in reports of schema 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid_to: Option<String>,
-    /// How much of each percentile of the response may be loadgen's own doing.
-    pub trust: Vec<Trust>,
-    /// Why not [`Status::Valid`].
-    pub reasons: Vec<Finding>,
-    /// What the server did that a reader must know before any latency, such as that a queue grew.
-    pub findings: Vec<Finding>,
-    /// What a reader should know but which does not cast doubt by itself.
-    pub notes: Vec<Finding>,
-}
-
-impl Verdict {
-    /// Adds a reason and makes the status at least as bad as it.
-    pub fn doubt(&mut self, status: Status, code: &str, text: impl Into<String>) {
-        self.status = self.status.max(status);
-        self.reasons.push(Finding::new(code, text));
-    }
-
-    /// Adds a note.
-    pub fn note(&mut self, code: &str, text: impl Into<String>) {
-        self.notes.push(Finding::new(code, text));
-    }
-}
-
-/// One thing found out about a run. In JSON it is a string, `own_slip: own slip p99 14 ms is over half of wire p50`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(from = "String", into = "String")]
-pub struct Finding {
-    /// For machines, one word of `[a-z0-9_]`; empty in a report that names none.
-    pub code: String,
-    /// For people, a sentence.
-    pub text: String,
-}
-
-impl Finding {
-    /// The finding named `code`.
-    pub fn new(code: &str, text: impl Into<String>) -> Finding {
-        Finding { code: code.to_owned(), text: text.into() }
-    }
-}
-
-impl From<String> for Finding {
-    fn from(line: String) -> Finding {
-        let word =
-            |code: &str| code.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
-        match line.split_once(": ") {
-            Some((code, text)) if word(code) => Finding::new(code, text),
-            _ => Finding { code: String::new(), text: line },
-        }
-    }
-}
-
-impl From<Finding> for String {
-    fn from(finding: Finding) -> String {
-        match finding.code.as_str() {
-            "" => finding.text,
-            code => format!("{code}: {}", finding.text),
-        }
-    }
-}
-
 /// What kind of run a report is of.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -244,19 +166,6 @@ impl fmt::Display for Phase {
             Phase::Drain => "drain",
         })
     }
-}
-
-/// One percentile of the response: what it is, and what it would be without loadgen's own lateness.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Trust {
-    /// A key of [`Stat::p`].
-    pub p: String,
-    pub response_ns: u64,
-    /// So much of it may be loadgen's or its host's.
-    pub ours_ns: u64,
-    /// Whether that is too little to matter.
-    pub trusted: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -377,6 +286,49 @@ pub struct Connections {
     pub sources: u64,
 }
 
+/// What the TLS handshakes agreed on.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Tls {
+    /// Certificates were checked; not with `--insecure`.
+    pub verified: bool,
+    /// Connections by what they agreed on.
+    pub sessions: Vec<TlsSessions>,
+    /// Processor time loadgen used while it opened connections, of one processor; handshakes are most of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opening_cpu_pct: Option<f64>,
+}
+
+/// Connections whose TLS handshakes agreed on the same.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsSessions {
+    /// `TLS 1.2` or `TLS 1.3`.
+    pub version: String,
+    /// By IANA's name.
+    pub suite: String,
+    /// The group, by IANA's name.
+    pub key_exchange: String,
+    /// From a ticket or session of an earlier one.
+    pub resumed: bool,
+    pub connections: u64,
+}
+
+impl Tls {
+    /// A line a kind of session.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let all: u64 = self.sessions.iter().map(|session| session.connections).sum();
+        self.sessions.iter().map(move |session| {
+            let TlsSessions { version, suite, key_exchange, resumed, connections } = session;
+            let share = 100.0 * *connections as f64 / all.max(1) as f64;
+            let how = if *resumed { "resumed" } else { "whole handshakes" };
+            let checked = if self.verified { "" } else { "  certificates not checked (--insecure)" };
+            let n = format::count(*connections);
+            format!("{version}  {suite}  {key_exchange}   {n} {how} ({share:.0}%){checked}")
+        })
+    }
+}
+
 /// Counts over the measured time (warm-up excluded): a message belongs to the time it was scheduled for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -425,7 +377,7 @@ pub struct Messages {
 impl Messages {
     /// Everything that went wrong with a message: the `errors` of a threshold.
     pub fn errors(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupt + self.unanswered + self.not_sent
+        self.lost + self.duplicated + self.corrupt + self.unanswered + self.not_sent
     }
 }
 
@@ -433,7 +385,7 @@ impl Messages {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Latencies {
-    /// Scheduled -> read. The headline; in closed mode the same as `wire`.
+    /// Scheduled -> read. The headline; in closed mode the same as `wire`, in a fan-out of every delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
     /// Written -> read.
@@ -459,6 +411,9 @@ pub struct Latencies {
     /// SYN -> connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Stat>,
+    /// The TLS handshake: connected -> finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Stat>,
     /// GET -> 101.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Stat>,
@@ -483,6 +438,7 @@ impl Latencies {
             ("backpressure", &self.backpressure),
             ("read_lag", &self.read_lag),
             ("connect", &self.connect),
+            ("tls", &self.tls),
             ("upgrade", &self.upgrade),
             ("ping", &self.ping),
             ("hiccup", &self.hiccup),
@@ -757,13 +713,48 @@ pub struct FindStep {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub ok: bool,
-    /// Why the objective could not be judged at this load.
+    /// Absent in reports of schema 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// What the server did instead of meeting the objective, or why that could not be told at this load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     pub achieved_rate: f64,
     pub verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+}
+
+impl FindStep {
+    /// The answer, also of reports that only said whether it was yes.
+    pub fn answer(&self) -> Answer {
+        self.answer.unwrap_or(match (self.ok, &self.note) {
+            (true, _) => Answer::Met,
+            (false, None) => Answer::Missed,
+            (false, Some(_)) => Answer::Unknown,
+        })
+    }
+}
+
+/// Whether a load met the objective.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Met,
+    Missed,
+    /// This host could not tell: it did not make the load, or what was missed may be its own doing.
+    Unknown,
+}
+
+impl Answer {
+    /// As the tables have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Answer::Met => "ok",
+            Answer::Missed => "no",
+            Answer::Unknown => "can't tell",
+        }
+    }
 }
 
 /// `fanout`: one sends, many receive.
@@ -834,4 +825,7 @@ pub struct Part {
     pub status: Status,
     /// Its [`Run::measured_from_unix_ns`].
     pub started_unix_ns: u64,
+    /// Its [`Run::command`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }

@@ -7,6 +7,9 @@ use super::model::{Conns, Fanout, Find, Mode, PERCENTILES, Report, Stat, Status,
 use super::stats::Slope;
 use super::threshold::Condition;
 
+/// Fewer messages than these have no rate.
+const FEW_MESSAGES: u64 = 10;
+
 /// `report` in lines of about 110 columns. `color` is for a terminal that wants it.
 pub fn render(report: &Report, color: bool) -> String {
     let mut out = String::new();
@@ -41,8 +44,9 @@ pub fn render(report: &Report, color: bool) -> String {
         let _ = writeln!(out, "signature    {text} ({:.1}% of samples)", signature.share * 100.0);
     }
     thresholds(&mut out, &report.thresholds, color);
-    if let Some(command) = &report.run.command {
-        let _ = writeln!(out, "to repeat    {command}");
+    let of_parts = report.parts.iter().filter_map(|part| part.command.as_ref());
+    for (i, command) in report.run.command.iter().chain(of_parts).enumerate() {
+        let _ = writeln!(out, "{:13}{command}", if i == 0 { "to repeat" } else { "" });
     }
     out
 }
@@ -70,21 +74,8 @@ fn title(out: &mut String, report: &Report) {
 fn verdict(out: &mut String, report: &Report, color: bool) {
     let status = status_word(report.verdict.status);
     let status = if color { painted(report.verdict.status, status) } else { status.into() };
-    let _ = write!(out, "VERDICT  {status}");
-    let m = &report.messages;
-    if report.run.interrupted && m.sent == 0 {
-        // There was no time to reach any rate in.
-    } else if let Some(target) = m.target_rate {
-        let share = if target > 0.0 { m.achieved_rate / target * 100.0 } else { 0.0 };
-        let _ = write!(
-            out,
-            "    target {}/s achieved {}/s ({share:.1}%)",
-            count(target.round() as u64),
-            count(m.achieved_rate.round() as u64)
-        );
-    } else if m.sent > 0 {
-        let _ = write!(out, "    achieved {}/s", count(m.achieved_rate.round() as u64));
-    }
+    let _ = write!(out, "VERDICT  {status}{}", trusted(report));
+    rates(out, report);
     if let Some(slip) = &report.latency_ns.own_slip {
         // The percentile that was judged: the highest of these that the samples carry.
         let high = ["99", "90", "50"].into_iter().find_map(|key| Some((key, slip.p.get(key)?)));
@@ -93,7 +84,7 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
             None => write!(out, "  own slip max {}", ns(slip.max)),
         };
     }
-    if m.sent > 0 {
+    if report.messages.sent > 0 {
         let _ = write!(out, "  loop busy {:.0}%", report.checks.loop_busy_pct);
     }
     if let Some(little) = &report.checks.littles_law {
@@ -103,6 +94,9 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
         let _ = write!(out, "  {used:.0}% of this host's ceiling");
     }
     out.push('\n');
+    for finding in &report.verdict.findings {
+        let _ = writeln!(out, "FINDING  {}", finding.text);
+    }
     for reason in &report.verdict.reasons {
         let _ = writeln!(out, "REASON   {}", reason.text);
     }
@@ -111,6 +105,50 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
     }
     for note in &report.verdict.notes {
         let _ = writeln!(out, "NOTE     {}", note.text);
+    }
+}
+
+/// How far the percentiles hold, where they do not all the way.
+fn trusted(report: &Report) -> String {
+    let verdict = &report.verdict;
+    let doubt = verdict.trust.iter().find(|t| !t.trusted);
+    match (&verdict.valid_to, doubt) {
+        (Some(to), Some(doubt)) if verdict.status != Status::Invalid => {
+            let last = verdict.trust.last().unwrap_or(doubt);
+            let over = if last.p == doubt.p { String::new() } else { format!(" to p{}", last.p) };
+            format!(
+                " to p{to}; p{}{over} may be ours by up to {}",
+                doubt.p,
+                ns(last.ours_ns.max(doubt.ours_ns))
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// What was asked of the server, and what it did.
+fn rates(out: &mut String, report: &Report) {
+    let m = &report.messages;
+    let whole = |rate: f64| count(rate.round() as u64);
+    if m.sent < FEW_MESSAGES {
+        // So few have no rate, and an interrupted run may have had no time to reach any.
+        if m.sent > 0 {
+            let _ = write!(out, "    {} of {} messages answered", count(m.received), count(m.sent));
+        }
+        return;
+    }
+    match m.target_rate {
+        Some(target) if target > 0.0 => {
+            let _ = write!(out, "    target {}/s", whole(target));
+            if (m.achieved_rate - target).abs() > target / 200.0 {
+                let _ = write!(out, "  sent {}/s", whole(m.achieved_rate));
+            }
+            let share = m.answered_rate / target * 100.0;
+            let _ = write!(out, "  answered {}/s ({share:.1}%)", whole(m.answered_rate));
+        }
+        _ => {
+            let _ = write!(out, "    answered {}/s", whole(m.answered_rate));
+        }
     }
 }
 
@@ -159,6 +197,10 @@ fn counts(out: &mut String, report: &Report) {
         }
     }
 
+    for line in report.tls.iter().flat_map(|tls| tls.lines()) {
+        let _ = writeln!(out, "tls          {line}");
+    }
+
     let m = &report.messages;
     if m.sent == 0 {
         return;
@@ -168,6 +210,8 @@ fn counts(out: &mut String, report: &Report) {
     let _ = write!(out, "  reordered {}  corrupt {}", count(m.reordered), count(m.corrupt));
     let _ = writeln!(out, "  unanswered {}", count(m.unanswered));
     for (what, n) in [
+        ("answer nothing: the server's own", m.unsolicited),
+        ("came after they had been given up", m.late),
         ("later than --timeout", m.timeouts),
         ("never sent: their connections were gone", m.not_sent),
         ("never sent: --max-inflight reached", m.capped_inflight),
@@ -207,6 +251,7 @@ const COLUMN: usize = 10;
 
 fn latencies(out: &mut String, report: &Report) {
     let closed = report.config.mode == Mode::Closed;
+    let kernel = report.config.stamps == "kernel";
     let _ = write!(out, "{:LABEL$}", "");
     for head in
         PERCENTILES.map(|(key, _)| format!("p{key}")).iter().map(String::as_str).chain(["max", "mean"])
@@ -217,17 +262,25 @@ fn latencies(out: &mut String, report: &Report) {
     for (name, stat) in report.latency_ns.each() {
         let label = match name {
             "response" if closed => "round trip (closed)",
+            "response" if report.config.mode == Mode::Fanout => "delivery (sched→received)",
+            "response" if kernel => "response (sched→kernel)",
             "response" => "response (sched→read)",
+            "wire" if kernel => "wire (written→kernel)",
             "wire" => "wire (written→read)",
+            "response_low" => "response at least",
+            "response_high" => "response at most",
             "own_slip" => "own slip (sched→write)",
+            "read_lag" if kernel => "read lag (kernel→read)",
             "read_lag" => "read lag (wake→read)",
+            "tls" => "tls (connected→done)",
             "upgrade" => "upgrade (GET→101)",
             "ping" => "ping → pong",
             "hiccup" => "host hiccup",
             other => other,
         };
-        if name == "wire" && closed {
-            continue; // the same as the round trip
+        // In a closed loop wire is the round trip; the other is what the verdict went by.
+        if name == "wire" && closed || name == "undisturbed" {
+            continue;
         }
         if name == "backpressure" && stat.max == 0 {
             let _ = writeln!(out, "{:LABEL$}{:>COLUMN$}", label, "none");
@@ -384,11 +437,7 @@ fn find_steps(out: &mut String, find: &Find) {
                 &maybe_at(&step.response, "99"),
                 &maybe_at(&step.response, "99.9"),
                 status_word(step.verdict.status),
-                match (step.ok, &step.note) {
-                    (true, _) => "ok",
-                    (false, None) => "no",
-                    (false, Some(_)) => "not judged",
-                },
+                step.answer().word(),
             ],
         );
     }

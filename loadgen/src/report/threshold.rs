@@ -1,13 +1,24 @@
 //! `--fail-if 'p99>5ms'` and `--slo 'p99<2ms'`: one comparison between a number of the report and a limit.
 //!
 //! ```text
-//! p50 … p99.99   a percentile of the response time      p99>5ms       (any number between 0 and 100)
+//! p50 … p99.99   a percentile of the response time      p99>5ms       (any number between 0 and 100; of a fan-out, of
+//!                                                                      the time to each message's last receiver)
 //! max  mean      of the response time                    max>1s
 //! rate           achieved messages a second              rate<49k      rate<99%    (of the target)
 //! errors         lost, duplicated, reordered, corrupt,   errors>0      errors>0.1% (of those sent)
 //!                unanswered and shed messages
 //! held           fewest connections held                 held<10k      held<100%   (of those asked for)
 //! rss_per_conn   server memory a connection              rss_per_conn>2KiB
+//! answered       replies a second while measuring        answered<49k  answered<99% (of those sent in that time)
+//! NAME_p50 …     of another time: wire, connect,         upgrade_p99>1s
+//!                upgrade, ping; first, median, last
+//!                or spread of a fan-out; handshake of
+//!                a storm's reconnects
+//! reach          deliveries of a fan-out                 reach<1M      reach<100%   (of those that should have been)
+//! back           connections back after a storm          back<10k      back<100%    (of those dropped)
+//! back_p50 …     when so many per cent were back:        back_p99>5s
+//!                50, 90, 99 or 100
+//! best           the load that `find` found              best<50k
 //! ```
 //!
 //! Operators are `>`, `>=`, `<`, `<=`. Numbers are read as those of options are: a time without a unit is seconds, k is
@@ -16,7 +27,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::model::{Report, ThresholdResult};
+use super::model::{Report, Stat, ThresholdResult, Trust};
 use super::{format, stats, units};
 
 /// A comparison that is true or false of a report.
@@ -30,8 +41,19 @@ pub struct Condition {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Metric {
-    /// Nanoseconds at a quantile, 0 to 1.
+    /// Nanoseconds at a quantile, 0 to 1, of the mode's headline.
     Percentile(f64),
+    /// … and of another time.
+    Other(Times, f64),
+    Answered,
+    AnsweredShare,
+    Reach,
+    ReachShare,
+    Back,
+    BackShare,
+    /// When 50, 90, 99 or 100 % were back.
+    BackAfter(&'static str),
+    Best,
     Max,
     Mean,
     Rate,
@@ -41,6 +63,52 @@ enum Metric {
     Held,
     HeldShare,
     RssPerConn,
+}
+
+/// The times that reports hold beside the headline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Times {
+    Wire,
+    Connect,
+    Upgrade,
+    Ping,
+    First,
+    Median,
+    Last,
+    Spread,
+    Handshake,
+}
+
+impl Times {
+    fn named(name: &str) -> Option<Times> {
+        Some(match name {
+            "wire" => Times::Wire,
+            "connect" => Times::Connect,
+            "upgrade" => Times::Upgrade,
+            "ping" => Times::Ping,
+            "first" => Times::First,
+            "median" => Times::Median,
+            "last" => Times::Last,
+            "spread" => Times::Spread,
+            "handshake" => Times::Handshake,
+            _ => return None,
+        })
+    }
+
+    fn of(self, report: &Report) -> Option<&Stat> {
+        let (times, fanout) = (&report.latency_ns, report.fanout.as_ref());
+        match self {
+            Times::Wire => times.wire.as_ref(),
+            Times::Connect => times.connect.as_ref(),
+            Times::Upgrade => times.upgrade.as_ref(),
+            Times::Ping => times.ping.as_ref(),
+            Times::First => fanout?.first.as_ref(),
+            Times::Median => fanout?.median.as_ref(),
+            Times::Last => fanout?.last.as_ref(),
+            Times::Spread => fanout?.spread.as_ref(),
+            Times::Handshake => report.storm.as_ref()?.handshake.as_ref(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,13 +162,32 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
         "rate" => count_or_share(Metric::Rate, Metric::RateShare),
         "errors" => count_or_share(Metric::Errors, Metric::ErrorShare),
         "held" => count_or_share(Metric::Held, Metric::HeldShare),
+        "answered" => count_or_share(Metric::Answered, Metric::AnsweredShare),
+        "reach" => count_or_share(Metric::Reach, Metric::ReachShare),
+        "back" => count_or_share(Metric::Back, Metric::BackShare),
+        "best" => Ok((Metric::Best, units::number(limit)?)),
         "rss_per_conn" => units::bytes(limit).map(|n| (Metric::RssPerConn, n)),
-        _ => match name.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()) {
-            Some(p) if p > 0.0 && p < 100.0 => Ok((Metric::Percentile(p / 100.0), time()?)),
-            _ => {
-                Err(format!("`{name}` is none of p50…p99.99, max, mean, rate, errors, held and rss_per_conn"))
-            }
+        _ => match percentile_named(name) {
+            Some(metric) => Ok((metric, time()?)),
+            None => Err(format!(
+                "`{name}` is none of p50…p99.99, max, mean, rate, answered, errors, held, rss_per_conn, reach, back, best \
+                 and NAME_p99 of wire, connect, upgrade, ping, first, median, last, spread, handshake and back"
+            )),
         },
+    }
+}
+
+/// `p99`, `upgrade_p99` or `back_p99`.
+fn percentile_named(name: &str) -> Option<Metric> {
+    let (times, p) = name.rsplit_once('_').unwrap_or(("", name));
+    let p = p.strip_prefix('p')?;
+    if times == "back" {
+        return ["50", "90", "99", "100"].into_iter().find(|share| *share == p).map(Metric::BackAfter);
+    }
+    let q = p.parse::<f64>().ok().filter(|p| *p > 0.0 && *p < 100.0)? / 100.0;
+    match times {
+        "" => Some(Metric::Percentile(q)),
+        other => Some(Metric::Other(Times::named(other)?, q)),
     }
 }
 
@@ -111,13 +198,18 @@ impl Condition {
     /// When the report cannot say: no such measurement, or too few samples for the percentile.
     pub fn holds(&self, report: &Report) -> Result<(bool, f64), String> {
         let value = self.value(report)?;
-        let holds = match self.op {
+        let holds = |value: f64| match self.op {
             Op::Above => value > self.limit,
             Op::AtLeast => value >= self.limit,
             Op::Below => value < self.limit,
             Op::AtMost => value <= self.limit,
         };
-        Ok((holds, value))
+        let ours = self.doubt(report);
+        if holds(value) != holds(value - ours) {
+            let [value, ours] = [value, ours].map(format::time);
+            return Err(format!("{value} was measured, of which up to {ours} may be loadgen's own"));
+        }
+        Ok((holds(value), value))
     }
 
     /// The verdict of this condition as a `--fail-if`: it is `ok` only when the report shows the condition is false.
@@ -137,32 +229,70 @@ impl Condition {
     /// How many samples the condition takes to be judged: ten beyond its percentile.
     pub fn samples(&self) -> u64 {
         match self.metric {
-            Metric::Percentile(q) => (10.0 / (1.0 - q)).round() as u64,
+            Metric::Percentile(q) | Metric::Other(_, q) => (10.0 / (1.0 - q)).round() as u64,
             _ => 0,
         }
+    }
+
+    /// How much of the value may be loadgen's own, nanoseconds.
+    fn doubt(&self, report: &Report) -> f64 {
+        let Metric::Percentile(q) = self.metric else { return 0.0 };
+        if report.fanout.is_some() {
+            return 0.0;
+        }
+        // Of a percentile in between, that of the next one the report judged.
+        let judged = |t: &&Trust| t.p.parse::<f64>().is_ok_and(|p| p / 100.0 >= q - 1e-9);
+        let trust = &report.verdict.trust;
+        trust.iter().find(judged).or(trust.last()).map_or(0.0, |t| t.ours_ns as f64)
     }
 
     /// `value` with the unit of this condition's metric.
     pub fn show(&self, value: f64) -> String {
         match self.metric {
-            Metric::Percentile(_) | Metric::Max | Metric::Mean => format::time(value),
-            Metric::Rate => format!("{}/s", format::short(value)),
-            Metric::RateShare | Metric::ErrorShare | Metric::HeldShare => format!("{:.3}%", value * 100.0),
-            Metric::Errors | Metric::Held => format::count(value as u64),
+            Metric::Percentile(_) | Metric::Other(..) | Metric::BackAfter(_) | Metric::Max | Metric::Mean => {
+                format::time(value)
+            }
+            Metric::Rate | Metric::Answered => format!("{}/s", format::short(value)),
+            Metric::RateShare
+            | Metric::ErrorShare
+            | Metric::HeldShare
+            | Metric::AnsweredShare
+            | Metric::ReachShare
+            | Metric::BackShare => format!("{:.3}%", value * 100.0),
+            Metric::Errors | Metric::Held | Metric::Reach | Metric::Back => format::count(value as u64),
+            Metric::Best => format::short(value),
             Metric::RssPerConn => format::bytes(value),
         }
     }
 
     fn value(&self, report: &Report) -> Result<f64, String> {
         let response = || report.latency_ns.response.as_ref().ok_or("no response times were measured");
+        let fanout = || report.fanout.as_ref().ok_or("only `fanout` has deliveries");
+        let storm = || report.storm.as_ref().ok_or("only `storm` has connections that come back");
         let share_of = |part: u64, whole: u64, what: &str| {
             if whole == 0 { Err(format!("no {what}")) } else { Ok(part as f64 / whole as f64) }
         };
         Ok(match self.metric {
-            Metric::Percentile(q) => {
-                let h = response()?.histogram()?;
-                let found = stats::percentile(&h, q);
-                found.ok_or_else(|| too_few(h.len(), self.samples()))? as f64
+            Metric::Percentile(q) if report.fanout.is_some() => self.percentile(Times::Last.of(report), q)?,
+            Metric::Percentile(q) => self.percentile(Some(response()?), q)?,
+            Metric::Other(times, q) => self.percentile(times.of(report), q)?,
+            Metric::Answered => report.messages.answered_rate,
+            Metric::AnsweredShare if report.messages.achieved_rate <= 0.0 => {
+                return Err("no message was sent".into());
+            }
+            Metric::AnsweredShare => report.messages.answered_rate / report.messages.achieved_rate,
+            Metric::Reach => fanout()?.received as f64,
+            Metric::ReachShare => share_of(fanout()?.received, fanout()?.expected, "delivery was due")?,
+            Metric::Back => storm()?.back as f64,
+            Metric::BackShare => share_of(storm()?.back, storm()?.dropped, "connection was dropped")?,
+            Metric::BackAfter(share) => {
+                let storm = storm()?;
+                let after = storm.back_ns.get(share).map(|ns| *ns as f64);
+                after.ok_or_else(|| format!("{} of {} came back", storm.back, storm.dropped))?
+            }
+            Metric::Best => {
+                let find = report.find.as_ref().ok_or("only `find` has a best load")?;
+                find.best.unwrap_or(0.0)
             }
             Metric::Max | Metric::Mean if response()?.count == 0 => {
                 return Err("no message was answered".into());
@@ -189,6 +319,12 @@ impl Condition {
             }
         })
     }
+
+    fn percentile(&self, stat: Option<&Stat>, q: f64) -> Result<f64, String> {
+        let h = stat.ok_or("no such times were measured")?.histogram()?;
+        let found = stats::percentile(&h, q);
+        found.map(|ns| ns as f64).ok_or_else(|| too_few(h.len(), self.samples()))
+    }
 }
 
 fn too_few(samples: u64, needed: u64) -> String {
@@ -198,7 +334,7 @@ fn too_few(samples: u64, needed: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Stat;
+    use crate::report::model::{Fanout, Find, Storm};
 
     /// 10,000 response times of 1 µs to 10 ms, evenly spread.
     fn report() -> Report {
@@ -273,5 +409,55 @@ mod tests {
             let error = expr.parse::<Condition>().unwrap_err();
             assert!(error.contains(why), "{expr}: {error}");
         }
+    }
+
+    #[test]
+    fn every_mode_has_its_own() {
+        let mut report = report();
+        let times = report.latency_ns.response.take();
+        report.latency_ns.upgrade = times.clone();
+        report.messages.answered_rate = 900.0;
+        report.messages.achieved_rate = 1000.0;
+        report.fanout =
+            Some(Fanout { expected: 1000, received: 999, last: times.clone(), ..Fanout::default() });
+        let back_ns = [("50".to_owned(), 1_000_000_000)].into();
+        report.storm = Some(Storm { dropped: 10, back: 9, back_ns, handshake: times, ..Storm::default() });
+        report.find = Some(Find { best: Some(50_000.0), ..Find::default() });
+        for (expr, expected) in [
+            ("p99>9.8ms", true),
+            ("last_p99>10ms", false),
+            ("upgrade_p50>4.9ms", true),
+            ("handshake_p99>1s", false),
+            ("reach<100%", true),
+            ("reach<999", false),
+            ("back<100%", true),
+            ("back_p50>900ms", true),
+            ("best<50k", false),
+            ("best<51k", true),
+            ("answered<95%", true),
+            ("answered<900", false),
+        ] {
+            let condition: Condition = expr.parse().unwrap();
+            assert_eq!(condition.holds(&report).unwrap().0, expected, "{expr}");
+        }
+        for (expr, why) in
+            [("wire_p99>1s", "no such times"), ("back_p99>1h", "9 of 10"), ("first_p50>1s", "no such times")]
+        {
+            assert!(expr.parse::<Condition>().unwrap().holds(&report).unwrap_err().contains(why), "{expr}");
+        }
+        assert!("best<1k".parse::<Condition>().unwrap().holds(&Report::default()).is_err());
+        assert!("connect_p0>1s".parse::<Condition>().is_err() && "back_p95>1s".parse::<Condition>().is_err());
+    }
+
+    /// A limit between what was measured and what is surely the server's decides nothing.
+    #[test]
+    fn what_may_be_loadgens_own_is_not_judged() {
+        let mut report = report();
+        report.verdict.trust =
+            vec![Trust { p: "99".into(), response_ns: 9_900_000, ours_ns: 2_000_000, trusted: false }];
+        let judged = |expr: &str| expr.parse::<Condition>().unwrap().holds(&report).map(|(holds, _)| holds);
+        assert_eq!(judged("p99>12ms"), Ok(false));
+        assert_eq!(judged("p99>7ms"), Ok(true));
+        assert!(judged("p99>9ms").unwrap_err().contains("may be loadgen's own"));
     }
 }

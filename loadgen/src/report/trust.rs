@@ -38,6 +38,11 @@ impl Verdict {
     }
 }
 
+/// So much of ours beside `theirs` is too little to matter.
+pub fn tolerable(theirs: u64) -> u64 {
+    FLOOR_NS.max(theirs * SHARE_PCT / 100)
+}
+
 /// Every percentile that the samples carry, lowest first.
 fn percentiles(
     response: Option<&Stat>,
@@ -57,7 +62,7 @@ fn percentiles(
         };
         let ours_ns = response_ns.saturating_sub(without).saturating_add(hidden(q)).min(response_ns);
         let rest = response_ns - ours_ns;
-        let trusted = ours_ns <= FLOOR_NS.max(rest / (100 / SHARE_PCT));
+        let trusted = ours_ns <= tolerable(rest);
         found.push(Trust { p: key.to_owned(), response_ns, ours_ns, trusted });
     }
     found

@@ -6,11 +6,14 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
+use crate::engine::recorder::Bounds;
 use crate::host::clock::{Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
-use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server};
-use crate::verdict::{self, Facts, pattern};
+use crate::protocol::tls::Agreed;
+use crate::report::model::{Checks, Client, Host, Latencies, Messages, Report, Server, TlsSessions};
+use crate::verdict::facts::Facts;
+use crate::verdict::{self, pattern};
 
 /// Fills in what `measured` found, and judges it.
 pub fn fill(
@@ -20,50 +23,22 @@ pub fn fill(
     facts: &Facts,
     server_pid: Option<u32>,
 ) {
-    let total = &measured.total;
-    let counts = &total.counts;
     let window = if measured.interrupted { Moment::now().min(measured.to) } else { measured.to };
     let seconds = (window - measured.from).max(Nanos(1)).seconds();
-    let achieved_rate = counts.sent as f64 / seconds;
-
     connections(report, facts.asked, opening);
     opened::add(&mut report.connections.failed, &measured.failures);
     report.connections.held_min = measured.held_min.min(opening.opened);
-    report.messages = Messages {
-        target_rate: (!facts.closed).then(|| measured.scheduled / measured.window().seconds()),
-        achieved_rate,
-        sent: counts.sent,
-        received: counts.received,
-        lost: counts.lost,
-        duplicated: counts.duplicated,
-        reordered: counts.reordered,
-        corrupt: counts.corrupt,
-        unanswered: counts.unanswered,
-        not_sent: counts.not_sent,
-        timeouts: counts.timeouts,
-        capped_inflight: counts.capped,
-        bytes_sent: counts.bytes_sent,
-        bytes_received: counts.bytes_received,
-        pings_sent: counts.pings_sent,
-        pings_answered: counts.pings_answered,
-        pongs_received: counts.pongs_received,
-        closes_received: counts.closes_received,
-        ..Messages::default()
-    };
-    report.latency_ns = Latencies {
-        response: total.response.stat(),
-        wire: total.wire.stat(),
-        own_slip: if facts.closed { None } else { total.own_slip.stat() },
-        backpressure: total.backpressure.stat(),
-        read_lag: total.read_lag.stat(),
-        ping: total.ping.stat(),
-        hiccup: measured.samples.hiccup.stat(),
-        ..std::mem::take(&mut report.latency_ns)
-    };
+    report.connections.silent = measured.silent;
+    report.connections.replaced = measured.replaced;
+    report.messages = messages(measured, facts.closed, seconds);
+    latencies(&mut report.latency_ns, measured, facts.closed);
+    let counts = &measured.total.counts;
+    let stamped = counts.reads > 0 && counts.reads_stamped * 100 >= counts.reads * 99;
+    report.config.stamps = if stamped { "kernel" } else { "read" }.into();
     report.checks = Checks {
-        littles_law: verdict::littles_law(measured).map(|(law, _)| law),
+        littles_law: verdict::littles_law(measured),
         loop_busy_pct: measured.busy_pct,
-        ceiling_used_pct: facts.ceiling.map(|ceiling| 100.0 * achieved_rate / ceiling),
+        ceiling_used_pct: facts.ceiling.map(|ceiling| 100.0 * report.messages.achieved_rate / ceiling),
     };
     report.server = measured.server.zip(server_pid).map(|(usage, pid)| Server {
         pid,
@@ -80,19 +55,86 @@ pub fn fill(
         rss_bytes: measured.own.rss,
         ctx_involuntary: measured.own.involuntary,
     };
-    report.signatures = pattern::find(measured, opening);
-    report.slowest = total.slowest.list();
+    report.signatures = pattern::find(measured, opening, facts);
+    report.slowest = measured.total.slowest.list();
     report.intervals = measured.intervals.clone();
-    report.verdict = verdict::judge(measured, opening, facts);
+    if report.latency_ns.response_low.is_some() {
+        // What holds for the whole holds for its parts.
+        for row in &mut report.intervals {
+            (row.response, row.wire) = (None, None);
+        }
+    }
+    verdict::judge(report, measured, opening, facts);
     if let Some(pid) = server_pid.filter(|_| measured.server.is_none() && measured.from < measured.to) {
         let text = format!("process {pid} was gone before the end: its figures are absent");
         report.verdict.note("server_gone", text);
     }
-    // Of a fan-out, the collector knows what came.
-    if !facts.fanout {
-        verdict::replies(&mut report.verdict, &report.messages);
+    let cpu = report.tls.as_ref().and_then(|tls| tls.opening_cpu_pct);
+    if let Some(pct) = cpu.map(|pct| pct / report.config.threads.max(1) as f64).filter(|pct| *pct > 70.0) {
+        let text = format!(
+            "loadgen was busy {pct:.0}% while connections opened: their rows contain waiting for loadgen"
+        );
+        report.verdict.note("tls_cpu", text);
     }
     report.bound();
+}
+
+fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
+    let counts = &measured.total.counts;
+    // Whose every reply was another than what was sent has answered, but not as an echo does.
+    let changed = if counts.received == 0 { counts.alike } else { 0 };
+    Messages {
+        target_rate: (!closed).then(|| measured.scheduled / measured.window().seconds()),
+        achieved_rate: counts.sent_inside as f64 / seconds,
+        answered_rate: counts.answered_inside as f64 / seconds,
+        queue_growth: None,
+        sent: counts.sent,
+        received: counts.received,
+        lost: counts.lost,
+        duplicated: counts.duplicated,
+        reordered: counts.reordered,
+        corrupt: counts.corrupt + changed,
+        unanswered: counts.unanswered,
+        late: counts.late,
+        unsolicited: counts.unsolicited - changed,
+        ambiguous: counts.ambiguous,
+        stuck: measured.stuck,
+        not_sent: counts.not_sent,
+        timeouts: counts.timeouts,
+        capped_inflight: counts.capped,
+        bytes_sent: counts.bytes_sent,
+        bytes_received: counts.bytes_received,
+        pings_sent: counts.pings_sent,
+        pings_answered: counts.pings_answered,
+        pongs_received: counts.pongs_received,
+        closes_received: counts.closes_received,
+    }
+}
+
+/// All but the times of opening. Replies that nothing tells apart: where it makes a difference which of them answers
+/// which message, the response is an interval.
+fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
+    let total = &measured.total;
+    *times = Latencies {
+        own_slip: if closed { None } else { total.own_slip.stat() },
+        backpressure: total.backpressure.stat(),
+        read_lag: total.read_lag.stat(),
+        ping: total.ping.stat(),
+        hiccup: measured.hiccup.stat(),
+        ..std::mem::take(times)
+    };
+    let differs = |bounds: &&Bounds| {
+        let differs = |q| bounds.high.at(q) > bounds.low.at(q) + bounds.low.at(q) / 50;
+        [0.5, 0.9, 0.99].into_iter().any(differs)
+    };
+    match total.bounds.as_deref().filter(differs) {
+        Some(bounds) => (times.response_low, times.response_high) = (bounds.low.stat(), bounds.high.stat()),
+        None => {
+            times.response = total.response.stat();
+            times.wire = total.wire.stat();
+            times.undisturbed = total.undisturbed.stat();
+        }
+    }
 }
 
 /// Fills in how the opening of `asked` connections went.
@@ -105,7 +147,18 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     connections.answers = opening.answers.clone();
     connections.open_ns = opening.began.map_or(0, |began| (opening.ended - began).0);
     report.latency_ns.connect = opening.connect.stat();
+    report.latency_ns.tls = opening.tls.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();
+    if let Some(tls) = &mut report.tls {
+        tls.opening_cpu_pct = Some(opening.cpu_pct).filter(|pct| *pct > 0.0);
+        tls.sessions = opening.agreed.iter().map(|(agreed, n)| sessions(agreed, *n)).collect();
+    }
+}
+
+/// `n` connections that agreed on this.
+fn sessions(agreed: &Agreed, n: u64) -> TlsSessions {
+    let Agreed { version, suite, key_exchange, resumed } = agreed.clone();
+    TlsSessions { version, suite, key_exchange, resumed, connections: n }
 }
 
 /// This host, and what happened to it in the time `counted`.

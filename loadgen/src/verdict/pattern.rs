@@ -5,41 +5,56 @@ use crate::engine::opened::Opening;
 use crate::engine::recorder::Times;
 use crate::report::format;
 use crate::report::model::Signature;
+use crate::verdict::facts::Facts;
 
 const MS: u64 = 1_000_000;
 
 /// What the times of a run look like.
-pub fn find(measured: &Measured, opening: &Opening) -> Vec<Signature> {
+pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signature> {
     // Of messages without a reply only the age is known, which is no time that a server took.
     let wire = &measured.total.wire.without(&measured.unanswered);
     let mut found = Vec::new();
-    let delayed_ack = peak(wire, 36 * MS..48 * MS);
-    if let Some(share) = delayed_ack {
-        found.push(signature(
-            "delayed_ack",
-            share,
-            "replies take 40 ms: a delayed ACK meets Nagle's algorithm; is TCP_NODELAY set on the server, and a frame \
-             written in one piece?"
-                .into(),
-        ));
-    }
-    if let Some(share) = peak(wire, 200 * MS..240 * MS) {
-        let text = "replies take 200 ms: TCP's least retransmission time-out; segments are being lost".into();
-        found.push(signature("retransmission", share, text));
-    }
+    let late = peak(wire, 36 * MS..48 * MS);
+    let later = peak(wire, 200 * MS..240 * MS);
     let least = wire.histogram.min();
-    if !wire.histogram.is_empty() && least >= MS && delayed_ack.is_none_or(|share| share < 0.5) {
+    // Where no reply is faster, there is one delay and no two kinds of replies.
+    let apart = |band: u64| least < band;
+    if let Some(share) = late.filter(|_| apart(36 * MS)) {
+        let text = "replies cluster at 40 ms, as where a delayed ACK meets Nagle's algorithm (is TCP_NODELAY set on the \
+                    server, and a frame written in one piece?), or by a timer of the server's";
+        found.push(signature("cluster_40ms", share, text.into()));
+    }
+    if let Some(share) = later.filter(|_| apart(200 * MS)) {
+        let slow = (share * wire.histogram.len() as f64) as u64;
+        if facts.segments_again * 2 > slow {
+            let text = format!(
+                "replies cluster at 200 ms, TCP's least retransmission time-out, and this host sent {} segments again: \
+                 segments are being lost",
+                format::count(facts.segments_again)
+            );
+            found.push(signature("retransmission", share, text));
+        } else {
+            let text = "replies cluster at 200 ms, and this host sent hardly a segment again: a timer of the server's, \
+                        or losses on its side";
+            found.push(signature("cluster_200ms", share, text.into()));
+        }
+    }
+    if !wire.histogram.is_empty() && least >= MS {
         let text = format!(
             "no reply took less than {}: a fixed delay, the network's or the server's",
             format::ns(least)
         );
         found.push(signature("fixed_delay", 1.0, text));
     }
-    if let Some((period, depth, share)) = stalls(&measured.peaks) {
+    let response = &measured.total.response;
+    if let Some((period, depth, share)) = stalls(&measured.peaks)
+        && stopped(response, period, depth)
+    {
         let text = format!(
-            "the server stops for {} every {}: a collector's pause, a timer or a neighbour",
-            format::ns(depth),
-            format::ns(period)
+            "every {} replies wait for up to {}, and so do those due meanwhile: the server stops for as long (a \
+             collector's pause, a timer or a neighbour)",
+            format::ns(period),
+            format::ns(depth)
         );
         found.push(signature("periodic_stall", share, text));
     }
@@ -47,9 +62,10 @@ pub fn find(measured: &Measured, opening: &Opening) -> Vec<Signature> {
         .into_iter()
         .map(|ms| opening.connect.histogram.count_between(ms.start * MS, ms.end * MS))
         .sum();
-    if again > 0 {
+    if again > 0 && facts.syn_retransmits > 0 {
         let text =
-            "connects take 1, 3 or 7 s: SYNs are sent again because the listener's backlog is full".into();
+            "connects take 1, 3 or 7 s, and SYNs were sent again: the listener's backlog is full, or SYNs are lost"
+                .into();
         found.push(signature("syn_retransmit", again as f64 / opening.connect.histogram.len() as f64, text));
     }
     let pings = &measured.total.counts;
@@ -75,6 +91,14 @@ fn peak(times: &Times, band: std::ops::Range<u64>) -> Option<f64> {
     let within = count(band.start, band.end - 1);
     let around = count(band.start.saturating_sub(width), band.start - 1) + count(band.end, band.end + width);
     (within >= 10 && within > 3 * around).then(|| within as f64 / times.histogram.len() as f64)
+}
+
+/// Whether as many messages waited as are due while a server stops for `depth` every `period`. One late message now and
+/// then, however regular, is no stop.
+fn stopped(response: &Times, period: u64, depth: u64) -> bool {
+    let waited = response.histogram.count_between(depth / 2, u64::MAX) as f64;
+    let expected = response.histogram.len() as f64 * (depth / 2) as f64 / period as f64;
+    waited * 2.0 > expected
 }
 
 /// Period and depth of regular stalls, nanoseconds, and the share of the time they take, from the longest response in

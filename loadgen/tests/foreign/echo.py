@@ -6,6 +6,7 @@ Whoever asks without what an option demands is refused, with what was asked in t
 import argparse
 import asyncio
 import http
+import ssl
 
 from websockets.asyncio.server import basic_auth, serve, unix_serve
 
@@ -22,6 +23,9 @@ async def main():
     options.add_argument("--basic", help="USER:PASSWORD to ask for")
     options.add_argument("--subprotocol", help="the only one spoken")
     options.add_argument("--header", action="append", default=[], help="NAME: VALUE that has to come, once")
+    options.add_argument("--tls", help="CERTIFICATE,KEY in PEM")
+    options.add_argument("--tls-version", choices=["1.2", "1.3"], help="the only one spoken")
+    options.add_argument("--client-ca", help="clients show a certificate by this")
     given = options.parse_args()
 
     async def check(connection, request):
@@ -34,6 +38,15 @@ async def main():
             return await basic_auth(realm="echo", credentials=(user, password))(connection, request)
 
     settings = dict(compression=None, process_request=check)
+    if given.tls:
+        settings["ssl"] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*given.tls.split(","))
+        if given.tls_version:
+            version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[given.tls_version]
+            context.minimum_version = context.maximum_version = version
+        if given.client_ca:
+            context.load_verify_locations(given.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
     if given.subprotocol:
         settings["subprotocols"] = [given.subprotocol]
     if given.unix:

@@ -211,6 +211,7 @@ pub fn find() -> Report {
             load,
             value: Some(p99),
             ok: p99 < 2e6,
+            answer: Some(if p99 < 2e6 { Answer::Met } else { Answer::Missed }),
             note: None,
             achieved_rate: load,
             verdict: Verdict::default(),

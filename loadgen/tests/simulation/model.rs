@@ -66,10 +66,23 @@ pub struct Rules {
     pub ping: Option<u64>,
 }
 
+/// When something came: by the stamp or by the read, when it was read, and what of the lag was loadgen's.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    at: u64,
+    read: u64,
+    ours: u64,
+    lag: u64,
+}
+
 /// The figures of warm-up or measured time.
 pub struct Figures {
     pub response: Histogram<u64>,
     pub wire: Histogram<u64>,
+    pub undisturbed: Histogram<u64>,
+    /// Where nothing tells replies apart.
+    pub low: Histogram<u64>,
+    pub high: Histogram<u64>,
     pub own_slip: Histogram<u64>,
     pub backpressure: Histogram<u64>,
     pub read_lag: Histogram<u64>,
@@ -83,11 +96,41 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, RANGE, 3).expect("bounds")
 }
 
+/// What a message turned out to be.
+enum Identity {
+    Answer {
+        at: usize,
+        known: bool,
+        whole: bool,
+    },
+    Duplicate,
+    /// Another connection's.
+    Stray,
+    Unsolicited {
+        alike: bool,
+    },
+}
+
+impl Rules {
+    /// Nothing tells replies apart.
+    fn by_order(&self) -> bool {
+        !(self.stamped && self.size >= self.stamp) && !self.verify
+    }
+}
+
+/// So much of a stretch of time is in the measured time.
+fn overlap(run: &Run, from: u64, to: u64) -> u64 {
+    to.min(run.to).saturating_sub(from.max(run.from))
+}
+
 impl Default for Figures {
     fn default() -> Figures {
         Figures {
             response: histogram(),
             wire: histogram(),
+            undisturbed: histogram(),
+            low: histogram(),
+            high: histogram(),
             own_slip: histogram(),
             backpressure: histogram(),
             read_lag: histogram(),
@@ -116,6 +159,8 @@ struct Connection {
     out: Vec<Message>,
     next_index: usize,
     seen: usize,
+    /// The first message that was due since none was out.
+    busy_since: Option<u64>,
     /// Some bytes wait for the network.
     blocked: bool,
     /// What the server heard of each message: payload and bytes on the wire.
@@ -140,7 +185,7 @@ enum Point {
 enum Last {
     Nothing,
     Wait { before: u64, counts: bool },
-    Read(usize, usize),
+    Read(usize, usize, Option<u64>),
     Connected(usize),
     Emptied(usize),
 }
@@ -178,8 +223,16 @@ pub struct Model {
     ping_expected: Option<usize>,
     out: u64,
     abandoned: u64,
-    /// Messages written and not answered.
+    /// Messages written and not answered, and since when.
     pub inflight: i64,
+    inflight_since: u64,
+    quarters: [Option<i64>; 4],
+    arrival: Arrival,
+    /// Time summed over the messages in flight.
+    pub inflight_ns: u64,
+    /// Connections that had no reply, and a closed loop's messages that had none.
+    pub silent: u64,
+    pub stuck: u64,
 
     pub opening: Opening,
     pub measured: Figures,
@@ -217,6 +270,12 @@ impl Model {
             out: 0,
             abandoned: 0,
             inflight: 0,
+            inflight_since: 0,
+            quarters: [None; 4],
+            arrival: Arrival { at: 0, read: 0, ours: 0, lag: 0 },
+            inflight_ns: 0,
+            silent: 0,
+            stuck: 0,
             opening: Opening::default(),
             measured: Figures::default(),
             warmup: Figures::default(),
@@ -244,6 +303,9 @@ impl Model {
         (self.unanswered, self.peaks) = (histogram(), Vec::new());
         self.held_min = self.open().len() as u64;
         self.finished = false;
+        (self.inflight_ns, self.inflight_since, self.quarters) = (0, 0, [None; 4]);
+        (self.silent, self.stuck) = (0, 0);
+        self.connections.iter_mut().for_each(|c| c.busy_since = None);
         (self.points, self.handling) = (VecDeque::from([Point::Turn]), false);
         self.budget = IN_A_ROW;
         if let Some(gap) = self.rules.ping {
@@ -260,15 +322,21 @@ impl Model {
             Last::Nothing => {}
             Last::Wait { before, counts } => {
                 self.woken = now;
-                if counts && self.run.is_some() {
-                    self.figures(now).counts.idle_ns += now - before;
+                if counts && let Some(run) = &self.run {
+                    self.measured.counts.idle_inside_ns += overlap(run, before, now);
+                    self.figures(before).counts.idle_ns += now - before;
                 }
             }
-            Last::Read(c, n) => {
+            Last::Read(c, n, stamp) => {
+                let stamp = stamp.filter(|at| *at <= now);
+                let lag = now - stamp.unwrap_or(self.woken);
+                let ours = if stamp.is_some() { 0 } else { lag };
+                self.arrival = Arrival { at: stamp.unwrap_or(now), read: now, ours, lag };
                 if n > 0 && self.run.is_some() {
-                    let lag = now - self.woken;
                     let figures = self.figures(now);
                     figures.read_lag.saturating_record(lag);
+                    figures.counts.reads += 1;
+                    figures.counts.reads_stamped += u64::from(stamp.is_some());
                     figures.counts.bytes_received += n as u64;
                 }
                 self.act(c);
@@ -346,8 +414,8 @@ impl Model {
         self.connections[c].cause = Some(cause);
     }
 
-    /// A read returned `n` bytes, which say that; or found the end, by a reset or not.
-    pub fn on_read(&mut self, c: usize, n: usize, said: Vec<Said>, ended: Option<bool>) {
+    /// A read returned `n` bytes, which say that, with a stamp or without; or it found the end, by a reset or not.
+    pub fn on_read(&mut self, c: usize, n: usize, said: Vec<Said>, ended: Option<bool>, stamp: Option<u64>) {
         self.reach(c);
         self.connections[c].said.extend(said);
         match ended {
@@ -358,7 +426,7 @@ impl Model {
             Some(false) => self.on_cause(c, "ended by the server without an answer"),
             None => {}
         }
-        self.last = Last::Read(c, n);
+        self.last = Last::Read(c, n, stamp);
     }
 
     pub fn before_write(&mut self, c: usize, bytes: &[u8]) -> Writing {
@@ -595,13 +663,15 @@ impl Model {
         let message = &mut self.connections[c].out[at];
         message.sent = Some(clock);
         let Message { due, tried, waited, .. } = *message;
+        let inside = self.run.as_ref().is_some_and(|run| (run.from..run.to).contains(&clock));
+        self.measured.counts.sent_inside += u64::from(inside);
         let figures = self.figures(due);
         figures.counts.sent += 1;
         figures.counts.bytes_sent += wire as u64;
         if waited {
             figures.backpressure.saturating_record(clock - tried);
         }
-        self.inflight += 1;
+        self.flow(1);
     }
 
     /// The server has a message: is it the one that it must be?
@@ -657,7 +727,7 @@ impl Model {
                     return;
                 }
                 Said::Message(opcode, payload) => {
-                    if self.run.is_some() && self.reply(c, opcode, &payload, now) {
+                    if self.run.is_some() && self.reply(c, opcode, &payload) {
                         self.push(c, now);
                         if !blocked {
                             return;
@@ -672,10 +742,11 @@ impl Model {
                 }
                 Said::Pong(payload) => {
                     let at = u64::from_be_bytes(payload.try_into().expect("our own"));
-                    if self.run.is_some() {
+                    let came = self.arrival.at;
+                    if self.run.is_some() && at <= came {
                         let figures = self.figures(at);
                         figures.counts.pongs_received += 1;
-                        figures.ping.saturating_record(now - at);
+                        figures.ping.saturating_record(came - at);
                     }
                 }
                 Said::Close(code) => {
@@ -695,73 +766,154 @@ impl Model {
         }
     }
 
-    /// A message was read at `now`: whose answer is it? True when the next is to be sent for it.
-    fn reply(&mut self, c: usize, opcode: u8, payload: &[u8], now: u64) -> bool {
-        let fits = |message: &Message, heard: &[(Vec<u8>, usize)]| {
-            heard.get(message.index).is_some_and(|(sent, _)| sent == payload)
-        };
-        let rules = &self.rules;
-        let connection = &self.connections[c];
-        // What was not written cannot be answered.
-        let out = &connection.out[..connection.out.partition_point(|m| m.sent.is_some())];
-        let oldest = (!out.is_empty()).then_some(0);
-        let stamped = rules.stamped && payload.len() >= rules.stamp;
-        let (at, corrupt) = if !rules.verify {
-            (oldest, false)
-        } else if stamped {
-            match self.named(payload) {
-                Some((other, _)) if other != c => (None, true),
-                Some((_, index)) => match out.binary_search_by_key(&index, |m| m.index) {
-                    Ok(at) => (Some(at), opcode != rules.opcode || !fits(&out[at], &connection.heard)),
-                    Err(_) => {
-                        self.figures(now).counts.duplicated += 1;
-                        return false;
-                    }
-                },
-                None => (oldest, true),
-            }
-        } else {
-            let last = connection.seen.checked_sub(1);
-            match out.iter().take(REACH).position(|m| fits(m, &connection.heard)) {
-                Some(at) => (Some(at), opcode != rules.opcode),
-                None if last.is_some_and(|index| connection.heard[index].0 == payload) => {
-                    self.figures(now).counts.duplicated += 1;
-                    return false;
+    /// A message has come: whose answer is it? True when the next is to be sent for it.
+    fn reply(&mut self, c: usize, opcode: u8, payload: &[u8]) -> bool {
+        let now = self.arrival.read;
+        let newest = self.connections[c].out.last().map(|message| message.due);
+        let Rules { verify, .. } = self.rules;
+        match self.identify(c, opcode, payload) {
+            Identity::Answer { at, known, whole } => {
+                let connection = &mut self.connections[c];
+                let message = connection.out.remove(at);
+                let late = known && message.index < connection.seen;
+                connection.seen = connection.seen.max(message.index + 1);
+                let counts = &mut self.figures(message.due).counts;
+                counts.corrupt += u64::from(verify && !(known && whole));
+                counts.reordered += u64::from(late);
+                if self.rules.by_order()
+                    && let Some(newest) = newest
+                {
+                    self.bound(c, message.due, newest);
                 }
-                None => (oldest, true),
+                return self.answered(c, &message);
             }
-        };
-        let Some(at) = at else {
-            self.figures(now).counts.corrupt += 1;
-            return false;
-        };
-        let known = !corrupt || self.rules.verify && self.is_known(c, at, payload);
-        let connection = &mut self.connections[c];
-        let message = connection.out.remove(at);
-        let late = self.rules.verify && known && message.index < connection.seen;
-        if self.rules.verify {
-            connection.seen = connection.seen.max(message.index + 1);
+            Identity::Duplicate => self.figures(now).counts.duplicated += 1,
+            Identity::Stray => self.figures(now).counts.corrupt += 1,
+            Identity::Unsolicited { alike } => {
+                let counts = &mut self.figures(now).counts;
+                counts.unsolicited += 1;
+                counts.alike += u64::from(alike);
+            }
         }
+        false
+    }
+
+    /// Which message of `c` is meant. What was not written cannot be answered.
+    fn identify(&self, c: usize, opcode: u8, payload: &[u8]) -> Identity {
+        let (rules, connection) = (&self.rules, &self.connections[c]);
+        let out = &connection.out[..connection.out.partition_point(|m| m.sent.is_some())];
+        let sent = |message: &Message| connection.heard[message.index].0.as_slice();
+        if rules.by_order() && !rules.verify {
+            return match out {
+                [] => Identity::Unsolicited { alike: false },
+                // The oldest: none is out of order.
+                _ => Identity::Answer { at: 0, known: true, whole: true },
+            };
+        }
+        let stamp = if rules.stamped && payload.len() >= rules.stamp { rules.stamp } else { 0 };
+        if stamp > 0
+            && let Some((other, index)) = self.named(payload)
+        {
+            if other != c {
+                return Identity::Stray;
+            }
+            return match out.binary_search_by_key(&index, |m| m.index) {
+                Ok(at) => Identity::Answer {
+                    at,
+                    known: true,
+                    whole: opcode == rules.opcode && sent(&out[at]) == payload,
+                },
+                Err(_) => Identity::Duplicate,
+            };
+        }
+        let near = || out.iter().take(REACH);
+        // Messages are all of one size: with a stamp or without.
+        let stampless = !(rules.stamped && rules.size >= rules.stamp);
+        if stampless && let Some(at) = near().position(|m| sent(m) == payload) {
+            return Identity::Answer { at, known: true, whole: opcode == rules.opcode };
+        }
+        let last = connection.seen.checked_sub(1).filter(|_| stampless && stamp == 0);
+        if last.is_some_and(|index| connection.heard[index].0 == payload) {
+            return Identity::Duplicate;
+        }
+        let fits = |m: &Message| {
+            let sent = sent(m);
+            payload.len() >= stamp + 4 && sent.len() == payload.len() && sent[stamp..] == payload[stamp..]
+        };
+        let resembles = |m: &Message| {
+            let sent = sent(m);
+            let same = payload.iter().zip(sent).filter(|(a, b)| a == b).count();
+            same * 2 >= payload.len().max(sent.len()).max(1)
+        };
+        match near().position(|m| fits(m) || resembles(m)) {
+            Some(at) => Identity::Answer { at, known: false, whole: false },
+            None => Identity::Unsolicited {
+                alike: opcode == rules.opcode && out.first().is_some_and(|m| sent(m).len() == payload.len()),
+            },
+        }
+    }
+
+    /// Where nothing tells replies apart, a response is between those of the newest and the first message out.
+    fn bound(&mut self, c: usize, due: u64, newest: u64) {
+        let at = self.arrival.at;
+        let connection = &mut self.connections[c];
+        let first = *connection.busy_since.get_or_insert(due);
+        if connection.out.is_empty() {
+            connection.busy_since = None;
+        }
+        let figures = self.figures(due);
+        figures.counts.ambiguous += u64::from(newest != first);
+        figures.low.saturating_record(at.saturating_sub(newest));
+        figures.high.saturating_record(at.saturating_sub(first));
+    }
+
+    /// The reply to `message` has come; true when the next is to be sent for it.
+    fn answered(&mut self, c: usize, message: &Message) -> bool {
+        let Arrival { at, read, .. } = self.arrival;
         self.out -= 1;
-        self.inflight -= 1;
+        self.flow(-1);
         let sent = message.sent.expect("an answered message was written");
-        let timeout = self.rules.timeout.is_some_and(|limit| now - sent > limit);
-        self.record(c, &message, now);
+        let timeout = self.rules.timeout.is_some_and(|limit| at.saturating_sub(sent) > limit);
+        self.record(c, message, self.arrival);
         let counts = &mut self.figures(message.due).counts;
         counts.received += 1;
-        counts.corrupt += u64::from(corrupt);
-        counts.reordered += u64::from(late);
         counts.timeouts += u64::from(timeout);
         let run = self.run.as_ref().expect("it runs");
+        self.measured.counts.answered_inside += u64::from((run.from..run.to).contains(&read));
         if message.due >= run.from {
             let piece = ((message.due - run.from) / 10_000_000) as usize;
             if self.peaks.len() <= piece {
                 self.peaks.resize(piece + 1, 0);
             }
-            let micros = u32::try_from((now - message.due) / 1000).unwrap_or(u32::MAX);
+            let micros = u32::try_from(at.saturating_sub(message.due) / 1000).unwrap_or(u32::MAX);
             self.peaks[piece] = self.peaks[piece].max(micros);
         }
-        run.schedule.is_none() && now < run.to
+        run.schedule.is_none() && read < run.to
+    }
+
+    /// The number of messages in flight changes.
+    fn flow(&mut self, change: i64) {
+        let now = self.clock;
+        let run = self.run.as_ref().expect("it runs");
+        let count = self.inflight as u64;
+        let since = self.inflight_since;
+        self.inflight_ns += count * (now - since);
+        self.measured.counts.inflight_inside_ns += count * overlap(run, since, now);
+        let edge = |n: u64| run.from + (run.to - run.from) * n / 4;
+        for n in 0..4 {
+            // What the number was at any time in the quarter, up to now.
+            if edge(n) <= now && since < edge(n + 1) {
+                let least = &mut self.quarters[n as usize];
+                *least = Some(least.map_or(self.inflight, |least| least.min(self.inflight)));
+            }
+        }
+        self.inflight_since = now;
+        self.inflight += change;
+    }
+
+    /// The fewest messages in flight in each quarter of the measured time.
+    pub fn least_in_flight(&self) -> [i64; 4] {
+        self.quarters.map(|least| least.unwrap_or(0))
     }
 
     /// The message whose stamp stands at the front of `payload`: connection and index.
@@ -769,46 +921,48 @@ impl Model {
         self.stamps.get(&payload[..self.rules.stamp]).copied()
     }
 
-    /// A stamp says that it is the answer to that message, however wrong the rest is.
-    fn is_known(&self, c: usize, at: usize, payload: &[u8]) -> bool {
-        let message = &self.connections[c].out[at];
-        let stamped = self.rules.stamped && payload.len() >= self.rules.stamp;
-        match stamped {
-            true => self.named(payload) == Some((c, message.index)),
-            false => self.connections[c].heard.get(message.index).is_some_and(|(sent, _)| sent == payload),
-        }
-    }
-
-    /// Records the times of a message that ended at `now`.
-    fn record(&mut self, c: usize, message: &Message, now: u64) {
+    /// Records the times of a message that ended so.
+    fn record(&mut self, c: usize, message: &Message, end: Arrival) {
         let run = self.run.as_ref().expect("it runs");
-        let (from, to) = (run.from, run.to);
+        let (from, flight) = (run.from, message.sent.map_or(0, |sent| overlap(run, sent, end.read)));
         let number = (self.rules.first_number + c * self.rules.step) as u64;
-        let size =
-            self.connections[c].heard.get(message.index).map_or(self.rules.size, |(sent, _)| sent.len())
-                as u64;
+        // A stamp from before the message was written is none.
+        let sent = message.sent.unwrap_or(message.tried);
+        let (at, ours) = if end.at < sent { (end.read, end.lag) } else { (end.at, end.ours) };
+        let slip = (message.tried - message.due) / 1000 * 1000;
+        let response = at - message.due;
         let figures = self.figures(message.due);
-        figures.response.saturating_record(now - message.due);
-        let written = message.sent.unwrap_or(message.tried);
-        let slow = (now - message.due, number, message.due.saturating_sub(from), written - message.due, size);
-        figures.slow.push(slow);
+        figures.response.saturating_record(response);
+        figures.undisturbed.saturating_record(response.saturating_sub(slip).saturating_sub(ours));
+        let size = self.rules.size as u64;
+        let figures = self.figures(message.due);
+        figures.slow.push((response, number, message.due.saturating_sub(from), slip, size));
         if let Some(sent) = message.sent {
-            figures.wire.saturating_record(now - sent);
-            self.measured.counts.flight_ns += now.min(to).saturating_sub(sent.max(from));
+            figures.wire.saturating_record(at - sent);
+            self.measured.counts.flight_ns += flight;
         }
     }
 
     /// The run ends: messages without a reply have the age they have.
     fn finish(&mut self) {
         let now = self.clock;
+        let run = self.run.as_ref().expect("it runs");
+        let (from, closed, waited) = (run.from, run.schedule.is_none(), now >= run.until);
+        let never = Arrival { at: now, read: now, ours: 0, lag: 0 };
         for c in 0..self.connections.len() {
             if let Some(at) = self.unsent(c) {
                 let connection = &mut self.connections[c];
                 connection.gaps.push_back((connection.out[at].index, connection.next_index));
             }
-            for message in std::mem::take(&mut self.connections[c].out) {
-                self.record(c, &message, now);
-                let from = self.run.as_ref().expect("it runs").from;
+            let out = std::mem::take(&mut self.connections[c].out);
+            let connection = &self.connections[c];
+            self.silent += u64::from(waited && connection.seen == 0 && !out.is_empty());
+            self.stuck += if waited && closed && connection.open { out.len() as u64 } else { 0 };
+            for message in out {
+                if message.sent.is_some() {
+                    self.flow(-1);
+                }
+                self.record(c, &message, never);
                 if let Some(sent) = message.sent.filter(|_| message.due >= from) {
                     self.unanswered.saturating_record(now - sent);
                 }
@@ -817,9 +971,9 @@ impl Model {
                 if lost { counts.lost += 1 } else { counts.unanswered += 1 }
             }
         }
+        self.flow(0);
         self.run = None;
         self.failures = std::mem::take(&mut self.failing);
-        self.inflight = 0;
         self.finished = true;
     }
 

@@ -92,6 +92,8 @@ pub struct Peer {
     pub read: usize,
     arrivals: VecDeque<(u64, usize)>,
     there: usize,
+    /// When the last of what is there came.
+    pub there_at: u64,
     /// What the bytes up to an offset mean.
     meanings: VecDeque<(usize, Said)>,
     /// The end of the stream, once its bytes are read: when, and whether it is a reset.
@@ -126,6 +128,7 @@ impl Peer {
             read: 0,
             arrivals: VecDeque::new(),
             there: 0,
+            there_at: 0,
             meanings: VecDeque::new(),
             end: None,
             inbox: Vec::new(),
@@ -147,7 +150,7 @@ impl Peer {
     /// Bytes that the client can read at `now`.
     pub fn available(&mut self, now: u64) -> usize {
         while self.arrivals.front().is_some_and(|(at, _)| *at <= now) {
-            self.there = self.arrivals.pop_front().expect("just seen").1;
+            (self.there_at, self.there) = self.arrivals.pop_front().expect("just seen");
         }
         self.there - self.read
     }

@@ -28,6 +28,8 @@ pub struct Whims {
     pub spurious: u32,
     /// Readiness that is told at the next wait only.
     pub postponed: u32,
+    /// Reads that the kernel stamps, and of those the ones with a stamp that cannot be.
+    pub stamps: [u32; 2],
     /// Connects that fail at once, fail later, and never end.
     pub no_connect: [u32; 3],
 }
@@ -44,6 +46,7 @@ pub struct World {
     /// What a connection said last, for those that answer with another's words.
     stranger: Vec<u8>,
     pub open_sockets: usize,
+    stamp: Option<u64>,
     stuck: u32,
 }
 
@@ -58,6 +61,7 @@ impl World {
             model,
             stranger: Vec::new(),
             open_sockets: 0,
+            stamp: None,
             stuck: 0,
         }
     }
@@ -163,14 +167,26 @@ impl World {
     fn read(&mut self, connection: usize, buffer: &mut [u8]) -> io::Result<usize> {
         self.spend();
         if self.whim(self.whims.interrupts) {
-            self.model.on_read(connection, 0, Vec::new(), None);
+            self.model.on_read(connection, 0, Vec::new(), None, None);
             return Err(ErrorKind::Interrupted.into());
         }
         let peer = &mut self.peers[connection];
         let n = peer.take(self.now, buffer);
         let said = peer.understood();
+        let at = peer.there_at;
+        let [stamped, wrong] = self.whims.stamps;
+        self.stamp = match () {
+            () if !self.whim(stamped) => None,
+            () if self.whim(wrong) => Some(if self.rng.bool() {
+                self.now + 5_000_000
+            } else {
+                self.now.saturating_sub(5_000_000_000)
+            }),
+            () => Some(at),
+        };
+        let peer = &mut self.peers[connection];
         let ended = if n > 0 { None } else { peer.ended(self.now) };
-        self.model.on_read(connection, n, said, ended);
+        self.model.on_read(connection, n, said, ended, self.stamp);
         match (n, ended) {
             (0, None) => Err(ErrorKind::WouldBlock.into()),
             (0, Some(true)) => Err(io::Error::from_raw_os_error(Errno::ECONNRESET as i32)),
@@ -247,6 +263,10 @@ impl Network for Shared {
 
     fn read(&mut self, socket: &mut usize, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().read(*socket, buffer)
+    }
+
+    fn stamp(&mut self) -> Option<Moment> {
+        self.0.borrow().stamp.map(Moment)
     }
 
     fn write(&mut self, socket: &mut usize, bytes: &[u8]) -> io::Result<usize> {

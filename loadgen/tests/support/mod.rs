@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub mod foreign;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -12,8 +12,10 @@ mod support;
 
 mod server;
 
+mod find;
 mod order;
 mod queues;
+mod starved;
 
 use loadgen::report::{Report, Stat};
 use server::Handled;

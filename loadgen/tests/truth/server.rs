@@ -5,12 +5,16 @@
 //! report can be held against each other message by message.
 
 use std::collections::{BinaryHeap, HashMap};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SetSockOpt, TimestampingFlag, Timestamps, recvmsg, sockopt,
+};
 use nix::time::{ClockId, clock_gettime};
 use tungstenite::handshake::derive_accept_key;
 
@@ -63,7 +67,7 @@ pub struct Nature {
 pub struct Handled {
     /// When it was due by its stamp; 0 without one.
     pub due: u64,
-    /// When it was read.
+    /// When the kernel had its first bytes.
     pub arrived: u64,
     /// When the write of its reply began; 0 when there was none.
     pub left: u64,
@@ -186,6 +190,9 @@ impl Shared {
     /// One connection: the handshake, then message after message.
     fn serve(&self, connection: u64, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        let flags =
+            TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
+        sockopt::Timestamping.set(&stream, &flags)?;
         let head = read_head(&mut stream)?;
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or("none");
         write!(
@@ -200,13 +207,13 @@ impl Shared {
         let end = loop {
             match read_message(&mut stream) {
                 Err(e) => break Err(e),
-                Ok((0x88, payload)) => {
+                Ok((0x88, payload, _)) => {
                     let _ = stream.write_all(&frame(0x88, &payload));
                     break stream.shutdown(Shutdown::Both);
                 }
-                Ok((0x89, payload)) => self.queue(connection, now(), frame(0x8A, &payload), None),
-                Ok((0x8A, _)) => {}
-                Ok((first, payload)) => self.take(connection, first, payload),
+                Ok((0x89, payload, _)) => self.queue(connection, now(), frame(0x8A, &payload), None),
+                Ok((0x8A, ..)) => {}
+                Ok((first, payload, arrived)) => self.take(connection, first, payload, arrived),
             }
         };
         self.lock().streams.remove(&connection);
@@ -214,8 +221,7 @@ impl Shared {
     }
 
     /// Decides what becomes of a message that has come whole.
-    fn take(&self, connection: u64, first: u8, mut payload: Vec<u8>) {
-        let arrived = now();
+    fn take(&self, connection: u64, first: u8, mut payload: Vec<u8>, arrived: u64) {
         let nature = &self.nature;
         let due = due(&payload, arrived);
         let mut state = self.lock();
@@ -339,10 +345,34 @@ fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// The first byte of an unfragmented frame, and its payload without the mask.
-fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+/// The first bytes of a frame, and when the kernel had them. Where it does not say, now.
+fn read_first(stream: &mut TcpStream) -> io::Result<([u8; 2], u64)> {
     let mut head = [0; 2];
-    stream.read_exact(&mut head)?;
+    let mut space = nix::cmsg_space!(Timestamps);
+    let mut into = [IoSliceMut::new(&mut head)];
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::empty())?;
+    let wall = message.cmsgs()?.find_map(|one| match one {
+        ControlMessageOwned::ScmTimestampsns(stamps) => Some(stamps.system),
+        _ => None,
+    });
+    let count = message.bytes;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    // The stamp is of the wall clock, which is so long ago by both.
+    let mut ago = Duration::ZERO;
+    if let Some(wall) = wall.filter(|wall| wall.tv_sec() > 0) {
+        let stamped = UNIX_EPOCH + Duration::new(wall.tv_sec() as u64, wall.tv_nsec() as u32);
+        ago = SystemTime::now().duration_since(stamped).unwrap_or_default();
+    }
+    let arrived = now().saturating_sub(ago.as_nanos() as u64);
+    stream.read_exact(&mut head[count..])?;
+    Ok((head, arrived))
+}
+
+/// The first byte of an unfragmented frame, its payload without the mask, and when it came.
+fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>, u64)> {
+    let (head, arrived) = read_first(stream)?;
     let mut len = u64::from(head[1] & 0x7F);
     if len >= 126 {
         let mut wide = [0; 8];
@@ -354,7 +384,7 @@ fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     let mut payload = vec![0; len as usize];
     stream.read_exact(&mut payload)?;
     payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-    Ok((head[0], payload))
+    Ok((head[0], payload, arrived))
 }
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {

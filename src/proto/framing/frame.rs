@@ -6,6 +6,9 @@ use super::violation::Violation;
 /// Longest header a client sends: two bytes, a 64-bit length, the masking key.
 pub const HEADER_MAX: usize = 14;
 
+/// Shortest header a client sends.
+pub const HEADER_MIN: usize = 6;
+
 /// A server's empty Ping, whole.
 pub const PING: [u8; 2] = [0x89, 0];
 
@@ -150,6 +153,27 @@ pub fn write_header(out: &mut [u8], first: u8, len: u64) {
             out[1] = 127;
             out[2..10].copy_from_slice(&len.to_be_bytes());
         }
+    }
+}
+
+/// A server's header, apart from its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    bytes: [u8; 10],
+    size: u8,
+}
+
+impl Header {
+    /// The header of a payload of `len` bytes; `first` is the byte with FIN, RSV1 and the opcode.
+    pub fn new(first: u8, len: u64) -> Header {
+        let mut bytes = [0; 10];
+        write_header(&mut bytes, first, len);
+        Header { bytes, size: reply_size(len) as u8 }
+    }
+
+    /// As it is sent.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.size)]
     }
 }
 

@@ -38,6 +38,9 @@ const QUIT: &[u8] = b"\0quit\xFF";
 /// write zeros for ever.
 const LENGTH_BYTES_MAX: usize = 5;
 
+/// Bytes of a text that is long: its end is not known in advance, so this much of it is awaited at a time.
+const LONG: u64 = 4096;
+
 /// One connection's framing state.
 #[derive(Debug, Clone)]
 pub struct Hixie {
@@ -65,6 +68,15 @@ impl Hixie {
     /// The bytes that close this connection, in draft 75 none; `None` in the middle of an echo, where they would be text.
     pub fn close(&self) -> Option<&'static [u8]> {
         (!matches!(self.state, State::Text(_))).then(|| self.draft.closing())
+    }
+
+    /// Bytes that the text in whose middle the peer is may well still take; 0 where so little has come of it that all of it
+    /// fits into the system's buffers.
+    pub fn missing(&self) -> u64 {
+        match self.state {
+            State::Text(count) if count >= LONG => LONG,
+            _ => 0,
+        }
     }
 
     /// Echoes what has come of every text frame in `buf[input]`, in place.
@@ -127,20 +139,10 @@ impl Hixie {
                     messages += u32::from(ends);
                     self.state = if ends { State::Between } else { State::Text(text) };
                 }
-                State::SkipToEnd(count) => {
-                    let (size, ends) = up_to_end(rest);
-                    let skipped = count + (size - usize::from(ends)) as u64;
-                    if limits.max_message != 0 && skipped > limits.max_message {
-                        return end(buf, input, reply, messages, Event::TooLong, self.draft.closing());
-                    }
-                    at += size;
-                    self.state = if ends { State::Between } else { State::SkipToEnd(skipped) };
-                }
-                State::Skip(count) => {
-                    let size = (rest.len() as u64).min(count);
-                    at += size as usize;
-                    self.state = if size == count { State::Between } else { State::Skip(count - size) };
-                }
+                State::SkipToEnd(_) | State::Skip(_) => match self.skip(rest, limits) {
+                    Some(size) => at += size,
+                    None => return end(buf, input, reply, messages, Event::TooLong, self.draft.closing()),
+                },
             }
         }
         Progress {
@@ -151,6 +153,23 @@ impl Hixie {
             again: false,
             messages,
         }
+    }
+}
+
+impl Hixie {
+    /// Passes over what `rest` has of a frame that is not text: how many bytes, or `None` if it is longer than a message
+    /// may be.
+    fn skip(&mut self, rest: &[u8], limits: &Limits) -> Option<usize> {
+        if let State::Skip(count) = self.state {
+            let size = (rest.len() as u64).min(count);
+            self.state = if size == count { State::Between } else { State::Skip(count - size) };
+            return Some(size as usize);
+        }
+        let State::SkipToEnd(count) = self.state else { return Some(0) };
+        let (size, ends) = up_to_end(rest);
+        let skipped = count + (size - usize::from(ends)) as u64;
+        self.state = if ends { State::Between } else { State::SkipToEnd(skipped) };
+        (limits.max_message == 0 || skipped <= limits.max_message).then_some(size)
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::close;
 use super::close_code;
-use super::frame::{self, FrameHeader, Opcode};
+use super::frame::{self, FrameHeader, Header, Opcode};
+use super::leaving::Leaving;
 use super::mask::{self, Key};
 use super::quit::Quit;
 use super::reply::Echo;
 use super::utf8::Utf8;
 use super::violation::Violation;
-use crate::proto::limits::{Limits, WHOLE_MAX};
-use crate::proto::progress::{Event, Progress, Reply};
+use crate::proto::limits::{Limits, TEXT_MAX, WHOLE_MAX};
+use crate::proto::progress::{Event, Progress};
 use std::ops::Range;
 
 /// First byte under which the client's own Pongs are handed on to who asks for them; with RSV3, it is no echo's.
@@ -25,7 +26,8 @@ pub struct Hybi {
     /// Payload bytes of the current message that earlier frames brought.
     total: u64,
     utf8: Utf8,
-    /// Payload bytes of the frame at the front of the carry that `utf8` has already seen.
+    /// Payload bytes of the text frame at hand that `utf8` has seen and that have not gone out: gathered by the caller if it
+    /// is the one in `stream`, else in the front of the carry.
     ahead: u32,
     /// How far the current message is `quit`, text only.
     quit: Quit,
@@ -53,6 +55,8 @@ struct Stream {
     fin: bool,
     /// Opcode of the next fragment that goes out; used for text only.
     opcode: Opcode,
+    /// It is text that goes out as one frame, if nothing comes between.
+    whole: bool,
 }
 
 impl Hybi {
@@ -85,15 +89,11 @@ impl Hybi {
             }
         };
         let ended = result.is_some();
-        let consumed = if ended { input.len() } else { echo.at - input.start };
-        Progress {
-            consumed,
-            reply: Reply::InPlace(echo.reply),
-            event: result,
-            ended,
-            again: false,
-            messages: echo.messages,
-        }
+        // Behind a Close of our own, the peer's is to be found in what is left.
+        let again = matches!(result, Some(Event::Quit));
+        let consumed = if ended && !again { input.len() } else { echo.at - input.start };
+        let messages = echo.messages;
+        Progress { consumed, reply: echo.into_reply(), event: result, ended, again, messages }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -120,10 +120,43 @@ impl Hybi {
         false
     }
 
-    /// The bytes that close this connection with `code`; `None` in the middle of a frame that is being cut through,
+    /// The bytes that close this connection with `code` and `reason`, of at most 123 bytes; `None` in the middle of a frame that is being cut through,
     /// where nothing but its payload may follow.
-    pub fn close(&self, code: u16) -> Option<[u8; 4]> {
-        self.at_frame_boundary().then(|| close::frame(code))
+    pub fn close(&self, code: u16, reason: &str) -> Option<Vec<u8>> {
+        self.at_frame_boundary().then(|| close::frame_with_reason(code, reason))
+    }
+
+    /// How the peer's Close is found once ours was sent.
+    pub fn leave(&self) -> Leaving {
+        Leaving::behind(self.stream.map_or(0, |stream| stream.left))
+    }
+
+    /// Has the text that was gathered sent as a fragment, ahead of its time, behind this header.
+    ///
+    /// `None` where less than [`WHOLE_MAX`] bytes were gathered: fragments too small are more than some clients take.
+    pub fn give_out(&mut self) -> Option<Header> {
+        let stream = self.stream.as_mut()?;
+        if (self.ahead as usize) < WHOLE_MAX {
+            return None;
+        }
+        let header = Header::new(frame::first_byte(false, false, stream.opcode), u64::from(self.ahead));
+        stream.opcode = Opcode::Continuation;
+        stream.whole = false;
+        self.ahead = 0;
+        Some(header)
+    }
+
+    /// Bytes that the message in whose middle the peer is surely still takes, given what is `carried`; 0 between messages.
+    pub fn missing(&self, carried: &[u8]) -> u64 {
+        if let Some(stream) = &self.stream {
+            return stream.left;
+        }
+        match FrameHeader::parse(carried, self.deflate) {
+            Ok(Some(header)) => (header.size as u64 + header.len).saturating_sub(carried.len() as u64),
+            _ if carried.is_empty() && self.message.is_none() => 0,
+            // No frame of a client is shorter.
+            _ => (frame::HEADER_MIN.saturating_sub(carried.len()).max(1)) as u64,
+        }
     }
 
     /// The bytes of an empty Ping; `None` where no frame may start.
@@ -159,12 +192,21 @@ impl Hybi {
         }
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
-            Opcode::Pong if self.hands_on_pongs => drop(echo.push_frame(&header, CLIENTS_PONG)),
-            Opcode::Pong => echo.at += header.size + header.len as usize,
+            Opcode::Pong => self.take_pong(echo, &header),
             Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
             _ => return self.echo_whole(echo, &header),
         }
         Ok(Step::Next)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_pong(&self, echo: &mut Echo, header: &FrameHeader) {
+        if self.hands_on_pongs {
+            echo.push_frame(header, CLIENTS_PONG);
+        } else {
+            echo.at += header.size + header.len as usize;
+        }
     }
 
     /// Of the faults of a header that `fault` was found in, the one that its first bytes prove: which one is told must not
@@ -222,7 +264,7 @@ impl Hybi {
         }
         if self.is_quit(header, &echo.buf[payload]) {
             echo.reply = before;
-            echo.push_last(&close::frame(close_code::NORMAL));
+            echo.push_closing(&close::frame(close_code::NORMAL));
             return Ok(Step::Closed(Event::Quit));
         }
         echo.messages += u32::from(header.fin);
@@ -279,8 +321,14 @@ impl Hybi {
         }
         self.ahead = 0;
         self.quit = Quit::NEVER;
-        self.stream =
-            Some(Stream { left: header.len, key: header.key, kind, fin: header.fin, opcode: header.opcode });
+        self.stream = Some(Stream {
+            left: header.len,
+            key: header.key,
+            kind,
+            fin: header.fin,
+            opcode: header.opcode,
+            whole: kind == Message::Text && header.len <= TEXT_MAX as u64,
+        });
         if kind == Message::Opaque {
             let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
             echo.open_frame(echo.at + header.size, first, header.len);
@@ -304,7 +352,7 @@ impl Hybi {
         })
     }
 
-    /// Passes on what has arrived of a large frame: opaque payload as it is, text as a fragment of its own.
+    /// Passes on what has arrived of a large frame: opaque payload as it is, text once enough of it has come.
     fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Violation> {
         let Some(stream) = &mut self.stream else {
             return Ok(Step::Next);
@@ -316,18 +364,30 @@ impl Hybi {
         let is_last = have as u64 == stream.left;
         let piece = echo.at..echo.at + have;
         mask::unmask(&mut echo.buf[piece.clone()], stream.key);
-        if stream.kind == Message::Text {
-            let fin = stream.fin && is_last;
-            if !self.utf8.takes(&echo.buf[piece.clone()], fin) {
-                return Err(Violation::Utf8);
-            }
-            echo.open_frame(piece.start, frame::first_byte(fin, false, stream.opcode), have as u64);
-            stream.opcode = Opcode::Continuation;
-        }
-        echo.push_plain(piece);
         echo.at += have;
         stream.left -= have as u64;
         stream.key = mask::advance(stream.key, have);
+        if stream.kind == Message::Text {
+            if !self.utf8.takes(&echo.buf[piece.clone()], stream.fin && is_last) {
+                return Err(Violation::Utf8);
+            }
+            let len = self.ahead as usize + have;
+            // A program acts on text as it comes.
+            if !self.hands_on_pongs && !is_last && (stream.whole || len < WHOLE_MAX) {
+                echo.gather(piece);
+                self.ahead = len as u32;
+                return Ok(Step::Wait);
+            }
+            let first = frame::first_byte(stream.fin && is_last, false, stream.opcode);
+            if self.ahead > 0 {
+                echo.release(Header::new(first, len as u64));
+            } else {
+                echo.open_frame(piece.start, first, len as u64);
+            }
+            self.ahead = 0;
+            stream.opcode = Opcode::Continuation;
+        }
+        echo.push_plain(piece);
         if is_last {
             echo.messages += u32::from(stream.fin);
             self.stream = None;

@@ -12,6 +12,9 @@ use std::ops::Range;
 /// Longest message of a board, in bytes: what may be kept between reads.
 pub const MESSAGE_MAX: usize = WHOLE_MAX;
 
+/// What is allocated for fragments grows by as much as comes, in steps of this many bytes.
+const STEP: usize = 1024;
+
 /// One member's framing state.
 #[derive(Debug, Clone)]
 pub enum Member {
@@ -78,6 +81,14 @@ impl Member {
         }
     }
 
+    /// Bytes that are allocated for it.
+    pub fn kept(&self) -> usize {
+        match self {
+            Member::Hixie(_) => 0,
+            Member::Hybi(fragments) => fragments.bytes.capacity(),
+        }
+    }
+
     /// The bytes that end the conversation; `reason` at most 123 bytes.
     pub fn close_frame(&self, code: u16, reason: &str) -> Vec<u8> {
         match self {
@@ -131,6 +142,10 @@ impl Fragments {
         let opcode = self.opcode.unwrap_or(header.opcode);
         if !header.fin {
             self.opcode = Some(opcode);
+            // Not doubled: what was allocated counts, and half of it would be for nothing.
+            if self.bytes.capacity() - self.bytes.len() < payload.len() {
+                self.bytes.reserve_exact(payload.len().next_multiple_of(STEP));
+            }
             self.bytes.extend_from_slice(payload);
             return Ok(());
         }

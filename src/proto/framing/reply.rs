@@ -1,9 +1,10 @@
 //! A reply that grows over the bytes it answers.
 
 use super::close;
-use super::frame::{self, FrameHeader, Opcode};
+use super::frame::{self, FrameHeader, Header, Opcode};
 use super::mask;
 use super::violation::Violation;
+use crate::proto::progress::{Gathered, Reply};
 use std::ops::Range;
 
 /// One read's bytes and the reply that grows over them.
@@ -14,13 +15,17 @@ pub struct Echo<'a> {
     pub at: usize,
     pub end: usize,
     pub reply: Range<usize>,
+    /// What is to be gathered, behind the reply and at the end of the input.
+    keep: Range<usize>,
+    /// What goes in front of the bytes that were gathered before.
+    release: Option<Header>,
     /// Messages that came whole.
     pub messages: u32,
 }
 
 impl<'a> Echo<'a> {
     pub fn new(buf: &'a mut [u8], input: Range<usize>) -> Echo<'a> {
-        Echo { buf, at: input.start, end: input.end, reply: 0..0, messages: 0 }
+        Echo { buf, at: input.start, end: input.end, reply: 0..0, keep: 0..0, release: None, messages: 0 }
     }
 
     /// Consumes the whole frame at `at` and appends it, unmasked, with `first` as its first byte; where its payload is.
@@ -60,6 +65,26 @@ impl<'a> Echo<'a> {
         to
     }
 
+    /// Has the `piece` that ends the input gathered.
+    pub fn gather(&mut self, piece: Range<usize>) {
+        self.keep = piece;
+    }
+
+    /// Has the bytes gathered earlier sent behind `header`; nothing may stand in the reply yet.
+    pub fn release(&mut self, header: Header) {
+        debug_assert!(self.reply.is_empty(), "what was gathered goes first");
+        self.release = Some(header);
+    }
+
+    /// The reply, once the input is used up.
+    #[inline]
+    pub fn into_reply(self) -> Reply {
+        if self.release.is_none() && self.keep.is_empty() {
+            return Reply::InPlace(self.reply);
+        }
+        Reply::Gathered(Gathered { release: self.release, reply: self.reply, keep: self.keep })
+    }
+
     /// Consumes the whole frame at `at` and unmasks it where it stands.
     pub fn take_payload(&mut self, header: &FrameHeader) -> &[u8] {
         let body = self.at + header.size;
@@ -78,6 +103,16 @@ impl<'a> Echo<'a> {
             self.reply = before;
         }
         checked
+    }
+
+    /// Appends a Close of our own in the place of the frame that was consumed last; what comes behind it is left as it is.
+    pub fn push_closing(&mut self, frame: &[u8; 4]) {
+        debug_assert!(self.reply.end + frame.len() <= self.at || self.reply.is_empty());
+        if self.reply.is_empty() {
+            self.reply = self.at - frame.len()..self.at - frame.len();
+        }
+        self.buf[self.reply.end..self.reply.end + frame.len()].copy_from_slice(frame);
+        self.reply.end += frame.len();
     }
 
     /// Appends a few closing bytes of our own; whatever input is left under them no longer matters.

@@ -1,9 +1,10 @@
 //! The handshakes of Hixie-75 and -76 (draft-hixie-thewebsocketprotocol-75 and -76 §1.3, §5.2).
 
 use super::asked;
+use super::origin::check_origin;
 use super::refusal::{Refusal, push};
 use super::request::Request;
-use super::site::{Site, check_origin};
+use super::site::Site;
 use crate::proto::paths::chain::Chain;
 
 /// A good request of Hixie-75 or -76.

@@ -2,9 +2,10 @@
 
 use super::asked;
 use super::deflate::{self, Deflate};
+use super::origin::check_origin;
 use super::refusal::{Refusal, push};
 use super::request::{Repeated, Request, is_token};
-use super::site::{Site, check_origin};
+use super::site::Site;
 use crate::proto::Version;
 use crate::proto::paths::bad_handshake::Response;
 use crate::proto::paths::chain::Chain;

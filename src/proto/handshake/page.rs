@@ -56,14 +56,13 @@ fn attribute(text: &str) -> String {
 
 pub fn write_page(response: &mut Vec<u8>, page: Page, site: &Site) {
     // The page mentions what it is told of.
-    let services = match (site.boards, site.stats) {
-        (false, false) => "",
-        (true, false) => "boards",
-        (false, true) => "stats",
-        (true, true) => "boards stats",
-    };
+    let services: Vec<&str> = [(site.boards, "boards"), (site.test_paths, "paths"), (site.stats, "stats")]
+        .into_iter()
+        .filter_map(|(is_served, name)| is_served.then_some(name))
+        .collect();
+    let services = services.join(" ");
     let path = attribute(site.echo_paths.example());
-    let lifetime = site.board_lifetime.map_or(0.0, |lifetime| lifetime.as_secs_f64());
+    let lifetime = site.board_lifetime.map_or(0, |lifetime| lifetime.as_millis());
     let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
     let html = page.text().replacen("<body>", &body, 1);
     // Old WebKit does not take `*` for the schemes of WebSocket.

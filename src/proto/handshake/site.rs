@@ -1,7 +1,5 @@
 //! What is served where, and to whom.
 
-use super::Refusal;
-use super::request::Repeated;
 use crate::proto::limits::Limits;
 use core::time::Duration;
 
@@ -39,11 +37,6 @@ impl Paths {
             Paths::These(paths) if !self.hold(USUAL) => paths.first().map_or(USUAL, String::as_str),
             _ => USUAL,
         }
-    }
-
-    /// Whether it is one of those that were named one by one.
-    pub fn name(&self, path: &str) -> bool {
-        matches!(self, Paths::These(_)) && self.hold(path)
     }
 
     pub fn hold(&self, path: &str) -> bool {
@@ -102,12 +95,4 @@ pub fn board_name(path: &str) -> Option<&str> {
         && !matches!(name, "." | "..")
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     is_good.then_some(name)
-}
-
-pub fn check_origin(site: &Site, origin: Result<Option<&[u8]>, Repeated>) -> Result<(), Refusal> {
-    let is_listed = match origin {
-        Ok(Some(origin)) => site.origins.iter().any(|each| each.as_bytes() == origin),
-        _ => false,
-    };
-    if site.origins.is_empty() || is_listed { Ok(()) } else { Err(Refusal::Origin) }
 }

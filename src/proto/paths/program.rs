@@ -8,12 +8,15 @@
 use super::chain::Step;
 use super::heard::{Cause, Heard, Item};
 use super::report::{Caller, Report};
+pub use super::state::End;
+use super::state::{Answer, Doing, Repeat, Rules};
 use super::writer::Writer;
 use crate::proto::Version;
 use crate::proto::framing::close;
 use crate::proto::framing::close_code;
 use crate::proto::framing::hixie::{Draft, Hixie};
 use crate::proto::framing::hybi::Hybi;
+use crate::proto::framing::leaving::Leaving;
 use crate::proto::framing::violation::Violation;
 use crate::proto::limits::Limits;
 use crate::proto::progress::{Event, Progress, Reply};
@@ -73,81 +76,6 @@ enum Framing {
     Deaf,
 }
 
-/// What the current step is waiting for.
-#[derive(Debug, PartialEq)]
-enum Doing {
-    /// The next step may begin.
-    Next,
-    Delay {
-        until: Duration,
-    },
-    After {
-        left: u32,
-    },
-    /// `said` bytes of the message that is being sent.
-    Source {
-        size: u64,
-        left: u32,
-        said: u64,
-    },
-    /// `number` is of the Ping that is out, or the next.
-    Ping {
-        number: u32,
-        last: u32,
-        until: Option<Duration>,
-    },
-    Echo,
-    Sink,
-    Size,
-    /// The peer's Close is answered with this later.
-    CloseLate {
-        until: Duration,
-        answer: Vec<u8>,
-    },
-    /// Nothing will be said, but the connection stays.
-    Silent,
-    Over(End),
-}
-
-/// How a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// With a FIN behind what was said.
-    Fin,
-    /// With a FIN, behind which is read as long as the peer sends.
-    HalfClose,
-    /// With a RST.
-    Reset,
-}
-
-/// What holds from some step on.
-#[derive(Debug, Default)]
-struct Rules {
-    latency: Duration,
-    trickle: Option<usize>,
-    limit: Option<u64>,
-    /// Bytes a second.
-    throttle: Option<u64>,
-    is_mute: bool,
-    close: Answer,
-}
-
-/// How a Close is answered.
-#[derive(Debug, Default, Clone, Copy)]
-enum Answer {
-    #[default]
-    AtOnce,
-    Late(Duration),
-    Never,
-}
-
-#[derive(Debug)]
-struct Repeat {
-    text: String,
-    every: Duration,
-    due: Duration,
-}
-
 /// What became of a call of [`Program::advance`].
 #[derive(Debug)]
 pub struct Advance {
@@ -202,13 +130,28 @@ impl Program {
         }
     }
 
-    /// Takes the bytes `buf[input]`; what they make it say is said by [`Self::advance`].
+    /// Its framing, where that is hybi's: whoever has received by that hands the progress to [`Self::take_in`].
+    pub fn hybi(&mut self) -> Option<&mut Hybi> {
+        match &mut self.framing {
+            Framing::Hybi(hybi) => Some(hybi),
+            Framing::Hixie(_) | Framing::Deaf => None,
+        }
+    }
+
+    /// Takes the bytes `buf[input]` in other framings.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        let progress = match &mut self.framing {
-            Framing::Hybi(hybi) => hybi.receive(buf, input, limits),
-            Framing::Hixie(hixie) => hixie.receive(buf, input, limits),
-            Framing::Deaf => return Progress::discard(input.len()),
-        };
+        match &mut self.framing {
+            Framing::Hixie(hixie) => {
+                let progress = hixie.receive(buf, input, limits);
+                self.take_in(buf, progress)
+            }
+            Framing::Hybi(_) | Framing::Deaf => Progress::discard(input.len()),
+        }
+    }
+
+    /// Takes what the framing made of what was read; what that makes it say is said by [`Self::advance`].
+    #[inline(never)]
+    pub fn take_in(&mut self, buf: &[u8], progress: Progress) -> Progress {
         let end = match (progress.ended, &progress.event) {
             (false, _) => None,
             (true, Some(Event::Closed(_))) => Some(Cause::Peer),
@@ -220,7 +163,7 @@ impl Program {
         if end.is_some() {
             self.framing = Framing::Deaf;
         }
-        Progress { reply: Reply::InPlace(0..0), ended: false, ..progress }
+        Progress { reply: Reply::InPlace(0..0), ended: false, again: false, ..progress }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
@@ -531,16 +474,13 @@ impl Program {
 
     /// Closes of our own accord.
     fn close(&mut self, code: Option<u16>, reason: &str) {
-        if self.heard.is_hixie() {
-            self.out.raw(self.closing);
-        } else {
-            match code {
-                Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
-                None => self.out.raw(&[0x88, 0]),
-            }
+        match code {
+            _ if self.heard.is_hixie() => self.out.raw(self.closing),
+            Some(code) => self.out.raw(&close::frame_with_reason(code, reason)),
+            None => self.out.raw(&[0x88, 0]),
         }
         self.event = Some(Event::Closes(code));
-        self.end(End::Fin);
+        self.end(End::Close);
     }
 
     fn end(&mut self, end: End) {
@@ -550,7 +490,8 @@ impl Program {
 
     /// The bytes that end it from outside; `None` in the middle of a frame, where nothing can be said.
     pub fn close_frame(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {
-        if !self.out.is_between_frames() || self.is_sending() || matches!(self.doing, Doing::Silent) {
+        let is_done = matches!(self.doing, Doing::Silent | Doing::Over(_));
+        if !self.out.is_between_frames() || self.is_sending() || is_done {
             return None;
         }
         let mut bytes = Vec::new();
@@ -560,6 +501,14 @@ impl Program {
             false => bytes.extend_from_slice(&close::frame_with_reason(code, reason)),
         }
         Some(bytes)
+    }
+
+    /// How the peer's Close is found, once ours was sent; `None` where none is awaited.
+    pub fn leave(&self) -> Option<Leaving> {
+        match &self.framing {
+            Framing::Hybi(hybi) => Some(hybi.leave()),
+            Framing::Hixie(_) | Framing::Deaf => None,
+        }
     }
 
     /// Whether a Ping from outside may be sent, and its Pong would be heard.

@@ -149,7 +149,7 @@ pub const STEPS: [Step; 38] = [
         "delay",
         &["seconds"],
         InOrder,
-        "reads and sends nothing for that long",
+        "goes on so much later, and reads nothing until then",
         "delay/1/message/late/echo",
     ),
     step("after", &["n"], InOrder, "echoes n messages, then goes on", "after/3/reset"),

@@ -3,53 +3,76 @@
 //! As everybody's, its words wait until the peer has taken what was said before; in addition it may be read late, slowly, or
 //! not at all.
 
-use super::{Connection, LATE_GREETING};
+use super::Connection;
+use super::patience::LATE_GREETING;
+use crate::proto::framing::close_code;
 use crate::proto::paths::program::{End as Ending, Then};
 use crate::proto::paths::report::Caller;
-use crate::proto::progress::HEADROOM;
 use crate::proto::session::Stage;
 use crate::reactor::config::Config;
 use crate::reactor::end::End;
 use crate::reactor::kernel::Stream;
 use crate::reactor::moment::Moment;
-use crate::reactor::turn::{Context, Shared, Turn};
+use crate::reactor::turn::{Before, Context, Shared, Turn};
 use std::io;
 
 impl<S: Stream> Connection<S> {
-    /// One turn behind an empty outbox: what is due is said; then, as far as it wants to hear anything, one read, and what
-    /// that makes it say.
+    /// The first half of a turn, behind an empty outbox: what is due is said. Then, as far as it wants to hear anything, it is
+    /// read.
     #[inline(never)]
-    pub(super) fn timed_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
+    pub(super) fn before_read(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Before> {
         shared.response.clear();
         let was_late = self.is_late();
-        let mut then = self.speak(shared, context)?;
+        let then = self.speak(shared, context)?;
         if was_late && !self.is_late() {
-            // What had to wait for the answer is handed in now, or with what comes next.
-            self.process_carry(shared, context)?;
-            return Ok(Turn::Again);
+            // What had to wait for the answer is handed in now.
+            return Ok(Before::Read(0));
         }
-        if self.leaving && self.session.stage() == Stage::Open {
-            return Ok(self.close(super::close_code::GOING_AWAY, "", &mut shared.stats, context.now));
+        if self.leaving
+            && self.session.stage() == Stage::Open
+            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+        {
+            return Ok(Before::Turn(turn));
         }
-        let mut turn = Turn::Wait;
-        if then != Then::End(Ending::Reset) && self.readable && self.outbox_is_empty() {
-            let appetite = self.session.appetite(context.now.since_start(), self.read_closed);
+        if then != Then::End(Ending::Reset)
+            && self.transport.is_readable()
+            && self.transport.outbox_is_empty()
+        {
+            let appetite = self.session.appetite(context.now.since_start(), self.transport.read_closed());
             if appetite > 0 {
-                turn = self.read(shared, context, appetite)?;
-                if let Turn::Over(_) = turn {
-                    return Ok(turn);
-                }
-                shared.response.clear();
-                then = self.speak(shared, context)?;
+                return Ok(Before::Read(appetite));
             }
         }
+        self.turn_after(then).map(Before::Turn)
+    }
+
+    /// The second half, behind a read of `count` bytes: what that makes it say.
+    #[inline(never)]
+    pub(super) fn after_read(
+        &mut self,
+        shared: &mut Shared,
+        context: &Context,
+        count: usize,
+    ) -> io::Result<Turn> {
+        self.session.has_read(count, context.now.since_start());
+        shared.response.clear();
+        let then = self.speak(shared, context)?;
+        let turn = self.turn_after(then)?;
+        Ok(if turn == Turn::Wait && self.transport.is_readable() && self.transport.outbox_is_empty() {
+            Turn::Again
+        } else {
+            turn
+        })
+    }
+
+    fn turn_after(&mut self, then: Then) -> io::Result<Turn> {
         Ok(match then {
             Then::End(Ending::Reset) => {
-                self.socket.reset()?;
+                self.transport.reset()?;
                 Turn::Over(End::Reset)
             }
-            Then::GoOn if self.outbox_is_empty() => Turn::Again,
-            _ => turn,
+            Then::GoOn if self.transport.outbox_is_empty() => Turn::Again,
+            _ => Turn::Wait,
         })
     }
 
@@ -76,33 +99,20 @@ impl<S: Stream> Connection<S> {
         let Shared { response, stats, .. } = shared;
         self.send(response, stats)?;
         match then {
-            Then::End(Ending::Fin) => {
-                self.since = context.now;
-                self.close_write()?;
-            }
-            Then::End(Ending::HalfClose) => {
-                self.write_closed = true;
-                self.socket.shutdown_write()?;
-            }
+            Then::End(Ending::Close | Ending::Fin) => self.said_all(stats, context.now)?,
+            Then::End(Ending::HalfClose) => self.transport.close_write(stats)?,
             _ => {}
         }
+        self.transport.keep(&[], self.session.kept(), stats);
         Ok(then)
     }
 
     /// Who is at the other end, for a program that has just opened.
     pub(super) fn introduce(&mut self) {
         if self.session.is_timed() {
-            let caller = Caller { address: self.socket.peer(), proxied: self.proxied() };
+            let caller = Caller { address: self.transport.peer(), proxied: self.proxied() };
             self.session.meet(&caller);
         }
-    }
-
-    fn process_carry(&mut self, shared: &mut Shared, context: &Context) -> io::Result<()> {
-        let Some(buffers) = &mut self.buffers else { return Ok(()) };
-        let carry = std::mem::take(&mut buffers.carry);
-        let input = HEADROOM..HEADROOM + carry.len();
-        shared.scratch[input.clone()].copy_from_slice(&carry);
-        self.process(shared, context, input)
     }
 
     /// Whether its answer to the handshake is still to come.
@@ -114,15 +124,15 @@ impl<S: Stream> Connection<S> {
     #[inline(never)]
     pub(super) fn timed_deadline(&self, config: &Config) -> Moment {
         // Behind an outbox it is the peer that makes it go on.
-        let wakes_at = self.session.wakes_at().filter(|_| self.outbox_is_empty());
+        let wakes_at = self.session.wakes_at().filter(|_| self.transport.outbox_is_empty());
         let wakes_at = wakes_at.map_or(Moment::NEVER, Moment::at);
-        let patience = match self.session.stage() {
-            Stage::Greeting if self.leaving => Some(LATE_GREETING),
-            Stage::Greeting => config.idle_timeout,
+        let after = |patience: Option<_>| patience.map_or(Moment::NEVER, |patience| self.since + patience);
+        wakes_at.min(match self.session.stage() {
+            Stage::Greeting if self.leaving => after(Some(LATE_GREETING)),
+            Stage::Greeting => after(config.idle_timeout),
             // A peer that is not read is not silent.
-            _ if !self.session.listens() => None,
-            _ => self.open_patience(config),
-        };
-        patience.map_or(wakes_at, |patience| wakes_at.min(self.since + patience))
+            _ if !self.session.listens() => Moment::NEVER,
+            _ => self.open_deadline(config),
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream};
+use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::ConnId;
 
@@ -45,6 +45,8 @@ impl Kernel for Scripted {
         self.0.borrow_mut().close_listener(listener);
     }
 
+    fn give_back(&mut self) {}
+
     fn notify(&mut self, _: Notice) {}
 }
 
@@ -77,6 +79,10 @@ impl Stream for Socket {
 
     fn peer(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn vitals(&self) -> Vitals {
+        self.world.borrow().vitals(self.index)
     }
 }
 

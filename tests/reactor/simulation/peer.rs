@@ -25,6 +25,10 @@ pub struct Peer {
     pub leaves: Leaves,
     answers_pings: bool,
     answered_pings: usize,
+    answers_close: bool,
+    pub said_close: bool,
+    /// It is in the middle of a message in fragments.
+    pub in_message: bool,
 
     heard: Vec<u8>,
     pub opened: bool,
@@ -69,6 +73,8 @@ pub enum Leaves {
     Resetting(usize),
     /// Without a word, once this many bytes have arrived.
     Vanishing(usize),
+    /// So does the way to it, once this many bytes have arrived.
+    CutOff(usize),
 }
 
 impl Peer {
@@ -93,11 +99,12 @@ impl Peer {
             }
         }
         let size = opening.len() + lines.iter().map(|line: &Line| line.said.len()).sum::<usize>();
-        let leaves = match rng.u8(..10) {
+        let leaves = match rng.u8(..11) {
             0 => Leaves::AtOnce,
             1 => Leaves::Resetting(rng.usize(..=size)),
             2 => Leaves::Vanishing(rng.usize(..=size)),
-            3 | 4 if expects == Expects::Echo && !ends => Leaves::Late,
+            3 => Leaves::CutOff(rng.usize(..=size)),
+            4 | 5 if expects == Expects::Echo && !ends => Leaves::Late,
             _ => Leaves::Satisfied,
         };
         Peer {
@@ -113,6 +120,9 @@ impl Peer {
             leaves: if expects == Expects::Nothing { Leaves::Late } else { leaves },
             answers_pings: rng.u8(..4) > 0,
             answered_pings: 0,
+            answers_close: rng.u8(..4) > 0,
+            said_close: false,
+            in_message: false,
             heard: Vec::new(),
             opened: false,
             reader: Reader::default(),
@@ -135,6 +145,7 @@ impl Peer {
             self.leaves = Leaves::Satisfied;
         }
         self.answers_pings = true;
+        self.answers_close = true;
     }
 
     /// What it puts on the wire next, if anything.
@@ -146,11 +157,20 @@ impl Peer {
             self.answered_pings += 1;
             return Some(masked(0x8A, rng.u32(..).to_be_bytes(), &[]));
         }
-        if self.saw_end || (self.was_dismissed() && !self.ends) {
+        if self.reader.closed().is_some() && !self.said_close && self.answers_close {
+            self.said_close = true;
+            return Some(masked(0x88, rng.u32(..).to_be_bytes(), &[]));
+        }
+        if self.saw_end || self.said_close || (self.was_dismissed() && !self.ends) {
             return None;
         }
         let line = self.lines.pop_front()?;
         line.owed.into_iter().for_each(|owed| self.reader.owe(owed));
+        match line.said.first() {
+            Some(0x88) => self.said_close = true,
+            Some(first) if first & 0x08 == 0 => self.in_message = first & 0x80 == 0,
+            _ => {}
+        }
         Some(line.said)
     }
 
@@ -165,7 +185,7 @@ impl Peer {
 
     /// The server told it to go.
     fn was_dismissed(&self) -> bool {
-        self.reader.closed() == Some(&1001u16.to_be_bytes())
+        self.reader.closed().is_some_and(|body| body.starts_with(&1001u16.to_be_bytes()))
     }
 
     /// Takes bytes of the server.
@@ -212,10 +232,11 @@ impl Peer {
 
 fn mostly_small(rng: &mut Rng) -> usize {
     match rng.u8(..50) {
-        0..40 => rng.usize(..=200),
-        40..46 => rng.usize(..=4_000),
-        46..48 => WHOLE_MAX + rng.usize(..=2) - 1,
-        48 => 65_535 + rng.usize(..=1),
-        _ => rng.usize(..=250_000),
+        0..38 => rng.usize(..=200),
+        38..45 => rng.usize(..=4_000),
+        45..47 => WHOLE_MAX + rng.usize(..=2) - 1,
+        47 => 65_535 + rng.usize(..=1),
+        _ if rng.bool() => rng.usize(..=250_000),
+        _ => rng.usize(..=1_000_000),
     }
 }

@@ -1,10 +1,14 @@
 //! One TCP connection between a client and the server, as the kernel keeps it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use wsecho::reactor::token::ConnId;
 
 /// Bytes that may wait for the server: more than one read takes.
 const WINDOW: usize = 200_000;
+
+/// Bytes for which a client's system has room.
+const RECEIVE_BUFFER: usize = 1_000;
 
 /// Both directions of a connection, and what the server was told about them.
 #[derive(Default)]
@@ -19,6 +23,12 @@ pub struct Wire {
     pub reset: Reset,
     /// The client is gone without a RST: the next bytes of the server bring one.
     pub nobody_there: bool,
+    /// The way to the client is cut: nothing arrives any more, in either direction.
+    pub cut_at: Option<u64>,
+    /// Since when something that the server sent could not arrive.
+    pub lost_since: Option<u64>,
+    /// Where in `sent` no message is under way.
+    pub ends: BTreeSet<usize>,
 
     /// What the server wrote and the client has not taken, and how much of that the kernel holds.
     pub out: Vec<u8>,
@@ -40,6 +50,13 @@ pub struct Wire {
     pub heard_at: u64,
     /// When a write of the server last moved something.
     pub wrote_at: u64,
+    /// Bytes that the server wrote, ever.
+    pub written: usize,
+    /// When the client last took something; and when last something that its system could not have taken without it.
+    pub taken_at: u64,
+    pub surely_taken_at: u64,
+    /// When the server said Close.
+    pub said_close_at: Option<u64>,
     /// When the server last sent a Ping of its own.
     pub pinged_at: Option<u64>,
     /// The server has tried to write something.
@@ -87,6 +104,16 @@ impl Wire {
         self.arrived < self.sent.len()
     }
 
+    /// Whether the server has read a message half.
+    pub fn is_in_mid_message(&self) -> bool {
+        self.read > 0 && !self.ends.contains(&self.read)
+    }
+
+    /// Bytes of the server that the client's system has not acknowledged: there is not room for all of them.
+    pub fn unacknowledged(&self) -> usize {
+        if self.cut_at.is_some() { self.out.len() } else { self.out.len().saturating_sub(RECEIVE_BUFFER) }
+    }
+
     pub fn free(&self) -> usize {
         self.room.saturating_sub(self.out.len())
     }
@@ -115,7 +142,7 @@ impl fmt::Debug for Wire {
         write!(
             out,
             "sent {}, arrived {}, read {}; fin {}, {:?}; unsaid {} of {}, blocked {}, no space {}; accepted at {}, heard at {}, \
-             wrote at {}, pinged at {:?}, server's fin at {:?}",
+             wrote at {}, taken at {}, pinged at {:?}, close at {:?}, server's fin at {:?}, cut at {:?}, message under way {}",
             self.sent.len(),
             self.arrived,
             self.read,
@@ -128,8 +155,12 @@ impl fmt::Debug for Wire {
             self.accepted_at,
             self.heard_at,
             self.wrote_at,
+            self.taken_at,
             self.pinged_at,
+            self.said_close_at,
             self.server_fin,
+            self.cut_at,
+            self.is_in_mid_message(),
         )
     }
 }

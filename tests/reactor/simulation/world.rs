@@ -18,11 +18,13 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::Readiness;
+use wsecho::reactor::kernel::{Readiness, Vitals};
 use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
+/// How often it is seen whether what was sent arrives.
+const WATCH: u64 = 60_000;
 const POLICY_TIMEOUT: u64 = 3_000;
 /// The part of the places that clients of the policy's listener get, if it is not less than one.
 const POLICY_SHARE: usize = 8;
@@ -126,6 +128,12 @@ impl World {
         self.table = usize::MAX;
         for index in 0..self.peers.len() {
             self.peers[index].forgive();
+            let wire = &mut self.wires[index];
+            if wire.cut_at.is_some() && wire.out.is_empty() && !wire.closed {
+                // Nothing is owed there: keepalive finds out, and says so.
+                wire.break_off();
+                self.list(index);
+            }
             self.wake(index);
         }
     }
@@ -233,7 +241,8 @@ impl World {
     pub fn read(&mut self, index: usize, buf: &mut [u8]) -> io::Result<usize> {
         self.interrupt()?;
         self.touch(index);
-        if self.wires[index].blocked {
+        let wire = &self.wires[index];
+        if wire.blocked && !wire.is_in_mid_message() && wire.reset == Reset::No {
             self.fault(index, "read from, but it does not take its answers");
         }
         // Only whose patience ends is looked at once more, when all others have been served.
@@ -263,6 +272,11 @@ impl World {
             wire.cause = false;
             return if wire.fin { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
         }
+        let end = wire.ends.range(wire.read + 1..).next().copied().unwrap_or(usize::MAX);
+        if wire.blocked && wire.read + count > end {
+            self.fault(index, "read from beyond its message, but it does not take its answers");
+        }
+        let wire = &mut self.wires[index];
         buf[..count].copy_from_slice(&wire.sent[wire.read..wire.read + count]);
         wire.read += count;
         wire.heard_at = self.now;
@@ -307,6 +321,24 @@ impl World {
                 return Err(ErrorKind::BrokenPipe.into());
             }
         }
+        wire.written += bytes.len();
+        if close_at_end(bytes).is_some() {
+            wire.said_close_at.get_or_insert(self.now);
+        }
+        let life = wire.heard_at.max(wire.surely_taken_at);
+        let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
+        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
+        // What waited in the outbox was said earlier.
+        let is_said_now = !wire.was_blocked && !self.peers[index].ends;
+        let says_going_away = is_said_now && close_at_end(bytes) == Some(1001);
+        if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
+            self.fault(index, "told that it is idle, which it is not");
+        }
+        let now = self.now;
+        let wire = &mut self.wires[index];
+        if wire.cut_at.is_some() {
+            wire.lost_since.get_or_insert(now);
+        }
         if wire.nobody_there {
             wire.blocked = false;
             wire.reset = Reset::Pending;
@@ -317,13 +349,16 @@ impl World {
         if miser && count > 0 {
             count = self.rng.usize(1..=count);
         }
+        wire.written -= bytes.len() - count;
         wire.out.extend_from_slice(&bytes[..count]);
         wire.blocked = count < bytes.len();
         if wire.blocked {
             wire.was_blocked = true;
             wire.no_space = true;
-            // It goes on once there is room, which an event will tell.
-            self.unfinished.retain(|other| *other != index);
+            if !wire.is_in_mid_message() {
+                // It goes on once there is room, which an event will tell.
+                self.unfinished.retain(|other| *other != index);
+            }
         }
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
@@ -332,23 +367,46 @@ impl World {
         Ok(count)
     }
 
+    /// Acknowledged is what a client's system has room for; a closed window is asked about twice a minute.
+    pub fn vitals(&self, index: usize) -> Vitals {
+        let wire = &self.wires[index];
+        let unacknowledged = wire.unacknowledged();
+        let taken = wire.written - wire.out.len();
+        let last = wire.accepted_at.max(wire.taken_at).max(wire.wrote_at);
+        let (heard, spoke) = match wire.cut_at {
+            Some(at) => (self.now - at.min(last), self.now - at.min(wire.heard_at)),
+            None if unacknowledged > 0 => ((self.now - last).min(30_000), self.now - wire.heard_at),
+            None => (self.now - last, self.now - wire.heard_at),
+        };
+        Vitals {
+            acked: (wire.written - unacknowledged) as u32,
+            edge: (taken + 70_000) as u32,
+            unsent: if wire.cut_at.is_some() { 0 } else { unacknowledged as u32 },
+            in_flight: wire.cut_at.is_some() && unacknowledged > 0,
+            heard: Duration::from_millis(heard),
+            spoke: Duration::from_millis(spoke),
+        }
+    }
+
     /// What follows throws everything away.
     pub fn reset(&mut self, index: usize) {
         self.wires[index].out.clear();
     }
 
     pub fn shutdown_write(&mut self, index: usize) {
-        let (now, idle) = (self.now, self.idle);
+        let now = self.now;
         self.wake(index);
         let wire = &mut self.wires[index];
         let is_second = wire.server_fin.replace(now).is_some();
-        let says_going_away = wire.out.ends_with(&[0x88, 2, 0x03, 0xE9]) && !self.peers[index].ends;
-        let is_early = idle.is_none_or(|idle| now < wire.heard_at + idle);
-        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
+        let peer = &self.peers[index];
+        let answered = peer.said_close && wire.unread() == 0;
+        let is_clean = peer.opened && matches!(close_at_end(&wire.out), Some(1000 | 1001));
+        let is_hasty = is_clean && !answered && !peer.ends;
+        let is_hasty = is_hasty && wire.said_close_at.is_none_or(|at| now < at + LINGER);
         if is_second || wire.blocked {
             self.fault(index, "a FIN twice, or before everything was said");
-        } else if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
-            self.fault(index, "told that it is idle, which it is not");
+        } else if is_hasty {
+            self.fault(index, "a FIN before the client could answer the Close");
         }
     }
 
@@ -374,4 +432,13 @@ impl World {
     fn interrupt(&mut self) -> io::Result<()> {
         if self.chance(16) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
+}
+
+/// The code of the Close frame that stands at the end of `bytes`, if one does.
+fn close_at_end(bytes: &[u8]) -> Option<u16> {
+    let start = bytes.len().saturating_sub(127);
+    bytes[start..].windows(4).enumerate().find_map(|(at, head)| {
+        let is_last = start + at + 2 + usize::from(head[1]) == bytes.len();
+        (head[0] == 0x88 && is_last).then(|| u16::from_be_bytes([head[2], head[3]]))
+    })
 }

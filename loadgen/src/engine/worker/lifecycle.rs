@@ -1,13 +1,14 @@
 //! How connections begin and end.
 
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 
 use crate::engine::commands::Event;
 use crate::engine::connection::{Connection, Stage};
 use crate::engine::network::Network;
 use crate::engine::opened;
+use crate::engine::patience::GivenUp;
 use crate::engine::recovery::Recovery;
 use crate::engine::worker::{Bytes, Worker};
 use crate::host::clock::Nanos;
@@ -72,11 +73,34 @@ impl<N: Network> Worker<N> {
             Err(e) => return self.broken(i, &e),
         }
         self.read_clock();
+        let connection = &mut self.connections[i];
+        connection.since = self.connector.connected(connection.since, self.now);
+        match &self.spec.target(self.spec.number(self.me, i)).tls {
+            None => self.ask(i),
+            Some(secured) => {
+                connection.stage = Stage::Securing;
+                let tls = secured.begin().map_err(|why| io::Error::new(ErrorKind::InvalidData, why));
+                let Worker { network, records, .. } = self;
+                if let Err(e) = tls.and_then(|tls| connection.transport.secure(network, records, tls)) {
+                    self.broken(i, &e);
+                }
+            }
+        }
+    }
+
+    /// Connection `i` is secure, if it is by now.
+    pub(super) fn secured(&mut self, i: usize) {
+        let connection = &mut self.connections[i];
+        let Some(tls) = connection.transport.tls().filter(|tls| tls.is_established()) else { return };
+        connection.since = self.connector.secured(connection.since, self.now, tls.agreed());
+        self.ask(i);
+    }
+
+    /// Sends the request of connection `i`.
+    fn ask(&mut self, i: usize) {
         let upgrade = self.upgrade(i);
         let request = handshake::request(upgrade.url, &self.spec.rules.extras, upgrade.nonce);
-        let connection = &mut self.connections[i];
-        connection.stage = Stage::Upgrading;
-        connection.since = self.connector.connected(connection.since, self.now);
+        self.connections[i].stage = Stage::Upgrading;
         self.put(i, Bytes::Request(&request));
     }
 
@@ -94,7 +118,11 @@ impl<N: Network> Worker<N> {
         let connection = &mut self.connections[i];
         connection.stage = Stage::Open;
         self.connector.upgraded(connection.since, self.now);
+        let messages = self.sender.opened(i, self.now);
         self.count_held(1);
+        for _ in 0..messages {
+            self.submit(i, self.now);
+        }
     }
 
     /// Connection `i` has taken too long. A refusal whose body did not come is a refusal.
@@ -110,6 +138,9 @@ impl<N: Network> Worker<N> {
     pub(super) fn ended(&mut self, i: usize) {
         match self.cut_short(i) {
             Some(refusal) => self.fail(i, refusal),
+            None if self.connections[i].stage == Stage::Securing => {
+                self.fail_here(i, "ended by the server within the handshake: does it speak TLS there?");
+            }
             None => self.fail(i, "open: ended by the server without a Close".to_owned().into()),
         }
     }
@@ -119,6 +150,8 @@ impl<N: Network> Worker<N> {
         let inside = self.connections[i].session.is_inside();
         match self.cut_short(i).filter(|_| inside) {
             Some(refusal) => self.fail(i, refusal),
+            // In TLS 1.3 a server may say late that it wants a certificate.
+            None if error.kind() == ErrorKind::InvalidData => self.fail(i, format!("tls: {error}").into()),
             None => self.fail_here(i, &describe(error)),
         }
     }
@@ -134,6 +167,7 @@ impl<N: Network> Worker<N> {
     pub(super) fn fail_here(&mut self, i: usize, what: &str) {
         let stage = match self.connections[i].stage {
             Stage::Connecting => "connect",
+            Stage::Securing => "tls",
             Stage::Upgrading => "upgrade",
             _ => "open",
         };
@@ -150,12 +184,13 @@ impl<N: Network> Worker<N> {
         let stage = connection.stage;
         connection.close(&mut self.network, false);
         match stage {
-            Stage::Connecting | Stage::Upgrading => {
+            Stage::Connecting | Stage::Securing | Stage::Upgrading => {
                 let attempt = connection.attempt;
                 self.read_clock();
                 if self.connector.failed(i, attempt, self.now) {
                     return;
                 }
+                self.sender.not_opened(i);
             }
             Stage::Open => {
                 self.sender.abandon(&connection.exchange);
@@ -166,6 +201,26 @@ impl<N: Network> Worker<N> {
         }
         self.gauges.failed.fetch_add(1, Ordering::Relaxed);
         opened::count(&mut self.failures, reason);
+    }
+
+    /// Gives up messages that have waited longer than a closed loop does, and sends the next in their place.
+    pub(super) fn give_up_overdue(&mut self) {
+        for i in self.sender.to_look_at(self.now).into_iter().map(|i| i as usize) {
+            while let connection = &mut self.connections[i]
+                && connection.stage == Stage::Open
+                && self.sender.is_overdue(&connection.exchange, self.now)
+            {
+                match self.sender.give_up(i, &mut connection.exchange, self.now) {
+                    GivenUp::Message if self.sender.schedule_is_over(self.now) => {}
+                    GivenUp::Message => self.submit(i, self.now),
+                    GivenUp::Connection => {
+                        connection.close(&mut self.network, true);
+                        self.connector.replace(i, self.now);
+                        self.count_held(-1);
+                    }
+                }
+            }
+        }
     }
 
     /// Keeps the number of open connections, and what others see of it. Who was dropped on purpose is not missing.
@@ -210,7 +265,9 @@ impl<N: Network> Worker<N> {
                         self.count_held(-1);
                     }
                 }
-                Stage::Connecting | Stage::Upgrading => self.connections[i].close(&mut self.network, true),
+                Stage::Connecting | Stage::Securing | Stage::Upgrading => {
+                    self.connections[i].close(&mut self.network, true)
+                }
                 Stage::Closing | Stage::Gone => {}
             }
         }

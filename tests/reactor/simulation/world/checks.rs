@@ -1,6 +1,8 @@
 //! What the server must do, and must not.
 
-use super::{FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, World};
+use super::{
+    FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, WATCH, World,
+};
 use std::time::Duration;
 
 impl World {
@@ -46,6 +48,8 @@ impl World {
                 self.fault(index, "forgotten with something to read");
             } else if wire.blocked && !wire.no_space {
                 self.fault(index, "forgotten with something to write");
+            } else if wire.blocked && wire.is_in_mid_message() && wire.unread() > 0 && self.goes_on(index) {
+                self.fault(index, "forgotten in the middle of a message");
             } else if self.deadline(index).is_some_and(|at| at <= self.now) {
                 self.fault(index, "overdue, and still there");
             }
@@ -63,11 +67,21 @@ impl World {
         }
     }
 
+    /// Whether nothing can have ended this conversation.
+    fn goes_on(&self, index: usize) -> bool {
+        !self.peers[index].ends && self.idle.is_none() && self.stopped_at.is_none()
+    }
+
     /// When the server has to do something about a silent client.
     pub(super) fn deadline(&self, index: usize) -> Option<u64> {
         let wire = &self.wires[index];
+        if let Some(at) = wire.lost_since {
+            // Twice that, were it not for leaps of the clock.
+            return Some(at + 4 * WATCH);
+        }
+        let life = wire.heard_at.max(wire.taken_at).max(wire.wrote_at);
         if let Some(at) = wire.server_fin {
-            return Some(at + LINGER);
+            return Some(at.max(life) + LINGER);
         }
         if !wire.has_answered {
             return Some(self.greeting_end(index));
@@ -75,10 +89,13 @@ impl World {
         if wire.blocked || !self.peers[index].opened {
             return None;
         }
+        if let Some(at) = wire.said_close_at {
+            return Some(at.max(life) + LINGER);
+        }
         let ping = self.ping.filter(|_| !wire.is_in_mid_frame());
-        let ping = ping.map(|ping| wire.pinged_at.unwrap_or(wire.heard_at) + ping);
+        let ping = ping.map(|ping| wire.pinged_at.unwrap_or(0).max(life) + ping);
         // A late Ping puts off the rest by as much.
-        let since = wire.heard_at.max(wire.pinged_at.unwrap_or(0).saturating_sub(self.ping.unwrap_or(0)));
+        let since = life.max(wire.pinged_at.unwrap_or(0).saturating_sub(self.ping.unwrap_or(0)));
         let idle = self.idle.map(|idle| since + idle);
         [ping, idle].into_iter().flatten().min()
     }
@@ -106,6 +123,7 @@ impl World {
             (!wire.has_answered).then_some(wire.accepted_at + self.handshake),
             self.stopped_at.map(|at| at + LATE_GREETING),
             wire.was_blocked.then_some(wire.heard_at + LINGER),
+            wire.said_close_at.map(|at| at + LINGER),
             self.idle.map(|idle| wire.heard_at + idle),
             self.ping.map(|ping| wire.heard_at + ping),
         ];
@@ -124,21 +142,18 @@ impl World {
         let has_lingered = wire.server_fin.is_some_and(|at| now >= at + LINGER)
             || (is_over && wire.blocked && now >= wire.wrote_at.max(wire.heard_at) + LINGER);
         let is_late = !wire.has_answered && now >= self.greeting_end(index);
-        let is_idle = passed(wire.heard_at, self.idle);
-        let is_mute = match wire.pinged_at {
-            Some(at) => passed(at, self.ping),
-            // There was no room for a Ping, or no place in the middle of a frame.
-            None if wire.blocked => passed(wire.wrote_at, self.ping),
-            None => wire.is_in_mid_frame() && passed(wire.heard_at, self.ping.map(|ping| 2 * ping)),
-        };
+        let life = wire.heard_at.max(wire.surely_taken_at);
+        let is_idle = passed(life, self.idle);
+        let is_mute = wire.pinged_at.is_some_and(|at| passed(at, self.ping));
+        let is_lost = wire.lost_since.is_some_and(|at| passed(at, Some(WATCH - 1_000)));
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         let goes_on = self.stopped_at.is_none_or(|at| now < at + FAREWELL);
         let could_be_told = peer.opened && !wire.blocked && wire.unread() == 0 && !wire.is_in_mid_frame();
         if has_lingered || (self.stopped_at.is_some() && !(goes_on && could_be_told)) {
             // Nobody can complain.
-        } else if !(is_late || is_idle || is_mute) {
+        } else if !(is_late || is_idle || is_mute || is_lost) {
             self.fault(index, "dropped for no reason");
-        } else if is_deaf {
+        } else if is_deaf && !is_lost {
             self.fault(index, "dropped with its bytes waiting");
         }
         self.excuse(index);

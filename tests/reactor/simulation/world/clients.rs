@@ -54,6 +54,13 @@ impl World {
                 self.finish_excused(index);
                 return true;
             }
+            Leaves::CutOff(at) if is_there && wire.arrived >= at => {
+                wire.cut_at = Some(self.now);
+                wire.lost_since = (!wire.out.is_empty()).then_some(self.now);
+                wire.sent.truncate(wire.arrived);
+                self.finish_excused(index);
+                return true;
+            }
             _ => {}
         }
         let first = self.rng.u8(..4);
@@ -76,7 +83,7 @@ impl World {
         backlog.clients.push_back(index);
         backlog.edge = true;
         let rooms: &[usize] =
-            if peer.size() < 3_000 { &[1, 50, 1_000, 70_000] } else { &[3_000, 70_000, 300_000] };
+            if peer.size() < 3_000 { &[1, 50, 1_000, 70_000] } else { &[3_000, 70_000, 300_000, 1_000_000] };
         self.wires[index].room = *self.rng.choice(rooms).expect("a size");
         true
     }
@@ -100,7 +107,13 @@ impl World {
         {
             self.fault(index, &fault);
         }
-        self.wires[index].out.drain(..count);
+        let wire = &mut self.wires[index];
+        let before = wire.unacknowledged();
+        wire.out.drain(..count);
+        wire.taken_at = self.now;
+        if wire.unacknowledged() < before && wire.pinged_at.is_none() {
+            wire.surely_taken_at = self.now;
+        }
         self.make_room(index);
         true
     }
@@ -139,6 +152,9 @@ impl World {
         }
         if let Some(said) = peer.says(&mut self.rng) {
             wire.sent.extend(said);
+            if !peer.in_message {
+                wire.ends.insert(wire.sent.len());
+            }
             return true;
         }
         let leaves = match peer.leaves {

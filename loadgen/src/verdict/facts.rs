@@ -1,0 +1,22 @@
+//! What is known of a run beside what was measured.
+
+/// Everything the judgement rests on besides the measurement.
+pub struct Facts {
+    pub closed: bool,
+    /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
+    pub fanout: bool,
+    pub local: bool,
+    pub asked: u64,
+    /// `--allow-partial`: what could not be opened was not asked for.
+    pub allow_partial: bool,
+    /// Kernel stamps were asked for.
+    pub kernel_stamps: bool,
+    pub throttled: u64,
+    pub steal_pct: f64,
+    /// Messages a second this host was calibrated to reach.
+    pub ceiling: Option<f64>,
+    /// SYNs that this host sent again while connections were opened.
+    pub syn_retransmits: u64,
+    /// Segments that this host sent again during the run.
+    pub segments_again: u64,
+}

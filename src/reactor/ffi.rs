@@ -1,0 +1,115 @@
+//! Calls of the C library that no crate at hand makes safe: what the system tells of a socket (`TCP_INFO`, `SIOCOUTQ`,
+//! `FIONREAD`), one option of it, and the allocator's giving back of memory.
+//!
+//! The only `unsafe` code of this crate.
+#![allow(unsafe_code)]
+
+use super::kernel::Vitals;
+use nix::libc;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// Longest time between two attempts to reach a silent peer (Linux 6.15; older systems have two minutes).
+const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+/// The fields of `struct tcp_info` that matter, by their offsets in it (linux/tcp.h, which only ever appends).
+const PROBES: usize = 3;
+const UNACKED: usize = 24;
+const LAST_DATA_RECV: usize = 52;
+const LAST_ACK_RECV: usize = 56;
+const BYTES_ACKED: usize = 120;
+const NOTSENT_BYTES: usize = 144;
+const SND_WND: usize = 228;
+const SIZE: usize = 232;
+
+/// Asks about a TCP connection.
+///
+/// # Errors
+/// The system's own for getsockopt(2).
+pub fn tcp_vitals(socket: impl AsFd) -> io::Result<Vitals> {
+    let mut info = [0u8; SIZE];
+    let mut size = SIZE as libc::socklen_t;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open as long as `socket` is borrowed, and `info` has `size` bytes. What an older system does not
+    // fill in stays zero.
+    let result = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let word = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+    let milliseconds = |at| Duration::from_millis(word(at).into());
+    let acked = (u64::from(word(BYTES_ACKED)), u64::from(word(BYTES_ACKED + 4)));
+    let acked = if cfg!(target_endian = "little") { acked.0 } else { acked.1 } as u32;
+    Ok(Vitals {
+        acked,
+        edge: acked.wrapping_add(word(SND_WND)),
+        unsent: word(NOTSENT_BYTES),
+        in_flight: word(UNACKED) > 0 || info[PROBES] > 0,
+        heard: milliseconds(LAST_ACK_RECV),
+        spoke: milliseconds(LAST_DATA_RECV),
+    })
+}
+
+/// Asks about a Unix socket, of which the system knows how much was not read, at either end. It is never unreachable.
+///
+/// # Errors
+/// The system's own for ioctl(2).
+pub fn unix_vitals(socket: impl AsFd) -> io::Result<Vitals> {
+    let ask = |request| {
+        let mut answer: libc::c_int = 0;
+        // SAFETY: the descriptor is open as long as `socket` is borrowed, and both requests write one `int`.
+        match unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), request, &raw mut answer) } {
+            0 => Ok(answer as u32),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    let taken = 0u32.wrapping_sub(ask(libc::TIOCOUTQ)?);
+    let spoke = if ask(libc::FIONREAD)? > 0 { Duration::ZERO } else { Duration::MAX };
+    Ok(Vitals { acked: taken, edge: taken, unsent: 0, in_flight: false, heard: Duration::ZERO, spoke })
+}
+
+/// Has connections of a listener try a silent peer again after `longest` at most, where the system can do that.
+pub fn limit_retries(listener: impl AsFd, longest: Duration) {
+    let milliseconds = longest.as_millis() as libc::c_int;
+    // SAFETY: the descriptor is open as long as `listener` is borrowed, and the option is one `int`. An error means an older
+    // system, where a peer that is gone is noticed later.
+    unsafe {
+        libc::setsockopt(
+            listener.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            TCP_RTO_MAX_MS,
+            (&raw const milliseconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}
+
+/// Has the allocator give back to the system what lies free between what is in use.
+///
+/// By itself it gives back only the end of its heap, and a few bytes that are in use there keep all that lies before them.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and no other thread is in the way.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Has the allocator keep some of what lies free at the end of its heap for what comes next: a message of a mebibyte that waits
+/// for its end would otherwise have all its memory made anew. [`give_back`] sees to more than that.
+pub fn keep_some() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and comes before anything depends on it.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
+    }
+}

@@ -1,0 +1,99 @@
+//! What is kept for peers, in all.
+
+/// A buffer that grows allocates at most this many bytes more than it needs.
+const STEP: usize = 4096;
+
+/// Bytes that one read takes while memory is short: what a client can then add to what is kept for it.
+pub const SHORT_READ: usize = 4096;
+
+/// How much of the whole is to be free again before reading goes on as usual, once memory was short: one part in so many.
+const SLACK: usize = 16;
+
+/// One budget for everything that is kept for peers: the beginnings of frames, text that waits for its end, answers that are
+/// not taken, messages of boards that are not delivered; counted in the bytes that are allocated for it.
+///
+/// Each owner of such memory says what it holds whenever that changes ([`Self::recount`]), so the total is a field and never
+/// summed up.
+#[derive(Debug)]
+pub struct Memory {
+    limit: usize,
+    used: usize,
+    is_short: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::new(usize::MAX)
+    }
+}
+
+impl Memory {
+    /// Nothing kept, and at most `limit` bytes to be.
+    pub fn new(limit: usize) -> Memory {
+        Memory { limit, used: 0, is_short: false }
+    }
+
+    /// Bytes that may be kept.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that are kept.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether the limit was reached, and not enough has been given back since. Then nothing is read from who has something kept
+    /// for it, and little from everybody else.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Bytes to be given back before memory is no longer short.
+    pub fn excess(&self) -> usize {
+        if self.is_short { self.used - self.low().min(self.used) } else { 0 }
+    }
+
+    /// An owner that held `counted` bytes holds `now`.
+    pub fn recount(&mut self, counted: &mut usize, now: usize) {
+        self.used = self.used + now - *counted;
+        *counted = now;
+        self.is_short = self.used >= if self.is_short { self.low() + 1 } else { self.limit };
+    }
+
+    fn low(&self) -> usize {
+        (self.limit - self.limit / SLACK).saturating_sub(1)
+    }
+}
+
+/// Makes room for `count` more bytes: as much again as has come already, but no more than [`STEP`] beyond what is needed.
+///
+/// Where the standard library doubles, half of what a peer makes us allocate may be for nothing.
+pub fn grow(bytes: &mut Vec<u8>, count: usize) {
+    if bytes.capacity() - bytes.len() < count {
+        let spare = bytes.len().min(STEP).saturating_sub(count);
+        bytes.reserve_exact(count + spare);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_short_from_the_limit_until_a_part_of_it_is_free() {
+        let mut memory = Memory::new(1600);
+        let (mut one, mut other) = (0, 0);
+        memory.recount(&mut one, 1599);
+        assert!(!memory.is_short());
+        memory.recount(&mut other, 1);
+        assert!(memory.is_short() && memory.used() == 1600);
+        memory.recount(&mut one, 1499);
+        assert!(memory.is_short() && memory.excess() == 1);
+        memory.recount(&mut one, 1498);
+        assert!(!memory.is_short() && memory.excess() == 0);
+        memory.recount(&mut other, 0);
+        memory.recount(&mut one, 0);
+        assert_eq!(memory.used(), 0);
+    }
+}

@@ -1,0 +1,159 @@
+//! The same stream in TLS: records are opened in the shared buffer, where they were read, and sealed there, where the reply
+//! stands, if nothing else is left in the buffer. Everything that waits for the kernel waits sealed.
+
+use super::{Received, Transport, retry};
+use crate::proto::progress::HEADROOM;
+use crate::reactor::kernel::Stream;
+use crate::reactor::memory::grow;
+use crate::reactor::stats::Stats;
+use crate::tls::connection::Tls;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+
+impl<S: Stream> Transport<S> {
+    /// From now on everything is TLS; `read` was read already, and belongs to it.
+    pub fn begin_tls(&mut self, tls: Tls, read: &[u8], stats: &mut Stats) {
+        self.tls = Some(Box::new(tls));
+        if !read.is_empty() {
+            self.kept.get_or_insert_default().sealed.extend_from_slice(read);
+            self.recount(stats);
+            // No event will tell of what was read.
+            self.readable = true;
+        }
+    }
+
+    /// What its TLS is about, where there is any.
+    pub fn tls(&mut self) -> Option<&mut Tls> {
+        self.tls.as_deref_mut()
+    }
+
+    /// Bytes on the wire beyond the content of one record.
+    pub fn overhead(&self) -> u32 {
+        self.tls.as_ref().map_or(0, |tls| tls.overhead())
+    }
+
+    /// One read, of which the whole records are opened, behind the place that the carry takes in `scratch`; without a carry
+    /// the content of the first record stays where it stands.
+    pub(super) fn receive_sealed(
+        &mut self,
+        scratch: &mut [u8],
+        most: usize,
+        stats: &mut Stats,
+    ) -> io::Result<Received> {
+        let base = HEADROOM + self.carry().len();
+        let mut start = base;
+        if let Some(kept) = &mut self.kept {
+            start += kept.sealed.len();
+            scratch[base..start].copy_from_slice(&kept.sealed);
+            kept.sealed = Vec::new();
+        }
+        let has_waited = start > base;
+        let most = most.min(scratch.len() - start);
+        let count = match retry(|| self.socket.read(&mut scratch[start..start + most])) {
+            // Without close_notify, too, this is an end: a WebSocket says by its Close that nothing was cut off.
+            Ok(0) => return Ok(Received::End),
+            Ok(count) => {
+                stats.bytes_received += count as u64;
+                self.readable = count == most || self.read_closed;
+                count
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        if count == 0 && !has_waited {
+            return Ok(Received::Nothing);
+        }
+        self.open(scratch, base, start + count, stats)
+    }
+
+    /// Opens the records in `scratch[base..end]`.
+    fn open(
+        &mut self,
+        scratch: &mut [u8],
+        base: usize,
+        end: usize,
+        stats: &mut Stats,
+    ) -> io::Result<Received> {
+        let Some(tls) = &mut self.tls else { return Ok(Received::Nothing) };
+        let is_deaf = tls.is_deaf();
+        let carried = if base > HEADROOM { HEADROOM..base } else { 0..0 };
+        let mut out = Vec::new();
+        let opened = tls.open(scratch, carried.clone(), base..end, &mut out);
+        let fault = opened.fault.is_some();
+        tls.set_fault(opened.fault);
+        if !opened.rest.is_empty() {
+            let sealed = &mut self.kept.get_or_insert_default().sealed;
+            grow(sealed, opened.rest.len());
+            sealed.extend_from_slice(&scratch[opened.rest]);
+        }
+        self.recount(stats);
+        if !out.is_empty() {
+            self.send_raw(&out, stats)?;
+        }
+        if fault {
+            return Ok(Received::Fault);
+        }
+        if opened.closed {
+            if is_deaf {
+                return Ok(Received::End);
+            }
+            // What came before is heard first; the end is told of by the next read.
+            self.readable = true;
+        }
+        let start = if carried.is_empty() { opened.plain.start } else { base };
+        let count = opened.plain.end.saturating_sub(start);
+        Ok(if count > 0 { Received::Bytes { start, count } } else { Received::Part })
+    }
+
+    /// Sends `scratch[reply]`; sealed where it stands if `is_alone`, nothing around it being needed any more.
+    pub fn send_in_place(
+        &mut self,
+        scratch: &mut [u8],
+        reply: Range<usize>,
+        is_alone: bool,
+        stats: &mut Stats,
+    ) -> io::Result<()> {
+        if reply.is_empty() {
+            return Ok(());
+        }
+        match self.tls.as_mut().filter(|_| is_alone).and_then(|tls| tls.seal(scratch, reply.clone())) {
+            Some(record) => self.send_raw(&scratch[record], stats),
+            None => self.send(&scratch[reply], stats),
+        }
+    }
+
+    /// Sends `bytes` in records of their own.
+    #[inline(never)]
+    pub(super) fn send_sealed(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
+        let mut out = Vec::new();
+        if let Some(tls) = &mut self.tls {
+            tls.seal_into(bytes, &mut out);
+        }
+        self.send_raw(&out, stats)
+    }
+
+    /// Sends what was gathered, header and all, in records.
+    pub(super) fn release_sealed(&mut self, header: &[u8], stats: &mut Stats) -> io::Result<()> {
+        let gathered = self.kept.as_mut().map(|kept| std::mem::take(&mut kept.gathered));
+        let mut out = Vec::new();
+        if let (Some(tls), Some(mut gathered)) = (&mut self.tls, gathered) {
+            gathered.push_front(header);
+            gathered.pieces().for_each(|piece| tls.seal_into(piece, &mut out));
+        }
+        self.send_raw(&out, stats)?;
+        self.recount(stats);
+        Ok(())
+    }
+
+    /// Says that nothing follows, once.
+    pub(super) fn say_end(&mut self, stats: &mut Stats) -> io::Result<()> {
+        let mut out = Vec::new();
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut out);
+        }
+        self.send_raw(&out, stats)
+    }
+}

@@ -1,0 +1,137 @@
+//! Rust's `tungstenite` against ADDRESS:PORT. usage: paths-tungstenite ADDRESS:PORT CASES
+
+use serde_json::Value;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+use tungstenite::client::{ClientRequestBuilder, client};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Error, HandshakeError, Message};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    let (address, cases) = (arguments.next().expect("ADDRESS:PORT"), arguments.next().expect("CASES"));
+    let cases: Vec<Value> = serde_json::from_str(&cases).expect("cases in JSON");
+    let attempts: Vec<_> = cases
+        .into_iter()
+        .map(|case| {
+            let address = address.clone();
+            thread::spawn(move || attempt(&address, &case))
+        })
+        .collect();
+    let outcomes: Vec<String> =
+        attempts.into_iter().map(|attempt| attempt.join().expect("no panic")).collect();
+    writeln!(io::stdout(), "{}", serde_json::to_string(&outcomes).expect("text")).expect("stdout");
+}
+
+struct Case<'a> {
+    case: &'a Value,
+    started: Instant,
+    seen: Vec<String>,
+}
+
+impl Case<'_> {
+    fn late(&self) -> &'static str {
+        let Some(late) = self.case["late"].as_u64() else { return "" };
+        if self.started.elapsed() >= Duration::from_millis(late * 95 / 100) { " late" } else { " too early" }
+    }
+
+    fn end(mut self, text: &str) -> String {
+        let late = if self.seen.iter().any(|each| each.contains("late")) { "" } else { self.late() };
+        self.seen.push(format!("{text}{late}"));
+        self.seen.join("; ")
+    }
+}
+
+fn attempt(address: &str, case: &Value) -> String {
+    let mut seen = Case { case, started: Instant::now(), seen: Vec::new() };
+    let user = case["user"].as_str().map(|user| format!("{user}@")).unwrap_or_default();
+    let path = case["path"].as_str().expect("a path");
+    let uri = match format!("ws://{user}{address}/ws/{path}").parse() {
+        Ok(uri) => uri,
+        Err(error) => return format!("refused: {error}"),
+    };
+    let mut request = ClientRequestBuilder::new(uri);
+    for protocol in case["protocols"].as_array().into_iter().flatten() {
+        request = request.with_sub_protocol(protocol.as_str().expect("a name"));
+    }
+    let stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let (mut socket, response) = match client(request, stream) {
+        Ok(opened) => opened,
+        Err(HandshakeError::Interrupted(_)) => return "no answer".to_owned(),
+        Err(HandshakeError::Failure(Error::Io(error))) if error.kind() == io::ErrorKind::WouldBlock => {
+            return "no answer".to_owned();
+        }
+        Err(HandshakeError::Failure(error)) => return format!("failed: {error}"),
+    };
+    let header =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    match case["show"].as_str() {
+        Some("protocol") => {
+            let name = header("Sec-WebSocket-Protocol").unwrap_or_else(|| "none".to_owned());
+            seen.seen.push(format!("subprotocol {name}"));
+        }
+        Some("extensions") => {
+            seen.seen.push(header("Sec-WebSocket-Extensions").unwrap_or_else(|| "no extension".to_owned()));
+        }
+        Some("cookie") => seen.seen.push(format!("header {}", header("Set-Cookie").unwrap_or_default())),
+        _ => {}
+    }
+    for text in case["say"].as_array().into_iter().flatten() {
+        socket.send(Message::text(text.as_str().expect("text"))).expect("the server takes it");
+    }
+    if case["ping"] == true {
+        socket.send(Message::Ping("hello".into())).expect("the server takes it");
+    }
+    let until = case["until"].as_u64();
+    let (mut messages, mut size, mut is_closing) = (0, 0, false);
+    let end = loop {
+        if until == Some(messages) && !is_closing {
+            is_closing = true;
+            let _ = socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }));
+        }
+        match socket.read() {
+            Ok(Message::Close(frame)) => {
+                break match frame {
+                    Some(frame) if frame.reason.is_empty() => format!("closed {}", u16::from(frame.code)),
+                    Some(frame) => format!("closed {} \"{}\"", u16::from(frame.code), frame.reason),
+                    None => "closed without a code".to_owned(),
+                };
+            }
+            Ok(Message::Pong(_)) => break "pong".to_owned(),
+            Ok(Message::Ping(_) | Message::Frame(_)) => {}
+            Ok(_) if is_closing => {}
+            Ok(message) => {
+                messages += 1;
+                size = message.len();
+                let late = seen.late();
+                if case["show"] == "offer" {
+                    let report: Value = serde_json::from_slice(&message.into_data()).expect("JSON");
+                    let offered = report["extensions"]["offered"].as_array().expect("a list").len();
+                    seen.seen
+                        .push(format!("offers {}", if offered == 0 { "no extension" } else { "extensions" }));
+                } else if message.is_text() {
+                    seen.seen.push(format!("\"{}\"{late}", message.into_text().expect("text")));
+                }
+            }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                break match (case["ping"] == true, is_closing) {
+                    (true, _) => "open, no pong".to_owned(),
+                    (_, true) => "still closing".to_owned(),
+                    _ => "open".to_owned(),
+                };
+            }
+            Err(error) => break format!("failed: {error}"),
+        }
+    };
+    if messages > 3 {
+        seen.seen.push(format!("{messages} messages of {size} bytes"));
+    }
+    let _ = socket.get_ref().shutdown(Shutdown::Both);
+    seen.end(&end)
+}

@@ -1,0 +1,134 @@
+//! One budget for everything that is kept, whoever fills it and with what.
+
+use crate::machine::Server;
+use std::time::Duration;
+use support::allocator;
+use support::wire::{ANSWER, REQUEST, masked};
+use wsecho::reactor::listener::Role;
+
+const CLIENTS: usize = 2_000;
+const BUDGET: usize = 4 << 20;
+/// What a client may cost beyond the budget: one small read, what holds it, its place and its alarms.
+const EACH: usize = 4096 + 512 + 512;
+/// What the server costs by itself, and the growth of its lists.
+const FIXED: usize = 2 << 20;
+
+/// A server with that many clients, each of whom has opened a connection and takes `room` bytes of echo.
+fn crowd(room: Option<usize>) -> Server {
+    let mut server = allocator::counted(|| Server::new(&[Role::Echo], |config| config.max_buffered = BUDGET));
+    server.machine.borrow_mut().room = room.map(|room| ANSWER.len() + room);
+    server.come(0, CLIENTS, REQUEST.as_bytes());
+    while server.machine.borrow().peers.len() < CLIENTS || server.machine.borrow().events() > 0 {
+        server.tick();
+    }
+    assert!((0..CLIENTS).all(|peer| server.peer(peer).heard == ANSWER.as_bytes()));
+    server
+}
+
+/// Lets `seconds` pass, and whatever is to happen in them.
+fn pass(server: &mut Server, seconds: u64) {
+    let until = server.machine.borrow().now + Duration::from_secs(seconds);
+    // A tick in which nothing is called takes no time; so many of them mean that it sleeps for ever.
+    let mut still = 0;
+    while server.machine.borrow().now < until && still < CLIENTS {
+        let before = server.machine.borrow().now;
+        server.tick();
+        still = if server.machine.borrow().now == before { still + 1 } else { 0 };
+    }
+    let mut machine = server.machine.borrow_mut();
+    machine.now = machine.now.max(until);
+}
+
+fn assert_bounded(what: &str) {
+    let (peak, most) = (allocator::take_peak() as usize, BUDGET + CLIENTS * EACH + FIXED);
+    assert!(peak <= most, "{what}: {peak} bytes allocated, of at most {most}");
+}
+
+fn gone(server: &Server) -> usize {
+    (0..CLIENTS).filter(|peer| server.peer(*peer).gone).count()
+}
+
+#[test]
+fn frames_that_never_end_are_given_up_with_1013_and_only_as_many_as_need_be() {
+    let mut server = crowd(None);
+    allocator::take_peak();
+    // 31 KiB of 32 each: 62 MB in all.
+    let frame = masked(0x82, [1, 2, 3, 4], &[0; 32 << 10]);
+    for piece in frame[..31 << 10].chunks(8 << 10) {
+        for peer in 0..CLIENTS {
+            server.say(peer, piece);
+        }
+        while server.machine.borrow().events() > 0 {
+            server.tick();
+        }
+        assert_bounded("as they come");
+    }
+    pass(&mut server, 300);
+    assert_bounded("in the end");
+    let told = (0..CLIENTS).filter(|peer| server.peer(*peer).heard.ends_with(b"\x88\x02\x03\xf5")).count();
+    assert!(told > 0 && told < CLIENTS, "{told} were told to try again later");
+    // Whoever was not is still served.
+    let spared =
+        (0..CLIENTS).find(|peer| server.peer(*peer).heard.len() == ANSWER.len()).expect("one of them");
+    server.say(spared, &frame[31 << 10..]);
+    pass(&mut server, 1);
+    assert_eq!(server.peer(spared).heard.len(), ANSWER.len() + frame.len() - 4);
+}
+
+#[test]
+fn text_that_waits_for_its_end_goes_out_and_nobody_is_given_up() {
+    let mut server = crowd(None);
+    allocator::take_peak();
+    // 400 KiB of a frame of 512, from each of fifty: 20 MB.
+    let frame = masked(0x81, [1, 2, 3, 4], &[b'a'; 512 << 10]);
+    for piece in frame[..400 << 10].chunks(64 << 10) {
+        for peer in 0..50 {
+            server.say(peer, piece);
+        }
+        while server.machine.borrow().events() > 0 {
+            server.tick();
+        }
+    }
+    pass(&mut server, 10);
+    assert_bounded("text");
+    assert_eq!(gone(&server), 0);
+    for peer in 0..50 {
+        server.say(peer, &frame[400 << 10..]);
+    }
+    pass(&mut server, 10);
+    for peer in 0..50 {
+        let heard = server.peer(peer).heard.len();
+        assert!(heard >= ANSWER.len() + (512 << 10) + 4, "client {peer} heard {heard} bytes");
+    }
+}
+
+#[test]
+fn answers_that_nobody_takes_are_given_up_and_those_that_drain_are_not() {
+    let mut server = crowd(Some(1_000));
+    allocator::take_peak();
+    // A message of 256 KiB each, of which they take 1,000 bytes: 25 MB from a hundred.
+    let frame = masked(0x82, [1, 2, 3, 4], &[0; 256 << 10]);
+    for peer in 0..100 {
+        server.say(peer, &frame);
+    }
+    for _ in 0..60 {
+        // Every second one goes on to take a little.
+        for peer in (0..100).step_by(2) {
+            server.take(peer, 1_000);
+        }
+        pass(&mut server, 1);
+        assert_bounded("untaken");
+    }
+    for peer in 0..100 {
+        assert!(peer % 2 == 1 || !server.peer(peer).gone, "client {peer} took what it got");
+    }
+    assert!(gone(&server) > 0, "nobody was given up");
+    // Room again: who is still there gets all of it.
+    for peer in (0..100).step_by(2) {
+        server.take(peer, 1 << 20);
+    }
+    pass(&mut server, 60);
+    for peer in (0..100).step_by(2) {
+        assert_eq!(server.peer(peer).heard.len(), ANSWER.len() + frame.len() - 4, "client {peer}");
+    }
+}
