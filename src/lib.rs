@@ -16,9 +16,9 @@
 //!   `connection` is a client, `transport` its byte stream and what is kept on either side of it, `outbox` bytes kept in order,
 //!   `turn` what its turn works with and what comes of it, `end` why it is over. `memory` is the budget for all that is kept,
 //!   `relief` what is done when it is short. `moment` is time, `deadlines` when patience ends, `mark` how far a peer has come,
-//!   `shutdown` the way out. `listener` sorts the errors of accept; `boards` is who hears whom; `stats` counts; `trace` tells what was said and
-//!   heard; `aside` is what few connections have; `config` is what it
-//!   goes by; `token` names things.
+//!   `shutdown` the way out. `admission` lets clients in, `listener` sorts the errors of that, `slice` bounds it; `boards`
+//!   is who hears whom, `brake` who waits for that; `stats` counts; `trace` tells what was said and heard; `aside` is what
+//!   few connections have; `config` is what it goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
 //!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`site`), 101 (`hybi`,
 //!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
@@ -36,7 +36,8 @@
 //!
 //! # What is not here
 //!
-//! TLS (terminate it in front), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`).
+//! TLS (terminate it in front), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`) and one that is
+//! replaced (`backtrace`, of the program).
 
 #![deny(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]

@@ -1,5 +1,8 @@
 //! The `wsecho` command: reads its arguments, serves, and turns what went wrong into one line and an exit status.
 
+#[cfg(not(any(debug_assertions, target_feature = "crt-static")))]
+mod backtrace;
+
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use wsecho::args::{self, Command};

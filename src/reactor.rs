@@ -10,8 +10,10 @@
 //! - A connection is looked up by its [`ConnId`], which fails once it is gone: stale events find nobody.
 //! - Readiness is served before timers: after a pause of the whole process, clients whose bytes lie waiting are not idle.
 
+mod admission;
 pub mod aside;
 pub mod boards;
+pub mod brake;
 pub mod config;
 pub mod connection;
 pub mod deadlines;
@@ -25,6 +27,7 @@ pub mod moment;
 pub mod outbox;
 pub mod relief;
 pub mod shutdown;
+pub mod slice;
 pub mod stats;
 pub mod system;
 pub mod token;
@@ -33,17 +36,18 @@ pub mod transport;
 pub mod turn;
 
 use crate::log::{self, Class, Level};
+use brake::Brakes;
 use config::Config;
 use connection::Connection;
 use deadlines::Deadlines;
 use end::End;
 use kernel::{Kernel, Notice, Readiness};
-use listener::{Accept, Listener, Role, State};
+use listener::{Listener, Role, STATS_SPARE, State};
 use moment::Moment;
 use relief::Relief;
 use shutdown::{Drain, Stop};
 use slab::Slab;
-use stats::Kind;
+use slice::Slice;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -56,14 +60,6 @@ const UNFINISHED_PER_TICK: usize = 16;
 /// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
 #[cfg(feature = "tls")]
 const EXPANDED_MAX: usize = 1024;
-/// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
-const STATS_SPARE: usize = 4;
-/// Flash players get this part of the places, and at least one: silent ones hold a place for three seconds.
-const POLICY_SHARE: usize = 8;
-/// Failures of accept in a row that should concern one client each, after which they are believed to concern all.
-const ACCEPT_FAILURES: usize = 64;
-/// How soon a stalled listener tries again by itself.
-const STALL: Duration = Duration::from_millis(100);
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
 /// How often clients are told to go while that is spread over time.
@@ -79,8 +75,11 @@ pub struct Reactor<K: Kernel> {
     serial: u32,
     /// Clients who became ready.
     run: VecDeque<ConnId>,
+    /// Clients who became ready and have not opened yet. They get a slice of a tick: they are much work, and come in storms.
+    newcomers: VecDeque<ConnId>,
     /// Clients who could have gone on in their last turn.
     unfinished: VecDeque<ConnId>,
+    brakes: Brakes,
     deadlines: Deadlines,
     shared: Shared,
     relief: Relief,
@@ -100,7 +99,9 @@ impl<K: Kernel> Reactor<K> {
             connections: Slab::new(),
             serial: 0,
             run: VecDeque::new(),
+            newcomers: VecDeque::new(),
             unfinished: VecDeque::new(),
+            brakes: Brakes::default(),
             deadlines: Deadlines::default(),
             shared: Shared::new(&config),
             relief: Relief::default(),
@@ -136,8 +137,10 @@ impl<K: Kernel> Reactor<K> {
             let Some(id) = self.unfinished.pop_front() else { break };
             self.serve(id);
         }
+        self.greet();
         self.expire();
         self.deliver();
+        self.release();
         self.end_boards();
         self.accept();
         self.drain();
@@ -159,7 +162,7 @@ impl<K: Kernel> Reactor<K> {
     /// Waits for events and notes them.
     fn collect(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
-        let Reactor { kernel, listeners, connections, run, .. } = self;
+        let Reactor { kernel, listeners, connections, run, newcomers, .. } = self;
         let (mut stops, mut reports, mut reloads) = (0, 0, 0);
         let polled = kernel.poll(timeout, |event: Readiness| match event.source {
             Source::Connection(id) => {
@@ -167,7 +170,8 @@ impl<K: Kernel> Reactor<K> {
                 connection.note(&event);
                 if !connection.transport.queued {
                     connection.transport.queued = true;
-                    run.push_back(id);
+                    let queue = if connection.is_new() { &mut *newcomers } else { &mut *run };
+                    queue.push_back(id);
                 }
             }
             Source::Listener(index) => listeners[index].note(),
@@ -195,7 +199,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// How long the next poll may wait.
     fn timeout(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty() {
+        if !self.unfinished.is_empty() || !self.newcomers.is_empty() {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
@@ -216,7 +220,7 @@ impl<K: Kernel> Reactor<K> {
         if self.config.watchdog.is_some() {
             next = next.min(self.next_notice);
         }
-        next = next.min(self.relief.next());
+        next = next.min(self.relief.next()).min(self.brakes.next());
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
@@ -224,7 +228,16 @@ impl<K: Kernel> Reactor<K> {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.transport.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
-        let turn = connection.turn(&mut self.shared, &context);
+        let turn = match connection.board().filter(|board| self.brakes.holds(*board)) {
+            None => connection.turn(&mut self.shared, &context),
+            Some(board) => connection.write_turn(&mut self.shared, &context).unwrap_or_else(|| {
+                if connection.transport.is_readable() {
+                    connection.transport.queued = true;
+                    self.brakes.hold(board, id);
+                }
+                Turn::Wait
+            }),
+        };
         #[cfg(feature = "tls")]
         if connection.lists_keys() {
             self.shared.expanded.push_back(id);
@@ -237,9 +250,31 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Serves clients who have not opened yet.
+    fn greet(&mut self) {
+        let mut slice = Slice::default();
+        self.shared.share_out(self.newcomers.len());
+        while !slice.is_over()
+            && let Some(id) = self.newcomers.pop_front()
+        {
+            slice.at(self.kernel.now());
+            self.serve(id);
+        }
+    }
+
+    /// Lets those speak again on whose boards everything was heard.
+    fn release(&mut self) {
+        let Reactor { connections, brakes, unfinished, now, .. } = self;
+        let is_late = |id: ConnId| {
+            let connection = connections.get(id.key as usize).filter(|each| each.serial == id.serial);
+            connection.is_some_and(Connection::is_behind)
+        };
+        brakes.take_off(*now, is_late, unfinished);
+    }
+
     /// Tells the members of boards what the others said.
     fn deliver(&mut self) {
-        let Reactor { shared, connections, now, .. } = self;
+        let Reactor { shared, connections, brakes, now, .. } = self;
         #[cfg(feature = "tls")]
         let expanded = &mut shared.expanded;
         let (boards, stats) = (&mut shared.boards, &mut shared.stats);
@@ -248,6 +283,10 @@ impl<K: Kernel> Reactor<K> {
             let Some(connection) = find(connections, id) else { return };
             if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
                 fallen.push((id, turn));
+            } else if let Some(board) = connection.board()
+                && connection.is_behind()
+            {
+                brakes.put_on(board, id, *now);
             }
             #[cfg(feature = "tls")]
             if connection.lists_keys() {
@@ -375,91 +414,6 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn accept(&mut self) {
-        for index in 0..self.listeners.len() {
-            let mut failures = 0;
-            let mut slice = Slice::default();
-            while !slice.is_over() && self.may_accept(index) {
-                slice.at(self.kernel.now());
-                let error = match self.kernel.accept(index) {
-                    Ok(stream) => {
-                        self.admit(index, stream);
-                        continue;
-                    }
-                    Err(error) => error,
-                };
-                let accept = Accept::after(&error);
-                if accept == Accept::Drained {
-                    self.listeners[index].drained();
-                    continue;
-                }
-                self.shared.stats.accept_errors += 1;
-                failures += 1;
-                // An error that should concern one client, and comes for all of them, is like a want of something.
-                if accept == Accept::Stall || failures == ACCEPT_FAILURES {
-                    self.stall(index, self.now + STALL, format_args!("{error}"));
-                }
-            }
-        }
-    }
-
-    /// Whether a listener with clients waiting may let one in now.
-    fn may_accept(&mut self, index: usize) -> bool {
-        match self.listeners[index].state {
-            State::Quiet | State::Closed => return false,
-            State::Pending => {}
-            State::Stalled(until) if until > self.now => return false,
-            State::Stalled(_) => self.listeners[index].state = State::Pending,
-        }
-        let role = self.listeners[index].role;
-        let limit = self.config.max_connections;
-        let spare = if role == Role::Stats { STATS_SPARE } else { 0 };
-        let share = (limit / POLICY_SHARE).max(1);
-        // Only a connection that ends makes room, so there is nothing to try again by the clock.
-        if self.connections.len() >= limit + spare {
-            self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
-            return false;
-        }
-        if role == Role::Policy && self.shared.stats.open(Kind::Policy) >= share as u64 {
-            self.stall(index, Moment::NEVER, format_args!("all {share} places for Flash players are taken"));
-            return false;
-        }
-        true
-    }
-
-    fn stall(&mut self, index: usize, until: Moment, why: std::fmt::Arguments) {
-        let listener = &mut self.listeners[index];
-        listener.state = State::Stalled(until);
-        if !listener.stall_was_told {
-            listener.stall_was_told = true;
-            log::limited(Class::Accept, Level::Error, format_args!("new clients wait in the queue: {why}"));
-        }
-    }
-
-    fn admit(&mut self, index: usize, mut stream: K::Stream) {
-        self.serial = self.serial.checked_add(1).unwrap_or(1);
-        let slot = self.connections.vacant_entry();
-        let id = ConnId { key: slot.key() as u32, serial: self.serial };
-        if let Err(error) = self.kernel.register(&mut stream, id) {
-            // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is turned away by the drop.
-            log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
-            return;
-        }
-        let role = self.listeners[index].role;
-        let connection = Connection::new(stream, self.serial, role, self.now);
-        #[cfg(feature = "tls")]
-        let connection = match connection.secured(role, &mut self.shared) {
-            Ok(connection) => connection,
-            Err(error) => {
-                log::limited(Class::Accept, Level::Error, format_args!("a client was turned away: {error}"));
-                return;
-            }
-        };
-        slot.insert(connection);
-        self.shared.stats.accepted(role.kind());
-        self.finish_turn(id, Turn::Wait);
-    }
-
     /// A signal: the first has everyone told to go, the second does not wait for it.
     ///
     /// Clients in the listeners' queues have connected as far as they know: they are let in first, and told like the others.
@@ -475,14 +429,7 @@ impl<K: Kernel> Reactor<K> {
             if self.listeners[index].role == Role::Stats {
                 continue;
             }
-            let mut failures = 0;
-            while self.connections.len() < self.config.max_connections && failures < ACCEPT_FAILURES {
-                match self.kernel.accept(index) {
-                    Ok(stream) => self.admit(index, stream),
-                    Err(error) if Accept::after(&error) == Accept::Retry => failures += 1,
-                    Err(_) => break,
-                }
-            }
+            self.accept_all(index);
             self.kernel.close_listener(index);
             self.listeners[index].state = State::Closed;
         }
@@ -546,32 +493,16 @@ impl<K: Kernel> Reactor<K> {
         let boards = self.shared.boards.allocated();
         assert_eq!(self.shared.stats.memory.used(), kept.sum::<usize>() + boards, "the total is not the sum");
         let queued = self.connections.iter().filter(|(_, connection)| connection.transport.queued).count();
-        let entries =
-            self.run.iter().chain(&self.unfinished).filter(|id| is_alive(&self.connections, **id)).count();
+        let entries = self
+            .run
+            .iter()
+            .chain(&self.unfinished)
+            .chain(&self.newcomers)
+            .chain(self.brakes.held())
+            .filter(|id| is_alive(&self.connections, **id))
+            .count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
-    }
-}
-
-/// Work of one kind that a tick does at most before it looks for events again: that of some milliseconds, however much there
-/// is. Where there is none, no clock is read.
-#[derive(Debug, Default)]
-struct Slice {
-    until: Option<Moment>,
-    now: Moment,
-}
-
-impl Slice {
-    const LENGTH: Duration = Duration::from_millis(4);
-
-    /// Another piece of work begins.
-    fn at(&mut self, now: Moment) {
-        self.now = now;
-        self.until.get_or_insert(now + Slice::LENGTH);
-    }
-
-    fn is_over(&self) -> bool {
-        self.until.is_some_and(|until| self.now >= until)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod connector;
 pub mod deliveries;
 pub mod flow;
 pub mod in_flight;
+pub mod live_view;
 pub mod measured;
 pub mod network;
 pub mod opened;

@@ -9,9 +9,11 @@
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
 
+pub mod advice;
 pub mod blocks;
 pub mod compare;
 mod csv;
+pub mod fit;
 pub mod format;
 mod hgrm;
 mod hlog;
@@ -19,7 +21,9 @@ mod html;
 mod judgement;
 pub mod merge;
 pub mod metrics;
+mod mode_results;
 pub mod model;
+mod stat;
 pub mod stats;
 mod svg;
 mod text;
@@ -122,7 +126,7 @@ pub fn read(text: &str, name: &str) -> Result<Report, String> {
             SCHEMA.clone_into(&mut report.schema);
             report.config.stamps = "read".into();
         }
-        other => return Err(format!("{name}: schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
+        other => return Err(format!("schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
 }

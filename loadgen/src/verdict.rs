@@ -6,6 +6,7 @@
 
 pub mod assemble;
 pub mod facts;
+pub mod memory;
 mod overload;
 pub mod pattern;
 

@@ -538,32 +538,43 @@ fn version_and_help_are_answered() {
     }
 }
 
+/// A loadgen that is stopped is late by its own fault, and says how far up that reaches: a second in three spoils the
+/// tail, two in three the median.
 #[test]
 fn strict_turns_an_invalid_verdict_into_exit_4() {
-    // A loadgen that is stopped for a second is late by its own fault, and says so.
-    let server = Server::start(Faults::default());
-    let _alone = alone();
-    let path = scratch("stopped.json");
-    let line = format!("-c5 -R200 -d3s --warmup 0s -q --strict --json {} {}", path.display(), server.url());
-    let mut child = loadgen(&line).stdout(Stdio::null()).spawn().unwrap();
-    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
-    std::thread::sleep(Duration::from_millis(1200));
-    nix::sys::signal::kill(pid, nix::sys::signal::SIGSTOP).unwrap();
-    std::thread::sleep(Duration::from_millis(1000));
-    nix::sys::signal::kill(pid, nix::sys::signal::SIGCONT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(4));
-    let report = report::load(&path).unwrap();
-    assert_eq!(report.verdict.status, Status::Invalid);
-    assert!(codes(&report.verdict.reasons).contains(&"own_slip"), "{:?}", report.verdict);
-    // The server is not blamed: a third of the messages slipped, and the wire was quick.
-    let slip = report.latency_ns.own_slip.as_ref().unwrap().histogram().unwrap();
-    assert!(slip.value_at_quantile(0.9) > 500_000_000);
-    let response = report.latency_ns.response.as_ref().unwrap().histogram().unwrap();
-    assert!(
-        response.value_at_quantile(0.9) > 500_000_000,
-        "latency counts from the schedule, whoever was late"
-    );
-    assert_eq!(report.messages.received, 600);
+    for (stopped, code, valid_to) in [(1000, 0, Some("50")), (2000, 4, None)] {
+        let server = Server::start(Faults::default());
+        let _alone = alone();
+        let path = scratch("stopped.json");
+        let line =
+            format!("-c5 -R200 -d3s --warmup 0s -q --strict --json {} {}", path.display(), server.url());
+        let mut child = loadgen(&line).stdout(Stdio::null()).spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        std::thread::sleep(Duration::from_millis(800));
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGSTOP).unwrap();
+        std::thread::sleep(Duration::from_millis(stopped));
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGCONT).unwrap();
+        let status = child.wait().unwrap();
+        let report = report::load(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // The server is not blamed: many messages slipped, and the wire was quick.
+        let at = |stat: &Option<loadgen::report::Stat>, q| {
+            stat.as_ref().unwrap().histogram().unwrap().value_at_quantile(q)
+        };
+        let times = &report.latency_ns;
+        assert!(at(&times.own_slip, 0.9) > 500_000_000 && at(&times.response, 0.9) > 500_000_000);
+        assert!(at(&times.wire, 0.9) < 100_000_000, "{:?}", times.wire);
+        let p90 = report.verdict.trust.iter().find(|t| t.p == "90").unwrap();
+        assert!(!p90.trusted && p90.ours_ns > 400_000_000, "{:?}", report.verdict);
+        if code == 4 {
+            assert_eq!(report.verdict.status, Status::Invalid);
+            assert!(codes(&report.verdict.reasons).contains(&"own_slip"), "{:?}", report.verdict);
+        }
+        // A busy host may spoil the median of the first run, too, and says so then.
+        let spoilt = report.verdict.status == Status::Invalid;
+        assert_eq!(status.code(), Some(if spoilt { 4 } else { code }));
+        assert!(spoilt || report.verdict.valid_to.as_deref() == valid_to, "{:?}", report.verdict);
+    }
 }
 
 #[test]

@@ -99,6 +99,25 @@ impl<S: Stream> Connection<S> {
         self.try_turn(shared, context).unwrap_or_else(|error| self.lost(&error))
     }
 
+    /// A turn in which what waits is written and nothing is read; `None` if reading is what is left to do.
+    pub fn write_turn(&mut self, shared: &mut Shared, context: &Context) -> Option<Turn> {
+        match self.may_read(&mut shared.stats, context.now) {
+            Ok(ControlFlow::Continue(_)) => None,
+            Ok(ControlFlow::Break(turn)) => Some(turn),
+            Err(error) => Some(self.lost(&error)),
+        }
+    }
+
+    /// Whether it has not taken everything that a member of its board said. One that is told to go is not waited for.
+    pub fn is_behind(&self) -> bool {
+        self.session.stage() == Stage::Open && !self.transport.outbox_is_empty()
+    }
+
+    /// Whether it has not opened yet.
+    pub fn is_new(&self) -> bool {
+        matches!(self.session.stage(), Stage::Greeting | Stage::Policy)
+    }
+
     fn try_turn(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
         let (mut most, mut is_timed) = (usize::MAX, false);
         if self.transport.keeps_something() || shared.stats.memory.is_short() {

@@ -5,6 +5,9 @@ use super::stats::Kind;
 use crate::proto::session::Session;
 use std::io::{self, ErrorKind};
 
+/// Clients that ask for numbers and are let in beyond the limit: when the server is full is when its health is asked.
+pub const STATS_SPARE: usize = 4;
+
 /// What the clients of a listener want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

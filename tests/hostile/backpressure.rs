@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
             assert!(crowd.done() < 20, "all was taken of clients who take nothing");
         },
     )
-    .memory(256),
+    .memory(320),
     Case::new(
         "D60",
         "600 clients send messages of 64 KiB and never read",

@@ -131,16 +131,10 @@ pub const CASES: &[Case] = &[
     ),
     Case::new(
         "E75",
-        "epoll_wait is interrupted every second time",
+        "epoll_wait is interrupted every second time, on a server of its own",
         "nothing",
         "a signal that nobody handles interrupts it as well",
-        |scene| {
-            let injection = Injection::into(scene.server.pid(), &["epoll_wait:error=EINTR:when=1+2"]);
-            let mut client = scene.open();
-            (0..200).for_each(|number| client.echo(&number.to_string()));
-            client.reset();
-            drop(injection);
-        },
+        |_| interrupts(&["epoll_wait:error=EINTR:when=1+2"]),
     ),
     Case::new(
         "E75b",
@@ -175,17 +169,10 @@ pub const CASES: &[Case] = &[
     ),
     Case::new(
         "E76",
-        "recv and send are interrupted every second time",
+        "recv and send are interrupted every second time, on a server of its own",
         "nothing",
         "EINTR is no news",
-        |scene| {
-            let faults = ["recvfrom:error=EINTR:when=1+2", "sendto:error=EINTR:when=1+2"];
-            let injection = Injection::into(scene.server.pid(), &faults);
-            let mut client = scene.open();
-            (0..200).for_each(|number| client.echo(&number.to_string()));
-            client.reset();
-            drop(injection);
-        },
+        |_| interrupts(&["recvfrom:error=EINTR:when=1+2", "sendto:error=EINTR:when=1+2"]),
     ),
     Case::new(
         "E76b",
@@ -312,7 +299,7 @@ pub const CASES: &[Case] = &[
     .args(&["--ping-interval", "5"]),
     Case::new(
         "T03",
-        "5,000 silent clients are to be pinged at the same moment, and answer nothing",
+        "4,000 silent clients are to be pinged at the same moment, and answer nothing",
         "a ping each, and an end",
         "alarms that ring together are heard in slices",
         |scene| {
@@ -357,6 +344,21 @@ fn limit(scene: &Scene, limit: &str) {
     let status = Command::new("prlimit").args(["--pid", &pid, limit]).status();
     assert!(status.expect("util-linux has it").success());
     assert!(descriptors(scene.server.pid()) > 0);
+}
+
+/// Echoes on a server of its own whose calls are interrupted. The witness's is not used: strace may let go of a process in the
+/// middle of a call that it tampers with, which then fails in a way that no system has.
+fn interrupts(faults: &[&str]) {
+    let server = Server::start(&["--policy", "off"]);
+    let injection = Injection::into(server.pid(), faults);
+    let mut client = Client::open(&server);
+    (0..200).for_each(|number| client.echo(&number.to_string()));
+    client.reset();
+    sleep(Duration::from_millis(100));
+    drop(injection);
+    Client::open(&server).echo("still there");
+    server.signal(Signal::SIGTERM);
+    ends_well(server);
 }
 
 /// Waits for its end, which has to be good.

@@ -16,6 +16,8 @@ use wsecho::reactor::token::{ConnId, Source};
 
 /// What an accept takes, with all that belongs to it.
 pub const ACCEPT_COST: Duration = Duration::from_micros(20);
+/// Time passes in steps of this at most where nothing happens, so that a test can do something meanwhile.
+const NAP: Duration = Duration::from_millis(5);
 /// What another call takes.
 pub const CALL_COST: Duration = Duration::from_micros(5);
 
@@ -41,6 +43,8 @@ pub struct Peer {
     /// What it says and the server has not read.
     pub says: VecDeque<u8>,
     pub heard: Vec<u8>,
+    /// What its socket still takes of what it is told; `None` for everything.
+    pub room: Option<usize>,
     /// What one read of the server took, at most.
     pub longest_read: usize,
     /// Calls of read and write, and the bytes that were read.
@@ -48,7 +52,6 @@ pub struct Peer {
     pub writes: usize,
     pub bytes: usize,
     pub gone: bool,
-    room: Option<usize>,
     id: Option<ConnId>,
 }
 
@@ -173,7 +176,7 @@ impl Kernel for Shared {
         let mut machine = self.0.borrow_mut();
         let events = allocator::uncounted(|| std::mem::take(&mut machine.events));
         if events.is_empty() {
-            machine.now += timeout.unwrap_or_default();
+            machine.now += timeout.unwrap_or_default().min(NAP);
         }
         drop(machine);
         events.iter().copied().for_each(on_event);

@@ -10,8 +10,12 @@ const KEY: [u8; 4] = [1, 2, 3, 4];
 
 /// A server with so many clients that are open.
 fn with_clients(count: usize) -> Server {
+    with_clients_at("/echo", count)
+}
+
+fn with_clients_at(path: &str, count: usize) -> Server {
     let mut server = Server::new(&[Role::Echo], |config| config.site.limits.max_message = 0);
-    server.come(0, count, REQUEST.as_bytes());
+    server.come(0, count, REQUEST.replace("/echo", path).as_bytes());
     for _ in 0..100 {
         server.tick();
     }
@@ -115,4 +119,75 @@ fn patience_that_ends_for_all_ends_in_slices() {
         rounds += 1;
     }
     assert!(rounds > 1, "or this is no test");
+}
+
+/// A handshake is more work than an echo, and they come in storms.
+#[test]
+fn who_is_open_does_not_wait_for_a_storm_of_newcomers() {
+    let mut server = with_clients(1);
+    server.come(0, 4_000, b"");
+    while server.open() < 4_001 {
+        server.tick();
+    }
+    (1..=4_000).for_each(|newcomer| server.say(newcomer, REQUEST.as_bytes()));
+    let mut rounds = 0;
+    while (1..=4_000).any(|newcomer| server.peer(newcomer).heard.is_empty()) {
+        let (calls, heard) = (server.work().calls(), server.peer(0).heard.len());
+        server.say(0, &masked(0x81, KEY, b"hello"));
+        server.tick();
+        assert_eq!(server.peer(0).heard.len(), heard + 7, "answered in the same round");
+        let took = (server.work().calls() - calls) as u32 * CALL_COST;
+        assert!(took <= Duration::from_millis(5), "{took:?}");
+        rounds += 1;
+    }
+    assert!(rounds > 5, "or this is no test");
+}
+
+/// One member talks as fast as it can; the others read all the time, but not that much at once.
+#[test]
+fn a_flood_on_a_board_costs_nobody_a_seat_who_reads() {
+    const MEMBERS: usize = 20;
+    let message = vec![7; 16_000];
+    let mut server = with_clients_at("/board/flood", 1 + MEMBERS);
+    for _ in 0..500 {
+        server.say(0, &masked(0x82, KEY, &message));
+    }
+    let all = ANSWER.len() + 500 * (4 + message.len());
+    let mut rounds = 0;
+    while (1..=MEMBERS).any(|member| server.peer(member).heard.len() < all) {
+        // Each reads in a round of its own.
+        (1..=MEMBERS)
+            .filter(|member| member % 3 == rounds % 3)
+            .for_each(|member| make_room(&server, member, 64_000));
+        server.tick();
+        let gone = (1..=MEMBERS).find(|member| server.peer(*member).gone);
+        assert_eq!(gone, None, "dropped in round {rounds}");
+        assert!(rounds < 5_000, "no end in sight");
+        rounds += 1;
+    }
+    assert!((1..=MEMBERS).all(|member| server.peer(member).heard.len() == all), "nothing was added");
+}
+
+/// One who never reads holds up the others for a moment, and is sent away.
+#[test]
+fn who_does_not_read_on_a_board_is_not_waited_for() {
+    let message = vec![7; 16_000];
+    let mut server = with_clients_at("/board/flood", 3);
+    make_room(&server, 1, 10_000);
+    for _ in 0..500 {
+        server.say(0, &masked(0x82, KEY, &message));
+    }
+    let (from, all) = (server.machine.borrow().now, ANSWER.len() + 500 * (4 + message.len()));
+    while server.peer(2).heard.len() < all {
+        server.tick();
+    }
+    let took = server.machine.borrow().now - from;
+    assert!(took < Duration::from_millis(200), "the others waited for {took:?}");
+    assert!(server.peer(1).heard.len() == 10_000 + ANSWER.len(), "it took what it had room for");
+}
+
+/// The client reads what its socket holds: there is room for so much.
+fn make_room(server: &Server, peer: usize, room: usize) {
+    let left = *server.machine.borrow_mut().peers[peer].room.get_or_insert(0);
+    server.take(peer, room - left);
 }

@@ -37,14 +37,15 @@ const FUNCTION_MAX: usize = 70;
 const CRATES: [&str; 2] = ["src", "loadgen/src"];
 
 /// The rooms of the server, the highest first. One may use what is below it, and nothing above.
-const SERVER: [&[&str]; 7] = [
+const SERVER: [&[&str]; 8] = [
     &["main"],
     &[""],
     &["daemon"],
     &["args", "print", "activation"],
     &["reactor"],
+    &["tls"],
     &["proto"],
-    &["log", "escape", "memory_limit", "notify", "units"],
+    &["log", "escape", "memory_limit", "notify", "tls", "units", "backtrace"],
 ];
 const LOADGEN: [&[&str]; 9] = [
     &["main"],
@@ -59,8 +60,7 @@ const LOADGEN: [&[&str]; 9] = [
 ];
 
 /// What is not yet as the rules want it. A row may only go, or become smaller.
-const LONG_FILES: &[(&str, usize)] =
-    &[("loadgen/src/report/model.rs", 676), ("loadgen/src/cli/args.rs", 718)];
+const LONG_FILES: &[(&str, usize)] = &[("loadgen/src/cli/args.rs", 718)];
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("src/proto/framing/hixie.rs", "receive", 77),
     ("loadgen/src/modes/conns.rs", "command", 81),

@@ -122,7 +122,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 10] = [
 ];
 
 /// Words of a report, and what they mean.
-const TOPICS: [(&str, &str); 16] = [
+const TOPICS: [(&str, &str); 18] = [
     (
         "response",
         "From the time a message was due to the time its reply was there: what a user would have waited. It contains \
@@ -144,8 +144,18 @@ const TOPICS: [(&str, &str); 16] = [
     ),
     (
         "read-lag",
-        "How long replies waited in this host for loadgen to read them. Large figures mean that loadgen, or the host, \
-         was too busy.",
+        "How long replies waited in this host for loadgen to read them, from the kernel's stamp on. It is in no other \
+         figure, unless replies end when they are read (--stamps read).",
+    ),
+    (
+        "unsolicited",
+        "Messages that answer nothing that was sent: pushes, heartbeats, greetings. They are counted and end nobody's \
+         wait.",
+    ),
+    (
+        "faulty",
+        "The measurement holds, and the server did not do as it should: it changed, repeated or lost replies, or \
+         ended connections. INVALID means that the measurement does not hold.",
     ),
     (
         "connect",
@@ -376,10 +386,11 @@ pub fn topics() -> impl Iterator<Item = &'static str> {
 
 /// Two columns.
 fn entry(name: &str, text: &str, width: usize) -> String {
-    const COLUMN: usize = 30;
-    let text = wrapped(text, &" ".repeat(COLUMN), width);
-    match name.chars().count() + 4 <= COLUMN {
-        true => format!("  {name:0$}{1}", COLUMN - 2, text.trim_start()),
+    // In a narrow terminal below each other.
+    let column = if width < 70 { 6 } else { 30 };
+    let text = wrapped(text, &" ".repeat(column), width);
+    match name.chars().count() + 4 <= column {
+        true => format!("  {name:0$}{1}", column - 2, text.trim_start()),
         false => format!("  {name}\n{text}"),
     }
 }

@@ -29,7 +29,9 @@ pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> 
         Some(path) => report::save(report, format, path).map_err(Problem::Failed),
         None => {
             let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            print(&format.render(report, color).map_err(Problem::Failed)?)
+            let text = format.render(report, color).map_err(Problem::Failed)?;
+            let fits = stdout().is_terminal() && format == Format::Text;
+            print(&if fits { report::fit::fit(&text, width()) } else { text })
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Progress on stderr: one line that renews itself on a terminal, a line an interval elsewhere.
+//! Progress on stderr: a view that renews itself on a terminal, a line an interval elsewhere.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use crate::engine::live_view::{Frame, History};
 use crate::engine::plan::Plan;
 use crate::engine::recorder::Recorder;
 use crate::engine::spec::Gauges;
@@ -17,8 +18,9 @@ use crate::report::model::Interval;
 /// Where progress goes.
 pub struct Progress {
     mode: Mode,
-    /// Something stands on the line that the next one must overwrite.
-    dirty: bool,
+    /// Lines that stand there and are to be overwritten.
+    lines_up: usize,
+    history: History,
     /// The tick that is being put together from all threads.
     window: Window,
     cpu: [(Moment, Cpu); 2],
@@ -58,7 +60,8 @@ impl Progress {
         };
         Progress {
             mode,
-            dirty: false,
+            lines_up: 0,
+            history: History::default(),
             window: Window { recorder: Recorder::default(), number: None },
             cpu: Default::default(),
             last_opening: Moment(0),
@@ -71,7 +74,10 @@ impl Progress {
         let failures = if failed > 0 { format!("  failed {}", format::count(failed)) } else { String::new() };
         let line = format!("connecting  {}/{}{failures}", format::count(held), format::count(asked));
         match self.mode {
-            Mode::Terminal => self.renew(&line),
+            Mode::Terminal => {
+                let line = line.chars().take(size().0.saturating_sub(1)).collect();
+                self.renew(&[line]);
+            }
             // Lines in a log come once a second.
             Mode::Plain if Moment::now() >= self.last_opening + Nanos::SECOND => {
                 self.last_opening = Moment::now();
@@ -101,18 +107,19 @@ impl Progress {
         let done =
             std::mem::replace(&mut self.window, Window { recorder: recorder.clone(), number: Some(number) });
         if done.number.is_some() {
-            let line = self.line(gauges, plan, window, &done.recorder);
-            self.renew(&line);
+            let frame = self.frame(gauges, plan, window, &done.recorder);
+            let lines = self.history.show(&frame, size(), !no_color());
+            self.renew(&lines);
         }
     }
 
-    fn line(
+    fn frame(
         &mut self,
         gauges: &[Arc<Gauges>],
         plan: &Plan,
         (from, to): (Moment, Moment),
         recorder: &Recorder,
-    ) -> String {
+    ) -> Frame {
         let now = Moment::now();
         let part = |a: Nanos, b: Nanos| format!("{}s/{}s", a.0 / SECOND, b.0.div_ceil(SECOND));
         let when = match now {
@@ -120,28 +127,29 @@ impl Progress {
             t if t < to => part(t - from, to - from),
             t => format!("draining {}s", (t - to).0 / SECOND),
         };
-        let held = gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum();
-        let inflight: i64 = gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum();
         let share = |cpu: Option<f64>| cpu.map_or("gone".to_owned(), |pct| format!("{pct:.0}%"));
         let mut cpu = format!("cpu me {}", share(self.cpu_since(0, std::process::id())));
         if let Some(pid) = plan.server_pid {
             cpu += &format!(" srv {}", share(self.cpu_since(1, pid)));
         }
         // Ticks are a quarter of a second.
-        let per_second = |n: u64| format::short(n as f64 * 4.0);
-        let time = |q| format::ns(recorder.response.at(q));
+        let per_second = |n: u64| n as f64 * 4.0;
         let slip = recorder.own_slip.at(0.99);
-        let doubt = if slip > 1_000_000.max(recorder.wire.at(0.5) / 2) { "SLIPPING" } else { "ok" };
-        format!(
-            "{when}  conns {}  sent {}/s  recv {}/s  inflight {inflight}  p50 {} p99 {} max {}  slip p99 {}  {cpu}  {doubt}",
-            format::count(held),
-            per_second(recorder.counts.sent),
-            per_second(recorder.counts.received),
-            time(0.5),
-            time(0.99),
-            time(1.0),
-            format::ns(slip),
-        )
+        Frame {
+            when,
+            done: (now - from).0 as f64 / (to - from).0.max(1) as f64,
+            left: (to - now).0.div_ceil(SECOND),
+            held: gauges.iter().map(|g| g.held.load(Ordering::Relaxed)).sum(),
+            sent: per_second(recorder.counts.sent),
+            received: per_second(recorder.counts.received),
+            inflight: gauges.iter().map(|g| g.inflight.load(Ordering::Relaxed)).sum(),
+            p50: recorder.response.at(0.5),
+            p99: recorder.response.at(0.99),
+            max: recorder.response.at(1.0),
+            slip,
+            cpu,
+            slipping: slip > 1_000_000.max(recorder.wire.at(0.5) / 2),
+        }
     }
 
     fn cpu_since(&mut self, which: usize, pid: u32) -> Option<f64> {
@@ -203,18 +211,37 @@ impl Progress {
         }
     }
 
-    fn renew(&mut self, line: &str) {
-        // A line longer than the terminal would wrap and leave its first half behind.
-        let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(160usize);
-        let line: String = line.chars().take(width.saturating_sub(1)).collect();
-        let _ = write!(stderr(), "\r\x1b[K{line}");
-        self.dirty = true;
+    /// Writes `lines` over those that stand there.
+    fn renew(&mut self, lines: &[String]) {
+        let mut text = self.erase();
+        text += &lines.join("\n");
+        self.lines_up = lines.len();
+        let _ = stderr().write_all(text.as_bytes());
     }
 
-    /// Takes the line that renews itself off the terminal.
-    pub fn clear(&mut self) {
-        if std::mem::take(&mut self.dirty) {
-            let _ = write!(stderr(), "\r\x1b[K");
+    /// What takes the lines that stand there off the terminal: up to the first, and away with all below.
+    fn erase(&mut self) -> String {
+        match std::mem::take(&mut self.lines_up) {
+            0 => String::new(),
+            1 => "\r\x1b[J".to_owned(),
+            lines => format!("\x1b[{}A\r\x1b[J", lines - 1),
         }
     }
+
+    /// Takes what renews itself off the terminal.
+    pub fn clear(&mut self) {
+        let text = self.erase();
+        let _ = stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Columns and lines of the terminal that stderr is.
+fn size() -> (usize, usize) {
+    let size = terminal_size::terminal_size_of(stderr());
+    size.map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
+}
+
+/// Whoever sets `NO_COLOR` to anything wants none (no-color.org).
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

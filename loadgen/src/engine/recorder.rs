@@ -138,7 +138,7 @@ impl Recorder {
     }
 }
 
-/// See [`Tally::bounds`].
+/// Two sides of what is known as an interval only.
 #[derive(Clone, Default)]
 pub struct Bounds {
     pub low: Times,

@@ -11,6 +11,7 @@ use crate::modes::session::{Session, config, plan};
 use crate::report::Report;
 use crate::report::model::{Conns as Found, ConnsStep, Mode};
 use crate::report::stats::Slope;
+use crate::verdict::memory;
 
 /// The command.
 ///
@@ -75,9 +76,8 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         let steps = found.steps.iter().filter_map(|s| Some((s.held as f64, bytes(s)? as f64)));
         zero.into_iter().chain(steps).collect::<Vec<_>>()
     };
-    let line = |points: Vec<(f64, f64)>| -> Option<Slope> { Slope::fit(&points) };
-    let slope = line(points(|s| s.server_rss_bytes, None));
-    let kernel_slope = line(points(|s| s.kernel_bytes, Some(0)));
+    let slope = Slope::fit(&points(|s| s.server_rss_bytes, None));
+    let kernel_slope = Slope::fit(&points(|s| s.kernel_bytes, Some(0)));
     (found.slope, found.kernel_slope) = (slope, kernel_slope);
 
     let rate = args.per_conn_rate * most as f64;
@@ -96,6 +96,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         found.closed_rss_bytes = procfs::rss(pid);
         found.residue_bytes = found.closed_rss_bytes.zip(empty.0).map(|(now, then)| now as i64 - then as i64);
     }
+    memory::note(&mut report.verdict, &found, empty.0);
     report.conns = Some(found);
     Ok((session, report))
 }

@@ -11,15 +11,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
 use super::format;
 pub use super::judgement::{Finding, Status, Trust, Verdict};
-use super::stats::{self, Slope};
+pub use super::mode_results::{Answer, Conns, ConnsStep, Fanout, Find, FindStep, Storm, StormPhase};
+pub use super::stat::{PERCENTILES, Stat};
+use super::stats::Slope;
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "loadgen.report/2";
@@ -448,75 +446,6 @@ impl Latencies {
     }
 }
 
-/// A latency distribution: its summary and, in `hdr`, the distribution itself.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Stat {
-    pub count: u64,
-    pub min: u64,
-    pub mean: f64,
-    pub stdev: f64,
-    pub max: u64,
-    /// Samples beyond the histogram's range, recorded at its end.
-    pub saturated: u64,
-    /// Percentile (`"50"`, `"99.9"`) -> value. A percentile with fewer than ten samples beyond it is left out: it
-    /// would be an anecdote.
-    pub p: BTreeMap<String, u64>,
-    /// Percentile -> 95 % confidence interval, of the response alone: what a run that short cannot say is left out.
-    pub ci95: BTreeMap<String, [u64; 2]>,
-    /// The histogram, HdrHistogram V2 with DEFLATE, base64 (`HISTFAAA…`). Absent where only a summary is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hdr: Option<String>,
-}
-
-/// The percentiles every report carries, as keys of [`Stat::p`] and as quantiles.
-pub const PERCENTILES: [(&str, f64); 5] =
-    [("50", 0.5), ("90", 0.9), ("99", 0.99), ("99.9", 0.999), ("99.99", 0.9999)];
-
-impl Stat {
-    /// Summary and histogram of `h`, nanoseconds. `saturated` is how many samples were beyond its range.
-    ///
-    /// Compressing the histogram takes about a millisecond: not for the thread that sends.
-    pub fn new(h: &Histogram<u64>, saturated: u64) -> Stat {
-        Stat { hdr: Some(encode(h)), ..Stat::brief(h, saturated) }
-    }
-
-    /// The summary alone, for the rows of a time series.
-    pub fn brief(h: &Histogram<u64>, saturated: u64) -> Stat {
-        let carried = |(key, q): (&str, f64)| Some((key.to_owned(), stats::percentile(h, q)?));
-        Stat {
-            count: h.len(),
-            min: h.min(),
-            mean: h.mean(),
-            stdev: h.stdev(),
-            max: h.max(),
-            saturated,
-            p: PERCENTILES.into_iter().filter_map(carried).collect(),
-            ci95: BTreeMap::new(),
-            hdr: None,
-        }
-    }
-
-    /// The histogram itself.
-    ///
-    /// # Errors
-    /// When none is embedded or the blob is not a V2 histogram.
-    pub fn histogram(&self) -> Result<Histogram<u64>, String> {
-        decode(self.hdr.as_deref().ok_or("the report holds no histogram, only its summary")?)
-    }
-}
-
-fn encode(h: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(h, &mut bytes).expect("writing to memory cannot fail");
-    STANDARD.encode(bytes)
-}
-
-fn decode(blob: &str) -> Result<Histogram<u64>, String> {
-    let bytes = STANDARD.decode(blob).map_err(|e| format!("histogram blob: {e}"))?;
-    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("histogram blob: {e}"))
-}
-
 /// Consistency checks behind the verdict.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -644,175 +573,6 @@ pub struct ServerSample {
     /// Of one CPU, over the interval.
     pub cpu_pct: f64,
     pub rss_bytes: u64,
-}
-
-/// `conns`: ramp and hold.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Conns {
-    pub steps: Vec<ConnsStep>,
-    /// Server memory a connection over the steps, user space.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slope: Option<Slope>,
-    /// Kernel TCP memory a connection over the steps (both ends when the target is local).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kernel_slope: Option<Slope>,
-    /// Server memory after all connections closed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub closed_rss_bytes: Option<u64>,
-    /// That, less what it was before the first connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub residue_bytes: Option<i64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct ConnsStep {
-    pub asked: u64,
-    pub held: u64,
-    pub opened_per_s: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect: Option<Stat>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upgrade: Option<Stat>,
-    pub syn_retransmits: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_rss_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kernel_bytes: Option<u64>,
-    /// Response times of the messages sent while holding.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub echo: Option<Stat>,
-}
-
-/// `find`: the highest load that meets an objective.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Find {
-    /// As given, `p99.9<5ms`.
-    pub objective: String,
-    /// What was searched: `rate` or `connections`.
-    pub axis: String,
-    /// In the order tried.
-    pub steps: Vec<FindStep>,
-    /// The highest load that met the objective; absent when none did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best: Option<f64>,
-    /// The lowest load that did not; absent when all did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_failed: Option<f64>,
-    /// Why the search ended.
-    pub stopped: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct FindStep {
-    pub load: f64,
-    /// What the objective names, at this load; nanoseconds for a latency.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    pub ok: bool,
-    /// Absent in reports of schema 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Answer>,
-    /// What the server did instead of meeting the objective, or why that could not be told at this load.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    pub achieved_rate: f64,
-    pub verdict: Verdict,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response: Option<Stat>,
-}
-
-impl FindStep {
-    /// The answer, also of reports that only said whether it was yes.
-    pub fn answer(&self) -> Answer {
-        self.answer.unwrap_or(match (self.ok, &self.note) {
-            (true, _) => Answer::Met,
-            (false, None) => Answer::Missed,
-            (false, Some(_)) => Answer::Unknown,
-        })
-    }
-}
-
-/// Whether a load met the objective.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer {
-    Met,
-    Missed,
-    /// This host could not tell: it did not make the load, or what was missed may be its own doing.
-    Unknown,
-}
-
-impl Answer {
-    /// As the tables have it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Answer::Met => "ok",
-            Answer::Missed => "no",
-            Answer::Unknown => "can't tell",
-        }
-    }
-}
-
-/// `fanout`: one sends, many receive.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Fanout {
-    pub publishers: u64,
-    pub receivers: u64,
-    pub published: u64,
-    /// Deliveries that should have been.
-    pub expected: u64,
-    pub received: u64,
-    pub duplicated: u64,
-    pub reordered: u64,
-    /// Scheduled -> first, median and last receiver of each message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first: Option<Stat>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub median: Option<Stat>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last: Option<Stat>,
-    /// Last less first, by message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spread: Option<Stat>,
-}
-
-/// `storm`: drop all, reconnect.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Storm {
-    /// How the connections were dropped, `rst` or `close`.
-    pub fault: String,
-    /// The reconnect policy as given.
-    pub policy: String,
-    /// From the start of measuring.
-    pub dropped_at_ns: u64,
-    pub dropped: u64,
-    pub back: u64,
-    /// Share back (`"50"`, `"90"`, `"99"`, `"100"`) -> time since the drop; a share never reached is absent.
-    pub back_ns: BTreeMap<String, u64>,
-    pub attempts: u64,
-    pub syn_retransmits: u64,
-    pub listen_overflows: u64,
-    /// Connect and upgrade together, of the reconnects.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub handshake: Option<Stat>,
-    /// Connections left alone, and their response times by phase.
-    pub survivors: u64,
-    pub phases: Vec<StormPhase>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct StormPhase {
-    /// `before`, `during` or `after`.
-    pub name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub echo: Option<Stat>,
 }
 
 /// One of the reports that were merged.

@@ -195,11 +195,12 @@ impl Shared {
         sockopt::Timestamping.set(&stream, &flags)?;
         let head = read_head(&mut stream)?;
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or("none");
-        write!(
-            stream,
+        // In one piece: some clients take no other.
+        let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
             derive_accept_key(key.as_bytes())
-        )?;
+        );
+        stream.write_all(answer.as_bytes())?;
         if self.nature.greets {
             stream.write_all(&frame(0x81, self.nature.said.as_bytes()))?;
         }

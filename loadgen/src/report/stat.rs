@@ -1,0 +1,80 @@
+//! A latency distribution in a report.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+
+use super::stats;
+
+/// A latency distribution: its summary and, in `hdr`, the distribution itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Stat {
+    pub count: u64,
+    pub min: u64,
+    pub mean: f64,
+    pub stdev: f64,
+    pub max: u64,
+    /// Samples beyond the histogram's range, recorded at its end.
+    pub saturated: u64,
+    /// Percentile (`"50"`, `"99.9"`) -> value. A percentile with fewer than ten samples beyond it is left out: it
+    /// would be an anecdote.
+    pub p: BTreeMap<String, u64>,
+    /// Percentile -> 95 % confidence interval, of the response alone: what a run that short cannot say is left out.
+    pub ci95: BTreeMap<String, [u64; 2]>,
+    /// The histogram, HdrHistogram V2 with DEFLATE, base64 (`HISTFAAA…`). Absent where only a summary is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<String>,
+}
+
+/// The percentiles every report carries, as keys of [`Stat::p`] and as quantiles.
+pub const PERCENTILES: [(&str, f64); 5] =
+    [("50", 0.5), ("90", 0.9), ("99", 0.99), ("99.9", 0.999), ("99.99", 0.9999)];
+
+impl Stat {
+    /// Summary and histogram of `h`, nanoseconds. `saturated` is how many samples were beyond its range.
+    ///
+    /// Compressing the histogram takes about a millisecond: not for the thread that sends.
+    pub fn new(h: &Histogram<u64>, saturated: u64) -> Stat {
+        Stat { hdr: Some(encode(h)), ..Stat::brief(h, saturated) }
+    }
+
+    /// The summary alone, for the rows of a time series.
+    pub fn brief(h: &Histogram<u64>, saturated: u64) -> Stat {
+        let carried = |(key, q): (&str, f64)| Some((key.to_owned(), stats::percentile(h, q)?));
+        Stat {
+            count: h.len(),
+            min: h.min(),
+            mean: h.mean(),
+            stdev: h.stdev(),
+            max: h.max(),
+            saturated,
+            p: PERCENTILES.into_iter().filter_map(carried).collect(),
+            ci95: BTreeMap::new(),
+            hdr: None,
+        }
+    }
+
+    /// The histogram itself.
+    ///
+    /// # Errors
+    /// When none is embedded or the blob is not a V2 histogram.
+    pub fn histogram(&self) -> Result<Histogram<u64>, String> {
+        decode(self.hdr.as_deref().ok_or("the report holds no histogram, only its summary")?)
+    }
+}
+
+fn encode(h: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(h, &mut bytes).expect("writing to memory cannot fail");
+    STANDARD.encode(bytes)
+}
+
+fn decode(blob: &str) -> Result<Histogram<u64>, String> {
+    let bytes = STANDARD.decode(blob).map_err(|e| format!("histogram blob: {e}"))?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("histogram blob: {e}"))
+}
