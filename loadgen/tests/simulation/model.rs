@@ -114,7 +114,7 @@ enum Identity {
 impl Rules {
     /// Nothing tells replies apart.
     fn by_order(&self) -> bool {
-        !(self.stamped && self.size >= self.stamp) && !self.verify
+        !(self.verify || self.stamped && self.size >= self.stamp)
     }
 }
 
@@ -703,7 +703,8 @@ impl Model {
         let connection = &mut self.connections[c];
         connection.heard.push((payload, wire));
         connection.wire = wire;
-        while let Some((_, upto)) = connection.gaps.pop_front_if(|(after, _)| *after == index) {
+        while let Some((_, upto)) = connection.gaps.front().copied().filter(|(after, _)| *after == index) {
+            connection.gaps.pop_front();
             connection.heard.resize(upto, Default::default());
         }
     }
