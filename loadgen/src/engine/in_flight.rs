@@ -111,8 +111,14 @@ impl InFlight {
         &mut self.entries[id as usize]
     }
 
+    /// The oldest message of `exchange`, if it is written.
+    pub fn oldest_written(&self, exchange: &Exchange) -> Option<&Entry> {
+        let head = exchange.out.head;
+        if head == exchange.unsent { None } else { self.entries.get(head as usize) }
+    }
+
     /// The oldest message of `list`.
-    pub fn oldest(&self, list: &List) -> Option<&Entry> {
+    fn oldest(&self, list: &List) -> Option<&Entry> {
         self.entries.get(list.head as usize)
     }
 
@@ -121,11 +127,33 @@ impl InFlight {
         self.entries.get(list.tail as usize)
     }
 
-    /// Takes the first entry of `list`, within its first `reach`, of which `wanted` is true.
-    pub fn take(&mut self, list: &mut List, reach: usize, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
+    /// Takes the oldest entry of `list`.
+    pub fn take_oldest(&mut self, list: &mut List) -> Option<Entry> {
+        self.take(list, 1, NONE, |_| true)
+    }
+
+    /// Takes the first written message of `exchange`, within its first `reach`, of which `wanted` is true: what was not
+    /// written cannot have been answered.
+    pub fn take_written(
+        &mut self,
+        exchange: &mut Exchange,
+        reach: usize,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Option<Entry> {
+        self.take(&mut exchange.out, reach, exchange.unsent, wanted)
+    }
+
+    /// Takes the first entry of `list`, within its first `reach` and before `end`, of which `wanted` is true.
+    fn take(
+        &mut self,
+        list: &mut List,
+        reach: usize,
+        end: u32,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Option<Entry> {
         let (mut before, mut id) = (NONE, list.head);
         for _ in 0..reach {
-            if id == NONE {
+            if id == NONE || id == end {
                 return None;
             }
             let entry = self.entries[id as usize];
@@ -230,20 +258,32 @@ mod tests {
                 table.push(&mut b, entry(i));
             }
             // Out of the middle, off the end, then the rest in order.
-            assert!(table.take(&mut a, 9, |e| e.index == round * 4 + 1).is_some());
-            assert!(table.take(&mut a, 9, |e| e.index == round * 4 + 3).is_some());
-            assert!(table.take(&mut a, 9, |e| e.index == 999_999).is_none());
-            assert_eq!(table.take(&mut a, 9, |_| true).unwrap().index, round * 4);
+            assert!(table.take(&mut a, 9, NONE, |e| e.index == round * 4 + 1).is_some());
+            assert!(table.take(&mut a, 9, NONE, |e| e.index == round * 4 + 3).is_some());
+            assert!(table.take(&mut a, 9, NONE, |e| e.index == 999_999).is_none());
+            assert_eq!(table.take_oldest(&mut a).unwrap().index, round * 4);
             table.push(&mut a, entry(7));
-            assert_eq!(table.take(&mut a, 9, |_| true).unwrap().index, round * 4 + 2);
-            assert_eq!(table.take(&mut a, 9, |_| true).unwrap().index, 7);
-            assert!(table.take(&mut a, 9, |_| true).is_none());
+            assert_eq!(table.take_oldest(&mut a).unwrap().index, round * 4 + 2);
+            assert_eq!(table.take_oldest(&mut a).unwrap().index, 7);
+            assert!(table.take_oldest(&mut a).is_none());
             for i in 0..4 {
-                assert_eq!(table.take(&mut b, 9, |_| true).unwrap().index, i);
+                assert_eq!(table.take_oldest(&mut b).unwrap().index, i);
             }
             assert_eq!((a.len, b.len), (0, 0));
         }
         assert!(table.entries.len() <= 8, "{}", table.entries.len());
+    }
+
+    #[test]
+    fn what_was_not_written_is_not_answered() {
+        let mut table = InFlight::default();
+        let mut exchange = Exchange::default();
+        let ids = [0, 1, 2].map(|index| table.push(&mut exchange.out, entry(index)));
+        exchange.unsent = ids[1];
+        assert!(table.take_written(&mut exchange, 9, |e| e.index == 2).is_none());
+        assert_eq!(table.take_written(&mut exchange, 9, |_| true).map(|e| e.index), Some(0));
+        assert!(table.take_written(&mut exchange, 9, |_| true).is_none());
+        assert_eq!(exchange.out.len, 2);
     }
 
     #[test]
@@ -287,13 +327,13 @@ mod tests {
                 }
                 5 => {
                     let first = (!model.is_empty()).then(|| model.remove(0));
-                    assert_eq!(table.take(&mut exchange.out, 1, |_| true).map(|e| e.index), first);
+                    assert_eq!(table.take_oldest(&mut exchange.out).map(|e| e.index), first);
                 }
                 6 => {
                     let third = model.iter().position(|index| index % 3 == 0).filter(|at| *at < 9);
                     let third = third.map(|at| model.remove(at));
                     assert_eq!(
-                        table.take(&mut exchange.out, 9, |e| e.index % 3 == 0).map(|e| e.index),
+                        table.take(&mut exchange.out, 9, NONE, |e| e.index % 3 == 0).map(|e| e.index),
                         third
                     );
                 }

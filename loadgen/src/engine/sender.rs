@@ -43,7 +43,7 @@ impl Sender {
         let extras = &spec.rules.extras;
         Sender {
             me,
-            rng: fastrand::Rng::with_seed(spec.seed ^ (me as u64) << 32),
+            rng: fastrand::Rng::with_seed(spec.seed ^ (me as u64) << 40),
             encoder: Encoder::new(extras.draft, extras.deflate, spec.fragment),
             spec,
             gauges,
@@ -62,13 +62,18 @@ impl Sender {
     pub fn begin(&mut self, traffic: Traffic, open: &[u32], now: Moment) {
         let active = traffic.active.min(open.len());
         let mut order: Vec<u32> = (0..active).map(|a| open[a * open.len() / active]).collect();
-        self.rng.shuffle(&mut order);
+        // The seed alone says whose turn it is, not what was sent before.
+        fastrand::Rng::with_seed(self.seed()).shuffle(&mut order);
         if let Some(gap) = self.spec.ping {
             self.next_ping = now + gap / open.len().max(1) as u64;
         }
         let recorders = self.empty_recorders();
         self.running =
             Some(Box::new(Running::new(traffic, order, open.len() as u64, self.spec.timeout, recorders)));
+    }
+
+    fn seed(&self) -> u64 {
+        self.spec.seed ^ (self.me as u64) << 32
     }
 
     /// The connections that send.
@@ -161,7 +166,7 @@ impl Sender {
         if let Some(collector) = &mut running.traffic.collector {
             // No reply is owed to the sender.
             collector.published(due >= from);
-            self.in_flight.take(&mut exchange.out, usize::MAX, |_| true);
+            self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
             self.count_written(-1, now);
         }
@@ -224,9 +229,9 @@ impl Sender {
         if let Some(collector) = &mut running.traffic.collector {
             if let Some((due, delay)) = collector.delivered(number, payloads.read_stamp(payload), arrival.at)
             {
-                let tally = running.recorder_at(due);
-                tally.response.record(delay);
-                tally.counts.received += 1;
+                let recorder = running.recorder_at(due);
+                recorder.response.record(delay);
+                recorder.counts.received += 1;
             }
             return false;
         }
@@ -292,7 +297,7 @@ impl Sender {
 
     /// The oldest message out was written longer ago than a closed loop waits.
     pub fn is_overdue(&self, exchange: &Exchange, now: Moment) -> bool {
-        let oldest = self.in_flight.oldest(&exchange.out).filter(|_| exchange.out.head != exchange.unsent);
+        let oldest = self.in_flight.oldest_written(exchange);
         let patience = self.running.as_ref().map(|running| &running.patience);
         patience.zip(oldest).is_some_and(|(patience, oldest)| patience.is_over(oldest.sent, now))
     }
@@ -305,7 +310,7 @@ impl Sender {
         let mut written = true;
         while exchange.out.len > 0 {
             written &= exchange.out.head != exchange.unsent;
-            let Some(entry) = self.in_flight.take(&mut exchange.out, 1, |_| true) else { break };
+            let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
             self.never_answered(i, &entry, written, now);
             let Some(running) = &mut self.running else { break };
             running.out -= 1;
@@ -438,7 +443,7 @@ impl Sender {
             let mut written = true;
             while exchange.out.head != NONE {
                 written &= exchange.out.head != exchange.unsent;
-                let Some(entry) = self.in_flight.take(&mut exchange.out, 1, |_| true) else { break };
+                let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
                 self.never_answered(i, &entry, written, now);
                 let counts = self.count(entry.due);
                 match entry.index < exchange.seen {

@@ -24,7 +24,7 @@ struct More {
 struct Outbox {
     bytes: Vec<u8>,
     written: usize,
-    /// Bytes of the one message in it, if there is one, before they became records.
+    /// Bytes of the message in it that is waited for, if there is one, before they became records.
     message: usize,
 }
 
@@ -198,7 +198,9 @@ impl<S> Transport<S> {
             self.more.as_deref_mut().filter(|more| !more.outbox.bytes.is_empty())
         {
             outbox.bytes.extend_from_slice(bytes);
-            outbox.message += message;
+            if message > 0 {
+                outbox.message = message;
+            }
             return Ok(false);
         }
         let Some(socket) = &mut self.socket else { return Ok(false) };

@@ -31,7 +31,7 @@ pub enum Reply {
 
 /// Takes the oldest message of a connection whose replies nothing tells apart.
 pub fn next(in_flight: &mut InFlight, exchange: &mut Exchange) -> Reply {
-    match in_flight.take(&mut exchange.out, 1, |_| true) {
+    match in_flight.take_written(exchange, 1, |_| true) {
         Some(entry) => {
             exchange.seen = exchange.seen.max(entry.index + 1);
             Reply::Answer { entry, corrupt: false, reordered: false }
@@ -70,7 +70,7 @@ pub fn identify(
         let tells = payloads.body_tells(payload.len());
         let stampless = |e: &Entry| !payloads.is_stamped(e.size as usize);
         let resembles = |e: &Entry| payloads.resembles(payload, id(e.index), e.size as usize, e.due);
-        if let Some(entry) = in_flight.take(&mut exchange.out, REACH, |e| stampless(e) && fits(e)) {
+        if let Some(entry) = in_flight.take_written(exchange, REACH, |e| stampless(e) && fits(e)) {
             (entry, true)
         } else if exchange.seen > 0
             && !payloads.is_stamped(payload.len())
@@ -79,11 +79,11 @@ pub fn identify(
         {
             return Reply::Duplicate(exchange.seen - 1);
         } else if let Some(entry) =
-            in_flight.take(&mut exchange.out, REACH, |e| tells && fits(e) || resembles(e))
+            in_flight.take_written(exchange, REACH, |e| tells && fits(e) || resembles(e))
         {
             (entry, false)
         } else {
-            let oldest = in_flight.oldest(&exchange.out);
+            let oldest = in_flight.oldest_written(exchange);
             let alike =
                 oldest.is_some_and(|e| e.size as usize == payload.len()) && opcode == payloads.opcode();
             return Reply::Unsolicited { alike };

@@ -91,7 +91,7 @@ impl<N: Network> Worker<N> {
         me: usize,
         spec: Arc<Spec>,
         gauges: Arc<Gauges>,
-        network: N,
+        mut network: N,
         commands: Receiver<Command>,
         events: Channel<(usize, Event)>,
         spare: Receiver<Box<Recorder>>,
@@ -105,6 +105,7 @@ impl<N: Network> Worker<N> {
             sender: Sender::new(me, spec.clone(), gauges.clone()),
             records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
+            now: network.now(),
             spec,
             gauges,
             network,
@@ -113,7 +114,6 @@ impl<N: Network> Worker<N> {
             spare,
             connections: Vec::new(),
             ready: Vec::new(),
-            now: Moment(0),
             woken: Moment(0),
             held: 0,
             failures: Failures::new(),
@@ -125,7 +125,6 @@ impl<N: Network> Worker<N> {
     pub fn work(mut self) {
         // The default slack of 50 µs would be own slip in every message.
         let _ = nix::sys::prctl::set_timerslack(1);
-        self.read_clock();
         let end = loop {
             match self.turn() {
                 Ok(true) => {}
