@@ -126,7 +126,7 @@ pub fn read(text: &str, name: &str) -> Result<Report, String> {
             SCHEMA.clone_into(&mut report.schema);
             report.config.stamps = "read".into();
         }
-        other => return Err(format!("{name}: schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
+        other => return Err(format!("schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
 }
