@@ -428,6 +428,8 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
     }
     let (event, next) = open(opening, place);
     let ended = matches!(next, Phase::Closing);
+    // Whatever stands behind the request of such a one is of no matter.
+    let size = if ended { input.len() } else { size };
     let progress =
         Progress { consumed: size, reply: Reply::Buffer, event, ended, again: !ended, messages: 0 };
     match delay {

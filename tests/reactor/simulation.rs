@@ -10,6 +10,7 @@
 
 mod kernel;
 mod peer;
+mod program;
 mod tcp;
 mod world;
 
@@ -41,11 +42,25 @@ fn a_few_clients_and_a_signal() {
 }
 
 #[test]
+fn chains_of_steps_among_other_clients() {
+    seeds::each_seed(120, |mut rng| {
+        let peers = rng.usize(1..60);
+        let stops = rng.bool();
+        simulate_with(rng, peers, stops, 2);
+    });
+}
+
+#[test]
 fn thousands_of_clients() {
     seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
 }
 
-fn simulate(mut rng: Rng, peers: usize, stops: bool) {
+fn simulate(rng: Rng, peers: usize, stops: bool) {
+    simulate_with(rng, peers, stops, 0);
+}
+
+/// Of three clients so many are those of paths under `/ws`.
+fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
     let mut config = config::config();
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
@@ -54,7 +69,7 @@ fn simulate(mut rng: Rng, peers: usize, stops: bool) {
         config.max_connections = rng.usize(1..=peers);
     }
     config.drain_spread = Duration::from_millis(rng.u64(..1_500));
-    let mut world = World::new(rng.fork(), &config, peers);
+    let mut world = World::new(rng.fork(), &config, peers, programs);
     if rng.bool() {
         world.table = rng.usize(..=peers);
     }

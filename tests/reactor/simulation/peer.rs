@@ -1,5 +1,6 @@
 //! A client: what it says, how it reads, how it leaves, and what it is owed.
 
+use super::program::Program;
 use fastrand::Rng;
 use std::collections::VecDeque;
 use support::reader::Reader;
@@ -33,6 +34,8 @@ pub struct Peer {
     heard: Vec<u8>,
     pub opened: bool,
     pub reader: Reader,
+    /// What its path under `/ws` does, where it has one.
+    pub program: Option<Box<Program>>,
     /// It saw the end of what the server says.
     pub saw_end: bool,
     /// It is owed nothing more: it went away itself, or the server had the right to drop it.
@@ -45,6 +48,8 @@ pub struct Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expects {
     Echo,
+    /// Whatever its path asks for.
+    Program,
     /// An HTTP answer with this status.
     Status(&'static str),
     Policy,
@@ -126,6 +131,7 @@ impl Peer {
             heard: Vec::new(),
             opened: false,
             reader: Reader::default(),
+            program: None,
             saw_end: false,
             excused: false,
             done: false,
@@ -133,9 +139,26 @@ impl Peer {
         }
     }
 
-    /// Bytes it has yet to say.
+    /// Draws a client of a path under `/ws`.
+    pub fn under_ws(rng: &mut Rng) -> Peer {
+        let program = Program::draw(rng);
+        let mut peer = Peer::new(rng);
+        peer.listener = 0;
+        peer.opening = Some(program.request());
+        peer.lines.clear();
+        (peer.ends, peer.expects) = (false, Expects::Program);
+        if matches!(peer.leaves, Leaves::Satisfied | Leaves::AtOnce) && rng.bool() {
+            peer.leaves = Leaves::Late;
+        }
+        peer.program = Some(Box::new(program));
+        peer
+    }
+
+    /// Bytes it has yet to say, or to be told.
     pub fn size(&self) -> usize {
-        self.lines.iter().map(|line| line.said.len()).sum()
+        // What a program says is no matter of what its client does.
+        let program = if self.program.is_some() { 100_000 } else { 0 };
+        program + self.lines.iter().map(|line| line.said.len()).sum::<usize>()
     }
 
     /// From now on it behaves.
@@ -152,6 +175,9 @@ impl Peer {
     pub fn says(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
+        }
+        if let Some(program) = &mut self.program {
+            return program.says(rng).filter(|_| !self.saw_end);
         }
         if self.answers_pings && self.answered_pings < self.reader.pings() && self.reader.closed().is_none() {
             self.answered_pings += 1;
@@ -177,6 +203,7 @@ impl Peer {
     /// Whether it has said everything and got everything.
     pub fn is_satisfied(&self) -> bool {
         match self.expects {
+            Expects::Program => self.program.as_ref().is_some_and(|program| program.has_said_all()),
             Expects::Echo if self.ends => self.saw_end,
             Expects::Echo => self.was_dismissed() || (self.opened && self.reader.missing().is_none()),
             _ => self.saw_end,
@@ -190,6 +217,9 @@ impl Peer {
 
     /// Takes bytes of the server.
     pub fn hears(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if let Some(program) = &mut self.program {
+            return program.hears(bytes);
+        }
         if self.opened {
             return self.reader.take(bytes);
         }
@@ -209,6 +239,7 @@ impl Peer {
     /// What is wrong with what it got in the end, given that it was not excused.
     pub fn complaint(&self) -> Option<String> {
         match self.expects {
+            Expects::Program => None,
             Expects::Echo if !self.opened => Some("no 101".to_owned()),
             Expects::Echo if self.reader.in_mid_frame() => Some("a frame cut off".to_owned()),
             Expects::Echo if self.was_dismissed() => None,

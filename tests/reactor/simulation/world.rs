@@ -85,9 +85,10 @@ struct Backlog {
 }
 
 impl World {
-    pub fn new(mut rng: Rng, config: &Config, peers: usize) -> World {
+    pub fn new(mut rng: Rng, config: &Config, peers: usize, programs: usize) -> World {
         let milliseconds = |duration: Duration| duration.as_millis() as u64;
-        let peers: Vec<Peer> = (0..peers).map(|_| Peer::new(&mut rng)).collect();
+        let draw = |at| if at % 3 < programs { Peer::under_ws(&mut rng) } else { Peer::new(&mut rng) };
+        let peers: Vec<Peer> = (0..peers).map(draw).collect();
         World {
             now: rng.u64(..1_000_000),
             handshake: milliseconds(config.handshake_timeout),
@@ -128,8 +129,11 @@ impl World {
         self.table = usize::MAX;
         for index in 0..self.peers.len() {
             self.peers[index].forgive();
+            let is_timed = self.is_timed(index);
             let wire = &mut self.wires[index];
-            if wire.cut_at.is_some() && wire.out.is_empty() && !wire.closed {
+            // What was acknowledged before the cut is owed no longer, though it counts as if it were; whether it was looked at
+            // in between depends on the clock.
+            if wire.cut_at.is_some() && (wire.out.is_empty() || is_timed) && !wire.closed {
                 // Nothing is owed there: keepalive finds out, and says so.
                 wire.break_off();
                 self.list(index);
@@ -157,7 +161,7 @@ impl World {
 
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Readiness>> {
         self.end_round();
-        let until = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
+        let until = timeout.map(|timeout| self.now + timeout.as_micros().div_ceil(1000) as u64);
         let may_sleep = timeout != Some(Duration::ZERO);
         if may_sleep && self.is_calm() && self.chance(32) {
             self.check_sleep(timeout);

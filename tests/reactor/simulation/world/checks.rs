@@ -3,15 +3,24 @@
 use super::{
     FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, WATCH, World,
 };
+use crate::simulation::peer::Expects;
 use std::time::Duration;
 
 impl World {
     /// The server owes this socket a call in this round.
     pub(super) fn expect_call(&mut self, index: usize) {
+        if self.is_timed(index) {
+            return;
+        }
         let wire = &mut self.wires[index];
         if !wire.closed && !std::mem::replace(&mut wire.waits, true) {
             self.waiting += 1;
         }
+    }
+
+    /// Whether the clock decides when the server reads from it, and what it says.
+    pub(super) fn is_timed(&self, index: usize) -> bool {
+        self.peers[index].expects == Expects::Program
     }
 
     pub(super) fn touch(&mut self, index: usize) {
@@ -44,7 +53,11 @@ impl World {
             if !self.is_open(index) {
                 continue;
             }
-            if !wire.blocked && wire.is_readable() {
+            if self.is_timed(index) {
+                if wire.blocked && !wire.no_space {
+                    self.fault(index, "forgotten with something to write");
+                }
+            } else if !wire.blocked && wire.is_readable() {
                 self.fault(index, "forgotten with something to read");
             } else if wire.blocked && !wire.no_space {
                 self.fault(index, "forgotten with something to write");
@@ -116,6 +129,9 @@ impl World {
 
     /// Whether the server may have a look at a socket without an event: some patience with this client has ended.
     pub(super) fn may_be_asked(&self, index: usize) -> bool {
+        if self.is_timed(index) {
+            return true;
+        }
         let wire = &self.wires[index];
         let ends = [
             wire.server_fin.map(|at| at + LINGER),
@@ -132,6 +148,9 @@ impl World {
 
     /// Whether the server had the right to drop this client.
     pub(super) fn judge_close(&mut self, index: usize) {
+        if self.is_timed(index) {
+            return self.excuse(index);
+        }
         let (wire, peer, now) = (&self.wires[index], &self.peers[index], self.now);
         if wire.told_end || wire.id.is_none() {
             return;

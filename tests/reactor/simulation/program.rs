@@ -1,0 +1,211 @@
+//! A client of a path under `/ws`: a chain that a seed draws, and what must hold of what it gets, whatever the chain.
+//!
+//! Its messages are numbered, and the server's own are called `own`. So what comes back can be told from what the chain
+//! says, and must come in order, whole, and once.
+
+use fastrand::Rng;
+use std::collections::VecDeque;
+use support::wire::{REQUEST, masked};
+
+/// One client's view of a chain.
+pub struct Program {
+    path: String,
+    said: usize,
+    left: usize,
+    heard: Vec<u8>,
+    /// Bytes of `heard` that were taken apart.
+    at: usize,
+    head_is_over: bool,
+    message: Vec<u8>,
+    next: usize,
+    pongs: VecDeque<Vec<u8>>,
+    close_answer: Option<Vec<u8>>,
+    pub closed: bool,
+    /// From here on anything may come: the chain breaks the protocol.
+    is_wild: bool,
+}
+
+impl Program {
+    /// Draws a chain, and how many messages the client has for it.
+    pub fn draw(rng: &mut Rng) -> Program {
+        let mut path = "/ws".to_owned();
+        for _ in 0..rng.usize(..6) {
+            path += &step(rng);
+        }
+        path += &last(rng);
+        let left = rng.usize(..6);
+        Program {
+            path,
+            said: 0,
+            left,
+            heard: Vec::new(),
+            at: 0,
+            head_is_over: false,
+            message: Vec::new(),
+            next: 0,
+            pongs: VecDeque::new(),
+            close_answer: None,
+            closed: false,
+            is_wild: false,
+        }
+    }
+
+    pub fn request(&self) -> Vec<u8> {
+        REQUEST.replacen("/echo", &self.path, 1).into_bytes()
+    }
+
+    /// What it puts on the wire next, if anything.
+    pub fn says(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
+        let key = rng.u32(..).to_be_bytes();
+        if let Some(payload) = self.pongs.pop_front() {
+            return Some(masked(0x8A, key, &payload));
+        }
+        if let Some(body) = self.close_answer.take() {
+            self.left = 0;
+            return Some(masked(0x88, key, &body));
+        }
+        if self.left == 0 || self.closed {
+            return None;
+        }
+        self.left -= 1;
+        self.said += 1;
+        let filling = "x".repeat(if rng.u8(..8) == 0 { rng.usize(..100_000) } else { rng.usize(..100) });
+        Some(masked(0x81, key, format!("{} {filling}", self.said - 1).as_bytes()))
+    }
+
+    pub fn has_said_all(&self) -> bool {
+        self.left == 0 && self.close_answer.is_none()
+    }
+
+    /// Whether what was heard leads to a fault.
+    pub fn hears(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.heard.extend_from_slice(bytes);
+        if !self.head_is_over {
+            if self.path.contains("/bad-handshake/") {
+                self.is_wild = true;
+            }
+            let Some(end) = self.heard.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+                return Ok(());
+            };
+            self.head_is_over = true;
+            self.is_wild |= !self.heard.starts_with(b"HTTP/1.1 101 ");
+            self.at = end + 4;
+        }
+        while !self.is_wild && self.next_frame()? {}
+        Ok(())
+    }
+
+    fn next_frame(&mut self) -> Result<bool, String> {
+        let [first, short, rest @ ..] = &self.heard[self.at..] else { return Ok(false) };
+        let (size, len) = match short {
+            126 if rest.len() >= 2 => (4, usize::from(u16::from_be_bytes([rest[0], rest[1]]))),
+            127 if rest.len() >= 8 => {
+                (10, u64::from_be_bytes(rest[..8].try_into().expect("eight bytes")) as usize)
+            }
+            126 | 127 => return Ok(false),
+            short => (2, usize::from(*short)),
+        };
+        let is_bad_close = *first == 0x88 && self.path.contains("/bad-frame/close-");
+        if self.path.contains("/bad-frame/") && (is_bad_close || is_bad(*first, *short)) {
+            self.is_wild = true;
+            return Ok(false);
+        }
+        if self.closed {
+            return Err(format!("{first:02x} behind a Close on {}", self.path));
+        }
+        let Some(payload) = self.heard[self.at..].get(size..size + len) else { return Ok(false) };
+        let (first, payload) = (*first, payload.to_vec());
+        self.at += size + len;
+        match first {
+            0x89 => self.pongs.push_back(payload),
+            0x8A => {}
+            0x88 => {
+                self.closed = true;
+                self.close_answer = Some(payload);
+            }
+            0x01 | 0x02 | 0x00 | 0x81 | 0x82 | 0x80 => {
+                self.message.extend(payload);
+                if first & 0x80 != 0 {
+                    let message = std::mem::take(&mut self.message);
+                    self.take(&message)?;
+                }
+            }
+            _ => return Err(format!("a frame that begins with {first:02x} on {}", self.path)),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, message: &[u8]) -> Result<(), String> {
+        let text = std::str::from_utf8(message).map_err(|_| format!("no text on {}", self.path))?;
+        let is_own = text == "own" || text.starts_with('{') || text.bytes().all(|byte| byte == b'*');
+        if is_own || (self.path.ends_with("/size") && text.parse::<usize>().is_ok()) {
+            return Ok(());
+        }
+        let (number, filling) = text.split_once(' ').ok_or_else(|| format!("{text:.20} on {}", self.path))?;
+        if number != self.next.to_string() || filling.bytes().any(|byte| byte != b'x') {
+            return Err(format!("message {number} instead of {} on {}", self.next, self.path));
+        }
+        self.next += 1;
+        if self.next > self.said {
+            return Err(format!("more than was said on {}", self.path));
+        }
+        Ok(())
+    }
+}
+
+/// No frame that a chain sends otherwise.
+fn is_bad(first: u8, short: u8) -> bool {
+    !matches!(first, 0x81 | 0x82 | 0x80 | 0x01 | 0x02 | 0x00 | 0x88 | 0x89 | 0x8A) || short & 0x80 != 0
+}
+
+fn time(rng: &mut Rng) -> String {
+    ["0", "1ms", "30ms", "0.2", "2"][rng.usize(..5)].to_owned()
+}
+
+fn step(rng: &mut Rng) -> String {
+    let time = time(rng);
+    match rng.u8(..22) {
+        0 => format!("/delay/{time}"),
+        1 => format!("/after/{}", rng.usize(1..4)),
+        2 => "/message/own".to_owned(),
+        3 => format!("/repeat/own/{}", rng.usize(5..2_000)),
+        4 => format!("/source/{}/{}", rng.usize(..30_000), rng.usize(1..20)),
+        5 => "/headers".to_owned(),
+        6 => format!("/ping/{}", rng.usize(1..4)),
+        7 => format!("/latency/{time}"),
+        8 => format!("/fragment/{}", rng.usize(1..5_000)),
+        9 if rng.u8(..4) == 0 => "/unfinished".to_owned(),
+        10 => format!("/trickle/{}", rng.usize(500..50_000)),
+        11 => format!("/limit/{}", rng.usize(50..150_000)),
+        12 => format!("/throttle/{}", rng.usize(2_000..200_000)),
+        13 => "/mute".to_owned(),
+        14 => "/no-close".to_owned(),
+        15 => format!("/close-late/{time}"),
+        16 => format!("/handshake-delay/{time}"),
+        17 if rng.u8(..6) == 0 => "/handshake-stall".to_owned(),
+        18 if rng.u8(..6) == 0 => "/status/503".to_owned(),
+        19 => "/header/X-A/b".to_owned(),
+        20 if rng.u8(..4) == 0 => {
+            format!("/bad-handshake/{}", ["accept", "long-header", "truncated"][rng.usize(..3)])
+        }
+        _ => "/message/own".to_owned(),
+    }
+}
+
+fn last(rng: &mut Rng) -> String {
+    match rng.u8(..12) {
+        0 => "/sink".to_owned(),
+        1 => "/size".to_owned(),
+        2 => format!("/stall/{}", time(rng)),
+        3 => "/close".to_owned(),
+        4 => "/close/4000?reason=bye".to_owned(),
+        5 => "/half-close".to_owned(),
+        6 => "/reset".to_owned(),
+        7 => "/fin".to_owned(),
+        8 => format!(
+            "/bad-frame/{}",
+            ["masked", "opcode-3", "rsv2", "truncated", "close-1005"][rng.usize(..5)]
+        ),
+        _ => String::new(),
+    }
+}
