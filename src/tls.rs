@@ -3,3 +3,5 @@
 pub mod certificate;
 pub mod connection;
 pub mod record;
+
+pub use rustls::server::ServerConfig;

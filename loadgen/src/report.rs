@@ -9,6 +9,7 @@
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
 
+pub mod advice;
 pub mod blocks;
 pub mod compare;
 mod csv;
@@ -125,7 +126,7 @@ pub fn read(text: &str, name: &str) -> Result<Report, String> {
             SCHEMA.clone_into(&mut report.schema);
             report.config.stamps = "read".into();
         }
-        other => return Err(format!("{name}: schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
+        other => return Err(format!("schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
 }

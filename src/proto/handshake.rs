@@ -64,7 +64,7 @@ impl Head {
             }
             Ok(Welcome::Stats(question)) => Answer::Stats(question),
             Ok(Welcome::Hixie(hixie, place)) => {
-                hixie.write(response, place.chain());
+                hixie.write(response, place.chain(), self.is_secure);
                 Answer::Open(hixie.numbers.map_or(Opening::Hixie75, Opening::Hixie76), place)
             }
             Ok(Welcome::Hybi(hybi, place)) => {

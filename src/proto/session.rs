@@ -201,6 +201,14 @@ impl Session {
         }
     }
 
+    /// What comes from now on comes through TLS.
+    #[cfg(feature = "tls")]
+    pub fn secure(&mut self) {
+        if let Phase::Greeting(head) = &mut self.phase {
+            head.is_secure = true;
+        }
+    }
+
     /// Ends the conversation from our side; the bytes that say so, with close code `code` and `reason` where there are
     /// codes. `None`, and nothing has changed, where none may be sent: in the middle of a frame that is echoed.
     pub fn close(&mut self, code: u16, reason: &str) -> Option<Vec<u8>> {

@@ -299,7 +299,7 @@ pub const CASES: &[Case] = &[
     .args(&["--ping-interval", "5"]),
     Case::new(
         "T03",
-        "5,000 silent clients are to be pinged at the same moment, and answer nothing",
+        "4,000 silent clients are to be pinged at the same moment, and answer nothing",
         "a ping each, and an end",
         "alarms that ring together are heard in slices",
         |scene| {

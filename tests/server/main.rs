@@ -11,6 +11,7 @@ mod limits;
 mod listen;
 mod memory;
 mod metrics;
+mod paths;
 mod patience;
 mod refusals;
 mod sockets;

@@ -78,7 +78,7 @@ fn a_mistake_on_the_command_line_is_one_line_and_2() {
         let line = refusal(&mut wsecho(&[option]), 2);
         assert!(line.contains(option), "{line}");
     }
-    for wrong in ["--nope", "-x", "word", "--listen-to"] {
+    for wrong in ["--nope", "-x", "word", "--hear"] {
         let line = refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--policy", "off", wrong]), 2);
         assert!(line.contains(wrong) && line.contains("--help"), "{line}");
     }

@@ -4,8 +4,10 @@ use super::wire::masked;
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use wsecho::proto::session::Stage;
@@ -30,6 +32,8 @@ pub struct Conversation<'a> {
     /// Why the server has dropped the connection, once it has.
     over: Option<End>,
     answers_close: bool,
+    /// Everything the client has said.
+    said: Vec<u8>,
 }
 
 /// What a client has seen, and when: milliseconds since it was accepted.
@@ -75,7 +79,17 @@ impl<'a> Conversation<'a> {
         };
         let wire = Rc::new(RefCell::new(wire));
         let connection = Connection::new(Socket(wire.clone()), ID.serial, role, Moment(0));
-        Conversation { connection, wire, shared, config, now: Moment(0), over: None, answers_close: false }
+        let now = Moment(0);
+        Conversation {
+            connection,
+            wire,
+            shared,
+            config,
+            now,
+            over: None,
+            answers_close: false,
+            said: Vec::new(),
+        }
     }
 
     /// Lets one segment arrive, and gives turns until nothing is left to do.
@@ -89,6 +103,7 @@ impl<'a> Conversation<'a> {
         if self.over.is_some() {
             return;
         }
+        self.said.extend_from_slice(segment);
         self.wire.borrow_mut().arrived.extend(segment);
         self.note();
         let turn = self.connection.turn(&mut self.shared, &context(self.config, self.now));
@@ -190,6 +205,25 @@ impl<'a> Conversation<'a> {
 
 fn context(config: &Config, now: Moment) -> Context<'_> {
     Context { id: ID, config, now }
+}
+
+impl Drop for Conversation<'_> {
+    /// Where fuzzing asks for it, what was said becomes an input to begin with: all of it, and what followed the handshake.
+    fn drop(&mut self) {
+        let Some(folder) = std::env::var_os("WSECHO_CORPUS").map(PathBuf::from) else { return };
+        let mut hasher = DefaultHasher::new();
+        self.said.hash(&mut hasher);
+        let keep = |target: &str, prefix: &[u8], bytes: &[u8]| {
+            let folder = folder.join(target);
+            std::fs::create_dir_all(&folder).expect("a folder for the corpus");
+            std::fs::write(folder.join(format!("{:016x}", hasher.finish())), [prefix, bytes].concat())
+                .expect("a corpus");
+        };
+        keep("greeting", b"\0\x10", &self.said);
+        if let Some(end) = self.said.windows(4).position(|window| window == b"\r\n\r\n") {
+            keep("session", b"\0\x10", &self.said[end + 4..]);
+        }
+    }
 }
 
 impl Read for Socket {

@@ -9,6 +9,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod conversation;
+pub mod model;
 pub mod process;
 pub mod reader;
 pub mod script;

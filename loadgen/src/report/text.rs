@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::advice::advice;
 use super::format::{bytes, count, ns, short, time};
 use super::model::{Conns, Fanout, Find, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
 use super::stats::Slope;
@@ -47,6 +48,9 @@ pub fn render(report: &Report, color: bool) -> String {
     let of_parts = report.parts.iter().filter_map(|part| part.command.as_ref());
     for (i, command) in report.run.command.iter().chain(of_parts).enumerate() {
         let _ = writeln!(out, "{:13}{command}", if i == 0 { "to repeat" } else { "" });
+    }
+    if let Some(advice) = advice(report) {
+        let _ = writeln!(out, "to do        {advice}");
     }
     out
 }

@@ -24,6 +24,8 @@ const PROXY: &str = "a PROXY header, which takes --proxy-protocol";
 pub struct Head {
     scanned: u16,
     state: State,
+    /// It comes through TLS.
+    pub is_secure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -51,7 +51,7 @@ impl<'a> HixieUpgrade<'a> {
     }
 
     /// Old WebKit compares the first 85 bytes of the answer to draft 75: status text, case and order are fixed.
-    pub fn write(&self, response: &mut Vec<u8>, chain: Option<&Chain>) {
+    pub fn write(&self, response: &mut Vec<u8>, chain: Option<&Chain>, is_secure: bool) {
         let (name, prefix) = if self.numbers.is_some() { ("WebSocket", "Sec-") } else { ("Web Socket", "") };
         push(
             response,
@@ -60,7 +60,8 @@ impl<'a> HixieUpgrade<'a> {
             ),
         );
         response.extend_from_slice(self.origin);
-        push(response, format_args!("\r\n{prefix}WebSocket-Location: ws://"));
+        let scheme = if is_secure { "wss" } else { "ws" };
+        push(response, format_args!("\r\n{prefix}WebSocket-Location: {scheme}://"));
         response.extend_from_slice(self.host);
         response.extend_from_slice(self.path.as_bytes());
         response.extend_from_slice(self.query.as_bytes());

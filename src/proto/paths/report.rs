@@ -14,12 +14,14 @@ pub struct Report {
 }
 
 /// Who is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Of the socket; `None` for a Unix socket.
     pub address: Option<SocketAddr>,
     /// As a proxy in front says.
     pub proxied: Option<SocketAddr>,
+    /// Version and suite, where it speaks TLS.
+    pub tls: Option<String>,
 }
 
 /// What was agreed on.
@@ -66,11 +68,16 @@ impl Report {
 
     /// Completes it.
     pub fn meet(&mut self, caller: &Caller) {
-        for (key, address) in [("address", caller.address), ("proxied", caller.proxied)] {
+        let text = |address: SocketAddr| address.to_string();
+        for (key, value) in [
+            ("address", caller.address.map(text)),
+            ("proxied", caller.proxied.map(text)),
+            ("tls", caller.tls.clone()),
+        ] {
             let _ = write!(self.json, ",\"{key}\":");
-            or_null(&mut self.json, address.map(|address| address.to_string().into_bytes()).as_deref());
+            or_null(&mut self.json, value.as_deref().map(str::as_bytes));
         }
-        self.json.push_str(",\"tls\":null}");
+        self.json.push('}');
     }
 
     pub fn json(&self) -> &str {

@@ -15,7 +15,10 @@ impl<S: Stream> Connection<S> {
     /// said.
     pub fn secured(mut self, role: Role, shared: &mut Shared) -> io::Result<Connection<S>> {
         match role {
-            Role::SecureEcho => self.transport.begin_tls(tls(shared)?, &[], &mut shared.stats),
+            Role::SecureEcho => {
+                self.session.secure();
+                self.transport.begin_tls(tls(shared)?, &[], &mut shared.stats);
+            }
             Role::ProxiedSecureEcho => self.aside.get_or_insert_default().is_secured = true,
             _ => {}
         }
@@ -29,6 +32,7 @@ impl<S: Stream> Connection<S> {
     /// TLS begins behind what a proxy said: with `scratch[read]`, which came along with it.
     pub(super) fn begin_tls(&mut self, shared: &mut Shared, read: Range<usize>) -> io::Result<()> {
         let tls = tls(shared)?;
+        self.session.secure();
         let Shared { scratch, stats, .. } = shared;
         self.transport.keep(&[], 0, stats);
         self.transport.begin_tls(tls, &scratch[read], stats);

@@ -110,7 +110,11 @@ impl<S: Stream> Connection<S> {
     /// Who is at the other end, for a program that has just opened.
     pub(super) fn introduce(&mut self) {
         if self.session.is_timed() {
-            let caller = Caller { address: self.transport.peer(), proxied: self.proxied() };
+            #[cfg(feature = "tls")]
+            let tls = self.transport.tls().and_then(|tls| tls.agreed());
+            #[cfg(not(feature = "tls"))]
+            let tls = None;
+            let caller = Caller { address: self.transport.peer(), proxied: self.proxied(), tls };
             self.session.meet(&caller);
         }
     }
