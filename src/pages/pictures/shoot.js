@@ -14,7 +14,7 @@ async function page(browser, colorScheme, file) {
   await page.goto(`http://${address}/`);
   await page.click('#connect');
   await page.waitForFunction(() => !document.querySelector('#send').disabled);
-  for (const text of ['Hello!', 'Grüße, 世界', 'frame for frame']) {
+  for (const text of ['Hello!', 'Grüße, κόσμε', 'frame for frame']) {
     await page.fill('#message', text);
     await page.click('#send');
     await page.waitForFunction((text) => document.querySelector('#log').textContent.split(text).length > 2, text);
