@@ -519,8 +519,8 @@ fn what_is_kept_is_bounded_and_told() {
 
 #[test]
 fn the_readme_lists_every_step_as_the_page_does() {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/proto/paths/README.md"))
+        .expect("it is there");
     for step in &STEPS {
         let arguments: String = step.takes.iter().map(|name| format!("/<{name}>")).collect();
         let when = match step.kind {
