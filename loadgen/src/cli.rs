@@ -8,3 +8,4 @@ pub mod output;
 pub mod print;
 pub mod problem;
 pub mod signals;
+pub mod values;

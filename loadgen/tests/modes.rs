@@ -603,7 +603,8 @@ fn two_threads_keep_one_schedule() {
 fn a_calibration_stands_beside_later_runs_of_its_size() {
     let (cache, server) = (scratch("cache"), Server::start(Faults::default()));
     let _alone = alone();
-    let calibrated = loadgen("calibrate -q -d 300ms --size 1k").env("XDG_CACHE_HOME", &cache).output().unwrap();
+    let calibrated =
+        loadgen("calibrate -q -d 300ms --size 1k").env("XDG_CACHE_HOME", &cache).output().unwrap();
     assert!(calibrated.status.success(), "{}", String::from_utf8_lossy(&calibrated.stderr));
     let kept = std::fs::read_to_string(cache.join("loadgen/calibration.json")).unwrap();
     let entries: Vec<serde_json::Value> = serde_json::from_str(&kept).unwrap();

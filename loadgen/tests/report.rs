@@ -95,6 +95,42 @@ fn a_reader_ignores_fields_it_does_not_know_and_refuses_another_schema() {
 }
 
 #[test]
+fn the_page_says_what_the_text_says() {
+    for (name, mut report) in samples() {
+        report.run.command = Some("loadgen find --slo 'p99<5ms' ws://h/".into());
+        report.verdict.note("one", "a note");
+        let page = Format::Html.render(&report, false).unwrap();
+        let page = &page[..page.find("<script").unwrap()];
+        assert!(page.contains("<dt>to repeat</dt><dd>loadgen find --slo "), "{name}");
+        assert!(page.contains("<span class=\"kind\">note</span> a note"), "{name}");
+        let rows =
+            report.conns.as_ref().map(|c| c.steps.len()).or(report.find.as_ref().map(|f| f.steps.len()));
+        if let Some(rows) = rows {
+            let table = &page[page.rfind("<table").unwrap()..page.rfind("</table>").unwrap()];
+            assert_eq!(table.matches("<tr>").count(), rows + 1, "{name}: {table}");
+        }
+        assert!(page.matches("<dt>survivors</dt>").count() <= 1, "{name}");
+    }
+}
+
+#[test]
+fn a_short_run_has_plots_of_what_there_is() {
+    let mut report = sample::run(1);
+    report.intervals.truncate(1);
+    let page = Format::Html.render(&report, false).unwrap();
+    for title in ["Latency by percentile", "Latency over time"] {
+        assert!(page.contains(&format!("<h2>{title}</h2>")), "{title}");
+    }
+    let mut words = page.split(|c: char| !c.is_alphanumeric() && c != '.');
+    assert!(
+        !words.any(|word| word.ends_with("NaN") || word == "inf" || word == "Minf"),
+        "a place that is none"
+    );
+    report.intervals.clear();
+    Format::Svg.render(&report, false).unwrap();
+}
+
+#[test]
 fn the_text_fits_a_terminal_with_all_its_figures() {
     for (name, report) in samples() {
         let wide = Format::Text.render(&report, false).unwrap();

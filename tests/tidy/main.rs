@@ -60,10 +60,10 @@ const LOADGEN: [&[&str]; 9] = [
 ];
 
 /// What is not yet as the rules want it. A row may only go, or become smaller.
-const LONG_FILES: &[(&str, usize)] = &[("loadgen/src/cli/args.rs", 718)];
+const LONG_FILES: &[(&str, usize)] = &[("loadgen/src/cli/args.rs", 636)];
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("src/proto/framing/hixie.rs", "receive", 77),
-    ("loadgen/src/modes/conns.rs", "command", 81),
+    ("loadgen/src/modes/conns.rs", "command", 76),
     ("loadgen/src/modes/find.rs", "command", 85),
     ("loadgen/src/report/html.rs", "facts", 107),
     ("loadgen/src/report/svg/charts.rs", "percentiles", 76),
@@ -102,6 +102,10 @@ fn a_file_can_be_read_in_one_go() {
 fn a_function_can_be_read_in_one_go() {
     let mut found = Vec::new();
     for (path, source) in CRATES.into_iter().flat_map(|directory| sources(Path::new(directory))) {
+        // Tables of cases, in files of tests as in modules of them.
+        if path.ends_with("tests.rs") {
+            continue;
+        }
         let file = path.display().to_string();
         for (name, lines) in functions::longer_than(FUNCTION_MAX, &source) {
             let known = LONG_FUNCTIONS.iter().find(|(path, function, _)| *path == file && *function == name);

@@ -1,10 +1,14 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use argh::FromArgs;
 
+use super::values::{
+    arrival, fragment, header, origin, pid, positive, share, some_count, some_share, some_time, start_at,
+    subprotocols, threads,
+};
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::size::Sizes;
@@ -631,222 +635,10 @@ fn steps(text: &str) -> Result<Steps, String> {
     }
 }
 
-fn arrival(text: &str) -> Result<Arrival, String> {
-    match text {
-        "even" => Ok(Arrival::Even),
-        "poisson" => Ok(Arrival::Poisson),
-        _ => Err(format!("`{text}` is neither even nor poisson")),
-    }
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=256) => Ok(n),
-        _ => Err(format!("`{text}` is not a number of threads from 1 to 256")),
-    }
-}
-
-/// A count above zero.
 /// Repeats of a run must not be one draw of its arrivals. Short enough to be typed.
 fn fresh_seed() -> u64 {
     u64::from(fastrand::u32(1..1_000_000))
 }
 
-fn some_count(text: &str) -> Result<u64, String> {
-    match units::count(text)? {
-        0 => Err("the number must be above zero".into()),
-        n => Ok(n),
-    }
-}
-
-fn positive(text: &str) -> Result<u32, String> {
-    units::count(text)
-        .ok()
-        .filter(|n| (1..=1_000_000).contains(n))
-        .map(|n| n as u32)
-        .ok_or_else(|| format!("`{text}` is not a number from 1 to 1M"))
-}
-
-fn fragment(text: &str) -> Result<usize, String> {
-    units::message_size(text)?
-        .checked_sub(1)
-        .map(|n| n + 1)
-        .ok_or_else(|| "a fragment has at least 1 byte".to_owned())
-}
-
-/// A time above zero.
-fn some_time(text: &str) -> Result<Duration, String> {
-    match units::duration(text)? {
-        Duration::ZERO => Err("the time must be above zero".into()),
-        time => Ok(time),
-    }
-}
-
-/// `2%`, or `0.02`.
-fn share(text: &str) -> Result<f64, String> {
-    units::share(text)
-        .ok()
-        .filter(|share| *share <= 1.0)
-        .ok_or_else(|| format!("`{text}` is not a percentage such as 2%"))
-}
-
-/// A share above zero.
-fn some_share(text: &str) -> Result<f64, String> {
-    match share(text)? {
-        0.0 => Err("the share must be above zero".into()),
-        share => Ok(share),
-    }
-}
-
-fn header(text: &str) -> Result<String, String> {
-    let name = text.split_once(':').map_or("", |(name, _)| name);
-    match is_token(name) && !has_controls(text) {
-        true => Ok(text.to_owned()),
-        // What it says instead may be a secret.
-        false => Err("it takes a whole header line such as 'X-Trace: 7'".to_owned()),
-    }
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-/// What would end a header line, or is not allowed in one (RFC 9110 section 5.5).
-fn has_controls(text: &str) -> bool {
-    text.contains(|c: char| c.is_control() && c != '\t')
-}
-
-/// RFC 6455 section 4.1, item 10 of the request: tokens, each once.
-fn subprotocols(text: &str) -> Result<String, String> {
-    let names: Vec<&str> = text.split(',').map(str::trim).collect();
-    let once = names.iter().enumerate().all(|(i, name)| !names[..i].contains(name));
-    match once && names.iter().all(|name| is_token(name)) {
-        true => Ok(names.join(", ")),
-        false => Err("it takes different names such as chat,superchat".to_owned()),
-    }
-}
-
-fn origin(text: &str) -> Result<String, String> {
-    match text.is_empty() || has_controls(text) || text.contains(char::is_whitespace) {
-        true => Err("it takes an origin such as https://a.example".to_owned()),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn pid(text: &str) -> Result<u32, String> {
-    let pid = text.parse().map_err(|_| format!("`{text}` is not a process id"))?;
-    match crate::host::procfs::rss(pid) {
-        Some(_) => Ok(pid),
-        None => Err(format!("there is no process {pid} whose memory can be read")),
-    }
-}
-
-fn start_at(text: &str) -> Result<SystemTime, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds)
-            .map(|since| UNIX_EPOCH + since)
-            .map_err(|_| format!("`{text}` is not a time"));
-    }
-    let wrong = || format!("`{text}` is neither seconds since 1970 nor HH:MM:SS in UTC");
-    let parts: Vec<u64> = text.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-    let [h @ 0..24, m @ 0..60, s @ 0..60] = parts[..] else { return Err(wrong()) };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let today = now / 86_400 * 86_400 + h * 3600 + m * 60 + s;
-    // The next such time: tomorrow's, if today's has passed.
-    let at = if today <= now { today + 86_400 } else { today };
-    Ok(UNIX_EPOCH + Duration::from_secs(at))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::argv::normalize;
-
-    fn parse(line: &str) -> Result<Command, String> {
-        let args = normalize(line.split_whitespace().map(str::to_owned));
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        Args::from_args(&["loadgen"], &args).map(|args| args.command).map_err(|exit| exit.output)
-    }
-
-    fn run(line: &str) -> Run {
-        match parse(line) {
-            Ok(Command::Run(run)) => run,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_url_is_enough() {
-        let run = run("ws://127.0.0.1:9/");
-        assert_eq!((run.connections, run.rate, run.closed), (100, None, false));
-        assert_eq!(run.urls, ["ws://127.0.0.1:9/"]);
-    }
-
-    #[test]
-    fn options_take_units() {
-        let run =
-            run("-c10k -R50k -d1m --warmup=250ms --active 5% --size 90%:64,10%:1k ws://h/ --fail-if p99>5ms");
-        assert_eq!(run.connections, 10_000);
-        assert_eq!(run.rate, Some(Rate::Constant(50_000.0)));
-        assert_eq!(run.duration, Duration::from_secs(60));
-        assert_eq!(run.warmup, Duration::from_millis(250));
-        assert_eq!(run.active.of(10_000), 500);
-        assert_eq!(run.fail_if.len(), 1);
-    }
-
-    #[test]
-    fn errors_name_the_option_and_what_it_takes() {
-        for (line, option, takes) in [
-            ("-c many ws://h/", "-c", "is not a count such as"),
-            ("--rate=fast ws://h/", "--rate", "is not a rate above zero"),
-            ("-d soon ws://h/", "-d", "is not a time such as"),
-            ("--size big ws://h/", "--size", "is not a size up to"),
-            ("--draft 14 ws://h/", "--draft", "is not 13, 8, 7, 76 or 75"),
-            ("--shard 3/2 ws://h/", "--shard", "is not I/N"),
-            ("--fail-if p99 ws://h/", "--fail-if", "p99"),
-            ("-H nonsense ws://h/", "-H", "header line"),
-            ("-H a/b:c ws://h/", "-H", "header line"),
-            ("--subprotocol a,a ws://h/", "--subprotocol", "different names"),
-            ("--subprotocol a/b ws://h/", "--subprotocol", "different names"),
-            ("--connect-to h ws://h/", "--connect-to", "names no port"),
-            ("--connect-inflight 0 ws://h/", "--connect-inflight", "above zero"),
-            ("--connect-timeout 0 ws://h/", "--connect-timeout", "above zero"),
-            ("--tls 1.1 wss://h/", "--tls", "neither 1.2 nor 1.3"),
-            ("-c 0 ws://h/", "-c", "above zero"),
-            ("--active 0 ws://h/", "--active", "none at all"),
-            ("--active 0% ws://h/", "--active", "none at all"),
-            ("storm --survivors 0 ws://h/", "--survivors", "none at all"),
-            ("fanout --publishers 0 ws://h/", "--publishers", "above zero"),
-            ("find --slo p99<1s --precision 0 ws://h/", "--precision", "above zero"),
-            ("-R 1e308 ws://h/", "-R", "not a rate"),
-            ("conns --steps 2k,1k ws://h/", "--steps", "not ascending"),
-            ("storm --backoff often ws://h/", "--backoff", "is not none, fixed"),
-        ] {
-            let error = parse(line).unwrap_err();
-            assert!(error.contains(option) && error.contains(takes), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn shards_cover_everything_once() {
-        for (n, count) in [(100, 3), (7, 7), (1_000_000, 64)] {
-            let mut next = 0;
-            for index in 0..count {
-                let (begin, len) = Shard { index, count }.part(n);
-                assert_eq!(begin, next);
-                next += len;
-            }
-            assert_eq!(next, n);
-        }
-    }
-
-    #[test]
-    fn a_time_of_day_is_the_next_such_time() {
-        let now = SystemTime::now();
-        let at = start_at("03:04:05").unwrap();
-        assert!(at > now && at <= now + Duration::from_secs(86_400));
-        assert_eq!(start_at("1795219199"), Ok(UNIX_EPOCH + Duration::from_secs(1_795_219_199)));
-        assert!(start_at("25:00:00").is_err());
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use crate::cli::help::{COMMANDS, Page, meant};
 use crate::protocol::shown::{escaped, masked_words};
+use crate::protocol::url::Url;
 
 /// Short options that take a value.
 const SHORT: &str = "cRtdpHo";
@@ -45,7 +46,7 @@ pub fn first_word_problem(args: &[String]) -> Option<String> {
     {
         return None;
     }
-    let word = escaped(&masked_words(std::slice::from_ref(first))[0]);
+    let word = escaped(&masked_words(std::slice::from_ref(first), is_url)[0]);
     Some(match meant(first, COMMANDS.into_iter()) {
         Some(command) => {
             format!("`{word}` is neither a command nor a URL; did you mean `loadgen {command}`?")
@@ -102,7 +103,7 @@ pub fn words(line: &str) -> Result<Vec<String>, String> {
 
 /// `args` with what is secret in them masked, also in a whole command line that is one of them (`compare --run LINE`).
 pub fn masked(args: &[String]) -> Vec<String> {
-    let mut all = masked_words(args);
+    let mut all = masked_words(args, is_url);
     for (i, arg) in args.iter().enumerate() {
         let after = i > 0 && args[i - 1] == "--run";
         let (option, line) = match arg.strip_prefix("--run=") {
@@ -146,6 +147,11 @@ pub fn repeating(args: impl IntoIterator<Item = OsString>, seed: u64) -> String 
 fn is_attached(arg: &str) -> bool {
     let mut chars = arg.chars();
     chars.next() == Some('-') && chars.next().is_some_and(|c| SHORT.contains(c)) && chars.next().is_some()
+}
+
+/// Whether a word is a URL that can be dialled.
+fn is_url(word: &str) -> bool {
+    Url::parse(word).is_ok()
 }
 
 #[cfg(test)]

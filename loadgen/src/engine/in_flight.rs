@@ -3,10 +3,15 @@
 //! A thread keeps them all in one table, a connection only the ends of its list: an idle connection costs nothing, and
 //! memory goes with the messages in flight rather than with the connections.
 
+use std::collections::HashMap;
+
 use crate::host::clock::Moment;
 
 /// The end of a list.
 pub const NONE: u32 = u32::MAX;
+
+/// How far the finger stays behind: replies out of order by no more than this cost no walk from the beginning.
+const BEHIND: usize = 8;
 
 /// One message, from the time it is due until its reply is read.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +69,12 @@ pub struct InFlight {
     entries: Vec<Entry>,
     /// Vacant entries, through their `next`, shifted by one so that zero is the end.
     vacant: u32,
+    /// Of a list that begins with messages that were probably lost, by its first: one that waits some way before the last
+    /// that was answered. From there the next is looked for, so that those before are not gone through for every reply.
+    fingers: HashMap<u32, u32>,
+    /// Messages gone over while looking for others.
+    #[cfg(test)]
+    steps: u64,
 }
 
 impl InFlight {
@@ -119,21 +130,85 @@ impl InFlight {
             }
             let entry = self.entries[id as usize];
             if wanted(&entry) {
-                match before {
-                    NONE => list.head = entry.next,
-                    before => self.entries[before as usize].next = entry.next,
-                }
-                if list.tail == id {
-                    list.tail = before;
-                }
-                list.len -= 1;
-                self.entries[id as usize].next = self.vacant;
-                self.vacant = id + 1;
-                return Some(entry);
+                return Some(self.unlink(list, before, id));
             }
             (before, id) = (id, entry.next);
         }
         None
+    }
+
+    /// Takes the message of this index, if it is out and written. Messages stand in the order of their indices, so what is
+    /// not there is soon known not to be.
+    pub fn take_index(&mut self, exchange: &mut Exchange, index: u32) -> Option<Entry> {
+        let list = &mut exchange.out;
+        if self.oldest(list).is_none_or(|oldest| oldest.index > index) {
+            return None;
+        }
+        let finger =
+            self.fingers.get(&list.head).filter(|finger| self.entries[**finger as usize].index < index);
+        let (mut before, mut id) = match finger {
+            Some(finger) => (*finger, self.entries[*finger as usize].next),
+            None => (NONE, list.head),
+        };
+        // What the finger is to point at, and how far behind that is.
+        let (mut finger, mut behind) = (before, 0);
+        while id != NONE && id != exchange.unsent {
+            let entry = self.entries[id as usize];
+            if entry.index >= index {
+                if entry.index > index {
+                    return None;
+                }
+                if finger != NONE {
+                    self.fingers.insert(list.head, finger);
+                }
+                return Some(self.unlink(list, before, id));
+            }
+            if behind < BEHIND {
+                behind += 1;
+            } else {
+                finger = if finger == NONE { list.head } else { self.entries[finger as usize].next };
+            }
+            (before, id) = (id, entry.next);
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
+        }
+        None
+    }
+
+    /// Points no finger at message `id`, which goes out of the list that begins with `head`, but at the one `before` it.
+    fn withdraw(&mut self, head: u32, before: u32, id: u32) {
+        let Some(finger) = self.fingers.get_mut(&head) else { return };
+        if id == head {
+            let finger = self.fingers.remove(&head);
+            let next = self.entries[head as usize].next;
+            // The list begins with the next one now.
+            if let Some(finger) = finger.filter(|finger| *finger != head && next != NONE) {
+                self.fingers.insert(next, finger);
+            }
+        } else if *finger == id {
+            *finger = before;
+        }
+    }
+
+    /// Takes message `id`, which stands behind `before`, out of `list`.
+    fn unlink(&mut self, list: &mut List, before: u32, id: u32) -> Entry {
+        let entry = self.entries[id as usize];
+        if !self.fingers.is_empty() {
+            self.withdraw(list.head, before, id);
+        }
+        match before {
+            NONE => list.head = entry.next,
+            before => self.entries[before as usize].next = entry.next,
+        }
+        if list.tail == id {
+            list.tail = before;
+        }
+        list.len -= 1;
+        self.entries[id as usize].next = self.vacant;
+        self.vacant = id + 1;
+        entry
     }
 }
 
@@ -169,5 +244,68 @@ mod tests {
             assert_eq!((a.len, b.len), (0, 0));
         }
         assert!(table.entries.len() <= 8, "{}", table.entries.len());
+    }
+
+    #[test]
+    fn lost_messages_cost_nothing_more() {
+        let mut table = InFlight::default();
+        let mut exchange = Exchange::default();
+        const ALL: u32 = 100_000;
+        // A tenth is lost, pairs are swapped, and each is asked for once more than it comes.
+        for index in 0..ALL {
+            table.push(&mut exchange.out, entry(index));
+            let reply = if index % 2 == 0 { index + 1 } else { index - 1 };
+            if index % 2 == 1 {
+                for reply in [reply + 1, reply].into_iter().filter(|reply| reply % 10 != 3) {
+                    assert_eq!(table.take_index(&mut exchange, reply).map(|e| e.index), Some(reply));
+                    assert!(table.take_index(&mut exchange, reply).is_none(), "it is gone");
+                }
+            }
+        }
+        assert_eq!(exchange.out.len, ALL / 10);
+        assert!(table.steps <= u64::from(ALL) * 2 * (BEHIND as u64 + 3), "{} steps", table.steps);
+        // All that were lost come after all.
+        for reply in (3..ALL).step_by(10) {
+            assert_eq!(table.take_index(&mut exchange, reply).map(|e| e.index), Some(reply));
+        }
+        assert_eq!((exchange.out.len, exchange.out.head, exchange.out.tail), (0, NONE, NONE));
+    }
+
+    /// Whatever is taken in whatever way and order, the list holds the rest in order.
+    #[test]
+    fn the_list_is_what_a_list_would_be() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut table = InFlight::default();
+        let mut pairs: Vec<(Exchange, Vec<u32>, u32)> = vec![Default::default(); 3];
+        for _ in 0..50_000 {
+            let (exchange, model, next) = &mut pairs[rng.usize(..3)];
+            match rng.u32(..10) {
+                0..5 => {
+                    table.push(&mut exchange.out, entry(*next));
+                    model.push(*next);
+                    *next += 1;
+                }
+                5 => {
+                    let first = (!model.is_empty()).then(|| model.remove(0));
+                    assert_eq!(table.take(&mut exchange.out, 1, |_| true).map(|e| e.index), first);
+                }
+                6 => {
+                    let third = model.iter().position(|index| index % 3 == 0).filter(|at| *at < 9);
+                    let third = third.map(|at| model.remove(at));
+                    assert_eq!(
+                        table.take(&mut exchange.out, 9, |e| e.index % 3 == 0).map(|e| e.index),
+                        third
+                    );
+                }
+                _ => {
+                    let index = rng.u32(..*next + 2);
+                    let at = model.iter().position(|other| *other == index);
+                    let expected = at.map(|at| model.remove(at));
+                    assert_eq!(table.take_index(exchange, index).map(|e| e.index), expected);
+                }
+            }
+            let oldest = table.oldest(&exchange.out).map(|e| e.index);
+            assert_eq!((oldest, exchange.out.len as usize), (model.first().copied(), model.len()));
+        }
     }
 }

@@ -61,7 +61,7 @@ pub fn identify(
         if stamp.id != id(index) {
             return Reply::Stray;
         }
-        match in_flight.take(&mut exchange.out, usize::MAX, |e| e.index == index) {
+        match in_flight.take_index(exchange, index) {
             Some(entry) => (entry, true),
             None if index < exchange.next_index => return Reply::Duplicate(index),
             None => return Reply::Stray,

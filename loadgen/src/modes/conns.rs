@@ -71,14 +71,7 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
             break;
         }
     }
-    let points = |bytes: fn(&ConnsStep) -> Option<u64>, base: Option<u64>| {
-        let zero = base.map(|b| (0.0, b as f64));
-        let steps = found.steps.iter().filter_map(|s| Some((s.held as f64, bytes(s)? as f64)));
-        zero.into_iter().chain(steps).collect::<Vec<_>>()
-    };
-    let slope = Slope::fit(&points(|s| s.server_rss_bytes, None));
-    let kernel_slope = Slope::fit(&points(|s| s.kernel_bytes, Some(0)));
-    (found.slope, found.kernel_slope) = (slope, kernel_slope);
+    fit(&mut found);
 
     let rate = args.per_conn_rate * most as f64;
     let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
@@ -99,6 +92,18 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     memory::note(&mut report.verdict, &found, empty.0);
     report.conns = Some(found);
     Ok((session, report))
+}
+
+/// What a connection costs, as the slope of a line through the steps.
+fn fit(found: &mut Found) {
+    let points = |bytes: fn(&ConnsStep) -> Option<u64>, base: Option<u64>| {
+        let zero = base.map(|b| (0.0, b as f64));
+        let steps = found.steps.iter().filter_map(|s| Some((s.held as f64, bytes(s)? as f64)));
+        zero.into_iter().chain(steps).collect::<Vec<_>>()
+    };
+    let slope = Slope::fit(&points(|s| s.server_rss_bytes, None));
+    let kernel_slope = Slope::fit(&points(|s| s.kernel_bytes, Some(0)));
+    (found.slope, found.kernel_slope) = (slope, kernel_slope);
 }
 
 /// A quarter, half, three quarters and all: enough points for a line.

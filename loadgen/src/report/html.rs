@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::format::{bytes, count, ns, short, time};
+use super::mode_results::{Conns, Find, StormPhase};
 use super::model::{Mode, PERCENTILES, Report, Stat, Status};
 use super::svg::{self, escape};
 use super::text::status_word;
@@ -26,7 +27,8 @@ p{margin:4px 0}
 .verdict{margin:16px 0;padding:12px 16px;background:var(--card);border-left:4px solid var(--tone);border-radius:0 6px 6px 0}
 .verdict b{color:var(--tone);letter-spacing:.04em}
 .verdict ul{margin:6px 0 0;padding-left:20px}
-.valid{--tone:var(--valid)}.suspect{--tone:var(--suspect)}.invalid{--tone:var(--invalid)}
+.valid{--tone:var(--valid)}.suspect{--tone:var(--suspect)}.invalid,.faulty{--tone:var(--invalid)}
+.kind{text-transform:uppercase;font-size:12px;letter-spacing:.04em;color:var(--soft)}
 .tiles{display:grid;grid-template-columns:repeat(var(--n),1fr);gap:10px;margin:16px 0}
 .tiles div{background:var(--card);border-radius:6px;padding:10px 12px}
 .tiles dt{font-size:12.5px;color:var(--soft)}
@@ -78,6 +80,12 @@ pub fn render(report: &Report) -> String {
     if report.latency_ns.each().next().is_some() {
         latencies(&mut out, report);
     }
+    if let Some(conns) = &report.conns {
+        conns_steps(&mut out, conns);
+    }
+    if let Some(find) = &report.find {
+        find_steps(&mut out, find);
+    }
     // Drawn twice, since a plot scaled to half its width has letters of half their size.
     for (wide, narrow) in svg::charts(report, 900.0).into_iter().zip(svg::charts(report, 372.0)) {
         let _ = writeln!(out, "<h2>{}</h2>\n<figure>", escape(&wide.title));
@@ -127,17 +135,18 @@ fn header(out: &mut String, report: &Report) {
     };
     let word = status_word(status);
     let _ = write!(out, "<div class=\"verdict {}\"><p><b>{word}</b> {meaning}</p>", word.to_lowercase());
-    let mut findings: Vec<&str> = [&report.verdict.findings, &report.verdict.reasons, &report.verdict.notes]
-        .into_iter()
-        .flatten()
-        .map(|f| f.text.as_str())
-        .collect();
+    let verdict = &report.verdict;
+    let kinds = [("finding", &verdict.findings), ("reason", &verdict.reasons), ("note", &verdict.notes)];
+    let mut findings: Vec<(&str, &str)> =
+        kinds.into_iter().flat_map(|(kind, all)| all.iter().map(move |f| (kind, f.text.as_str()))).collect();
     if report.run.interrupted {
-        findings.push("Interrupted: the numbers cover what ran.");
+        findings.push(("note", "interrupted: the numbers cover what ran"));
     }
     if !findings.is_empty() {
         out.push_str("<ul>");
-        findings.iter().for_each(|f| out.push_str(&format!("<li>{}</li>", escape(f))));
+        for (kind, text) in findings {
+            let _ = write!(out, "<li><span class=\"kind\">{kind}</span> {}</li>", escape(text));
+        }
         out.push_str("</ul>");
     }
     out.push_str("</div>\n");
@@ -250,6 +259,74 @@ fn range(low: u64, high: u64) -> String {
     }
 }
 
+/// A percentile, where the samples carry it.
+fn percentile(stat: &Option<Stat>, key: &str) -> String {
+    stat.as_ref().and_then(|stat| stat.p.get(key)).map_or("–".into(), |value| ns(*value))
+}
+
+/// A table of steps: its title, what its columns are called, and a row a step.
+fn steps_table(out: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let _ = write!(out, "<h2>{title}</h2>\n<table class=\"cards\"><thead><tr>");
+    heads.iter().for_each(|head| out.push_str(&format!("<th>{}</th>", escape(head))));
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for row in rows {
+        out.push_str("<tr>");
+        for (i, (head, cell)) in heads.iter().zip(row).enumerate() {
+            let (head, cell) = (escape(head), escape(&cell));
+            let _ = match i {
+                0 => write!(out, "<th>{cell}<small>{head}</small></th>"),
+                _ => write!(out, "<td data-l=\"{head}\">{cell}</td>"),
+            };
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody>\n</table>\n");
+}
+
+fn conns_steps(out: &mut String, conns: &Conns) {
+    let heads = [
+        "held",
+        "opened/s",
+        "connect p99",
+        "upgrade p99",
+        "SYN retransmits",
+        "server RSS",
+        "kernel TCP",
+        "echo p99",
+    ];
+    let memory = |n: Option<u64>| n.map_or("–".into(), |n| bytes(n as f64));
+    let rows = conns.steps.iter().map(|step| {
+        vec![
+            count(step.held),
+            short(step.opened_per_s),
+            percentile(&step.connect, "99"),
+            percentile(&step.upgrade, "99"),
+            count(step.syn_retransmits),
+            memory(step.server_rss_bytes),
+            memory(step.kernel_bytes),
+            percentile(&step.echo, "99"),
+        ]
+    });
+    steps_table(out, "What each number of connections cost", &heads, rows);
+}
+
+fn find_steps(out: &mut String, find: &Find) {
+    let heads = [find.axis.as_str(), "achieved", "p50", "p99", "p99.9", "verdict", find.objective.as_str()];
+    let rows = find.steps.iter().map(|step| {
+        vec![
+            short(step.load),
+            format!("{}/s", short(step.achieved_rate)),
+            percentile(&step.response, "50"),
+            percentile(&step.response, "99"),
+            percentile(&step.response, "99.9"),
+            status_word(step.verdict.status).to_owned(),
+            step.answer().word().to_owned(),
+        ]
+    });
+    steps_table(out, "The loads that were tried", &heads, rows);
+    let _ = writeln!(out, "<p class=\"soft\">Stopped: {}</p>", escape(&find.stopped));
+}
+
 /// What is to be said of the connections.
 fn connected(facts: &mut Vec<(&str, String)>, report: &Report) {
     if let Some(advice) = super::advice::advice(report) {
@@ -313,9 +390,10 @@ fn facts(out: &mut String, report: &Report) {
         let [half, most, nearly, all] = ["50", "90", "99", "100"].map(back);
         let dropped = format!("{} dropped ({}), reconnect {}", count(s.dropped), s.fault, s.policy);
         facts.push(("storm", format!("{dropped}; back: 50% {half}, 90% {most}, 99% {nearly}, 100% {all}")));
-        for phase in &s.phases {
-            let p99 = phase.echo.as_ref().and_then(|e| e.p.get("99")).map_or("–".into(), |v| ns(*v));
-            facts.push(("survivors", format!("{}: p99 {p99}", phase.name)));
+        let phase = |phase: &StormPhase| format!("{} {}", phase.name, percentile(&phase.echo, "99"));
+        let phases: Vec<String> = s.phases.iter().map(phase).collect();
+        if !phases.is_empty() {
+            facts.push(("survivors", format!("{}: p99 {}", count(s.survivors), phases.join(", "))));
         }
     }
     if let Some(s) = &report.server {
@@ -355,6 +433,10 @@ fn facts(out: &mut String, report: &Report) {
     for s in &report.signatures {
         let text = s.text.as_deref().unwrap_or(&s.kind);
         facts.push(("signature", format!("{text} ({:.1}% of samples)", s.share * 100.0)));
+    }
+    let of_parts = report.parts.iter().filter_map(|part| part.command.as_ref());
+    for command in report.run.command.iter().chain(of_parts) {
+        facts.push(("to repeat", command.clone()));
     }
     out.push_str("<h2>How it was measured</h2>\n<dl class=\"facts\">\n");
     for (name, value) in facts {

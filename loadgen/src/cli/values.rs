@@ -1,0 +1,128 @@
+//! What the values of options may be, and what is said of those that may not.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::engine::schedule::Arrival;
+use crate::report::units;
+
+pub fn arrival(text: &str) -> Result<Arrival, String> {
+    match text {
+        "even" => Ok(Arrival::Even),
+        "poisson" => Ok(Arrival::Poisson),
+        _ => Err(format!("`{text}` is neither even nor poisson")),
+    }
+}
+
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=256) => Ok(n),
+        _ => Err(format!("`{text}` is not a number of threads from 1 to 256")),
+    }
+}
+
+/// A count above zero.
+pub fn some_count(text: &str) -> Result<u64, String> {
+    match units::count(text)? {
+        0 => Err("the number must be above zero".into()),
+        n => Ok(n),
+    }
+}
+
+pub fn positive(text: &str) -> Result<u32, String> {
+    units::count(text)
+        .ok()
+        .filter(|n| (1..=1_000_000).contains(n))
+        .map(|n| n as u32)
+        .ok_or_else(|| format!("`{text}` is not a number from 1 to 1M"))
+}
+
+pub fn fragment(text: &str) -> Result<usize, String> {
+    units::message_size(text)?
+        .checked_sub(1)
+        .map(|n| n + 1)
+        .ok_or_else(|| "a fragment has at least 1 byte".to_owned())
+}
+
+/// A time above zero.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        Duration::ZERO => Err("the time must be above zero".into()),
+        time => Ok(time),
+    }
+}
+
+/// `2%`, or `0.02`.
+pub fn share(text: &str) -> Result<f64, String> {
+    units::share(text)
+        .ok()
+        .filter(|share| *share <= 1.0)
+        .ok_or_else(|| format!("`{text}` is not a percentage such as 2%"))
+}
+
+/// A share above zero.
+pub fn some_share(text: &str) -> Result<f64, String> {
+    match share(text)? {
+        0.0 => Err("the share must be above zero".into()),
+        share => Ok(share),
+    }
+}
+
+pub fn header(text: &str) -> Result<String, String> {
+    let name = text.split_once(':').map_or("", |(name, _)| name);
+    match is_token(name) && !has_controls(text) {
+        true => Ok(text.to_owned()),
+        // What it says instead may be a secret.
+        false => Err("it takes a whole header line such as 'X-Trace: 7'".to_owned()),
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// What would end a header line, or is not allowed in one (RFC 9110 section 5.5).
+fn has_controls(text: &str) -> bool {
+    text.contains(|c: char| c.is_control() && c != '\t')
+}
+
+/// RFC 6455 section 4.1, item 10 of the request: tokens, each once.
+pub fn subprotocols(text: &str) -> Result<String, String> {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let once = names.iter().enumerate().all(|(i, name)| !names[..i].contains(name));
+    match once && names.iter().all(|name| is_token(name)) {
+        true => Ok(names.join(", ")),
+        false => Err("it takes different names such as chat,superchat".to_owned()),
+    }
+}
+
+pub fn origin(text: &str) -> Result<String, String> {
+    match text.is_empty() || has_controls(text) || text.contains(char::is_whitespace) {
+        true => Err("it takes an origin such as https://a.example".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+pub fn pid(text: &str) -> Result<u32, String> {
+    let pid = text.parse().map_err(|_| format!("`{text}` is not a process id"))?;
+    match crate::host::procfs::rss(pid) {
+        Some(_) => Ok(pid),
+        None => Err(format!("there is no process {pid} whose memory can be read")),
+    }
+}
+
+pub fn start_at(text: &str) -> Result<SystemTime, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .map(|since| UNIX_EPOCH + since)
+            .map_err(|_| format!("`{text}` is not a time"));
+    }
+    let wrong = || format!("`{text}` is neither seconds since 1970 nor HH:MM:SS in UTC");
+    let parts: Vec<u64> = text.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let [h @ 0..24, m @ 0..60, s @ 0..60] = parts[..] else { return Err(wrong()) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let today = now / 86_400 * 86_400 + h * 3600 + m * 60 + s;
+    // The next such time: tomorrow's, if today's has passed.
+    let at = if today <= now { today + 86_400 } else { today };
+    Ok(UNIX_EPOCH + Duration::from_secs(at))
+}
