@@ -597,3 +597,42 @@ fn two_threads_keep_one_schedule() {
     assert!(run.is_sorted() && run.len() == 4, "{rows:?}");
     assert_eq!(rows[0], (Phase::Warmup, 150), "{rows:?}");
 }
+
+/// What is kept is what a run of the same size and about as many connections is held against.
+#[test]
+fn a_calibration_stands_beside_later_runs_of_its_size() {
+    let (cache, server) = (scratch("cache"), Server::start(Faults::default()));
+    let _alone = alone();
+    let calibrated =
+        loadgen("calibrate -q -d 300ms --size 1k").env("XDG_CACHE_HOME", &cache).output().unwrap();
+    assert!(calibrated.status.success(), "{}", String::from_utf8_lossy(&calibrated.stderr));
+    let kept = std::fs::read_to_string(cache.join("loadgen/calibration.json")).unwrap();
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&kept).unwrap();
+    assert!(entries.iter().all(|e| e["size"] == 1024 && e["ceiling"].as_f64() > Some(100.0)), "{kept}");
+    // A host as busy as this may have had no floor.
+    let floors = entries.iter().filter(|e| e["connections"] == 1).any(|e| e["floor_p50_ns"].is_u64());
+    for (size, known) in [(1024, true), (64, false)] {
+        let output = loadgen(&format!("-c1 -R200 -d500ms --warmup 0s --size {size} -q {}", server.url()))
+            .env("XDG_CACHE_HOME", &cache)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text.contains("of this host's ceiling"), known, "{text}");
+        assert_eq!(text.contains("× this host's own echo"), known && floors, "{text}");
+    }
+    std::fs::remove_dir_all(&cache).unwrap();
+}
+
+/// Repeats are not one draw, and the line that a report gives repeats its own.
+#[test]
+fn every_run_has_a_seed_of_its_own_and_says_it() {
+    let server = Server::start(Faults::default());
+    let line = format!("-c2 -R300 --arrival poisson -d500ms --warmup 0s {}", server.url());
+    let (first, _) = measure(&line);
+    let (second, _) = measure(&line);
+    assert_ne!(first.run.seed, second.run.seed, "one in a million");
+    let command = first.run.command.clone().unwrap();
+    assert!(command.ends_with(&format!(" --seed {}", first.run.seed)), "{command}");
+    let (again, _) = measure(&format!("{line} --seed {}", first.run.seed));
+    assert_eq!((again.run.seed, again.messages.sent), (first.run.seed, first.messages.sent));
+}

@@ -146,8 +146,8 @@ macro_rules! mode {
             /// stop sleeping so long before a message is due (50us with more than 2 CPUs, else 15us)
             #[argh(option, from_str_fn(units::duration), arg_name = "time")]
             pub spin: Option<Duration>,
-            /// seed of everything random (1)
-            #[argh(option, default = "1", from_str_fn(units::count), arg_name = "n")]
+            /// seed of everything random (a fresh one, which the report names)
+            #[argh(option, default = "fresh_seed()", from_str_fn(units::count), arg_name = "n")]
             pub seed: u64,
             /// be process I of N that share connections, rate and source addresses: I/N
             #[argh(option, default = "Shard { index: 0, count: 1 }", from_str_fn(Shard::parse), arg_name = "i/n")]
@@ -543,6 +543,9 @@ pub struct Calibrate {
     /// time for each measurement (3s)
     #[argh(option, short = 'd', default = "Duration::from_secs(3)", from_str_fn(some_time))]
     pub duration: Duration,
+    /// payload: what is known of one size is used up to twice and down to half of it (128)
+    #[argh(option, default = "128", from_str_fn(units::message_size), arg_name = "bytes")]
+    pub size: usize,
     /// no progress on stderr
     #[argh(switch, short = 'q')]
     pub quiet: bool,
@@ -630,6 +633,11 @@ fn steps(text: &str) -> Result<Steps, String> {
         true => Ok(Steps(steps)),
         false => Err(format!("`{text}` is not ascending")),
     }
+}
+
+/// Repeats of a run must not be one draw of its arrivals. Short enough to be typed.
+fn fresh_seed() -> u64 {
+    u64::from(fastrand::u32(1..1_000_000))
 }
 
 #[cfg(test)]

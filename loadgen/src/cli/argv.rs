@@ -133,6 +133,16 @@ pub fn quoted(args: impl IntoIterator<Item = OsString>) -> String {
     line
 }
 
+/// [`quoted`], with the seed that the run took where none was given, so that the line repeats the run.
+pub fn repeating(args: impl IntoIterator<Item = OsString>, seed: u64) -> String {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let given = |arg: &OsString| arg == "--seed" || arg.to_string_lossy().starts_with("--seed=");
+    match args.iter().any(given) {
+        true => quoted(args),
+        false => format!("{} --seed {seed}", quoted(args)),
+    }
+}
+
 /// `-c100`: one dash, a letter that takes a value, and the value.
 fn is_attached(arg: &str) -> bool {
     let mut chars = arg.chars();
@@ -192,6 +202,14 @@ mod tests {
         );
         assert_eq!(option("ws://h", "Unrecognized argument: --nothing-like-it"), None);
         assert_eq!(option("ws://h", "Something else"), None);
+    }
+
+    #[test]
+    fn a_line_to_repeat_names_the_seed_once() {
+        let line = |words: &[&str]| repeating(words.iter().map(OsString::from), 7);
+        assert_eq!(line(&["ws://h/"]), "loadgen ws://h/ --seed 7");
+        assert_eq!(line(&["--seed=3", "ws://h/"]), "loadgen --seed=3 ws://h/");
+        assert_eq!(line(&["--seed", "3", "ws://h/"]), "loadgen --seed 3 ws://h/");
     }
 
     #[test]

@@ -10,14 +10,17 @@ use crate::cli::output;
 use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::host::ceiling::{Entry, cache};
+use crate::host::ceiling::{Entry, cache, kept};
 use crate::modes::null_server::null_peer;
 use crate::modes::session::{Session, measure, plan};
 use crate::report::format;
-use crate::report::model::Mode;
+use crate::report::model::{Mode, Status};
 
 /// Connections at which the host is measured.
 const SIZES: [usize; 3] = [1, 100, 1000];
+
+/// How often a floor is measured until the run is VALID: that of a busy moment is no floor.
+const TRIES: usize = 3;
 
 /// The command.
 ///
@@ -30,41 +33,75 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
         "{:>12}  {:>10}  {:>10}  {:>10}\n",
         "connections", "ceiling/s", "floor p50", "floor p99"
     ))?;
+    let shown = |ns: Option<u64>| ns.map_or("-".to_owned(), format::ns);
     for connections in SIZES {
         let url = format!("ws://{address}/");
-        let line = ["run", "-c", &connections.to_string(), "-t", "1", &url].map(str::to_owned);
-        let line: Vec<&str> = line.iter().map(String::as_str).collect();
-        let Ok(Args { command: Command::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
-            unreachable!("the line is a good one");
-        };
-        let mut common = run.common();
-        common.quiet = args.quiet;
-        let mut session = Session::new(common)?;
-        let closed = Plan { warmup: Duration::from_secs(1), duration: args.duration, ..plan(&session) };
-        let (ceiling, _) = measure(&mut session, Mode::Closed, connections, &closed)?;
-        let open = Plan { rate: Some(Rate::Constant(1000.0)), ..closed };
-        let (floor, _) = measure(&mut session, Mode::Open, connections, &open)?;
-        if session.signals.flag.load(Ordering::Relaxed) {
-            return Ok(session.signals.exit_code().unwrap_or(output::exit::FAILED));
-        }
-        let at =
-            |key: &str| floor.latency_ns.response.as_ref().and_then(|s| s.p.get(key)).copied().unwrap_or(0);
-        let entry = Entry {
-            connections: connections as u64,
-            ceiling: ceiling.messages.achieved_rate,
-            floor_p50_ns: at("50"),
-            floor_p99_ns: at("99"),
+        let entry = match measured(args, &url, connections)? {
+            Ok(entry) => entry,
+            Err(code) => return Ok(code),
         };
         output::print(&format!(
             "{connections:>12}  {:>10}  {:>10}  {:>10}\n",
             format::short(entry.ceiling),
-            format::ns(entry.floor_p50_ns),
-            format::ns(entry.floor_p99_ns)
+            shown(entry.floor_p50_ns),
+            shown(entry.floor_p99_ns)
         ))?;
         entries.push(entry);
     }
+    if entries.iter().any(|entry| entry.floor_p50_ns.is_none()) {
+        output::remark(
+            "-: no run was VALID; this host is too busy for a floor: try again when it is quiet\n",
+        );
+    }
+    keep(entries)
+}
+
+/// One line of the table, or the exit code after a signal.
+fn measured(args: &Calibrate, url: &str, connections: usize) -> Result<Result<Entry, u8>, Problem> {
+    let (count, size) = (connections.to_string(), args.size.to_string());
+    let line = ["run", "-c", &count, "-t", "1", "--size", &size, url];
+    let Ok(Args { command: Command::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
+        unreachable!("the line is a good one");
+    };
+    let mut common = run.common();
+    common.quiet = args.quiet;
+    let mut session = Session::new(common)?;
+    let closed = Plan { warmup: Duration::from_secs(1), duration: args.duration, ..plan(&session) };
+    let (fastest, _) = measure(&mut session, Mode::Closed, connections, &closed)?;
+    let mut entry = Entry {
+        connections: connections as u64,
+        size: args.size as u64,
+        ceiling: fastest.messages.achieved_rate,
+        ..Entry::default()
+    };
+    let open = Plan { rate: Some(Rate::Constant(1000.0)), ..closed };
+    for _ in 0..TRIES {
+        let (floor, _) = measure(&mut session, Mode::Open, connections, &open)?;
+        if session.signals.flag.load(Ordering::Relaxed) {
+            return Ok(Err(session.signals.exit_code().unwrap_or(output::exit::FAILED)));
+        }
+        if floor.verdict.status == Status::Valid {
+            // As far as the run can be trusted, and no further.
+            let trusted = |key: &str| floor.verdict.trust.iter().any(|t| t.p == key && t.trusted);
+            let at = |key: &str| floor.latency_ns.response.as_ref()?.p.get(key).copied();
+            entry.floor_p50_ns = at("50").filter(|_| trusted("50"));
+            entry.floor_p99_ns = at("99").filter(|_| trusted("99"));
+        }
+        if entry.floor_p50_ns.is_some() {
+            break;
+        }
+    }
+    Ok(Ok(entry))
+}
+
+/// Writes `entries`, and what was known of other sizes, where later runs look.
+fn keep(entries: Vec<Entry>) -> Result<u8, Problem> {
     let path = cache().ok_or_else(|| Problem::Failed("neither XDG_CACHE_HOME nor HOME is set".into()))?;
-    let json = serde_json::to_string_pretty(&entries).expect("numbers become JSON");
+    let size = entries.first().map_or(0, |entry| entry.size);
+    let mut all: Vec<Entry> =
+        kept().into_iter().filter(|entry| entry.size != size && entry.size > 0).collect();
+    all.extend(entries);
+    let json = serde_json::to_string_pretty(&all).expect("numbers become JSON");
     let kept =
         path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, json));
     kept.map_err(|e| Problem::Failed(format!("{}: {e}", path.display())))?;

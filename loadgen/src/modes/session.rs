@@ -16,7 +16,7 @@ use crate::engine::progress::Progress;
 use crate::engine::schedule::{Arrival, Rate};
 use crate::engine::spec::Spec;
 use crate::engine::target::{Secured, Target};
-use crate::host::ceiling::ceiling;
+use crate::host::ceiling;
 use crate::host::clock::{self, Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
@@ -208,7 +208,7 @@ impl Session {
                 name: common.name.clone(),
                 started: clock::rfc3339(self.started),
                 seed: common.seed,
-                command: Some(argv::quoted(std::env::args_os().skip(1))),
+                command: Some(argv::repeating(std::env::args_os().skip(1), common.seed)),
                 interrupted: engine.interrupted(),
                 shard: (common.shard.count > 1)
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
@@ -252,6 +252,8 @@ impl Session {
     /// Fills in what `measured` found, and judges it. `asked` connections were to be opened by this process.
     pub fn fill(&self, report: &mut Report, asked: usize, opening: &Opening, measured: &Measured) {
         let counted = Counters::now().since(self.before);
+        let config = &report.config;
+        let calibrated = ceiling::known(config.connections, config.size.bytes).filter(|_| self.local());
         let facts = Facts {
             closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
             fanout: report.config.mode == Mode::Fanout,
@@ -263,7 +265,8 @@ impl Session {
             segments_again: counted.segments_again,
             throttled: report.host.throttled,
             steal_pct: report.host.steal_pct,
-            ceiling: ceiling(report.config.connections).filter(|_| self.local()),
+            ceiling: calibrated.map(|entry| entry.ceiling),
+            floor_p50_ns: calibrated.and_then(|entry| entry.floor_p50_ns),
         };
         let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
         report.run.measured_from_unix_ns = clock::unix_ns(from);

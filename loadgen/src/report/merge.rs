@@ -181,6 +181,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         whole.checks.littles_law = None;
     }
     whole.checks.ceiling_used_pct = None;
+    whole.checks.floor_p50_ns = None;
 
     whole.server = one_server(whole.server.take(), part.server.clone());
     whole.client.cpu_pct += part.client.cpu_pct;

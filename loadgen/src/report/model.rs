@@ -457,6 +457,9 @@ pub struct Checks {
     /// Share of this host's calibrated ceiling that was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ceiling_used_pct: Option<f64>,
+    /// The median response of this host's own null server, as calibrated with such messages and connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_p50_ns: Option<u64>,
 }
 
 /// Messages in flight, counted, against arrival rate times mean latency.

@@ -295,6 +295,16 @@ fn latencies(out: &mut String, report: &Report) {
         stat_row(out, label, stat);
         if name == "response" {
             intervals(out, stat);
+            if let (Some(p50), Some(floor)) =
+                (stat.p.get("50"), report.checks.floor_p50_ns.filter(|ns| *ns > 0))
+            {
+                let times = *p50 as f64 / floor as f64;
+                let _ = writeln!(
+                    out,
+                    "  p50 is {times:.1} × this host's own echo ({}, loadgen calibrate)",
+                    ns(floor)
+                );
+            }
         }
         if stat.saturated > 0 {
             let _ = writeln!(out, "  {} beyond the histogram's range", count(stat.saturated));

@@ -38,6 +38,7 @@ pub fn fill(
     report.checks = Checks {
         littles_law: verdict::littles_law(measured),
         loop_busy_pct: measured.busy_pct,
+        floor_p50_ns: facts.floor_p50_ns,
         ceiling_used_pct: facts.ceiling.map(|ceiling| 100.0 * report.messages.achieved_rate / ceiling),
     };
     report.server = measured.server.zip(server_pid).map(|(usage, pid)| Server {

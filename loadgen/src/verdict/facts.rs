@@ -15,6 +15,8 @@ pub struct Facts {
     pub steal_pct: f64,
     /// Messages a second this host was calibrated to reach.
     pub ceiling: Option<f64>,
+    /// The median response of this host's own null server, as calibrated.
+    pub floor_p50_ns: Option<u64>,
     /// SYNs that this host sent again while connections were opened.
     pub syn_retransmits: u64,
     /// Segments that this host sent again during the run.

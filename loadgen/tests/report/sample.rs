@@ -147,6 +147,7 @@ pub fn run(seed: u64) -> Report {
             littles_law: Some(LittlesLaw { inflight: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
             loop_busy_pct: 22.4,
             ceiling_used_pct: None,
+            floor_p50_ns: Some(19_000),
         },
         server: Some(Server {
             pid: 4121,
