@@ -419,15 +419,15 @@ fn wrong_files_are_named_before_the_run() {
 }
 
 #[test]
-fn a_report_that_one_format_cannot_hold_is_shown_all_the_same() {
+fn a_fan_out_has_a_histogram_of_its_deliveries() {
     let server = Server::start(Faults { broadcast: true, ..Faults::default() });
     let path = scratch("fanout.hgrm");
     let line = format!("fanout -c3 -d300ms --warmup 0s --hdr {} {}", path.display(), server.url());
     let (report, output) = measure(&line);
     assert!(report.fanout.is_some());
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("VERDICT"));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no response times for .hgrm"));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let written = std::fs::read_to_string(&path).expect("a histogram");
+    assert!(written.contains("#[Max") && written.lines().count() > 5, "{written}");
 }
 
 /// By turns, in pairs: what is slower is found, what is the same is not.
@@ -533,8 +533,10 @@ fn version_and_help_are_answered() {
         let help = loadgen(line).output().unwrap();
         assert!(help.status.success(), "{line}");
         let text = String::from_utf8_lossy(&help.stdout);
-        assert!(text.contains("Usage: loadgen"), "{line}");
-        assert!(text.contains("loadgen --version") || line.contains(' '), "{text}");
+        assert!(text.contains("loadgen") && text.contains("OPTIONS"), "{text}");
+        // A line may end anywhere in it.
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("--version") || line.contains(' '), "{text}");
     }
 }
 
