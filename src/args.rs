@@ -63,7 +63,7 @@ pub struct TlsOptions {
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub client_ca: Option<PathBuf>,
-    /// One of [`WRONG`].
+    /// Expired, other-name or self-signed.
     pub wrong: Option<&'static str>,
 }
 

@@ -223,11 +223,10 @@ fn a_hangup_writes_what_there_is_unless_it_was_ignored_before() {
             path.display(),
             server.url()
         );
-        let mut command = loadgen(&line);
-        if nohup {
-            command = std::process::Command::new("nohup");
-            command.arg(env!("CARGO_BIN_EXE_loadgen")).args(line.split_whitespace());
-        }
+        // Whether SIGHUP is ignored here, whoever started the tests decided.
+        let start: &[&str] = if nohup { &["nohup"] } else { &["env", "--default-signal=HUP"] };
+        let mut command = std::process::Command::new(start[0]);
+        command.args(&start[1..]).arg(env!("CARGO_BIN_EXE_loadgen")).args(line.split_whitespace());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let row = || std::fs::read_to_string(&rows).unwrap_or_default().lines().count();
         let wait_for = |n: usize| {

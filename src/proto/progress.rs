@@ -82,10 +82,10 @@ pub enum Event {
     /// The handshake succeeded.
     Opened(Version),
     /// A client of Hixie-76 is to be a member of the board of this name once it has answered its challenge: if there is no
-    /// room, [`Session::refuse`] before the reply is sent.
+    /// room, [`Session::refuse`](super::session::Session::refuse) before the reply is sent.
     Knocks(String),
     /// The handshake succeeded, and the client is to be a member of the board of this name: seat it before the reply is
-    /// sent, or [`Session::refuse`].
+    /// sent, or [`Session::refuse`](super::session::Session::refuse).
     Joins { name: String, version: Version },
     /// An HTTP request was answered with something else than 101.
     Refused(Refusal),
