@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Boards on which nobody is read for now.
 ///
 /// A member who reads all the time still needs some time to do it. So what was said is first offered to everybody's socket: only
-/// when it was taken, or [`PATIENCE`] is over, are members read again. Who is too far behind after that does not read.
+/// when it was taken, or `PATIENCE` is over, are members read again. Who is too far behind after that does not read.
 #[derive(Debug, Default)]
 pub struct Brakes {
     brakes: Vec<Brake>,

@@ -66,7 +66,7 @@ impl Memory {
     }
 }
 
-/// Makes room for `count` more bytes: as much again as has come already, but no more than [`STEP`] beyond what is needed.
+/// Makes room for `count` more bytes: as much again as has come already, but no more than `STEP` beyond what is needed.
 ///
 /// Where the standard library doubles, half of what a peer makes us allocate may be for nothing.
 pub fn grow(bytes: &mut Vec<u8>, count: usize) {

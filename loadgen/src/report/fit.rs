@@ -7,7 +7,7 @@ const CELL: usize = 13;
 /// The column of the means, which goes first when there is no room.
 const MEAN: usize = 7;
 
-/// `text`, which is as [`text::render`](super::text::render) writes it, in lines of at most `width` columns.
+/// `text`, which is as `text::render` writes it, in lines of at most `width` columns.
 pub fn fit(text: &str, width: usize) -> String {
     let mut out = String::new();
     let mut lines = text.lines().peekable();

@@ -345,6 +345,21 @@ fn connected(facts: &mut Vec<(&str, String)>, report: &Report) {
     }
 }
 
+/// When the clients of a storm were back.
+fn storm(facts: &mut Vec<(&str, String)>, report: &Report) {
+    if let Some(s) = &report.storm {
+        let back = |share: &str| s.back_ns.get(share).map_or("never".into(), |t| ns(*t));
+        let [half, most, nearly, all] = ["50", "90", "99", "100"].map(back);
+        let dropped = format!("{} dropped ({}), reconnect {}", count(s.dropped), s.fault, s.policy);
+        facts.push(("storm", format!("{dropped}; back: 50% {half}, 90% {most}, 99% {nearly}, 100% {all}")));
+        let phase = |phase: &StormPhase| format!("{} {}", phase.name, percentile(&phase.echo, "99"));
+        let phases: Vec<String> = s.phases.iter().map(phase).collect();
+        if !phases.is_empty() {
+            facts.push(("survivors", format!("{}: p99 {}", count(s.survivors), phases.join(", "))));
+        }
+    }
+}
+
 fn facts(out: &mut String, report: &Report) {
     let (c, m, h) = (&report.config, &report.messages, &report.host);
     let mut facts: Vec<(&str, String)> = Vec::new();
@@ -385,17 +400,7 @@ fn facts(out: &mut String, report: &Report) {
             ),
         ));
     }
-    if let Some(s) = &report.storm {
-        let back = |share: &str| s.back_ns.get(share).map_or("never".into(), |t| ns(*t));
-        let [half, most, nearly, all] = ["50", "90", "99", "100"].map(back);
-        let dropped = format!("{} dropped ({}), reconnect {}", count(s.dropped), s.fault, s.policy);
-        facts.push(("storm", format!("{dropped}; back: 50% {half}, 90% {most}, 99% {nearly}, 100% {all}")));
-        let phase = |phase: &StormPhase| format!("{} {}", phase.name, percentile(&phase.echo, "99"));
-        let phases: Vec<String> = s.phases.iter().map(phase).collect();
-        if !phases.is_empty() {
-            facts.push(("survivors", format!("{}: p99 {}", count(s.survivors), phases.join(", "))));
-        }
-    }
+    storm(&mut facts, report);
     if let Some(s) = &report.server {
         facts.push((
             "server",
