@@ -24,22 +24,22 @@ use crate::report::{Condition, Format};
 #[derive(Debug, FromArgs)]
 pub struct Args {
     #[argh(subcommand)]
-    pub command: Command,
+    pub command: Subcommand,
 }
 
 #[derive(Debug, FromArgs)]
 #[argh(subcommand)]
-pub enum Command {
-    Run(Run),
-    Conns(Conns),
-    Find(Find),
-    Fanout(Fanout),
-    Storm(Storm),
-    Report(Report),
-    Compare(Compare),
-    Merge(Merge),
-    Doctor(Doctor),
-    Calibrate(Calibrate),
+pub enum Subcommand {
+    Run(RunArgs),
+    Conns(ConnsArgs),
+    Find(FindArgs),
+    Fanout(FanoutArgs),
+    Storm(StormArgs),
+    Report(ReportArgs),
+    Compare(CompareArgs),
+    Merge(MergeArgs),
+    Doctor(DoctorArgs),
+    Calibrate(CalibrateArgs),
 }
 
 /// Defines a mode: its own options, and those that every mode has, which argh cannot share by itself.
@@ -342,7 +342,7 @@ pub struct Common {
 mode! {
     /// Send messages on a schedule (or as fast as replies come) and time the replies.
     #[argh(subcommand, name = "run")]
-    Run {
+    RunArgs {
         /// messages a second over all connections: 50k, a ramp 1k:50k, or steps 1k,2k@10s (1 a connection)
         #[argh(option, short = 'R', from_str_fn(Rate::parse))]
         pub rate: Option<Rate>,
@@ -382,7 +382,7 @@ mode! {
 mode! {
     /// Open connections step by step, hold them, and measure what each costs the server.
     #[argh(subcommand, name = "conns")]
-    Conns {
+    ConnsArgs {
         /// numbers of connections, ascending, as 1k,10k,100k (a quarter, half and all of -c)
         #[argh(option, from_str_fn(steps), arg_name = "n,n,…")]
         pub steps: Option<Steps>,
@@ -398,7 +398,7 @@ mode! {
 mode! {
     /// Search for the highest rate, or number of connections, that meets an objective; exit 3 if none does.
     #[argh(subcommand, name = "find")]
-    Find {
+    FindArgs {
         /// objective, such as 'p99.9<5ms'
         #[argh(option, arg_name = "condition")]
         pub slo: Condition,
@@ -429,7 +429,7 @@ mode! {
 mode! {
     /// Measure a server that passes each message on to every other connection.
     #[argh(subcommand, name = "fanout")]
-    Fanout {
+    FanoutArgs {
         /// connections that send (1)
         #[argh(option, default = "1", from_str_fn(some_count), arg_name = "n")]
         pub publishers: u64,
@@ -451,7 +451,7 @@ mode! {
 mode! {
     /// Drop all connections but a few, have them come back, and watch both.
     #[argh(subcommand, name = "storm")]
-    Storm {
+    StormArgs {
         /// connections that are left alone and send, a number or a percentage (5%)
         #[argh(option, default = "Part::Share(0.05)", from_str_fn(Part::parse), arg_name = "n|p%")]
         pub survivors: Part,
@@ -476,7 +476,7 @@ mode! {
 /// Show a report again, in any form.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "report")]
-pub struct Report {
+pub struct ReportArgs {
     /// JSON or HTML that loadgen wrote
     #[argh(positional)]
     pub file: PathBuf,
@@ -491,7 +491,7 @@ pub struct Report {
 /// Say what changed from one report to another; exit 3 if it got worse, 5 if that could not be judged.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "compare")]
-pub struct Compare {
+pub struct CompareArgs {
     /// the report to compare with, and the report in question
     #[argh(positional)]
     pub files: Vec<PathBuf>,
@@ -509,7 +509,7 @@ pub struct Compare {
 /// Add the reports of a sharded run up, exactly.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "merge")]
-pub struct Merge {
+pub struct MergeArgs {
     /// reports
     #[argh(positional)]
     pub files: Vec<PathBuf>,
@@ -521,7 +521,7 @@ pub struct Merge {
 /// Say what this host allows, and how to allow more.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "doctor")]
-pub struct Doctor {
+pub struct DoctorArgs {
     /// server to be measured
     #[argh(positional)]
     pub url: Option<String>,
@@ -539,7 +539,7 @@ pub struct Doctor {
 /// Measure this host's own floor and ceiling against a null server; later runs say how much of it they used.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "calibrate")]
-pub struct Calibrate {
+pub struct CalibrateArgs {
     /// time for each measurement (3s)
     #[argh(option, short = 'd', default = "Duration::from_secs(3)", from_str_fn(some_time))]
     pub duration: Duration,

@@ -23,7 +23,7 @@ use loadgen::host::clock::{Moment, Nanos};
 use loadgen::host::source_addresses::Sources;
 use loadgen::protocol::frame::Opcode;
 use loadgen::protocol::handshake::Extras;
-use loadgen::protocol::session::Rules as Session;
+use loadgen::protocol::session;
 use loadgen::protocol::url::Url;
 
 use crate::model::{Figures, Model, Rules, Run, Schedule, histogram};
@@ -96,7 +96,7 @@ impl Scenario {
                 address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
                 tls: None,
             }],
-            rules: Session { extras: Extras::default(), limit: payloads.max_size() + 1000 },
+            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
             sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
             payloads,
             fragment: (everything && rng.u8(..3) == 0).then(|| rng.usize(1..64)),
