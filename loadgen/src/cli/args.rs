@@ -10,7 +10,7 @@ use super::values::{
     subprotocols, threads,
 };
 use crate::engine::backoff::Backoff;
-use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::engine::size::Sizes;
 use crate::host::tls_config::{self, Version};
 use crate::protocol::draft::Draft;
@@ -359,11 +359,11 @@ mode! {
         #[argh(option, from_str_fn(positive), arg_name = "n")]
         pub max_inflight: Option<u32>,
         /// connections that send, a number or a percentage (100%)
-        #[argh(option, default = "Part::Share(1.0)", from_str_fn(Part::parse), arg_name = "n|p%")]
-        pub active: Part,
+        #[argh(option, default = "Portion::Share(1.0)", from_str_fn(Portion::parse), arg_name = "n|p%")]
+        pub active: Portion,
         /// even or poisson (even)
-        #[argh(option, default = "Arrival::Even", from_str_fn(arrival), arg_name = "kind")]
-        pub arrival: Arrival,
+        #[argh(option, default = "ArrivalProcess::Even", from_str_fn(arrival), arg_name = "kind")]
+        pub arrival: ArrivalProcess,
         /// time to measure (30s)
         #[argh(option, short = 'd', default = "Duration::from_secs(30)", from_str_fn(some_time))]
         pub duration: Duration,
@@ -453,8 +453,8 @@ mode! {
     #[argh(subcommand, name = "storm")]
     StormArgs {
         /// connections that are left alone and send, a number or a percentage (5%)
-        #[argh(option, default = "Part::Share(0.05)", from_str_fn(Part::parse), arg_name = "n|p%")]
-        pub survivors: Part,
+        #[argh(option, default = "Portion::Share(0.05)", from_str_fn(Portion::parse), arg_name = "n|p%")]
+        pub survivors: Portion,
         /// messages a second on each survivor (10)
         #[argh(option, default = "10.0", from_str_fn(units::rate), arg_name = "rate")]
         pub per_conn_rate: f64,
@@ -553,19 +553,21 @@ pub struct CalibrateArgs {
 
 /// A part of the connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Part {
+pub enum Portion {
     Number(usize),
     Share(f64),
 }
 
-impl Part {
-    fn parse(text: &str) -> Result<Part, String> {
+impl Portion {
+    fn parse(text: &str) -> Result<Portion, String> {
         let part = match text.strip_suffix('%') {
-            Some(_) => Part::Share(share(text)?),
-            None => Part::Number(units::count(text)? as usize),
+            Some(_) => Portion::Share(share(text)?),
+            None => Portion::Number(units::count(text)? as usize),
         };
         match part {
-            Part::Number(0) | Part::Share(0.0) => Err("none at all is no part of the connections".into()),
+            Portion::Number(0) | Portion::Share(0.0) => {
+                Err("none at all is no part of the connections".into())
+            }
             part => Ok(part),
         }
     }
@@ -573,8 +575,8 @@ impl Part {
     /// That part of `n`, at least one.
     pub fn of(self, n: usize) -> usize {
         match self {
-            Part::Number(k) => k.min(n),
-            Part::Share(s) => (s * n as f64).round() as usize,
+            Portion::Number(k) => k.min(n),
+            Portion::Share(s) => (s * n as f64).round() as usize,
         }
         .max(1)
     }

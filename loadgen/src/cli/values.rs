@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::engine::schedule::Arrival;
+use crate::engine::schedule::ArrivalProcess;
 use crate::report::units;
 
-pub fn arrival(text: &str) -> Result<Arrival, String> {
+pub fn arrival(text: &str) -> Result<ArrivalProcess, String> {
     match text {
-        "even" => Ok(Arrival::Even),
-        "poisson" => Ok(Arrival::Poisson),
+        "even" => Ok(ArrivalProcess::Even),
+        "poisson" => Ok(ArrivalProcess::Poisson),
         _ => Err(format!("`{text}` is neither even nor poisson")),
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::output;
 use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::host::ceiling::{Entry, cache, kept};
+use crate::host::ceiling::{Calibration, cache, kept};
 use crate::modes::measurement::{Measurement, measure, plan};
 use crate::modes::null_server::null_peer;
 use crate::report::format;
@@ -57,7 +57,7 @@ pub fn command(args: &CalibrateArgs) -> Result<u8, Problem> {
 }
 
 /// One line of the table, or the exit code after a signal.
-fn measured(args: &CalibrateArgs, url: &str, connections: usize) -> Result<Result<Entry, u8>, Problem> {
+fn measured(args: &CalibrateArgs, url: &str, connections: usize) -> Result<Result<Calibration, u8>, Problem> {
     let (count, size) = (connections.to_string(), args.size.to_string());
     let line = ["run", "-c", &count, "-t", "1", "--size", &size, url];
     let Ok(Args { command: Subcommand::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
@@ -68,11 +68,11 @@ fn measured(args: &CalibrateArgs, url: &str, connections: usize) -> Result<Resul
     let mut measurement = Measurement::new(common)?;
     let closed = Plan { warmup: Duration::from_secs(1), duration: args.duration, ..plan(&measurement) };
     let (fastest, _) = measure(&mut measurement, Mode::Closed, connections, &closed)?;
-    let mut entry = Entry {
+    let mut entry = Calibration {
         connections: connections as u64,
         size: args.size as u64,
         ceiling: fastest.messages.achieved_rate,
-        ..Entry::default()
+        ..Calibration::default()
     };
     let open = Plan { rate: Some(Rate::Constant(1000.0)), ..closed };
     for _ in 0..TRIES {
@@ -95,10 +95,10 @@ fn measured(args: &CalibrateArgs, url: &str, connections: usize) -> Result<Resul
 }
 
 /// Writes `entries`, and what was known of other sizes, where later runs look.
-fn keep(entries: Vec<Entry>) -> Result<u8, Problem> {
+fn keep(entries: Vec<Calibration>) -> Result<u8, Problem> {
     let path = cache().ok_or_else(|| Problem::Failed("neither XDG_CACHE_HOME nor HOME is set".into()))?;
     let size = entries.first().map_or(0, |entry| entry.size);
-    let mut all: Vec<Entry> =
+    let mut all: Vec<Calibration> =
         kept().into_iter().filter(|entry| entry.size != size && entry.size > 0).collect();
     all.extend(entries);
     let json = serde_json::to_string_pretty(&all).expect("numbers become JSON");

@@ -13,7 +13,7 @@ use crate::engine::opened::Opening;
 use crate::engine::payload::Payloads;
 use crate::engine::plan::Plan;
 use crate::engine::progress::Progress;
-use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::engine::spec::Spec;
 use crate::engine::target::{Secured, Target};
 use crate::host::ceiling;
@@ -24,9 +24,9 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
-use crate::report::compare::{self, Outcome};
+use crate::report::compare::{self, Decision};
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, TargetInfo, ThresholdResult, TlsInfo, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status};
 use crate::verdict::assemble;
@@ -210,7 +210,7 @@ impl Measurement {
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
                 ..Run::default()
             },
-            target: Aim {
+            target: TargetInfo {
                 urls: self.targets.iter().map(|target| target.url.shown.clone()).collect(),
                 addresses: self.targets.iter().map(|target| target.address.to_string()).collect(),
                 local: self.local(),
@@ -233,7 +233,7 @@ impl Measurement {
                 .targets
                 .iter()
                 .any(|target| target.tls.is_some())
-                .then(|| Tls { verified: !common.tls.insecure, ..Tls::default() }),
+                .then(|| TlsInfo { verified: !common.tls.insecure, ..TlsInfo::default() }),
             host: assemble::host(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
@@ -289,7 +289,7 @@ pub fn plan(measurement: &Measurement) -> Plan {
     Plan {
         rate: None,
         pipeline: 1,
-        arrival: Arrival::Even,
+        arrival: ArrivalProcess::Even,
         active: common.connections,
         warmup: Duration::ZERO,
         duration: Duration::from_secs(1),
@@ -321,8 +321,8 @@ pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
         },
         pipeline: plan.rate.is_none().then_some(u64::from(plan.pipeline)),
         arrival: match plan.arrival {
-            Arrival::Even => "even".into(),
-            Arrival::Poisson => "poisson".into(),
+            ArrivalProcess::Even => "even".into(),
+            ArrivalProcess::Poisson => "poisson".into(),
         },
         warmup_ns: plan.warmup.as_nanos() as u64,
         duration_ns: length.as_nanos() as u64,
@@ -393,10 +393,10 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
             true => output::print(&comparison.text())?,
             false => output::remark(&comparison.text()),
         }
-        match comparison.outcome() {
-            Outcome::Fine => {}
-            Outcome::Worse(why) => failures.push(why),
-            Outcome::NotJudged(why) => unjudged = Some(why),
+        match comparison.decision() {
+            Decision::Fine => {}
+            Decision::Worse(why) => failures.push(why),
+            Decision::NotJudged(why) => unjudged = Some(why),
         }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {

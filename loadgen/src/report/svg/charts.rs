@@ -205,7 +205,9 @@ fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     plot.area("area f1", &edge(1), &edge(0));
     for (i, name, h) in series.iter().rev() {
         let steps = stats::steps(h);
-        let point = |s: &stats::Step| (x.at(nines(s.quantile, h.len()).min(longest)), y.at(s.value as f64));
+        let point = |s: &stats::PercentilePoint| {
+            (x.at(nines(s.quantile, h.len()).min(longest)), y.at(s.value as f64))
+        };
         let split = steps.iter().take_while(|s| nines(s.quantile, h.len()) <= trusted(h)).count();
         let points: Vec<_> = steps.iter().map(point).collect();
         plot.line(&class(*i, name), &points[..split]);
