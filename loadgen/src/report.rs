@@ -13,6 +13,7 @@ pub mod advice;
 pub mod blocks;
 pub mod compare;
 mod csv;
+mod escape;
 pub mod fit;
 pub mod format;
 mod hgrm;

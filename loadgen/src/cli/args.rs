@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use argh::FromArgs;
 
 use super::values::{
-    arrival, fragment, header, origin, pid, positive, share, some_count, some_share, some_time, start_at,
-    subprotocols, threads,
+    Clock, Fault, Portion, Shard, Steps, arrival, fault, fragment, header, origin, pid, positive, share,
+    some_count, some_share, some_time, stamp, start_at, steps, subprotocols, threads,
 };
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{ArrivalProcess, Rate};
@@ -276,21 +276,6 @@ macro_rules! mode {
     };
 }
 
-/// What ends a reply.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Clock {
-    Kernel,
-    Read,
-}
-
-fn stamp(text: &str) -> Result<Clock, String> {
-    match text {
-        "kernel" => Ok(Clock::Kernel),
-        "read" => Ok(Clock::Read),
-        _ => Err("--stamps is kernel or read".into()),
-    }
-}
-
 /// The options that every mode has.
 #[derive(Clone, Debug)]
 pub struct Common {
@@ -551,90 +536,8 @@ pub struct CalibrateArgs {
     pub quiet: bool,
 }
 
-/// A part of the connections.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Portion {
-    Number(usize),
-    Share(f64),
-}
-
-impl Portion {
-    fn parse(text: &str) -> Result<Portion, String> {
-        let part = match text.strip_suffix('%') {
-            Some(_) => Portion::Share(share(text)?),
-            None => Portion::Number(units::count(text)? as usize),
-        };
-        match part {
-            Portion::Number(0) | Portion::Share(0.0) => {
-                Err("none at all is no part of the connections".into())
-            }
-            part => Ok(part),
-        }
-    }
-
-    /// That part of `n`, at least one.
-    pub fn of(self, n: usize) -> usize {
-        match self {
-            Portion::Number(k) => k.min(n),
-            Portion::Share(s) => (s * n as f64).round() as usize,
-        }
-        .max(1)
-    }
-}
-
-/// `--shard I/N`: process I, counted from 0 here and from 1 there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shard {
-    pub index: usize,
-    pub count: usize,
-}
-
-impl Shard {
-    fn parse(text: &str) -> Result<Shard, String> {
-        text.split_once('/')
-            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)))
-            .filter(|(i, n)| *i >= 1 && i <= n)
-            .map(|(i, n)| Shard { index: i - 1, count: n })
-            .ok_or_else(|| format!("`{text}` is not I/N with I from 1 to N"))
-    }
-
-    /// Where this shard's part of `n` begins and how large it is.
-    pub fn part(self, n: usize) -> (usize, usize) {
-        let begin = |i| n * i / self.count;
-        (begin(self.index), begin(self.index + 1) - begin(self.index))
-    }
-}
-
-/// `--steps` of `conns`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Steps(pub Vec<usize>);
-
-/// `--fault` of `storm`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
-    Rst,
-    Close,
-}
-
-fn fault(text: &str) -> Result<Fault, String> {
-    match text {
-        "rst" => Ok(Fault::Rst),
-        "close" => Ok(Fault::Close),
-        _ => Err(format!("`{text}` is neither rst nor close")),
-    }
-}
-
 fn default_backoff() -> Backoff {
     Backoff::Jitter { base: Duration::from_millis(100), max: Duration::from_secs(5) }
-}
-
-fn steps(text: &str) -> Result<Steps, String> {
-    let steps =
-        text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;
-    match steps.is_sorted_by(|a, b| a < b) && steps[0] > 0 {
-        true => Ok(Steps(steps)),
-        false => Err(format!("`{text}` is not ascending")),
-    }
 }
 
 /// Repeats of a run must not be one draw of its arrivals. Short enough to be typed.

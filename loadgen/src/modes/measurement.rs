@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::cli::args::{Clock, Common, Shard};
+use crate::cli::args::Common;
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
+use crate::cli::values::{Clock, Shard};
 use crate::cli::{argv, output};
 use crate::engine::Engine;
 use crate::engine::measured::Measured;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cli::args::{self, Fault};
+use crate::cli::args;
 use crate::cli::problem::Problem;
+use crate::cli::values::Fault;
 use crate::engine::plan::{Outage, Plan};
 use crate::engine::recorder::Times;
 use crate::engine::schedule::Rate;
