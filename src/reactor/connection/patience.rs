@@ -38,7 +38,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// When its patience ends.
-    fn deadline(&self, config: &Config) -> Moment {
+    pub fn deadline(&self, config: &Config) -> Moment {
         if self.transport.keeps_something() && self.session.is_timed() {
             return self.timed_deadline(config);
         }
