@@ -1,7 +1,7 @@
 //! From options to a running server.
 
 use crate::activation;
-use crate::args::{Address, Options, Policy, Stats, everywhere};
+use crate::args::{Address, Options, Policy, StatsPlace, everywhere};
 use crate::log;
 use crate::memory_limit::memory_limit;
 use crate::notify::{self, Manager};
@@ -109,7 +109,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
             boards: options.boards.is_some(),
             board_lifetime: options.boards.and_then(|rules| rules.lifetime),
             test_paths: options.test_paths,
-            stats: options.stats == Some(Stats::Page),
+            stats: options.stats == Some(StatsPlace::Page),
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
@@ -164,7 +164,7 @@ impl Doors {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
             doors.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
         }
-        if let Some(Stats::At(address)) = &options.stats {
+        if let Some(StatsPlace::At(address)) = &options.stats {
             doors.bind_or_fail(Role::Stats, address, "--stats", options.reuse_port)?;
         }
         match &options.policy {
@@ -372,7 +372,7 @@ fn somaxconn() -> String {
 
 fn unix_paths(options: &Options) -> Vec<&Path> {
     let stats = match &options.stats {
-        Some(Stats::At(address)) => Some(address),
+        Some(StatsPlace::At(address)) => Some(address),
         _ => None,
     };
     let addresses = options.listen.iter().chain(stats);

@@ -11,7 +11,7 @@ use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
 use super::limits::WHOLE_MAX;
 use super::paths::chain::Step;
 use super::paths::late::{Delay, Late};
-use super::paths::program::{Advance, End, Program, READ_MAX, Then};
+use super::paths::program::{Advance, Ending, Program, READ_MAX, Then};
 use super::paths::report::Caller;
 use super::policy;
 use super::progress::{Event, Progress, Reply};
@@ -320,7 +320,7 @@ impl Session {
                 Some((event, next)) => {
                     self.phase = next;
                     let then = match self.phase {
-                        Phase::Closing => Then::End(End::Fin),
+                        Phase::Closing => Then::End(Ending::Fin),
                         _ => Then::GoOn,
                     };
                     Advance { event, messages: 0, then }
@@ -329,10 +329,10 @@ impl Session {
             _ => Advance { event: None, messages: 0, then: Then::Wait(None) },
         };
         match (&self.phase, advance.then) {
-            (Phase::Open(Dialect::Program(program)), Then::End(End::Close)) => {
+            (Phase::Open(Dialect::Program(program)), Then::End(Ending::Close)) => {
                 self.phase = program.leave().map_or(Phase::Closing, Phase::Leaving);
             }
-            (_, Then::End(End::Close | End::Fin | End::Reset)) => self.phase = Phase::Closing,
+            (_, Then::End(Ending::Close | Ending::Fin | Ending::Reset)) => self.phase = Phase::Closing,
             _ => {}
         }
         advance
@@ -535,11 +535,11 @@ fn answer_question(head: &mut Head, input: &[u8], response: &mut Vec<u8>) -> Pro
 #[inline(never)]
 fn answer_policy(input: &[u8], response: &mut Vec<u8>) -> Progress {
     match policy::parse(input) {
-        policy::Request::Partial => Progress::wait(),
-        policy::Request::Whole => {
+        policy::PolicyRequest::Partial => Progress::wait(),
+        policy::PolicyRequest::Whole => {
             response.extend_from_slice(policy::POLICY);
             Progress::last_response(input.len(), Event::Policy)
         }
-        policy::Request::Other => Progress::last_response(input.len(), Event::NotPolicy),
+        policy::PolicyRequest::Other => Progress::last_response(input.len(), Event::NotPolicy),
     }
 }

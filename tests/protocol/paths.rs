@@ -7,7 +7,7 @@ use support::wire::{ANSWER, REQUEST, masked};
 use wsecho::proto::handshake::{Paths, Site};
 use wsecho::proto::paths::bad_frame::BadFrame;
 use wsecho::proto::paths::bad_handshake::BadHandshake;
-use wsecho::proto::paths::steps::{Kind, STEPS};
+use wsecho::proto::paths::steps::{STEPS, When};
 use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
@@ -523,11 +523,11 @@ fn the_readme_lists_every_step_as_the_page_does() {
         .expect("it is there");
     for step in &STEPS {
         let arguments: String = step.takes.iter().map(|name| format!("/<{name}>")).collect();
-        let when = match step.kind {
-            Kind::Opening => "before the 101, wherever it stands",
-            Kind::InOrder => "in its turn",
-            Kind::FromHereOn => "from there on",
-            Kind::Last => "last",
+        let when = match step.when {
+            When::Opening => "before the 101, wherever it stands",
+            When::InOrder => "in its turn",
+            When::FromHereOn => "from there on",
+            When::Last => "last",
         };
         let row = format!("| `{}{arguments}` | {when} | {} |\n", step.name, step.text);
         assert!(readme.contains(&row), "{row}");

@@ -4,7 +4,7 @@ use super::refusal::push;
 use super::site::{Page, Site};
 use crate::proto::paths::bad_frame::BadFrame;
 use crate::proto::paths::bad_handshake::BadHandshake;
-use crate::proto::paths::steps::{Kind, STEPS};
+use crate::proto::paths::steps::{STEPS, When};
 use std::borrow::Cow;
 
 impl Page {
@@ -32,11 +32,11 @@ impl Page {
 fn steps() -> String {
     let mut text = String::from("{steps:[");
     for step in &STEPS {
-        let kind = match step.kind {
-            Kind::Opening => 0,
-            Kind::InOrder => 1,
-            Kind::FromHereOn => 2,
-            Kind::Last => 3,
+        let kind = match step.when {
+            When::Opening => 0,
+            When::InOrder => 1,
+            When::FromHereOn => 2,
+            When::Last => 3,
         };
         let takes = step.takes.join("\",\"");
         let takes = if takes.is_empty() { String::new() } else { format!("\"{takes}\"") };
