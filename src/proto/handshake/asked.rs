@@ -3,13 +3,13 @@
 use super::deflate::{self, Deflate};
 use super::refusal::{Asked, Refusal};
 use super::request::Request;
-use super::site::Site;
+use super::routes::Routes;
 use crate::proto::paths::chain::{self, Chain, HandshakeOptions, Scheme, Step, Subprotocol};
 use crate::proto::paths::problem::Problem;
 
 /// The chain that a request asks for.
-pub fn read(request: &Request, site: &Site) -> Result<Chain, Refusal> {
-    chain::parse(request.path, request.query, site.limits.max_message).map_err(refuse)
+pub fn read(request: &Request, routes: &Routes) -> Result<Chain, Refusal> {
+    chain::parse(request.path, request.query, routes.limits.max_message).map_err(refuse)
 }
 
 /// A chain that a connection of Hixie-75 or -76 can carry: those have no control frames, fragments, codes or extensions.
