@@ -23,6 +23,16 @@ impl World {
         self.peers[index].expects == Expects::Program
     }
 
+    /// How many the server may have to serve before one whose turn has just ended: beside those who left something to read, who
+    /// can go on for reasons of its own, as its clock says or as there is more to write.
+    pub(super) fn most_ahead(&self) -> usize {
+        let may_go_on = |index: &usize| {
+            let wire = &self.wires[*index];
+            wire.id.is_some() && !wire.closed && (wire.blocked || self.is_timed(*index))
+        };
+        self.unfinished.len() + (0..self.wires.len()).filter(may_go_on).count()
+    }
+
     pub(super) fn touch(&mut self, index: usize) {
         if std::mem::take(&mut self.wires[index].waits) {
             self.waiting -= 1;
