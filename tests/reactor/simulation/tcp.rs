@@ -28,6 +28,8 @@ pub struct Wire {
     pub cut_at: Option<u64>,
     /// Since when something that the server sent could not arrive.
     pub lost_since: Option<u64>,
+    /// By how much the clock had leapt by then.
+    pub lost_leapt: u64,
     /// Where in `sent` no message is under way.
     pub ends: BTreeSet<usize>,
 

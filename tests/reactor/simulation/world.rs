@@ -18,13 +18,13 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::{Readiness, Vitals};
+use wsecho::reactor::kernel::{InFlight, Readiness, Vitals};
 use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
-/// How often it is seen whether what was sent arrives.
-const WATCH: u64 = 60_000;
+/// How long what was sent may be unacknowledged.
+const UNREACHABLE: u64 = 60_000;
 const POLICY_TIMEOUT: u64 = 3_000;
 /// The part of the places that clients of the policy's listener get, if it is not less than one.
 const POLICY_SHARE: usize = 8;
@@ -41,6 +41,8 @@ const STALL: Duration = Duration::from_millis(100);
 pub struct World {
     rng: Rng,
     pub now: u64,
+    /// By how much the clock has leapt, in all.
+    leapt: u64,
     handshake: u64,
     idle: Option<u64>,
     ping: Option<u64>,
@@ -92,6 +94,7 @@ impl World {
         let peers: Vec<Peer> = (0..peers).map(draw).collect();
         World {
             now: rng.u64(..1_000_000),
+            leapt: 0,
             handshake: milliseconds(config.handshake_timeout),
             idle: config.idle_timeout.map(milliseconds),
             ping: config.ping_interval.map(milliseconds),
@@ -188,7 +191,9 @@ impl World {
         if self.trouble && self.stopped_at.is_none() && self.chance(400) {
             // The process was stopped; its clients were not.
             self.exhaust();
-            self.now += self.rng.u64(..100_000);
+            let leap = self.rng.u64(..100_000);
+            self.leapt += leap;
+            self.now += leap;
         }
         Ok(self.collect())
     }
@@ -345,8 +350,8 @@ impl World {
         }
         let now = self.now;
         let wire = &mut self.wires[index];
-        if wire.cut_at.is_some() {
-            wire.lost_since.get_or_insert(now);
+        if wire.cut_at.is_some() && wire.lost_since.is_none() {
+            (wire.lost_since, wire.lost_leapt) = (Some(now), self.leapt);
         }
         if wire.nobody_there {
             wire.blocked = false;
@@ -394,7 +399,11 @@ impl World {
             acked: (wire.written - unacknowledged) as u32,
             edge: (taken + 70_000) as u32,
             unsent: if wire.cut_at.is_some() { 0 } else { unacknowledged as u32 },
-            in_flight: wire.cut_at.is_some() && unacknowledged > 0,
+            in_flight: if wire.cut_at.is_some() && unacknowledged > 0 {
+                InFlight::Data
+            } else {
+                InFlight::Nothing
+            },
             heard: Duration::from_millis(heard),
             spoke: Duration::from_millis(spoke),
         }
