@@ -121,24 +121,6 @@ impl Server {
         machine.events.push(readable(Source::Connection(id)));
     }
 
-    /// The client sends no more.
-    pub fn end(&self, peer: usize) {
-        self.leave(peer, |peer| peer.fin = true);
-    }
-
-    /// The client resets the connection.
-    pub fn break_off(&self, peer: usize) {
-        self.leave(peer, |peer| peer.reset = true);
-    }
-
-    fn leave(&self, peer: usize, how: impl FnOnce(&mut Peer)) {
-        let mut machine = self.machine.borrow_mut();
-        let peer = &mut machine.peers[peer];
-        how(peer);
-        let id = peer.id.expect("it was let in");
-        machine.events.push(Readiness { read_closed: true, ..readable(Source::Connection(id)) });
-    }
-
     /// The client takes so many more bytes.
     pub fn take(&self, peer: usize, count: usize) {
         let mut machine = self.machine.borrow_mut();
@@ -177,6 +159,27 @@ impl Server {
     /// The clients that the server holds.
     pub fn open(&self) -> usize {
         self.machine.borrow().peers.iter().filter(|peer| !peer.gone).count()
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Server {
+    /// The client sends no more.
+    pub fn end(&self, peer: usize) {
+        self.leave(peer, |peer| peer.fin = true);
+    }
+
+    /// The client resets the connection.
+    pub fn break_off(&self, peer: usize) {
+        self.leave(peer, |peer| peer.reset = true);
+    }
+
+    fn leave(&self, peer: usize, how: impl FnOnce(&mut Peer)) {
+        let mut machine = self.machine.borrow_mut();
+        let peer = &mut machine.peers[peer];
+        how(peer);
+        let id = peer.id.expect("it was let in");
+        machine.events.push(Readiness { read_closed: true, ..readable(Source::Connection(id)) });
     }
 }
 
