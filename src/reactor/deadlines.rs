@@ -15,6 +15,7 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
+    /// Rings for `id` at `at`.
     pub fn set(&mut self, at: Moment, id: ConnId) {
         self.alarms.push(Reverse((at, id)));
     }

@@ -33,6 +33,7 @@ impl Outbox {
         Outbox { allocated: front.capacity(), front, sent: count, ..Outbox::default() }
     }
 
+    /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -52,6 +53,7 @@ impl Outbox {
         &self.front[self.sent..]
     }
 
+    /// Appends `bytes`.
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len();
         if self.rest.is_empty() && self.sent > SMALL && self.sent >= self.front.len() - self.sent {

@@ -60,13 +60,16 @@ impl fmt::Display for Matching {
 /// Who a message is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MessageId {
+    /// The connection's number, over all processes.
     pub conn: u32,
+    /// Which message of it.
     pub index: u32,
 }
 
 /// What stands at the front of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
+    /// Which message it is.
     pub id: MessageId,
     /// When it was due, as far as 48 bits go.
     clock: u64,
@@ -87,6 +90,7 @@ impl Payloads {
         Payloads { opcode, body: Body::File(content), stamped: false, seed: 0 }
     }
 
+    /// Text or binary.
     pub fn opcode(&self) -> Opcode {
         self.opcode
     }

@@ -10,12 +10,17 @@ use crate::protocol::session::Rules;
 
 /// What all connections share.
 pub struct Spec {
+    /// Connections take turns.
     pub targets: Vec<Target>,
+    /// What a session asks for and takes.
     pub rules: Rules,
+    /// Where connections come from.
     pub sources: Sources,
+    /// What messages hold.
     pub payloads: Payloads,
     /// Payload bytes a fragment.
     pub fragment: Option<usize>,
+    /// Replies are compared byte by byte.
     pub verify: bool,
     /// A reply ends when the kernel has it rather than when it is read.
     pub kernel_stamps: bool,
@@ -33,7 +38,9 @@ pub struct Spec {
     pub connect_timeout: Nanos,
     /// How long before a message is due the thread stops sleeping.
     pub spin: Nanos,
+    /// Of everything random.
     pub seed: u64,
+    /// How many share the connections.
     pub threads: usize,
     /// Number of this process's first connection among those of a sharded run.
     pub first: usize,
@@ -66,6 +73,7 @@ impl Spec {
 pub struct Gauges {
     /// Open WebSockets.
     pub held: AtomicU64,
+    /// Connections that could not be opened.
     pub failed: AtomicU64,
     /// Written and not yet answered.
     pub inflight: AtomicI64,

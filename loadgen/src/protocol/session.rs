@@ -15,6 +15,7 @@ use crate::protocol::url::Url;
 /// What the answer to an upgrade request is held against.
 #[derive(Clone, Copy)]
 pub struct Upgrade<'a> {
+    /// What is asked for.
     pub url: &'a Url,
     /// The random number behind the request's keys.
     pub nonce: u128,
@@ -22,6 +23,7 @@ pub struct Upgrade<'a> {
 
 /// What all sessions of a run have in common.
 pub struct Rules {
+    /// What the request says beside the URL.
     pub extras: Extras,
     /// Bytes of the longest message that is taken.
     pub limit: usize,
@@ -34,7 +36,9 @@ pub enum Received<'a> {
     Open,
     /// A whole message, put together and inflated.
     Message(Opcode, &'a [u8]),
+    /// To be answered.
     Ping(&'a [u8]),
+    /// The answer to one of ours.
     Pong(&'a [u8]),
     /// A Close, with the code and reason in it.
     Close(&'a [u8]),
