@@ -1,4 +1,4 @@
-// gorilla/websocket against the server at ADDRESS:PORT. usage: gorilla ADDRESS:PORT
+// gorilla/websocket against the echo at URL; in TLS by Go's crypto/tls, with the authority in $SSL_CERT_FILE. usage: gorilla URL
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 
 func dial() (*websocket.Conn, string) {
 	dialer := websocket.Dialer{Subprotocols: []string{"chat"}, EnableCompression: true}
-	conn, response, err := dialer.Dial("ws://"+os.Args[1]+"/echo", nil)
+	conn, response, err := dialer.Dial(os.Args[1], nil)
 	if err != nil {
 		log.Fatal(err)
 	}
