@@ -11,6 +11,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+var version = "unknown" // of the package, said by the linker
+
 func dial() (*websocket.Conn, string) {
 	dialer := websocket.Dialer{Subprotocols: []string{"chat"}, EnableCompression: true}
 	conn, response, err := dialer.Dial(os.Args[1], nil)
@@ -49,5 +51,5 @@ func main() {
 	if strings.Contains(extensions, "permessage-deflate") {
 		deflate = "yes"
 	}
-	fmt.Printf("Go gorilla/websocket\tDebian\t13\t%s\t%s\tclose codes 4000, 1000\n", deflate, conn.Subprotocol())
+	fmt.Printf("Go gorilla/websocket\t%s\t13\t%s\t%s\tclose codes 4000, 1000\n", version, deflate, conn.Subprotocol())
 }
