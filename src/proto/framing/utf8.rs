@@ -23,7 +23,7 @@ impl Utf8 {
             piece = rest;
             self.continue_with(byte)?;
         }
-        match std::str::from_utf8(piece) {
+        match simdutf8::compat::from_utf8(piece) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(NotUtf8),
             Err(error) => {
