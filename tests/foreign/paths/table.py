@@ -92,8 +92,8 @@ def main():
     if arguments[1:2] == ["--tls"]:
         lines = list(differences(plain, shown(arguments[2])))
         # What happened is all that is compared: no words.
-        rows = [" | ".join(happened(each) for each in line.rstrip(" |\n").split(" | ")) + " |\n" for line in lines]
-        hold("what TLS changes", rows, len(CLIENTS) + 1, is_write)
+        rows = [" | ".join(happened(each) for each in line.rstrip(" |\n").split(" | ")) + " |\n" for line in lines[2:]]
+        hold("what TLS changes", lines[:2] + rows, len(CLIENTS) + 1, is_write)
         print(f"foreign: {len(CASES)} failures in TLS, shown as without it by {len(CLIENTS)} clients but for {len(lines) - 2} outcomes")
         return
     hold("outcomes", list(table(plain)), 1 + CLIENTS.index("Chromium"), is_write)
