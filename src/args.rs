@@ -47,7 +47,7 @@ pub struct Options {
     pub proxy_protocol: bool,
     pub reuse_port: bool,
     pub user: Option<String>,
-    pub stats: Option<Stats>,
+    pub stats: Option<StatsPlace>,
     pub drain_spread: Duration,
     pub drain_timeout: Duration,
     pub level: Level,
@@ -65,6 +65,13 @@ pub struct TlsOptions {
     pub client_ca: Option<PathBuf>,
     /// Expired, other-name or self-signed.
     pub wrong: Option<&'static str>,
+}
+
+impl TlsOptions {
+    /// Whether something is asked for that only a port of TLS can show.
+    pub fn want_a_port(&self) -> bool {
+        self.cert.is_some() || self.key.is_some() || self.client_ca.is_some() || self.wrong.is_some()
+    }
 }
 
 /// Certificates that are wrong on purpose.
@@ -88,7 +95,7 @@ impl Options {
 
 /// Where the numbers are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stats {
+pub enum StatsPlace {
     /// On the echo port, and shown on the test page.
     Page,
     At(Address),
@@ -190,7 +197,7 @@ struct Arguments {
     user: Option<String>,
     /// serve /metrics and /healthz at PORT, ADDR:PORT or unix:/PATH, or with `page` beside the test page, which then shows them
     #[argh(option, arg_name = "addr:port", from_str_fn(stats))]
-    stats: Option<Stats>,
+    stats: Option<StatsPlace>,
     /// when stopping, spread the closes over this long (default 0)
     #[argh(option, arg_name = "time", default = "Duration::ZERO", from_str_fn(time))]
     drain_spread: Duration,
@@ -314,12 +321,8 @@ fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
 /// One line, where the options do not go together, or this build has no TLS.
 fn tls_options(arguments: &Arguments) -> Result<TlsOptions, String> {
     let Arguments { listen_tls, tls_cert, tls_key, tls_client_ca, tls_wrong, .. } = arguments;
-    let others = tls_cert.is_some() || tls_key.is_some() || tls_client_ca.is_some() || tls_wrong.is_some();
     if !listen_tls.is_empty() && !cfg!(feature = "tls") {
         return Err(NO_TLS.to_owned());
-    }
-    if others && listen_tls.is_empty() {
-        return Err("--tls-cert, --tls-key, --tls-client-ca and --tls-wrong want --listen-tls".to_owned());
     }
     if tls_cert.is_some() != tls_key.is_some() {
         return Err("--tls-cert and --tls-key go together".to_owned());
@@ -337,7 +340,7 @@ fn tls_options(arguments: &Arguments) -> Result<TlsOptions, String> {
 }
 
 /// Said where TLS is asked of a build without it.
-const NO_TLS: &str = "this build has no TLS: build one with `cargo build --release --features tls`";
+pub const NO_TLS: &str = "this build has no TLS: build one with `cargo build --release --features tls`";
 
 /// The authority that clients have to trust, in PEM.
 fn certificate() -> Result<String, String> {
@@ -377,8 +380,8 @@ fn wrong(text: &str) -> Parsed<&'static str> {
     WRONG.into_iter().find(|name| *name == text).ok_or_else(String::new)
 }
 
-fn stats(text: &str) -> Parsed<Stats> {
-    if text == "page" { Ok(Stats::Page) } else { address(text).map(Stats::At) }
+fn stats(text: &str) -> Parsed<StatsPlace> {
+    if text == "page" { Ok(StatsPlace::Page) } else { address(text).map(StatsPlace::At) }
 }
 
 fn format(text: &str) -> Parsed<Format> {
