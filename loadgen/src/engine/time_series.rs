@@ -126,6 +126,7 @@ impl Rows {
             inflight: counts.inflight_ns as f64 / len.0 as f64,
             errors: counts.errors(),
             response: recorder.response.stat(),
+            undisturbed: recorder.undisturbed.stat(),
             wire: recorder.wire.brief(),
             own_slip: recorder.own_slip.brief(),
             loop_busy_pct: (100.0 * (1.0 - waited)).clamp(0.0, 100.0),
