@@ -12,6 +12,8 @@ mod host;
 mod run;
 #[path = "virtual_time/servers.rs"]
 mod servers;
+#[path = "virtual_time/verdicts.rs"]
+mod verdicts;
 #[path = "simulation/wire.rs"]
 mod wire;
 #[path = "virtual_time/world.rs"]

@@ -130,14 +130,9 @@ fn pairs_of_one_server_are_seldom_called_worse_and_a_tenth_more_nearly_always() 
             same.count(&a, &b);
             slower.count(&a, &report(kind, 3 * pair + 2, 1.1));
         }
-        println!(
-            "| {} | {pairs} | {} | {} | {} | {} |",
-            kind.name,
-            same.worse,
-            same.unjudged,
-            slower.worse,
-            same.usually_sees()
-        );
+        let sees = same.usually_sees();
+        let (worse, unjudged, called) = (same.worse, same.unjudged, slower.worse);
+        println!("| {} | {pairs} | {worse} | {unjudged} | {called} | {sees} |", kind.name);
         let chance = |share: f64| 2.0 * (pairs as f64 * share * (1.0 - share)).sqrt();
         assert!(same.worse as f64 <= 0.05 * pairs as f64 + chance(0.05), "{kind:?}: {same:?}");
         assert!(

@@ -11,6 +11,8 @@ pub enum Manner {
     Shared,
     /// Others want more than there is, for most of the time.
     Crowded,
+    /// Whoever waits has a tenth of a processor.
+    Starved,
 }
 
 /// A machine, as one thread on it sees it: who waits on it wakes so late.
@@ -43,7 +45,7 @@ impl Host {
     fn neighbours(&mut self, now: u64) -> bool {
         while now >= self.spell.0 {
             let (stays, away) = match self.manner {
-                Manner::Quiet => return false,
+                Manner::Quiet | Manner::Starved => return false,
                 Manner::Shared => (1.0e9, 4.0e9),
                 Manner::Crowded => (10.0e9, 3.0e9),
             };
@@ -59,6 +61,9 @@ impl Host {
         // An idle processor takes so long to come back, the deeper it slept the longer.
         let asleep = 8_000 + self.exponential(4_000.0);
         let crowded = self.neighbours(now);
+        if self.manner == Manner::Starved {
+            return asleep + self.exponential(4_000_000.0);
+        }
         let waits = match (self.rng.u32(..1000), crowded) {
             (0..2, false) => self.exponential(150_000.0),
             (0..300, true) => self.exponential(60_000.0),

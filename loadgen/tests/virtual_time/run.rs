@@ -176,7 +176,7 @@ fn spec(args: &args::Run, seed: u64, connections: usize) -> Spec {
         verify: !args.no_verify,
         kernel_stamps: true,
         max_inflight: None,
-        timeout: args.closed.then_some(Nanos::millis(10_000)),
+        timeout: args.timeout.map(Nanos::from).or(args.closed.then_some(Nanos::millis(10_000))),
         ping: None,
         connect_rate: 100_000.0,
         connect_inflight: 256,
