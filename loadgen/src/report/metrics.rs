@@ -97,7 +97,7 @@ impl<'a> Source<'a> {
     /// All that the report has. The truth is outside of each bound with probability `beyond` on either side.
     pub fn metrics(&self, beyond: f64) -> Vec<Metric> {
         let report = self.report;
-        let mut list = List { beyond, found: Vec::new() };
+        let mut list = MetricList { beyond, found: Vec::new() };
         match report.config.mode {
             Mode::Open | Mode::Closed => list.responses(self),
             Mode::Conns => list.conns(report),
@@ -117,12 +117,12 @@ impl<'a> Source<'a> {
     }
 }
 
-struct List {
+struct MetricList {
     beyond: f64,
     found: Vec<Metric>,
 }
 
-impl List {
+impl MetricList {
     fn push(&mut self, name: &str, unit: Unit, value: f64, bounds: Option<Bounds>) {
         let name = name.to_owned();
         self.found.push(Metric { name, unit, value, bounds, ours_ns: 0.0, host_ns: 0.0 });

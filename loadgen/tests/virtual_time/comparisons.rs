@@ -1,7 +1,7 @@
 //! How often `loadgen compare` is wrong about pairs of runs of the default length.
 
 use loadgen::report::Report;
-use loadgen::report::compare::{self, Outcome};
+use loadgen::report::compare::{self, Decision};
 
 use crate::host::{Host, Manner};
 use crate::rounds;
@@ -100,10 +100,10 @@ struct Calls {
 impl Calls {
     fn count(&mut self, old: &Report, new: &Report) {
         let comparison = compare::reports(old, new, 0.02);
-        match comparison.outcome() {
-            Outcome::Worse(_) => self.worse += 1,
-            Outcome::NotJudged(_) => self.unjudged += 1,
-            Outcome::Fine => {}
+        match comparison.decision() {
+            Decision::Worse(_) => self.worse += 1,
+            Decision::NotJudged(_) => self.unjudged += 1,
+            Decision::Fine => {}
         }
         let times = comparison.rows.iter().filter(|row| row.what != "answered" && row.what != "errors");
         self.sees.extend(times.filter_map(|row| row.sees).reduce(f64::min));

@@ -23,7 +23,7 @@ use loadgen::engine::worker::Worker;
 use loadgen::host::address::Address;
 use loadgen::host::clock::{Moment, Nanos};
 use loadgen::host::source_addresses::Sources;
-use loadgen::modes::session::config;
+use loadgen::modes::measurement::config;
 use loadgen::protocol::frame::Opcode;
 use loadgen::protocol::handshake::Extras;
 use loadgen::protocol::session::Rules;
@@ -46,13 +46,13 @@ pub struct Done {
 }
 
 /// The options of a command line without its URL, defaults and all.
-pub fn options(line: &str) -> args::Run {
+pub fn options(line: &str) -> args::RunArgs {
     let words = argv::words(line).expect("a command line").into_iter().chain([URL.to_owned()]);
     let words = argv::normalize(words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = Args::from_args(&["loadgen"], &words).expect("options");
     match args.command {
-        args::Command::Run(run) => run,
+        args::Subcommand::Run(run) => run,
         _ => panic!("{line}: not a run"),
     }
 }
@@ -86,7 +86,7 @@ pub fn measure(
     mode: Mode,
     connections: usize,
     plan: &Plan,
-    args: &args::Run,
+    args: &args::RunArgs,
     seed: u64,
     world: World,
     bystander: &mut Host,
@@ -161,7 +161,7 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
     assemble::fill(report, opening, measured, &facts, None);
 }
 
-fn spec(args: &args::Run, seed: u64, connections: usize) -> Spec {
+fn spec(args: &args::RunArgs, seed: u64, connections: usize) -> Spec {
     let payloads = Payloads::random(Opcode::Text, args.size.clone(), !args.no_stamp, seed);
     Spec {
         targets: vec![Target {
