@@ -6,6 +6,8 @@
 
 #[path = "virtual_time/comparisons.rs"]
 mod comparisons;
+#[path = "virtual_time/finds.rs"]
+mod finds;
 #[path = "virtual_time/host.rs"]
 mod host;
 #[path = "virtual_time/run.rs"]

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use argh::FromArgs;
-use loadgen::cli::args::{self, Args};
+use loadgen::cli::args::{self, Args, Common};
 use loadgen::cli::argv;
 use loadgen::engine::commands::{Command, Event, Load, Traffic};
 use loadgen::engine::measured::Measured;
@@ -36,6 +37,9 @@ use loadgen::verdict::facts::Facts;
 use crate::host::Host;
 use crate::world::{Logged, Shared, World};
 
+/// How long a closed loop waits, as in `loadgen run`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 const URL: &str = "ws://127.0.0.1:9/virtual";
 
 /// What came of a run.
@@ -43,23 +47,21 @@ pub struct Done {
     pub report: Report,
     /// How long each message of the measured time was with its server, shortest first.
     pub truth: Vec<u64>,
+    /// For the next run.
+    pub world: World,
 }
 
-/// The options of a command line without its URL, defaults and all.
-pub fn options(line: &str) -> args::RunArgs {
+/// A command line without its URL, defaults and all.
+pub fn command(line: &str) -> args::Subcommand {
     let words = argv::words(line).expect("a command line").into_iter().chain([URL.to_owned()]);
     let words = argv::normalize(words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let args = Args::from_args(&["loadgen"], &words).expect("options");
-    match args.command {
-        args::Subcommand::Run(run) => run,
-        _ => panic!("{line}: not a run"),
-    }
+    Args::from_args(&["loadgen"], &words).expect("options").command
 }
 
 /// Runs `loadgen LINE` in `world`.
 pub fn run(line: &str, seed: u64, world: World, mut bystander: Host) -> Done {
-    let args = options(line);
+    let args::Subcommand::Run(args) = command(line) else { panic!("{line}: not a run") };
     let connections = args.connections as usize;
     let active = args.active.of(connections);
     let rate = args.rate.clone().unwrap_or(Rate::Constant(args.per_conn_rate.unwrap_or(1.0) * active as f64));
@@ -78,7 +80,9 @@ pub fn run(line: &str, seed: u64, world: World, mut bystander: Host) -> Done {
         storm: None,
         server_pid: None,
     };
-    measure(Mode::Open, connections, &plan, &args, seed, world, &mut bystander)
+    let mode = if args.closed { Mode::Closed } else { Mode::Open };
+    let common = Common { timeout: args.timeout.or(args.closed.then_some(PATIENCE)), ..args.common() };
+    measure(mode, connections, &plan, &common, seed, world, &mut bystander)
 }
 
 /// Opens `connections` to the server of `world`, runs `plan`, and reports.
@@ -86,7 +90,7 @@ pub fn measure(
     mode: Mode,
     connections: usize,
     plan: &Plan,
-    args: &args::RunArgs,
+    args: &Common,
     seed: u64,
     world: World,
     bystander: &mut Host,
@@ -129,7 +133,8 @@ pub fn measure(
             _ => panic!("nothing else was asked for"),
         }
     }
-    let world = world.borrow();
+    drop(worker);
+    let mut world = Rc::into_inner(world).expect("the worker is gone").into_inner();
     tally.rows.finish(Moment(world.now));
     let mut measured = tally.settle(Moment(world.now));
     measured.hiccup = hiccups(times, bystander);
@@ -140,7 +145,8 @@ pub fn measure(
     let inside = |logged: &&Logged| (from.0..to.0).contains(&logged.arrived);
     let mut truth: Vec<u64> = world.log.iter().filter(inside).map(|l| l.left - l.arrived).collect();
     truth.sort_unstable();
-    Done { report, truth }
+    world.hang_up();
+    Done { report, truth, world }
 }
 
 fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
@@ -161,7 +167,7 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
     assemble::fill(report, opening, measured, &facts, None);
 }
 
-fn spec(args: &args::RunArgs, seed: u64, connections: usize) -> Spec {
+fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
     let payloads = Payloads::random(Opcode::Text, args.size.clone(), !args.no_stamp, seed);
     Spec {
         targets: vec![Target {
@@ -176,7 +182,7 @@ fn spec(args: &args::RunArgs, seed: u64, connections: usize) -> Spec {
         verify: !args.no_verify,
         kernel_stamps: true,
         max_inflight: None,
-        timeout: args.timeout.map(Nanos::from).or(args.closed.then_some(Nanos::millis(10_000))),
+        timeout: args.timeout.map(Nanos::from),
         ping: None,
         connect_rate: 100_000.0,
         connect_inflight: 256,

@@ -72,6 +72,14 @@ impl World {
         }
     }
 
+    /// All connections are gone; the server still has what it has to do.
+    pub fn hang_up(&mut self) {
+        self.peers.clear();
+        self.events.clear();
+        self.log.clear();
+        self.now += 1_000_000;
+    }
+
     fn wait(&mut self, until: Option<Moment>, ready: &mut Vec<Readiness>) {
         let next = self.events.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         if let Some(Moment(until)) = until {
