@@ -107,7 +107,7 @@ fn frame(
         }
     }
     if !is_whole {
-        if have > 0 && size > WHOLE_MAX && !(current.is_text && !current.is_compressed) {
+        if have > 0 && size > WHOLE_MAX && (!current.is_text || current.is_compressed) {
             *begun = head(first, size);
             begun.extend(payload);
         }
