@@ -271,10 +271,12 @@ impl Own {
 
 #[cfg(test)]
 impl Own {
+    /// A certificate for as long as a test lasts.
     pub fn make_for_tests() -> Own {
         Own::make().expect("a certificate")
     }
 
+    /// What serves it.
     pub fn config_for_tests(&self) -> Arc<ServerConfig> {
         let (chain, key) = self.show(None).expect("what was just made");
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));

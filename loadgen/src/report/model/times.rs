@@ -145,6 +145,9 @@ pub struct Interval {
     /// Carries its histogram, so that bands, `compare` and `.hlog` are exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+    /// The response less what loadgen itself added to it, with its histogram: what `compare` goes by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undisturbed: Option<Stat>,
     /// From the write to the reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
