@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use argh::FromArgs;
 
 use super::values::{
-    arrival, fragment, header, origin, pid, positive, share, some_count, some_share, some_time, start_at,
-    subprotocols, threads,
+    Placed, arrival, fragment, header, origin, pid, placed, positive, share, some_count, some_share,
+    some_time, start_at, subprotocols, threads,
 };
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{Arrival, Rate};
@@ -88,9 +88,33 @@ macro_rules! mode {
             /// send messages in fragments of so many bytes
             #[argh(option, from_str_fn(fragment), arg_name = "bytes")]
             pub fragment: Option<usize>,
-            /// send the content of a file
+            /// send the content of a file, or each line of FILE.jsonl; several are sent in turn, or by shares as 90%:FILE
             #[argh(option, arg_name = "file")]
-            pub payload: Option<PathBuf>,
+            pub payload: Vec<String>,
+            /// send a text, with {seq} and the like filled in (repeatable: in turn)
+            #[argh(option, arg_name = "text")]
+            pub message: Vec<String>,
+            /// say first on every connection: a text, or the content of @FILE (repeatable, in order)
+            #[argh(option, from_str_fn(placed), arg_name = "text")]
+            pub hello: Vec<Placed>,
+            /// wait then for a message that has this in it, where {name} stands for any value (repeatable)
+            #[argh(option, from_str_fn(placed), arg_name = "pattern")]
+            pub expect: Vec<Placed>,
+            /// keep what {NAME} stands for in a pattern, for texts behind it (repeatable)
+            #[argh(option, from_str_fn(placed), arg_name = "name=pattern")]
+            pub capture: Vec<Placed>,
+            /// what tells replies apart: the text around a number, '"id":{seq}', or any, when nothing does
+            #[argh(option, long = "match", arg_name = "pattern")]
+            pub matching: Option<String>,
+            /// so many messages are the reply to one (1)
+            #[argh(option, default = "1", from_str_fn(positive), arg_name = "n")]
+            pub replies: u32,
+            /// messages that have this in them are no replies: heartbeats, pushes (repeatable)
+            #[argh(option, arg_name = "pattern")]
+            pub ignore: Vec<String>,
+            /// answer such messages at once: 'PATTERN=>TEXT' (repeatable)
+            #[argh(option, arg_name = "pattern=>text")]
+            pub answer: Vec<String>,
             /// no stamp in messages: replies are told apart by their content
             #[argh(switch)]
             pub no_stamp: bool,
@@ -223,7 +247,17 @@ macro_rules! mode {
                     size: self.size.clone(),
                     binary: self.binary,
                     fragment: self.fragment,
-                    payload: self.payload.clone(),
+                    words: Words {
+                        hello: self.hello.clone(),
+                        expect: self.expect.clone(),
+                        capture: self.capture.clone(),
+                        ignore: self.ignore.clone(),
+                        answer: self.answer.clone(),
+                        matching: self.matching.clone(),
+                        replies: self.replies,
+                        payload: self.payload.clone(),
+                        message: self.message.clone(),
+                    },
                     no_stamp: self.no_stamp,
                     no_verify: self.no_verify,
                     stamps: self.stamps,
@@ -306,7 +340,7 @@ pub struct Common {
     pub size: Sizes,
     pub binary: bool,
     pub fragment: Option<usize>,
-    pub payload: Option<PathBuf>,
+    pub words: Words,
     pub no_stamp: bool,
     pub no_verify: bool,
     pub stamps: Clock,
@@ -337,6 +371,20 @@ pub struct Common {
     pub max_inflight: Option<u32>,
     /// `run` only.
     pub timeout: Option<Duration>,
+}
+
+/// The options of a conversation, as they were given.
+#[derive(Clone, Debug)]
+pub struct Words {
+    pub hello: Vec<Placed>,
+    pub expect: Vec<Placed>,
+    pub capture: Vec<Placed>,
+    pub ignore: Vec<String>,
+    pub answer: Vec<String>,
+    pub matching: Option<String>,
+    pub replies: u32,
+    pub payload: Vec<String>,
+    pub message: Vec<String>,
 }
 
 mode! {

@@ -12,7 +12,7 @@ pub const COMMANDS: [&str; 10] =
     ["run", "conns", "find", "fanout", "storm", "report", "compare", "merge", "doctor", "calibrate"];
 
 /// Options that belong together, by their long names; a command shows those that it has.
-const GROUPS: [(&str, &[&str]); 8] = [
+const GROUPS: [(&str, &[&str]); 9] = [
     (
         "Load",
         &[
@@ -57,7 +57,8 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "ping",
         ],
     ),
-    ("Messages", &["size", "binary", "fragment", "payload", "deflate", "no-stamp", "no-verify"]),
+    ("Messages", &["size", "binary", "fragment", "payload", "message", "deflate", "no-stamp", "no-verify"]),
+    ("Conversation", &["hello", "expect", "capture", "match", "replies", "ignore", "answer"]),
     ("Request", &["header", "subprotocol", "origin", "draft"]),
     ("TLS (wss://)", &["cacert", "insecure", "cert", "key", "sni", "tls", "tls-resume"]),
     ("This host, and others", &["spin", "stamps", "server-pid", "shard", "start-at"]),

@@ -3,6 +3,7 @@
 use crate::cli::args;
 use crate::cli::problem::Problem;
 use crate::engine::measured::Measured;
+use crate::engine::payload::Matching;
 use crate::engine::plan::Plan;
 use crate::host::clock::Moment;
 use crate::modes::session::{Session, config, plan};
@@ -29,12 +30,10 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
     }
     let mut session = Session::new(common)?;
     let engine = session.engine(connections)?;
-    let least = if session.common.binary { 16 } else { 32 };
-    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.payloads.is_stamped(least)
-    {
-        return Err(Problem::Usage(
-            "fanout needs stamped messages: leave out --payload and --no-stamp".into(),
-        ));
+    if engine.spec.payloads.matching(true) != Matching::Stamp {
+        let text = "fanout needs stamped messages: no --no-stamp, a --size of 32 (--binary: 16) or more, and {stamp} in \
+                    every --message and --payload";
+        return Err(Problem::Usage(text.into()));
     }
     let opening = engine.open(connections, &mut session.progress)?;
     let interrupted = engine.interrupted();

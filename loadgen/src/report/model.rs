@@ -217,20 +217,40 @@ pub struct Config {
     /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
     /// read it). Figures of one are not to be compared with figures of the other.
     pub stamps: String,
-    /// How replies were told from each other: `stamp`, `content`, or `order` where nothing else was left.
+    /// How replies were told from each other: `stamp`, `content`, `number` (`--match`), or `order` where nothing else was
+    /// left.
     pub matching: String,
     /// `--timeout`, or its default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_inflight: Option<u64>,
+    /// What was said and heard beside the messages; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Conversation>,
+}
+
+/// How many words of a conversation were given. What they say is a secret.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Conversation {
+    pub hello: u64,
+    pub expect: u64,
+    pub capture: u64,
+    pub ignore: u64,
+    pub answer: u64,
+    /// `--match`.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<String>,
+    /// Messages that are the reply to one.
+    pub replies: u64,
 }
 
 /// Message sizes, payload bytes.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Size {
-    /// `fixed`, `range`, `mix`, `lognormal` or `file`.
+    /// `fixed`, `range`, `mix`, `lognormal`, `file`, or `given` for several.
     pub kind: String,
     /// The size if fixed, else the mean.
     pub bytes: u64,
@@ -355,6 +375,9 @@ pub struct Messages {
     pub late: u64,
     /// Messages of the server's own: pushes, heartbeats, greetings. They answer nothing.
     pub unsolicited: u64,
+    /// Were to be ignored (`--ignore`), or were answered (`--answer`).
+    pub ignored: u64,
+    pub heartbeats_answered: u64,
     /// Replies of which it cannot be told which message they answer.
     pub ambiguous: u64,
     /// Closed loop: slots whose message was still out at the end.
@@ -386,6 +409,9 @@ pub struct Latencies {
     /// Scheduled -> read. The headline; in closed mode the same as `wire`, in a fan-out of every delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+    /// Scheduled -> the first of several messages that are one reply (`--replies`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_reply: Option<Stat>,
     /// Written -> read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
@@ -415,6 +441,9 @@ pub struct Latencies {
     /// GET -> 101.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Stat>,
+    /// 101 -> the end of the opening words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<Stat>,
     /// Ping -> Pong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping: Option<Stat>,
@@ -428,6 +457,7 @@ impl Latencies {
     pub fn each(&self) -> impl Iterator<Item = (&'static str, &Stat)> {
         [
             ("response", &self.response),
+            ("first_reply", &self.first_reply),
             ("wire", &self.wire),
             ("undisturbed", &self.undisturbed),
             ("response_low", &self.response_low),
@@ -438,6 +468,7 @@ impl Latencies {
             ("connect", &self.connect),
             ("tls", &self.tls),
             ("upgrade", &self.upgrade),
+            ("hello", &self.hello),
             ("ping", &self.ping),
             ("hiccup", &self.hiccup),
         ]
