@@ -47,7 +47,7 @@ pub struct Options {
     pub proxy_protocol: bool,
     pub reuse_port: bool,
     pub user: Option<String>,
-    pub stats: Option<Stats>,
+    pub stats: Option<StatsPlace>,
     pub drain_spread: Duration,
     pub drain_timeout: Duration,
     pub level: Level,
@@ -88,7 +88,7 @@ impl Options {
 
 /// Where the numbers are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stats {
+pub enum StatsPlace {
     /// On the echo port, and shown on the test page.
     Page,
     At(Address),
@@ -190,7 +190,7 @@ struct Arguments {
     user: Option<String>,
     /// serve /metrics and /healthz at PORT, ADDR:PORT or unix:/PATH, or with `page` beside the test page, which then shows them
     #[argh(option, arg_name = "addr:port", from_str_fn(stats))]
-    stats: Option<Stats>,
+    stats: Option<StatsPlace>,
     /// when stopping, spread the closes over this long (default 0)
     #[argh(option, arg_name = "time", default = "Duration::ZERO", from_str_fn(time))]
     drain_spread: Duration,
@@ -377,8 +377,8 @@ fn wrong(text: &str) -> Parsed<&'static str> {
     WRONG.into_iter().find(|name| *name == text).ok_or_else(String::new)
 }
 
-fn stats(text: &str) -> Parsed<Stats> {
-    if text == "page" { Ok(Stats::Page) } else { address(text).map(Stats::At) }
+fn stats(text: &str) -> Parsed<StatsPlace> {
+    if text == "page" { Ok(StatsPlace::Page) } else { address(text).map(StatsPlace::At) }
 }
 
 fn format(text: &str) -> Parsed<Format> {

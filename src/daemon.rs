@@ -1,11 +1,11 @@
 //! From options to a running server.
 
 use crate::activation;
-use crate::args::{Address, Options, Policy, Stats, everywhere};
+use crate::args::{Address, Options, Policy, StatsPlace, everywhere};
 use crate::log;
 use crate::memory_limit::memory_limit;
 use crate::notify::{self, Manager};
-use crate::proto::handshake::Site;
+use crate::proto::handshake::Routes;
 use crate::proto::limits::Limits;
 use crate::reactor::Reactor;
 use crate::reactor::boards::Rules;
@@ -65,9 +65,9 @@ pub fn run(options: Options) -> Result<(), Failure> {
     log::set_timed(options.log_time);
     log::set_format(options.format);
     log::prepare();
-    let mut doors = Doors::open(&options)?;
+    let mut listeners = Listeners::open(&options)?;
     let descriptors = descriptor_limit();
-    let max_connections = max_connections(&options, descriptors, doors.listeners.len())?;
+    let max_connections = max_connections(&options, descriptors, listeners.sockets.len())?;
     if let Some(user) = &options.user {
         become_user(user, &unix_paths(&options))?;
     }
@@ -79,9 +79,9 @@ pub fn run(options: Options) -> Result<(), Failure> {
     };
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
-    let announcements = doors.announcements(options.echo_paths.example());
+    let announcements = listeners.announcements(options.echo_paths.example());
     let kernel =
-        System::new(std::mem::take(&mut doors.listeners), Manager::from_environment()).map_err(lost)?;
+        System::new(std::mem::take(&mut listeners.sockets), Manager::from_environment()).map_err(lost)?;
     for announcement in &announcements {
         log::info(format_args!("{announcement}"));
     }
@@ -94,7 +94,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         somaxconn()
     ));
     manager.tell(&format!("READY=1\nSTATUS={}", announcements.first().map_or("Serving", String::as_str)));
-    let mut reactor = Reactor::new(kernel, &doors.roles, config);
+    let mut reactor = Reactor::new(kernel, &listeners.roles, config);
     #[cfg(feature = "tls")]
     reactor.show(service);
     reactor.run().map_err(lost)
@@ -102,14 +102,14 @@ pub fn run(options: Options) -> Result<(), Failure> {
 
 fn config(options: &Options, max_connections: usize) -> Config {
     Config {
-        site: Site {
+        routes: Routes {
             echo_paths: options.echo_paths.clone(),
             origins: options.origins.clone(),
             deflate: options.deflate,
             boards: options.boards.is_some(),
             board_lifetime: options.boards.and_then(|rules| rules.lifetime),
             test_paths: options.test_paths,
-            stats: options.stats == Some(Stats::Page),
+            stats: options.stats == Some(StatsPlace::Page),
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
@@ -135,49 +135,49 @@ fn identity(options: &crate::args::TlsOptions) -> crate::tls::certificate::Ident
 
 /// The listeners, and what they are for.
 #[derive(Debug, Default)]
-struct Doors {
-    listeners: Vec<Listener>,
+struct Listeners {
+    sockets: Vec<Listener>,
     roles: Vec<Role>,
     names: Vec<String>,
 }
 
-impl Doors {
-    fn open(options: &Options) -> Result<Doors, Failure> {
-        let mut doors = Doors::default();
+impl Listeners {
+    fn open(options: &Options) -> Result<Listeners, Failure> {
+        let mut listeners = Listeners::default();
         let echo = if options.proxy_protocol { Role::ProxiedEcho } else { Role::Echo };
         let passed = activation::listeners().map_err(|text| Failure::new(Failure::USAGE, text))?;
         let is_activated = !passed.is_empty();
         for (role, listener) in passed {
             let role = if role == Role::Echo { echo } else { role };
             let name = listener.address().map_or("a passed socket".to_owned(), |address| address.to_string());
-            doors.add(role, listener, name);
+            listeners.add(role, listener, name);
         }
         for address in &options.listen {
-            doors.bind_or_fail(echo, address, "--listen", options.reuse_port)?;
+            listeners.bind_or_fail(echo, address, "--listen", options.reuse_port)?;
         }
         #[cfg(feature = "tls")]
         for address in &options.tls.listen {
             let role = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
-            doors.bind_or_fail(role, address, "--listen-tls", options.reuse_port)?;
+            listeners.bind_or_fail(role, address, "--listen-tls", options.reuse_port)?;
         }
         if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
-            doors.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
+            listeners.bind_or_fail(echo, &address, "--listen", options.reuse_port)?;
         }
-        if let Some(Stats::At(address)) = &options.stats {
-            doors.bind_or_fail(Role::Stats, address, "--stats", options.reuse_port)?;
+        if let Some(StatsPlace::At(address)) = &options.stats {
+            listeners.bind_or_fail(Role::Stats, address, "--stats", options.reuse_port)?;
         }
         match &options.policy {
             Policy::Off => {}
             // Who passes sockets decides which there are.
             Policy::IfPossible(_) if is_activated => {}
             Policy::IfPossible(address) => {
-                if let Err(error) = doors.bind(Role::Policy, address, options.reuse_port) {
+                if let Err(error) = listeners.bind(Role::Policy, address, options.reuse_port) {
                     tell_no_policy(address, &error);
                 }
             }
             Policy::At(address) => {
-                doors.bind(Role::Policy, address, options.reuse_port).map_err(|error| {
+                listeners.bind(Role::Policy, address, options.reuse_port).map_err(|error| {
                     let why = reason(&error);
                     let text = format!(
                         "cannot serve the Flash policy on {address}: {why}; choose another address or --policy off"
@@ -186,7 +186,7 @@ impl Doors {
                 })?;
             }
         }
-        Ok(doors)
+        Ok(listeners)
     }
 
     fn bind_or_fail(
@@ -229,13 +229,13 @@ impl Doors {
     fn add(&mut self, role: Role, listener: Listener, name: String) {
         self.names.push(name);
         self.roles.push(role);
-        self.listeners.push(listener);
+        self.sockets.push(listener);
     }
 
     /// What to tell the user, a line each; `echo_path` is one that echoes.
     fn announcements(&self, echo_path: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        for ((role, listener), name) in self.roles.iter().zip(&self.listeners).zip(&self.names) {
+        for ((role, listener), name) in self.roles.iter().zip(&self.sockets).zip(&self.names) {
             match (role, listener.address()) {
                 (Role::Echo | Role::ProxiedEcho, Some(bound)) => {
                     let host = reachable(bound);
@@ -372,7 +372,7 @@ fn somaxconn() -> String {
 
 fn unix_paths(options: &Options) -> Vec<&Path> {
     let stats = match &options.stats {
-        Some(Stats::At(address)) => Some(address),
+        Some(StatsPlace::At(address)) => Some(address),
         _ => None,
     };
     let addresses = options.listen.iter().chain(stats);

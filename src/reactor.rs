@@ -42,7 +42,7 @@ use connection::Connection;
 use deadlines::Deadlines;
 use end::End;
 use kernel::{Kernel, Notice, Readiness};
-use listener::{Listener, Role, STATS_SPARE, State};
+use listener::{AcceptState, ListenerState, Role, STATS_SPARE};
 use moment::Moment;
 use relief::Relief;
 use shutdown::{Drain, Stop};
@@ -69,7 +69,7 @@ const SPREAD_STEP: Duration = Duration::from_millis(10);
 pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
-    listeners: Vec<Listener>,
+    listeners: Vec<ListenerState>,
     connections: Slab<Connection<K::Stream>>,
     /// Of the connection accepted last; 0 is never given.
     serial: u32,
@@ -95,7 +95,7 @@ impl<K: Kernel> Reactor<K> {
         let now = kernel.now();
         Reactor {
             kernel,
-            listeners: roles.iter().map(|role| Listener::new(*role)).collect(),
+            listeners: roles.iter().map(|role| ListenerState::new(*role)).collect(),
             connections: Slab::new(),
             serial: 0,
             run: VecDeque::new(),
@@ -132,14 +132,18 @@ impl<K: Kernel> Reactor<K> {
         while let Some(id) = self.run.pop_front() {
             self.serve(id);
         }
-        self.shared.share_out(unfinished);
+        if unfinished > 0 {
+            self.shared.share_out(unfinished);
+        }
         for _ in 0..unfinished {
             let Some(id) = self.unfinished.pop_front() else { break };
             self.serve(id);
         }
         self.greet();
         self.expire();
-        self.deliver();
+        if self.shared.boards.is_busy() {
+            self.deliver();
+        }
         self.release();
         self.end_boards();
         self.accept();
@@ -206,9 +210,9 @@ impl<K: Kernel> Reactor<K> {
         next = next.min(self.shared.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
-                State::Quiet | State::Closed => {}
-                State::Pending => return Some(Duration::ZERO),
-                State::Stalled(until) => next = next.min(until),
+                AcceptState::Quiet | AcceptState::Closed => {}
+                AcceptState::Pending => return Some(Duration::ZERO),
+                AcceptState::Stalled(until) => next = next.min(until),
             }
         }
         if let Stop::Draining(drain) = &self.stop {
@@ -224,6 +228,7 @@ impl<K: Kernel> Reactor<K> {
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
+    #[inline]
     fn serve(&mut self, id: ConnId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.transport.queued = false;
@@ -242,7 +247,10 @@ impl<K: Kernel> Reactor<K> {
         if connection.lists_keys() {
             self.shared.expanded.push_back(id);
         }
-        self.finish_turn(id, turn);
+        // What most turns leave to do is nothing, and that is seen here.
+        if turn != Turn::Wait || connection.due(&self.config, self.now) < connection.alarm {
+            self.finish_turn(id, turn);
+        }
         #[cfg(feature = "tls")]
         self.give_up_keys();
         if self.shared.boards.is_heavy() {
@@ -273,6 +281,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Tells the members of boards what the others said.
+    #[inline(never)]
     fn deliver(&mut self) {
         let Reactor { shared, connections, brakes, now, .. } = self;
         #[cfg(feature = "tls")]
@@ -352,10 +361,10 @@ impl<K: Kernel> Reactor<K> {
             }
             Turn::Again | Turn::Wait => {}
         }
-        let deadline = connection.deadline(&self.config).min(connection.watch(self.now));
-        if deadline < connection.alarm {
+        let due = connection.due(&self.config, self.now);
+        if due < connection.alarm {
             // Not at once: one that is overdue, and stays so, is no reason to ring without end.
-            connection.alarm = deadline.max(self.now + RING_AGAIN);
+            connection.alarm = due.max(self.now + RING_AGAIN);
             self.deadlines.set(connection.alarm, id);
             self.tidy_alarms();
         }
@@ -375,8 +384,8 @@ impl<K: Kernel> Reactor<K> {
             self.shared.boards.leave(board, id, &mut self.shared.stats.memory);
         }
         for listener in &mut self.listeners {
-            if let State::Stalled(_) = listener.state {
-                listener.state = State::Pending;
+            if let AcceptState::Stalled(_) = listener.state {
+                listener.state = AcceptState::Pending;
             }
         }
         self.tidy_alarms();
@@ -431,7 +440,7 @@ impl<K: Kernel> Reactor<K> {
             }
             self.accept_all(index);
             self.kernel.close_listener(index);
-            self.listeners[index].state = State::Closed;
+            self.listeners[index].state = AcceptState::Closed;
         }
         let untold: Vec<ConnId> = self
             .connections
@@ -454,13 +463,20 @@ impl<K: Kernel> Reactor<K> {
 
     /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
     fn relieve(&mut self) {
+        if self.shared.stats.memory.is_short() || self.relief.is_at_work() {
+            self.make_room();
+        }
+        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
+            self.kernel.give_back();
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
         let Reactor { relief, connections, shared, unfinished, now, .. } = self;
         let fallen = relief.work(connections, &mut shared.stats, unfinished, *now);
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
-        }
-        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
-            self.kernel.give_back();
         }
     }
 

@@ -231,10 +231,10 @@ impl<S: Stream> Connection<S> {
     fn process(&mut self, shared: &mut Shared, context: &Context, mut input: Range<usize>) -> io::Result<()> {
         loop {
             shared.response.clear();
-            let site = &context.config.site;
+            let routes = &context.config.routes;
             let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
-                self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+                self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, routes);
             if let Some(read) = read {
                 self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
             }
@@ -359,13 +359,13 @@ impl<S: Stream> Connection<S> {
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
             Event::Knocks(name) if shared.boards.has_room(&name) => {}
-            Event::Knocks(_) => self.turn_away(shared),
+            Event::Knocks(_) => self.refuse(shared),
             Event::Joins { name, version } => match self.join(&name, version, &mut shared.boards, context) {
                 Ok(()) => {
                     self.log(Level::Debug, format_args!("joins board {name}"));
                     self.open(version, stats, context.now);
                 }
-                Err(Full) => self.turn_away(shared),
+                Err(Full) => self.refuse(shared),
             },
             Event::Refused(refusal) => {
                 stats.refused(&refusal);
@@ -436,7 +436,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// There is no room on the board.
-    fn turn_away(&mut self, shared: &mut Shared) {
+    fn refuse(&mut self, shared: &mut Shared) {
         self.session.refuse(&mut shared.response);
         shared.stats.refused(&Refusal::BoardFull);
         self.log(Level::Info, format_args!("{}", Refusal::BoardFull));

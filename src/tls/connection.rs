@@ -3,7 +3,7 @@
 //! Knows no socket and no clock. Ciphertext comes in, in a buffer of the caller's; plaintext stands there afterwards, and
 //! what TLS itself has to say is appended to a buffer that goes out before any reply.
 
-use super::record::{self, Alert, CONTENT_MAX, Content, HEADER, Keys, RECORD_MAX, Version};
+use super::record::{self, Alert, CONTENT_MAX, Content, HEADER, Keys, RECORD_MAX, TlsVersion};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
@@ -211,7 +211,7 @@ impl Tls {
             }
             if is_blocked {
                 // rustls never sees a header that is none, nor a record before its end.
-                match record::first_record(&buf[shown..opened.rest.end], Version::Tls12) {
+                match record::first_record(&buf[shown..opened.rest.end], TlsVersion::Tls12) {
                     _ if shown - opened.rest.start > FLIGHT_MAX => break Err("a flight too long".to_owned()),
                     Ok(Some(next)) => shown += next.end,
                     Ok(None) => break Ok(false),
@@ -246,7 +246,7 @@ impl Tls {
         let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Over) else { return };
         match handshake.rustls.dangerous_into_kernel_connection() {
             Ok((extracted, secrets)) => {
-                let version = Version::of(secrets.protocol_version());
+                let version = TlsVersion::of(secrets.protocol_version());
                 let (rx, tx) = (Keys::new(extracted.rx, version), Keys::new(extracted.tx, version));
                 self.state = State::Open(Box::new(Open {
                     rx,
@@ -309,7 +309,7 @@ impl Tls {
 impl Open {
     /// Opens whole records, and joins their contents behind `opened.plain`.
     fn take_records(&mut self, buf: &mut [u8], opened: &mut Opened, out: &mut Vec<u8>) -> Result<(), Alert> {
-        let version = Version::of(self.secrets.protocol_version());
+        let version = TlsVersion::of(self.secrets.protocol_version());
         while !self.is_deaf
             && let Some(record) = record::first_record(&buf[opened.rest.clone()], version)?
         {
@@ -340,8 +340,8 @@ impl Open {
 
     /// A handshake message after the handshake: a KeyUpdate that ends its record, and nothing else
     /// (RFC 8446 section 4.6.3; clients send no tickets, and renegotiation is not to be had).
-    fn update_keys(&mut self, message: &[u8], version: Version, out: &mut Vec<u8>) -> Result<(), Alert> {
-        if version == Version::Tls12 {
+    fn update_keys(&mut self, message: &[u8], version: TlsVersion, out: &mut Vec<u8>) -> Result<(), Alert> {
+        if version == TlsVersion::Tls12 {
             return Err(Alert::NoRenegotiation);
         }
         let [24, 0, 0, 1, wants_ours @ (0 | 1)] = *message else { return Err(Alert::UnexpectedMessage) };
@@ -361,13 +361,13 @@ impl Open {
     fn renew(&mut self, out: &mut Vec<u8>) -> Result<(), Alert> {
         self.say(Content::Handshake, &KEY_UPDATE, out);
         let secret = self.secrets.update_tx_secret().map_err(|_| Alert::InternalError)?;
-        self.tx = Keys::new(secret, Version::Tls13);
+        self.tx = Keys::new(secret, TlsVersion::Tls13);
         Ok(())
     }
 
     fn renew_if_due(&mut self, out: &mut Vec<u8>) {
         if self.tx.sequence() >= self.renewal
-            && Version::of(self.secrets.protocol_version()) == Version::Tls13
+            && TlsVersion::of(self.secrets.protocol_version()) == TlsVersion::Tls13
         {
             // It fails where rustls has no secret to derive one from, which is not after a handshake.
             let _ = self.renew(out);

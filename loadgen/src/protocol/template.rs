@@ -336,7 +336,8 @@ mod tests {
     #[test]
     fn filling_in_keeps_the_buffer() {
         let kept = [b"t0k".to_vec(), b"r 1".to_vec()];
-        let template = read("{conn}{seq}{shard}{now_ms}{now_ns}{rand:9}{uuid}{stamp}{line:users}{token}").unwrap();
+        let template =
+            read("{conn}{seq}{shard}{now_ms}{now_ns}{rand:9}{uuid}{stamp}{line:users}{token}").unwrap();
         let (mut rng, mut out) = (fastrand::Rng::with_seed(1), Vec::with_capacity(256));
         let memory = (out.as_ptr(), out.capacity());
         for seq in 0..10_000 {

@@ -6,7 +6,7 @@
 use super::Connection;
 use super::patience::LATE_GREETING;
 use crate::proto::framing::close_code;
-use crate::proto::paths::program::{End as Ending, Then};
+use crate::proto::paths::program::{Ending, Then};
 use crate::proto::paths::report::Caller;
 use crate::proto::session::Stage;
 use crate::reactor::config::Config;

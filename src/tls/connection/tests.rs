@@ -244,7 +244,7 @@ fn renegotiation_is_refused() {
     let State::Open(open) = &mut end.tls.state else { panic!("not open") };
     let mut out = Vec::new();
     // A ClientHello under the keys of the connection; a HelloRequest would be no better.
-    assert_eq!(open.update_keys(&[1, 0, 0, 0], Version::Tls12, &mut out), Err(Alert::NoRenegotiation));
+    assert_eq!(open.update_keys(&[1, 0, 0, 0], TlsVersion::Tls12, &mut out), Err(Alert::NoRenegotiation));
     assert_eq!(out, b"");
 }
 
