@@ -494,6 +494,11 @@ impl<K: Kernel> Reactor<K> {
         self.connections.len()
     }
 
+    /// What has happened so far.
+    pub fn stats(&self) -> &stats::Stats {
+        &self.shared.stats
+    }
+
     /// Panics unless what the fields promise each other holds; for the simulation, after every tick.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {

@@ -137,6 +137,8 @@ impl<S: Stream> Connection<S> {
             return Ok(Turn::Wait);
         }
         let size = most.min(shared.turn_bytes());
+        #[cfg(feature = "tls")]
+        let before = shared.stats.bytes_received;
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
             #[cfg(feature = "tls")]
@@ -144,7 +146,10 @@ impl<S: Stream> Connection<S> {
             #[cfg(feature = "tls")]
             Received::Fault => return self.fail_tls(shared, context),
             #[cfg(feature = "tls")]
-            Received::Part => return self.after_read(shared, context, 0),
+            Received::Part => {
+                let count = (shared.stats.bytes_received - before) as usize;
+                return self.after_read(shared, context, count);
+            }
             Received::Nothing if is_timed => return self.after_read(shared, context, 0),
             Received::Nothing => return Ok(Turn::Wait),
             Received::End => {
@@ -168,6 +173,9 @@ impl<S: Stream> Connection<S> {
             return Ok(turn);
         }
         if is_timed {
+            // What was read of the wire: records are longer than what is in them.
+            #[cfg(feature = "tls")]
+            let count = (shared.stats.bytes_received - before) as usize;
             return self.after_read(shared, context, count);
         }
         let may_read =

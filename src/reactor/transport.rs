@@ -476,6 +476,8 @@ impl<S: Stream> Transport<S> {
         outbox.assert_invariants();
         gathered.assert_invariants();
         let buffers = carry.capacity() + outbox.allocated() + gathered.allocated() + session;
+        #[cfg(feature = "tls")]
+        let buffers = buffers + kept.sealed.capacity();
         assert!(buffers > 0 || looked.is_some() || unanswered.is_some(), "a box that holds nothing");
         assert_eq!(*counted, size_of::<Kept>() + buffers, "memory that is not accounted for");
         assert!(carry.len() <= CARRY_MAX, "carry of {}", carry.len());

@@ -28,9 +28,7 @@ const RENEWAL: u64 = (1 << 24) - (1 << 16);
 pub struct Tls {
     state: State,
     /// Why there is no way on.
-    fault: Option<String>,
-    /// Its expanded keys are on the list of those that may be given up.
-    pub is_listed: bool,
+    fault: Option<Box<str>>,
 }
 
 enum State {
@@ -57,6 +55,8 @@ struct Open {
     is_deaf: bool,
     /// We have.
     is_mute: bool,
+    /// Its expanded keys are on the list of those that may be given up.
+    is_listed: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -91,7 +91,7 @@ impl Tls {
     pub fn new(config: Arc<ServerConfig>) -> Result<Tls, rustls::Error> {
         let rustls = UnbufferedServerConnection::new(config)?;
         let state = State::Handshake(Box::new(Handshake { rustls, shown: 0 }));
-        Ok(Tls { state, fault: None, is_listed: false })
+        Ok(Tls { state, fault: None })
     }
 
     pub fn is_open(&self) -> bool {
@@ -110,7 +110,7 @@ impl Tls {
     /// Notes why there is no way on.
     pub fn set_fault(&mut self, fault: Option<String>) {
         if fault.is_some() {
-            self.fault = fault;
+            self.fault = fault.map(String::into_boxed_str);
         }
     }
 
@@ -256,6 +256,7 @@ impl Tls {
                     renewal: RENEWAL,
                     is_deaf: false,
                     is_mute: false,
+                    is_listed: false,
                 }));
                 opened.established = true;
             }
@@ -292,9 +293,13 @@ impl Tls {
         }
     }
 
-    /// Whether keys are expanded, which takes a kilobyte.
-    pub fn is_expanded(&self) -> bool {
-        matches!(&self.state, State::Open(open) if open.rx.is_expanded() || open.tx.is_expanded())
+    /// Whether keys are expanded, which takes a kilobyte, and are not on the list of those that may be given up; they are on
+    /// it then.
+    pub fn lists_keys(&mut self) -> bool {
+        let State::Open(open) = &mut self.state else { return false };
+        let is_new = !open.is_listed && (open.rx.is_expanded() || open.tx.is_expanded());
+        open.is_listed |= is_new;
+        is_new
     }
 
     /// Gives up the expanded keys; they are made again when they are needed.
@@ -302,6 +307,7 @@ impl Tls {
         if let State::Open(open) = &mut self.state {
             open.rx.contract();
             open.tx.contract();
+            open.is_listed = false;
         }
     }
 }
