@@ -266,4 +266,21 @@ mod tests {
         assert_eq!(decoded("a%20b%4"), "a b%4");
         assert_eq!(decoded("%zz%C3%A9"), "%zzé");
     }
+
+    #[test]
+    fn what_is_said_to_the_server_is_masked() {
+        let line = [
+            "--hello",
+            "s3cret",
+            "--hello=s3cret",
+            "--answer",
+            "ping=>s3cret",
+            "--expect",
+            "ok",
+            "--answer",
+            "s3cret",
+        ];
+        let shown = masked_words(&line.map(str::to_owned), |_| false).join(" ");
+        assert_eq!(shown, "--hello *** --hello=*** --answer ping=>*** --expect ok --answer ***");
+    }
 }

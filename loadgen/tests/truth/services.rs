@@ -79,7 +79,13 @@ fn answers_what_nothing_tells_apart() {
     }
     assert_eq!(codes(&report.verdict.findings), ["ambiguous"], "{:?}", report.verdict);
     let [low, high] = [&times.response_low, &times.response_high].map(|s| stat_cell(s.as_ref().unwrap()));
-    row("the same", load, &truth_cell(&truth), &format!("{low} to {high}"), &words(&report));
+    row(
+        "JSON-RPC, answers out of order",
+        load,
+        &truth_cell(&truth),
+        &format!("{low} to {high}"),
+        &words(&report),
+    );
 
     // Every message is alone in flight: 10 ms there, 500 ms between two on one connection.
     let load = "-c20 -R40 -d2s --match any";
@@ -188,7 +194,8 @@ fn refuses_a_login() {
 /// Whoever comes back says it again.
 #[test]
 fn wants_a_login_after_a_storm_too() {
-    let server = Server::start(Nature { speech: Speech::Guarded, ..Nature::default() });
+    let server =
+        Server::start(Nature { delay: Time::Fixed(ms(5)), speech: Speech::Guarded, ..Nature::default() });
     let call = r#"--message {"id":{seq},"token":"{token}"} --match "result":1,"id":{seq}"#;
     let line = "storm -c20 --survivors 5 --backoff none --before 500ms --after 1500ms";
     let (report, _) = measure(&format!("{line} {LOGIN} {call} {}", server.url()));
