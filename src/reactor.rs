@@ -45,7 +45,7 @@ use kernel::{Kernel, Notice, Readiness};
 use listener::{AcceptState, ListenerState, Role, STATS_SPARE};
 use moment::Moment;
 use relief::Relief;
-use shutdown::{Drain, Stop};
+use shutdown::{Drain, STOPPING, Stop};
 use slab::Slab;
 use slice::Slice;
 use std::collections::VecDeque;
@@ -458,7 +458,7 @@ impl<K: Kernel> Reactor<K> {
         let spread = self.config.drain_spread.min(self.config.drain_timeout);
         let left = drain.untold_at(self.now, spread).min(drain.untold.len());
         let due = drain.untold.split_off(left);
-        self.dismiss(due, "");
+        self.dismiss(due, STOPPING);
     }
 
     /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.

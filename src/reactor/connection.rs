@@ -14,6 +14,7 @@ use super::listener::Role;
 use super::mark::Mark;
 use super::memory::SHORT_READ;
 use super::moment::Moment;
+use super::shutdown::STOPPING;
 use super::stats::{GivenUp, Kind, Side, Stats};
 use super::transport::{Flushed, Received, Transport};
 use super::turn::{Before, Context, Shared, Turn};
@@ -168,7 +169,8 @@ impl<S: Stream> Connection<S> {
         }
         if self.leaving
             && self.session.stage() == Stage::Open
-            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+            && let Some(turn) =
+                self.try_close(close_code::GOING_AWAY, STOPPING, &mut shared.stats, context.now)
         {
             return Ok(turn);
         }
@@ -520,7 +522,9 @@ impl<S: Stream> Connection<S> {
         stats.given_up(what);
         let can_be_told = what == GivenUp::Unfinished && self.transport.outbox_is_empty();
         let told = can_be_told && self.session.stage() == Stage::Open;
-        let told = told.then(|| self.try_close(close_code::TRY_AGAIN_LATER, "", stats, now)).flatten();
+        let told = told
+            .then(|| self.try_close(close_code::TRY_AGAIN_LATER, "memory is short", stats, now))
+            .flatten();
         told.unwrap_or(Turn::Over(End::GivenUp))
     }
 

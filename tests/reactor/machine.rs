@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::{allocator, config};
 use wsecho::reactor::Reactor;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
+use wsecho::reactor::kernel::{InFlight, Kernel, Notice, Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -300,7 +300,7 @@ impl Stream for Socket {
     fn vitals(&self) -> Vitals {
         let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
         let (heard, spoke) = (Duration::MAX, Duration::MAX);
-        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke }
+        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke }
     }
 }
 

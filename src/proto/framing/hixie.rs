@@ -91,33 +91,14 @@ impl Hixie {
             let rest = &buf[at..input.end];
             let Some(&first) = rest.first() else { break };
             match self.state {
-                HixieState::Between if first == TEXT => {
-                    let known = rest.len().min(QUIT.len());
-                    if rest[..known] != QUIT[..known] {
-                        self.state = HixieState::Text(0);
-                        push(buf, &mut reply, at..at + 1);
-                        at += 1;
-                    } else if known == QUIT.len() {
-                        return end(buf, input, reply, messages, Event::Quit, self.draft.closing());
-                    } else {
-                        break;
-                    }
-                }
-                HixieState::Between if first < 0x80 => {
-                    self.state = HixieState::SkipToEnd(0);
-                    at += 1;
-                }
-                HixieState::Between => match length(&rest[1..], limits) {
-                    Length::Partial => break,
-                    Length::TooLong => {
-                        return end(buf, input, reply, messages, Event::TooLong, self.draft.closing());
-                    }
-                    Length::Known { value: 0, .. } if first == END => {
-                        return end(buf, input, reply, messages, Event::Closed(None), &CLOSE);
-                    }
-                    Length::Known { value, size } => {
-                        self.state = HixieState::Skip(value);
-                        at += 1 + size;
+                HixieState::Between => match self.begin(first, rest, limits) {
+                    Start::Partial => break,
+                    Start::Over(event, closing) => return end(buf, input, reply, messages, event, closing),
+                    Start::Frame { size } => {
+                        if let HixieState::Text(_) = self.state {
+                            push(buf, &mut reply, at..at + size);
+                        }
+                        at += size;
                     }
                 },
                 HixieState::Text(count) => {
@@ -156,7 +137,43 @@ impl Hixie {
     }
 }
 
+/// What stands where a frame can begin.
+enum Start {
+    /// Too little to tell.
+    Partial,
+    /// A frame, whose first so many bytes lead up to what it holds.
+    Frame { size: usize },
+    /// The end of the connection, and how it is closed.
+    Over(Event, &'static [u8]),
+}
+
 impl Hixie {
+    /// Reads the beginning of a frame, which is that of `rest`, and of which `first` is the first byte.
+    fn begin(&mut self, first: u8, rest: &[u8], limits: &Limits) -> Start {
+        if first == TEXT {
+            let known = rest.len().min(QUIT.len());
+            if rest[..known] == QUIT[..known] {
+                let whole = known == QUIT.len();
+                return if whole { Start::Over(Event::Quit, self.draft.closing()) } else { Start::Partial };
+            }
+            self.state = HixieState::Text(0);
+            return Start::Frame { size: 1 };
+        }
+        if first < 0x80 {
+            self.state = HixieState::SkipToEnd(0);
+            return Start::Frame { size: 1 };
+        }
+        match length(&rest[1..], limits) {
+            Length::Partial => Start::Partial,
+            Length::TooLong => Start::Over(Event::TooLong, self.draft.closing()),
+            Length::Known { value: 0, .. } if first == END => Start::Over(Event::Closed(None), &CLOSE),
+            Length::Known { value, size } => {
+                self.state = HixieState::Skip(value);
+                Start::Frame { size: 1 + size }
+            }
+        }
+    }
+
     /// Passes over what `rest` has of a frame that is not text: how many bytes, or `None` if it is longer than a message
     /// may be.
     fn skip(&mut self, rest: &[u8], limits: &Limits) -> Option<usize> {
