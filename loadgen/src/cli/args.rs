@@ -1,9 +1,13 @@
 //! The command line.
 
+mod common;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use argh::FromArgs;
+
+pub use common::{Common, Words};
 
 use super::values::{
     Clock, Fault, Placed, Portion, Shard, Steps, arrival, fault, fragment, header, origin, pid, placed,
@@ -232,6 +236,20 @@ macro_rules! mode {
         }
 
         impl $name {
+            fn words(&self) -> Words {
+                Words {
+                    hello: self.hello.clone(),
+                    expect: self.expect.clone(),
+                    capture: self.capture.clone(),
+                    ignore: self.ignore.clone(),
+                    answer: self.answer.clone(),
+                    matching: self.matching.clone(),
+                    replies: self.replies,
+                    payload: self.payload.clone(),
+                    message: self.message.clone(),
+                }
+            }
+
             /// The options that every mode has, and what is left.
             pub fn common(&self) -> Common {
                 Common {
@@ -247,17 +265,7 @@ macro_rules! mode {
                     size: self.size.clone(),
                     binary: self.binary,
                     fragment: self.fragment,
-                    words: Words {
-                        hello: self.hello.clone(),
-                        expect: self.expect.clone(),
-                        capture: self.capture.clone(),
-                        ignore: self.ignore.clone(),
-                        answer: self.answer.clone(),
-                        matching: self.matching.clone(),
-                        replies: self.replies,
-                        payload: self.payload.clone(),
-                        message: self.message.clone(),
-                    },
+                    words: self.words(),
                     no_stamp: self.no_stamp,
                     no_verify: self.no_verify,
                     stamps: self.stamps,
@@ -308,68 +316,6 @@ macro_rules! mode {
             }
         }
     };
-}
-
-/// The options that every mode has.
-#[derive(Clone, Debug)]
-pub struct Common {
-    pub urls: Vec<String>,
-    pub connections: usize,
-    pub threads: Option<usize>,
-    pub connect_rate: f64,
-    pub connect_inflight: usize,
-    pub connect_timeout: Duration,
-    pub connect_to: Option<Place>,
-    pub source: Option<String>,
-    pub allow_partial: bool,
-    pub size: Sizes,
-    pub binary: bool,
-    pub fragment: Option<usize>,
-    pub words: Words,
-    pub no_stamp: bool,
-    pub no_verify: bool,
-    pub stamps: Clock,
-    pub draft: Draft,
-    pub deflate: bool,
-    pub header: Vec<String>,
-    pub subprotocol: Option<String>,
-    pub origin: Option<String>,
-    pub tls: tls_config::Options,
-    pub ping: Option<Duration>,
-    pub server_pid: Option<u32>,
-    pub spin: Option<Duration>,
-    pub seed: u64,
-    pub shard: Shard,
-    pub start_at: Option<SystemTime>,
-    pub interval: Duration,
-    pub name: Option<String>,
-    pub quiet: bool,
-    pub format: Format,
-    pub output: Option<PathBuf>,
-    pub files: Vec<(Format, PathBuf)>,
-    pub ndjson: Option<PathBuf>,
-    pub fail_if: Vec<Condition>,
-    pub baseline: Option<PathBuf>,
-    pub noise_threshold: f64,
-    pub strict: bool,
-    /// `run` only.
-    pub max_inflight: Option<u32>,
-    /// `run` only.
-    pub timeout: Option<Duration>,
-}
-
-/// The options of a conversation, as they were given.
-#[derive(Clone, Debug)]
-pub struct Words {
-    pub hello: Vec<Placed>,
-    pub expect: Vec<Placed>,
-    pub capture: Vec<Placed>,
-    pub ignore: Vec<String>,
-    pub answer: Vec<String>,
-    pub matching: Option<String>,
-    pub replies: u32,
-    pub payload: Vec<String>,
-    pub message: Vec<String>,
 }
 
 mode! {

@@ -7,7 +7,7 @@ use crate::protocol::template::Template;
 
 /// One of the opening words of a connection.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum Word {
     /// `--hello`.
     Say(Template),
     /// `--expect`: the next message that is neither ignored nor answered has this in it.
@@ -22,18 +22,18 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl Word {
     fn pattern(&self) -> Option<&Pattern> {
         match self {
-            Step::Say(_) => None,
-            Step::Hear(pattern) | Step::Keep { pattern, .. } => Some(pattern),
+            Word::Say(_) => None,
+            Word::Hear(pattern) | Word::Keep { pattern, .. } => Some(pattern),
         }
     }
 }
 
 /// `--answer 'PATTERN=>TEXT'`.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Rejoinder {
     pub pattern: Pattern,
     /// Hole of the pattern, and the place of what it keeps.
     pub keeps: Vec<(usize, usize)>,
@@ -45,7 +45,7 @@ pub struct Answer {
 pub struct Talk {
     /// `--ignore`.
     pub ignored: Vec<Pattern>,
-    pub answers: Vec<Answer>,
+    pub answers: Vec<Rejoinder>,
     /// How many values a connection keeps.
     pub kept: usize,
 }
@@ -55,7 +55,7 @@ pub struct Talk {
 pub enum Aside<'a> {
     Ignored,
     /// It is answered with this.
-    Answered(&'a Answer),
+    Answered(&'a Rejoinder),
 }
 
 impl Talk {
@@ -96,15 +96,15 @@ impl Conversations {
     }
 
     /// What connection `i` does next by `script`. What is to be said counts as said then.
-    pub fn next<'a>(&mut self, i: usize, script: &'a [Step]) -> Next<'a> {
+    pub fn next<'a>(&mut self, i: usize, script: &'a [Word]) -> Next<'a> {
         let state = self.state(i);
         match script.get(state.step as usize) {
             None => Next::Done,
-            Some(Step::Say(text)) => {
+            Some(Word::Say(text)) => {
                 state.step += 1;
                 Next::Say(text)
             }
-            Some(Step::Hear(pattern) | Step::Keep { pattern, .. }) => Next::Wait(pattern),
+            Some(Word::Hear(pattern) | Word::Keep { pattern, .. }) => Next::Wait(pattern),
         }
     }
 
@@ -112,11 +112,11 @@ impl Conversations {
     ///
     /// # Errors
     /// What should have been in it.
-    pub fn hear<'a>(&mut self, i: usize, script: &'a [Step], message: &[u8]) -> Result<(), &'a Pattern> {
+    pub fn hear<'a>(&mut self, i: usize, script: &'a [Word], message: &[u8]) -> Result<(), &'a Pattern> {
         let mut step = self.state(i).step as usize;
         loop {
             match &script[step] {
-                Step::Keep { pattern, hole, name, .. } => {
+                Word::Keep { pattern, hole, name, .. } => {
                     let value = pattern.value(message, *hole).ok_or(pattern)?;
                     self.keep(i, *name, value);
                 }
@@ -128,14 +128,14 @@ impl Conversations {
             }
             step += 1;
             self.state(i).step = step as u32;
-            if !matches!(script.get(step), Some(Step::Keep { waits: false, .. })) {
+            if !matches!(script.get(step), Some(Word::Keep { waits: false, .. })) {
                 return Ok(());
             }
         }
     }
 
     /// Keeps what the pattern of `answer` finds in `message`.
-    pub fn keep_for(&mut self, i: usize, answer: &Answer, message: &[u8]) {
+    pub fn keep_for(&mut self, i: usize, answer: &Rejoinder, message: &[u8]) {
         for (hole, name) in &answer.keeps {
             if let Some(value) = answer.pattern.value(message, *hole) {
                 self.keep(i, *name, value);
@@ -181,18 +181,18 @@ mod tests {
         Pattern::parse(text).unwrap()
     }
 
-    fn keep(text: &str, name: usize, waits: bool) -> Step {
-        Step::Keep { pattern: pattern(text), hole: 0, name, waits }
+    fn keep(text: &str, name: usize, waits: bool) -> Word {
+        Word::Keep { pattern: pattern(text), hole: 0, name, waits }
     }
 
     /// A greeting is waited for, then two words are said, and of one answer two values are kept.
     #[test]
     fn words_are_said_and_heard_in_order() {
         let script = [
-            Step::Hear(pattern("welcome")),
-            Step::Say(text("login")),
-            Step::Say(text("join")),
-            Step::Hear(pattern("ok")),
+            Word::Hear(pattern("welcome")),
+            Word::Say(text("login")),
+            Word::Say(text("join")),
+            Word::Hear(pattern("ok")),
             keep("t={t}", 0, false),
             keep("r={r}", 1, false),
             keep("late={x}", 2, true),
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn heartbeats_are_answered_or_ignored_and_nothing_else_is() {
-        let answer = Answer { pattern: pattern("ping={n}"), keeps: vec![(0, 0)], text: text("pong") };
+        let answer = Rejoinder { pattern: pattern("ping={n}"), keeps: vec![(0, 0)], text: text("pong") };
         let talk = Talk { ignored: vec![pattern("tick"), pattern("ping")], answers: vec![answer], kept: 1 };
         assert!(matches!(talk.aside(b"a tick"), Some(Aside::Ignored)));
         assert!(matches!(talk.aside(b"ping=4"), Some(Aside::Answered(_))));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use crate::engine::conversation::Step;
+use crate::engine::conversation::Word;
 use crate::host::address::Address;
 use crate::host::system_error::describe;
 use crate::protocol::template::Template;
@@ -29,7 +29,7 @@ pub struct Target {
     /// What the URL's path and query are filled in from, where they have places.
     pub resource: Option<Template>,
     /// The opening words of its connections.
-    pub script: Arc<[Step]>,
+    pub script: Arc<[Word]>,
 }
 
 /// How connections are made secure.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cli::args::Words;
 use crate::cli::values::Placed;
-use crate::engine::conversation::{Answer, Step, Talk};
+use crate::engine::conversation::{Rejoinder, Talk, Word};
 use crate::engine::payload::{Given, Matched, Payloads};
 use crate::protocol::frame::Opcode;
 use crate::protocol::pattern::Pattern;
@@ -61,7 +61,7 @@ impl Conversation {
             let keeps = pattern.names().enumerate().filter_map(|(hole, name)| Some((hole, place(name)?)));
             let keeps = keeps.collect();
             let text = all.template("--answer", text, false)?;
-            all.talk.answers.push(Answer { pattern, keeps, text });
+            all.talk.answers.push(Rejoinder { pattern, keeps, text });
         }
         all.talk.kept = all.names.len();
         Ok(all)
@@ -71,7 +71,7 @@ impl Conversation {
     ///
     /// # Errors
     /// A sentence that names the option and says what is wrong.
-    pub fn script(&mut self, places: std::ops::Range<usize>) -> Result<Arc<[Step]>, String> {
+    pub fn script(&mut self, places: std::ops::Range<usize>) -> Result<Arc<[Word]>, String> {
         let words = self.words.clone();
         let kinds = [("--hello", &words.hello), ("--expect", &words.expect), ("--capture", &words.capture)];
         let mut all: Vec<(&str, &Placed)> = kinds
@@ -80,7 +80,7 @@ impl Conversation {
             .collect();
         all.retain(|(_, one)| places.contains(&one.place));
         all.sort_by_key(|(_, one)| one.place);
-        let mut steps: Vec<Step> = Vec::new();
+        let mut steps: Vec<Word> = Vec::new();
         for (option, Placed { text, .. }) in all {
             let wrong = |e| format!("{option}: {e}");
             steps.push(match option {
@@ -92,9 +92,9 @@ impl Conversation {
                             text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
                         }
                     };
-                    Step::Say(self.template(option, &text, false)?)
+                    Word::Say(self.template(option, &text, false)?)
                 }
-                "--expect" => Step::Hear(Pattern::parse(text).map_err(wrong)?),
+                "--expect" => Word::Hear(Pattern::parse(text).map_err(wrong)?),
                 _ => {
                     let (name, pattern) = text.split_once('=').unwrap_or_default();
                     let pattern = Pattern::parse(pattern).map_err(wrong)?;
@@ -102,8 +102,8 @@ impl Conversation {
                         format!("--capture {name}: {{{name}}} stands for the value in its pattern, as in {name}='\"x\":\"{{{name}}}\"'")
                     })?;
                     let name = self.names.iter().position(|known| known == name).unwrap_or_default();
-                    let waits = !matches!(steps.last(), Some(Step::Hear(_) | Step::Keep { .. }));
-                    Step::Keep { pattern, hole, name, waits }
+                    let waits = !matches!(steps.last(), Some(Word::Hear(_) | Word::Keep { .. }));
+                    Word::Keep { pattern, hole, name, waits }
                 }
             });
         }
@@ -190,9 +190,9 @@ impl Conversation {
     }
 
     /// As a report has it: how many words there are, and none of them.
-    pub fn shown(&self) -> Option<model::Conversation> {
+    pub fn shown(&self) -> Option<model::WordCounts> {
         let words = &self.words;
-        let shown = model::Conversation {
+        let shown = model::WordCounts {
             hello: words.hello.len() as u64,
             expect: words.expect.len() as u64,
             capture: words.capture.len() as u64,
@@ -201,7 +201,7 @@ impl Conversation {
             matching: words.matching.clone(),
             replies: u64::from(words.replies),
         };
-        (shown != model::Conversation { replies: 1, ..model::Conversation::default() }).then_some(shown)
+        (shown != model::WordCounts { replies: 1, ..model::WordCounts::default() }).then_some(shown)
     }
 }
 
@@ -273,13 +273,13 @@ mod tests {
             ..words()
         };
         let mut all = Conversation::of(&given).unwrap();
-        let kind = |step: &Step| match step {
-            Step::Say(_) => "say",
-            Step::Hear(_) => "hear",
-            Step::Keep { waits: false, .. } => "keep",
-            Step::Keep { .. } => "wait",
+        let kind = |step: &Word| match step {
+            Word::Say(_) => "say",
+            Word::Hear(_) => "hear",
+            Word::Keep { waits: false, .. } => "keep",
+            Word::Keep { .. } => "wait",
         };
-        let kinds = |steps: Arc<[Step]>| steps.iter().map(kind).collect::<Vec<_>>().join(" ");
+        let kinds = |steps: Arc<[Word]>| steps.iter().map(kind).collect::<Vec<_>>().join(" ");
         assert_eq!(kinds(all.script(0..9).unwrap()), "hear say hear keep say");
         assert_eq!(kinds(all.script(0..3).unwrap()), "hear say");
         assert_eq!(kinds(all.script(4..9).unwrap()), "wait say");

@@ -200,25 +200,6 @@ impl Measurement {
     pub fn report(&self, config: Config, engine: &Engine) -> Report {
         let common = &self.common;
         let counted = Counters::now().since(self.before);
-        let Words { payload, message, .. } = &common.words;
-        let size = match (&payload[..], message.len()) {
-            ([path], 0) => Size {
-                kind: "file".into(),
-                bytes: engine.spec.payloads.max_size() as u64,
-                spec: Some(path.clone()),
-            },
-            (files, texts) if files.len() + texts > 0 => Size {
-                kind: "given".into(),
-                bytes: engine.spec.payloads.max_size() as u64,
-                // What a text says may be a secret.
-                spec: Some(format!("{} files and {texts} texts", files.len())),
-            },
-            _ => Size {
-                kind: common.size.kind().into(),
-                bytes: common.size.mean().round() as u64,
-                spec: (common.size.kind() != "fixed").then(|| common.size.to_string()),
-            },
-        };
         let spin = engine.spec.spin;
         Report {
             schema: SCHEMA.into(),
@@ -241,7 +222,7 @@ impl Measurement {
             },
             config: Config {
                 threads: engine.spec.threads as u64,
-                size,
+                size: size(common, &engine.spec),
                 opcode: if common.binary { "binary" } else { "text" }.into(),
                 draft: common.draft.number(),
                 deflate: common.deflate,
@@ -292,6 +273,27 @@ impl Measurement {
         let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
         report.run.measured_from_unix_ns = clock::unix_ns(from);
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
+    }
+}
+
+/// What messages are sent, as a report has it.
+fn size(common: &Common, spec: &Spec) -> Size {
+    let Words { payload, message, .. } = &common.words;
+    match (&payload[..], message.len()) {
+        ([path], 0) => {
+            Size { kind: "file".into(), bytes: spec.payloads.max_size() as u64, spec: Some(path.clone()) }
+        }
+        (files, texts) if files.len() + texts > 0 => Size {
+            kind: "given".into(),
+            bytes: spec.payloads.max_size() as u64,
+            // What a text says may be a secret.
+            spec: Some(format!("{} files and {texts} texts", files.len())),
+        },
+        _ => Size {
+            kind: common.size.kind().into(),
+            bytes: common.size.mean().round() as u64,
+            spec: (common.size.kind() != "fixed").then(|| common.size.to_string()),
+        },
     }
 }
 

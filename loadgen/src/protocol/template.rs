@@ -20,11 +20,11 @@ pub type Lines = Arc<[Box<str>]>;
 /// Text with places to be filled in. Printed for debugging, it does not say what it says: it may be a secret.
 #[derive(Clone, Default)]
 pub struct Template {
-    parts: Vec<Part>,
+    parts: Vec<Filling>,
 }
 
 #[derive(Clone)]
-enum Part {
+enum Filling {
     Text(Box<[u8]>),
     Conn,
     Seq,
@@ -88,9 +88,9 @@ impl Template {
             match place(rest) {
                 Some((word, argument, after)) => {
                     if !plain.is_empty() {
-                        parts.push(Part::Text(std::mem::take(&mut plain).into_bytes().into()));
+                        parts.push(Filling::Text(std::mem::take(&mut plain).into_bytes().into()));
                     }
-                    parts.push(Part::parse(word, argument, names)?);
+                    parts.push(Filling::parse(word, argument, names)?);
                     rest = after;
                 }
                 None => {
@@ -100,31 +100,31 @@ impl Template {
             }
         }
         if !plain.is_empty() {
-            parts.push(Part::Text(plain.into_bytes().into()));
+            parts.push(Filling::Text(plain.into_bytes().into()));
         }
         Ok(Template { parts })
     }
 
     /// The text, if nothing is to be filled in.
     pub fn plain(&self) -> Option<Vec<u8>> {
-        let text = |part: &Part| if let Part::Text(text) = part { Some(text.to_vec()) } else { None };
+        let text = |part: &Filling| if let Filling::Text(text) = part { Some(text.to_vec()) } else { None };
         let all: Option<Vec<Vec<u8>>> = self.parts.iter().map(text).collect();
         Some(all?.concat())
     }
 
     /// It says which message it is.
     pub fn has_stamp(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Stamp))
+        self.parts.iter().any(|part| matches!(part, Filling::Stamp))
     }
 
     /// It says what time it is.
     pub fn has_time(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::NowMillis | Part::NowNanos))
+        self.parts.iter().any(|part| matches!(part, Filling::NowMillis | Filling::NowNanos))
     }
 
     /// Bytes of what is always the same in it.
     pub fn plain_size(&self) -> usize {
-        let size = |part: &Part| if let Part::Text(text) = part { text.len() } else { 0 };
+        let size = |part: &Filling| if let Filling::Text(text) = part { text.len() } else { 0 };
         self.parts.iter().map(size).sum()
     }
 
@@ -132,19 +132,21 @@ impl Template {
     pub fn write(&self, out: &mut Vec<u8>, values: &mut Values) {
         for part in &self.parts {
             match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Conn => decimal(out, values.conn),
-                Part::Seq => decimal(out, values.seq),
-                Part::Shard => decimal(out, values.shard),
-                Part::NowMillis => decimal(out, values.now / 1_000_000),
-                Part::NowNanos => decimal(out, values.now),
-                Part::Random(below) => decimal(out, values.rng.u64(..below)),
-                Part::Uuid => uuid(out, values.rng.u128(..)),
-                Part::Stamp => out.extend_from_slice(values.stamp),
-                Part::Line(lines) => {
+                Filling::Text(text) => out.extend_from_slice(text),
+                Filling::Conn => decimal(out, values.conn),
+                Filling::Seq => decimal(out, values.seq),
+                Filling::Shard => decimal(out, values.shard),
+                Filling::NowMillis => decimal(out, values.now / 1_000_000),
+                Filling::NowNanos => decimal(out, values.now),
+                Filling::Random(below) => decimal(out, values.rng.u64(..below)),
+                Filling::Uuid => uuid(out, values.rng.u128(..)),
+                Filling::Stamp => out.extend_from_slice(values.stamp),
+                Filling::Line(lines) => {
                     out.extend_from_slice(lines[values.conn as usize % lines.len()].as_bytes());
                 }
-                Part::Kept(name) => out.extend_from_slice(values.kept.get(*name).map_or(&[], Vec::as_slice)),
+                Filling::Kept(name) => {
+                    out.extend_from_slice(values.kept.get(*name).map_or(&[], Vec::as_slice))
+                }
             }
         }
     }
@@ -152,38 +154,40 @@ impl Template {
     /// What of the text with `values` nobody may see but the server: lines of files, what was captured, and of what stands
     /// there what looks like a secret.
     pub fn secrets(&self, values: &Values) -> Vec<String> {
-        let secret = |part: &Part| match part {
-            Part::Line(lines) => vec![lines[values.conn as usize % lines.len()].to_string()],
-            Part::Kept(name) => values
+        let secret = |part: &Filling| match part {
+            Filling::Line(lines) => vec![lines[values.conn as usize % lines.len()].to_string()],
+            Filling::Kept(name) => values
                 .kept
                 .get(*name)
                 .map(|kept| String::from_utf8_lossy(kept).into_owned())
                 .into_iter()
                 .collect(),
-            Part::Text(text) => secret_words(&String::from_utf8_lossy(text)),
+            Filling::Text(text) => secret_words(&String::from_utf8_lossy(text)),
             _ => Vec::new(),
         };
         self.parts.iter().flat_map(secret).filter(|secret| !secret.is_empty()).collect()
     }
 }
 
-impl Part {
-    fn parse(word: &str, argument: Option<&str>, names: &mut Names) -> Result<Part, String> {
+impl Filling {
+    fn parse(word: &str, argument: Option<&str>, names: &mut Names) -> Result<Filling, String> {
         Ok(match (word, argument) {
-            ("conn", None) => Part::Conn,
-            ("seq", None) => Part::Seq,
-            ("shard", None) => Part::Shard,
-            ("now_ms", None) => Part::NowMillis,
-            ("now_ns", None) => Part::NowNanos,
-            ("uuid", None) => Part::Uuid,
-            ("stamp", None) if names.stamp => Part::Stamp,
+            ("conn", None) => Filling::Conn,
+            ("seq", None) => Filling::Seq,
+            ("shard", None) => Filling::Shard,
+            ("now_ms", None) => Filling::NowMillis,
+            ("now_ns", None) => Filling::NowNanos,
+            ("uuid", None) => Filling::Uuid,
+            ("stamp", None) if names.stamp => Filling::Stamp,
             ("stamp", None) => return Err("{stamp} is for messages that are timed".into()),
             ("rand", Some(below)) => match below.parse() {
-                Ok(below) if below > 0 => Part::Random(below),
+                Ok(below) if below > 0 => Filling::Random(below),
                 _ => return Err(format!("{{rand:{below}}} wants a number above zero: {{rand:6}} is 0 to 5")),
             },
-            ("line", Some(path)) => Part::Line((names.lines)(path)?),
-            (name, None) if let Some(at) = names.kept.iter().position(|kept| kept == name) => Part::Kept(at),
+            ("line", Some(path)) => Filling::Line((names.lines)(path)?),
+            (name, None) if let Some(at) = names.kept.iter().position(|kept| kept == name) => {
+                Filling::Kept(at)
+            }
             (name, _) => {
                 return Err(format!(
                     "{{{name}}} is none of {PLACES}, nor kept by --capture; a brace itself is \\{{"

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::engine::commands::Event;
 use crate::engine::connection::{Connection, Stage};
-use crate::engine::conversation::{Next, Step};
+use crate::engine::conversation::{Next, Word};
 use crate::engine::network::Network;
 use crate::engine::opened;
 use crate::engine::patience::GivenUp;
@@ -209,12 +209,12 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    fn script(&self, i: usize) -> Arc<[Step]> {
+    fn script(&self, i: usize) -> Arc<[Word]> {
         self.spec.target(self.spec.number(self.me, i)).script.clone()
     }
 
     /// The first bytes of a message that was not expected, without what connection `i` said or kept that is secret.
-    fn first_bytes(&mut self, i: usize, script: &[Step], message: &[u8]) -> String {
+    fn first_bytes(&mut self, i: usize, script: &[Word], message: &[u8]) -> String {
         let mut secrets: Vec<String> = self
             .conversations
             .kept(i)
@@ -222,7 +222,7 @@ impl<N: Network> Worker<N> {
             .map(|kept| String::from_utf8_lossy(kept).into_owned())
             .collect();
         for step in script {
-            if let Step::Say(words) = step {
+            if let Word::Say(words) = step {
                 secrets.extend(self.sender.secrets(i, words, self.conversations.kept(i)));
             }
         }
