@@ -73,9 +73,9 @@ pub fn run(options: Options) -> Result<(), Failure> {
     }
     let config = config(&options, max_connections);
     #[cfg(feature = "tls")]
-    let service = match options.tls.listen.is_empty() {
-        true => None,
-        false => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
+    let service = match listeners.are_secure() {
+        false => None,
+        true => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
     };
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
@@ -145,10 +145,17 @@ impl Listeners {
     fn open(options: &Options) -> Result<Listeners, Failure> {
         let mut listeners = Listeners::default();
         let echo = if options.proxy_protocol { Role::ProxiedEcho } else { Role::Echo };
+        #[cfg(feature = "tls")]
+        let secure = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
         let passed = activation::listeners().map_err(|text| Failure::new(Failure::USAGE, text))?;
         let is_activated = !passed.is_empty();
         for (role, listener) in passed {
-            let role = if role == Role::Echo { echo } else { role };
+            let role = match role {
+                Role::Echo => echo,
+                #[cfg(feature = "tls")]
+                Role::SecureEcho => secure,
+                role => role,
+            };
             let name = listener.address().map_or("a passed socket".to_owned(), |address| address.to_string());
             listeners.add(role, listener, name);
         }
@@ -157,8 +164,11 @@ impl Listeners {
         }
         #[cfg(feature = "tls")]
         for address in &options.tls.listen {
-            let role = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
-            listeners.bind_or_fail(role, address, "--listen-tls", options.reuse_port)?;
+            listeners.bind_or_fail(secure, address, "--listen-tls", options.reuse_port)?;
+        }
+        if options.tls.want_a_port() && !listeners.are_secure() {
+            let text = "--tls-cert, --tls-key, --tls-client-ca and --tls-wrong want --listen-tls";
+            return Err(Failure::new(Failure::USAGE, text.to_owned()));
         }
         if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
@@ -187,6 +197,14 @@ impl Listeners {
             }
         }
         Ok(listeners)
+    }
+
+    /// Whether any is for TLS.
+    fn are_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.roles.iter().any(|role| matches!(role, Role::SecureEcho | Role::ProxiedSecureEcho));
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     fn bind_or_fail(
@@ -375,7 +393,7 @@ fn unix_paths(options: &Options) -> Vec<&Path> {
         Some(StatsPlace::At(address)) => Some(address),
         _ => None,
     };
-    let addresses = options.listen.iter().chain(stats);
+    let addresses = options.listen.iter().chain(&options.tls.listen).chain(stats);
     addresses
         .filter_map(|address| match address {
             Address::Unix(path) => Some(path.as_path()),
