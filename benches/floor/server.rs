@@ -45,8 +45,7 @@ impl Server {
     /// message is answered and the wait here is over.
     pub fn cpu(&self) -> io::Result<u64> {
         std::thread::sleep(Duration::from_millis(5));
-        let schedstat = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
-        first_number(&schedstat).ok_or_else(|| io::Error::other("schedstat without a number"))
+        cpu_of(self.child.id())
     }
 
     /// Resident memory in bytes, counted page by page (VmRSS lags behind by up to 64 pages a CPU).
@@ -63,6 +62,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU time of a process's first thread so far, in nanoseconds.
+pub fn cpu_of(process: u32) -> io::Result<u64> {
+    let schedstat = fs::read_to_string(format!("/proc/{process}/schedstat"))?;
+    first_number(&schedstat).ok_or_else(|| io::Error::other("schedstat without a number"))
 }
 
 /// Keeps a process (0 = this one) on one CPU.
