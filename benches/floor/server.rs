@@ -18,7 +18,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits for its line `… listening on ADDR:PORT…`.
+    /// Starts `command` and waits for its line `… listening on ADDR:PORT…`, or `… TLS on ADDR:PORT…`.
     pub fn start(mut command: Command) -> io::Result<Server> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
@@ -29,7 +29,11 @@ impl Server {
                 let _ = child.wait();
                 return Err(io::Error::other(format!("{command:?} ended without listening: {said}")));
             }
-            let after = said[start..].split("listening on ").nth(1);
+            let line = &said[start..];
+            let after = line
+                .split_once("listening on ")
+                .or_else(|| line.split_once("TLS on "))
+                .map(|(_, after)| after);
             if let Some(address) = after.and_then(|text| text.split([',', ' ', '\n']).next()?.parse().ok()) {
                 break address;
             }
