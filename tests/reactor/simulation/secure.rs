@@ -52,12 +52,12 @@ impl Secure {
 
     /// The client has taken so many bytes; what it reads in them.
     pub fn takes(&mut self, taken: usize) -> Vec<u8> {
-        while let Some((_, answer)) = self.owed.pop_front_if(|(at, _)| *at <= taken) {
-            self.due.push_back(answer);
+        while self.owed.front().is_some_and(|(at, _)| *at <= taken) {
+            self.due.extend(self.owed.pop_front().map(|(_, answer)| answer));
         }
         let mut plain = Vec::new();
-        while let Some((_, part)) = self.opened.pop_front_if(|(at, _)| *at <= taken) {
-            plain.extend(part);
+        while self.opened.front().is_some_and(|(at, _)| *at <= taken) {
+            plain.extend(self.opened.pop_front().into_iter().flat_map(|(_, part)| part));
         }
         plain
     }
