@@ -17,6 +17,8 @@ pub struct Opening {
     pub agreed: BTreeMap<Agreed, u64>,
     /// GET -> 101.
     pub upgrade: Times,
+    /// 101 -> the end of the opening words.
+    pub hello: Times,
     /// Connections that were upgraded.
     pub opened: u64,
     /// Processor time used while it lasted, of one processor.
@@ -40,6 +42,7 @@ impl Opening {
             *self.agreed.entry(agreed.clone()).or_default() += n;
         }
         self.upgrade.add(&other.upgrade);
+        self.hello.add(&other.hello);
         self.opened += other.opened;
         add(&mut self.failures, &other.failures);
         for (reason, answer) in &other.answers {

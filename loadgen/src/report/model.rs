@@ -15,7 +15,7 @@ mod times;
 
 use serde::{Deserialize, Serialize};
 
-pub use config::{Config, Mode, Size, TargetInfo};
+pub use config::{Config, Mode, Size, TargetInfo, WordCounts};
 pub use counts::{Connections, Messages, TlsInfo, TlsSessions};
 pub use resources::{Client, Host, Server, ServerSample};
 pub use times::{Interval, Latencies, Phase, Slow};

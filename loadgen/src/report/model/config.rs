@@ -1,4 +1,4 @@
-//! What was asked for.
+//! What was asked for, as a report says it.
 
 use std::fmt;
 
@@ -34,19 +34,6 @@ impl fmt::Display for Mode {
             Mode::Storm => "storm",
         })
     }
-}
-
-/// What was measured.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct TargetInfo {
-    /// Without what is secret in them.
-    pub urls: Vec<String>,
-    /// The addresses behind them that were connected to. Absent from older reports.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<String>,
-    /// Client and server share this host.
-    pub local: bool,
 }
 
 /// What was asked for, enough to run it again. Of a shard: its own share, so that shards add up.
@@ -96,7 +83,8 @@ pub struct Config {
     /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
     /// read it). Figures of one are not to be compared with figures of the other.
     pub stamps: String,
-    /// How replies were told from each other: `stamp`, `content`, or `order` where nothing else was left.
+    /// How replies were told from each other: `stamp`, `content`, `number` (`--match`), or `order` where nothing else was
+    /// left.
     pub matching: String,
     /// `--timeout`, or its default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,17 +92,54 @@ pub struct Config {
     /// `--max-inflight`, messages a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_inflight: Option<u64>,
+    /// What was said and heard beside the messages; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<WordCounts>,
+}
+
+/// How many words of a conversation were given. What they say is a secret.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct WordCounts {
+    /// `--hello`.
+    pub hello: u64,
+    /// `--expect`.
+    pub expect: u64,
+    /// `--capture`.
+    pub capture: u64,
+    /// `--ignore`.
+    pub ignore: u64,
+    /// `--answer`.
+    pub answer: u64,
+    /// `--match`.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<String>,
+    /// Messages that are the reply to one.
+    pub replies: u64,
 }
 
 /// Message sizes, payload bytes.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Size {
-    /// `fixed`, `range`, `mix`, `lognormal` or `file`.
+    /// `fixed`, `range`, `mix`, `lognormal`, `file`, or `given` for several.
     pub kind: String,
     /// The size if fixed, else the mean.
     pub bytes: u64,
     /// As given on the command line, when not fixed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<String>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TargetInfo {
+    /// Without what is secret in them.
+    pub urls: Vec<String>,
+    /// The addresses behind them that were connected to. Absent from older reports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Client and server share this host.
+    pub local: bool,
 }

@@ -112,6 +112,10 @@ pub struct Messages {
     pub late: u64,
     /// Messages of the server's own: pushes, heartbeats, greetings. They answer nothing.
     pub unsolicited: u64,
+    /// Were to be ignored (`--ignore`).
+    pub ignored: u64,
+    /// Were answered (`--answer`).
+    pub heartbeats_answered: u64,
     /// Replies of which it cannot be told which message they answer.
     pub ambiguous: u64,
     /// Closed loop: slots whose message was still out at the end.

@@ -40,6 +40,9 @@ pub struct Latencies {
     /// Scheduled -> read. The headline; in closed mode the same as `wire`, in a fan-out of every delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+    /// Scheduled -> the first of several messages that are one reply (`--replies`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_reply: Option<Stat>,
     /// Written -> read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
@@ -70,6 +73,9 @@ pub struct Latencies {
     /// GET -> 101.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Stat>,
+    /// 101 -> the end of the opening words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<Stat>,
     /// Ping -> Pong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping: Option<Stat>,
@@ -83,6 +89,7 @@ impl Latencies {
     pub fn each(&self) -> impl Iterator<Item = (&'static str, &Stat)> {
         [
             ("response", &self.response),
+            ("first_reply", &self.first_reply),
             ("wire", &self.wire),
             ("undisturbed", &self.undisturbed),
             ("response_low", &self.response_low),
@@ -93,6 +100,7 @@ impl Latencies {
             ("connect", &self.connect),
             ("tls", &self.tls),
             ("upgrade", &self.upgrade),
+            ("hello", &self.hello),
             ("ping", &self.ping),
             ("hiccup", &self.hiccup),
         ]
