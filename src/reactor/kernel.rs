@@ -2,7 +2,7 @@
 
 use super::moment::Moment;
 use super::token::{ConnId, Source};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -56,6 +56,12 @@ pub enum Notice {
 
 /// A connected socket; dropping it closes it.
 pub trait Stream: io::Read + io::Write {
+    /// Writes `pieces` behind each other, as one write of all their bytes would be: how many of those were taken.
+    fn write_pieces(&mut self, pieces: &[IoSlice]) -> io::Result<usize> {
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        self.write(&bytes)
+    }
+
     /// Says that nothing more will be written: a FIN behind what was.
     fn shutdown_write(&self) -> io::Result<()>;
 
