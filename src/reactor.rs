@@ -209,6 +209,9 @@ impl<K: Kernel> Reactor<K> {
         if !self.unfinished.is_empty() || !self.newcomers.is_empty() {
             return Some(Duration::ZERO);
         }
+        if self.shared.boards.is_busy() && !self.shared.stats.memory.is_short() {
+            return Some(Duration::ZERO);
+        }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
         next = next.min(self.shared.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {

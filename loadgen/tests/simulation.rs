@@ -15,6 +15,8 @@ mod model;
 mod peer;
 #[path = "simulation/scenario.rs"]
 mod scenario;
+#[path = "simulation/wire.rs"]
+mod wire;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -460,19 +460,13 @@ impl<S: Stream> Connection<S> {
             return None;
         }
         let behind = self.transport.untaken();
-        let is_short = stats.memory.is_short();
-        if behind > 0 && (is_short || behind + bytes.len() > MEMBER_BEHIND_MAX) {
+        if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
             self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
             stats.given_up(GivenUp::Behind);
             return self.try_close(close_code::POLICY_VIOLATION, "too far behind", stats, now);
         }
         let sent = self.send(bytes, stats);
         stats.messages_sent += u64::from(messages);
-        if is_short && self.transport.untaken() > SHORT_READ {
-            self.log(Level::Debug, format_args!("dropped: no memory for what its board says"));
-            stats.given_up(GivenUp::Behind);
-            return Some(Turn::Over(End::GivenUp));
-        }
         sent.err().map(|error| self.lost(&error))
     }
 

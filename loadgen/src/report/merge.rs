@@ -377,7 +377,13 @@ fn add_intervals(whole: &mut Vec<Interval>, part: &[Interval]) -> Result<(), Str
         interval.errors += other.errors;
         interval.loop_busy_pct = interval.loop_busy_pct.max(other.loop_busy_pct);
         interval.server = interval.server.or(other.server);
+        // Where a part has none, the sum would be of the others alone.
+        let whole = [&*interval, other].iter().all(|i| i.undisturbed.is_some() || i.response.is_none());
         add_stat(&mut interval.response, &other.response)?;
+        match whole {
+            true => add_stat(&mut interval.undisturbed, &other.undisturbed)?,
+            false => interval.undisturbed = None,
+        }
         for (a, b) in [(&mut interval.wire, &other.wire), (&mut interval.own_slip, &other.own_slip)] {
             // A mere summary cannot be added; better no number than a made-up one.
             if add_stat(a, b).is_err() {

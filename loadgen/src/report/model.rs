@@ -561,6 +561,9 @@ pub struct Interval {
     /// Carries its histogram, so that bands, `compare` and `.hlog` are exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+    /// The response less what loadgen itself added to it, with its histogram: what `compare` goes by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undisturbed: Option<Stat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
     #[serde(skip_serializing_if = "Option::is_none")]

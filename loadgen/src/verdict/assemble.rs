@@ -62,7 +62,7 @@ pub fn fill(
     if report.latency_ns.response_low.is_some() {
         // What holds for the whole holds for its parts.
         for row in &mut report.intervals {
-            (row.response, row.wire) = (None, None);
+            (row.response, row.undisturbed, row.wire) = (None, None, None);
         }
     }
     verdict::judge(report, measured, opening, facts);
