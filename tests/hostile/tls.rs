@@ -34,10 +34,10 @@ pub const CASES: &[Case] = &[
     .args(TLS),
     Case::new(
         "TL02",
-        "5,000 clients send half a ClientHello",
+        "2,500 clients send half a ClientHello",
         "an end at the deadline",
         "the deadline is that of a request: TLS has none of its own",
-        |scene| stall(scene, &hello()[..100], 5_000),
+        |scene| stall(scene, &hello()[..100], 2_500),
     )
     .args(HASTY)
     .memory(64),

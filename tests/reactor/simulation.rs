@@ -17,7 +17,7 @@ mod world;
 
 use fastrand::Rng;
 use kernel::Scripted;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use support::config;
@@ -56,12 +56,27 @@ fn thousands_of_clients() {
     seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
 }
 
+/// How many ticks all of it is to have had at least: worlds of every kind, one after the other.
+const TICKS: u64 = 1_000_000;
+
+#[test]
+fn a_million_ticks() {
+    let ticks = Cell::new(0);
+    seeds::each_seed_while(
+        || ticks.get() < TICKS,
+        |mut rng| {
+            let (peers, stops, programs) = (rng.usize(1..25), rng.bool(), rng.usize(..3));
+            ticks.set(ticks.get() + simulate_with(rng, peers, stops, programs));
+        },
+    );
+}
+
 fn simulate(rng: Rng, peers: usize, stops: bool) {
     simulate_with(rng, peers, stops, 0);
 }
 
-/// Of three clients so many are those of paths under `/ws`.
-fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
+/// Of three clients so many are those of paths under `/ws`. How many ticks it took.
+fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) -> u64 {
     let mut config = config::config();
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
@@ -76,7 +91,7 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
     }
     let world = Rc::new(RefCell::new(world));
     let mut reactor = Reactor::new(Scripted(world.clone()), &[Role::Echo, Role::Policy], config);
-    let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
+    let signal_at = if stops { rng.u64(..peers as u64 * 4) } else { u64::MAX };
 
     let mut ticks = 0;
     while reactor.tick().expect("the kernel only interrupts") {
@@ -107,4 +122,5 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
     }
     let waiting = world.peers.iter().filter(|peer| !peer.done).count();
     assert_eq!(waiting, 0, "clients that still wait for something");
+    ticks
 }
