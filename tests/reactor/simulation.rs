@@ -12,6 +12,8 @@ mod kernel;
 mod peer;
 mod program;
 mod said;
+#[cfg(feature = "tls")]
+mod secure;
 mod tcp;
 mod world;
 
@@ -47,7 +49,7 @@ fn chains_of_steps_among_other_clients() {
     seeds::each_seed(120, |mut rng| {
         let peers = rng.usize(1..60);
         let stops = rng.bool();
-        simulate_with(rng, peers, stops, 2);
+        simulate_with(rng, peers, stops, 2, false);
     });
 }
 
@@ -66,17 +68,35 @@ fn a_million_ticks() {
         || ticks.get() < TICKS,
         |mut rng| {
             let (peers, stops, programs) = (rng.usize(1..25), rng.bool(), rng.usize(..3));
-            ticks.set(ticks.get() + simulate_with(rng, peers, stops, programs));
+            let may_be_secure = cfg!(feature = "tls") && rng.u8(..8) == 0;
+            ticks.set(ticks.get() + simulate_with(rng, peers, stops, programs, may_be_secure));
         },
     );
 }
 
 fn simulate(rng: Rng, peers: usize, stops: bool) {
-    simulate_with(rng, peers, stops, 0);
+    simulate_with(rng, peers, stops, 0, false);
 }
 
-/// Of three clients so many are those of paths under `/ws`. How many ticks it took.
-fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) -> u64 {
+/// rustls's own random numbers change nothing that is drawn here: a certificate of Ed25519 makes all its messages as long in
+/// every run.
+#[cfg(feature = "tls")]
+#[test]
+fn clients_in_tls_among_others() {
+    seeds::each_seed(60, |mut rng| {
+        let (peers, stops) = (rng.usize(1..40), rng.bool());
+        let programs = rng.usize(..2);
+        simulate_with(rng, peers, stops, programs, true);
+    });
+}
+
+#[cfg(feature = "tls")]
+static AUTHORITY: std::sync::LazyLock<crate::secure::Authority> =
+    std::sync::LazyLock::new(crate::secure::Authority::new);
+
+/// Of three clients so many are those of paths under `/ws`; of those who come for an echo, most speak TLS if they may. How
+/// many ticks it took.
+fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_be_secure: bool) -> u64 {
     let mut config = config::config();
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
@@ -89,8 +109,19 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) -> u6
     if rng.bool() {
         world.table = rng.usize(..=peers);
     }
+    #[cfg(feature = "tls")]
+    if may_be_secure {
+        world.secure(&AUTHORITY);
+    }
     let world = Rc::new(RefCell::new(world));
-    let mut reactor = Reactor::new(Scripted(world.clone()), &[Role::Echo, Role::Policy], config);
+    #[cfg(feature = "tls")]
+    let roles = [Role::Echo, Role::Policy, Role::SecureEcho];
+    #[cfg(not(feature = "tls"))]
+    let roles = [Role::Echo, Role::Policy];
+    let roles = if may_be_secure { &roles[..] } else { &roles[..2] };
+    let mut reactor = Reactor::new(Scripted(world.clone()), roles, config);
+    #[cfg(feature = "tls")]
+    reactor.show(may_be_secure.then(|| AUTHORITY.service.clone()));
     let signal_at = if stops { rng.u64(..peers as u64 * 4) } else { u64::MAX };
 
     let mut ticks = 0;
