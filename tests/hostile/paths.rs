@@ -80,7 +80,8 @@ pub const CASES: &[Case] = &[
         |scene| {
             for _ in 0..100 {
                 for left in (1..=50).rev() {
-                    let heard = answer(Client::connect(scene.server.echo), &ask(&format!("/ws/redirect/{left}")));
+                    let heard =
+                        answer(Client::connect(scene.server.echo), &ask(&format!("/ws/redirect/{left}")));
                     assert!(heard.starts_with(b"HTTP/1.1 302 "), "{}", heard.escape_ascii());
                 }
             }

@@ -118,7 +118,10 @@ pub const CASES: &[Case] = &[
                 stream.sock.shutdown(Shutdown::Write).expect("a socket");
                 let end = stream.read(&mut [0]);
                 let kind = end.as_ref().map_err(std::io::Error::kind);
-                assert!(matches!(kind, Ok(0) | Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)), "{end:?}");
+                assert!(
+                    matches!(kind, Ok(0) | Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)),
+                    "{end:?}"
+                );
             }
         },
     )

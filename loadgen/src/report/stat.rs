@@ -111,7 +111,9 @@ mod tests {
         let mut histogram = Histogram::<u64>::new(3).expect("three digits");
         histogram.record(5).expect("in range");
         let mut bytes = Vec::new();
-        hdrhistogram::serialization::V2Serializer::new().serialize(&histogram, &mut bytes).expect("in memory");
+        hdrhistogram::serialization::V2Serializer::new()
+            .serialize(&histogram, &mut bytes)
+            .expect("in memory");
         assert_eq!(decode(&STANDARD.encode(&bytes)).expect("a histogram").len(), 1);
         bytes[4] = 0x9D;
         let mut deflated = flate2::read::ZlibEncoder::new(&bytes[..], flate2::Compression::fast());
