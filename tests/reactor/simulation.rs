@@ -5,9 +5,11 @@
 //! 1. A seed draws the configuration, the clients (what each says, how it reads, how it leaves) and every whim of the kernel.
 //! 2. Each poll lets some clients act, then reports as edge-triggered epoll would: late, cut short, with stale and spurious
 //!    events, through signals, leaping clocks and failing calls.
-//! 3. After every tick the reactor's own invariants are checked, and the faults that the world found in what it did.
+//! 3. After every tick the reactor's own invariants are checked, what it has allocated, and the faults that the world found in
+//!    what it did.
 //! 4. At last everyone is forgiven: all clients read and leave. Then everything owed must arrive and every slot become free.
 
+mod bounds;
 mod kernel;
 mod peer;
 mod program;
@@ -15,11 +17,13 @@ mod said;
 mod tcp;
 mod world;
 
+use bounds::Bounds;
 use fastrand::Rng;
 use kernel::Scripted;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
+use support::allocator;
 use support::config;
 use support::seeds;
 use world::{FAREWELL, World};
@@ -30,7 +34,7 @@ use wsecho::reactor::listener::Role;
 fn a_few_clients() {
     seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
-        simulate(rng, peers, false);
+        simulate(rng, Plan { peers, ..Plan::default() });
     });
 }
 
@@ -38,7 +42,7 @@ fn a_few_clients() {
 fn a_few_clients_and_a_signal() {
     seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
-        simulate(rng, peers, true);
+        simulate(rng, Plan { peers, stops: true, ..Plan::default() });
     });
 }
 
@@ -47,22 +51,39 @@ fn chains_of_steps_among_other_clients() {
     seeds::each_seed(120, |mut rng| {
         let peers = rng.usize(1..60);
         let stops = rng.bool();
-        simulate_with(rng, peers, stops, 2);
+        simulate(rng, Plan { peers, stops, programs: 2, ..Plan::default() });
+    });
+}
+
+#[test]
+fn too_little_memory_for_a_few_clients() {
+    seeds::each_seed(60, |mut rng| {
+        let peers = rng.usize(1..80);
+        simulate(rng, Plan { peers, is_scarce: true, ..Plan::default() });
     });
 }
 
 #[test]
 fn thousands_of_clients() {
-    seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
+    seeds::each_seed(1, |rng| simulate(rng, Plan { peers: 3_000, ..Plan::default() }));
 }
 
-fn simulate(rng: Rng, peers: usize, stops: bool) {
-    simulate_with(rng, peers, stops, 0);
+/// What a simulation is to show.
+#[derive(Default)]
+struct Plan {
+    peers: usize,
+    /// A signal comes.
+    stops: bool,
+    /// Of three clients so many are those of paths under `/ws`.
+    programs: usize,
+    /// The budget for what is kept is less than they would need.
+    is_scarce: bool,
 }
 
-/// Of three clients so many are those of paths under `/ws`.
-fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
-    let mut config = config::config();
+fn simulate(mut rng: Rng, plan: Plan) {
+    let Plan { peers, stops, programs, is_scarce } = plan;
+    let before = allocator::live();
+    let mut config = allocator::counted(config::config);
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
     config.ping_interval = seconds(&mut rng);
@@ -70,16 +91,26 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
         config.max_connections = rng.usize(1..=peers);
     }
     config.drain_spread = Duration::from_millis(rng.u64(..1_500));
+    if is_scarce {
+        config.max_buffered = rng.usize(50_000..1_000_000);
+    }
+    let budget = config.max_buffered;
     let mut world = World::new(rng.fork(), &config, peers, programs);
+    if is_scarce {
+        world.become_scarce();
+    }
     if rng.bool() {
         world.table = rng.usize(..=peers);
     }
     let world = Rc::new(RefCell::new(world));
-    let mut reactor = Reactor::new(Scripted(world.clone()), &[Role::Echo, Role::Policy], config);
+    let kernel = Scripted(world.clone());
+    let mut reactor = allocator::counted(|| Reactor::new(kernel, &[Role::Echo, Role::Policy], config));
+    let bounds = Bounds::new(budget, is_scarce);
     let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
 
     let mut ticks = 0;
-    while reactor.tick().expect("the kernel only interrupts") {
+    while allocator::counted(|| reactor.tick()).expect("the kernel only interrupts") {
+        bounds.check(&reactor, &world.borrow());
         reactor.assert_invariants();
         ticks += 1;
         let mut world = world.borrow_mut();
@@ -95,7 +126,8 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
         }
     }
     let left = reactor.connections();
-    drop(reactor);
+    allocator::counted(|| drop(reactor));
+    assert_eq!(allocator::live(), before, "bytes that nobody gave back");
     let mut world = world.borrow_mut();
     world.forgive();
     world.exhaust();
