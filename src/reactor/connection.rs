@@ -143,7 +143,7 @@ impl<S: Stream> Connection<S> {
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
             #[cfg(feature = "tls")]
-            Received::Part if !is_timed => return Ok(self.after_part()),
+            Received::Part if !is_timed => return Ok(self.after_part(context.now)),
             #[cfg(feature = "tls")]
             Received::Fault => return self.fail_tls(shared, context),
             #[cfg(feature = "tls")]
