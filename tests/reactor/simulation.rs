@@ -22,7 +22,7 @@ mod world;
 use bounds::Bounds;
 use fastrand::Rng;
 use kernel::Scripted;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use support::allocator;
@@ -67,7 +67,26 @@ fn too_little_memory_for_a_few_clients() {
 
 #[test]
 fn thousands_of_clients() {
-    seeds::each_seed(1, |rng| simulate(rng, Plan { peers: 3_000, ..Plan::default() }));
+    seeds::each_seed(1, |rng| {
+        simulate(rng, Plan { peers: 3_000, ..Plan::default() });
+    });
+}
+
+/// How many ticks all of it is to have had at least: worlds of every kind, one after the other.
+const TICKS: u64 = 1_000_000;
+
+#[test]
+fn a_million_ticks() {
+    let ticks = Cell::new(0);
+    seeds::each_seed_while(
+        || ticks.get() < TICKS,
+        |mut rng| {
+            let (peers, stops, programs) = (rng.usize(1..25), rng.bool(), rng.usize(..3));
+            let may_be_secure = cfg!(feature = "tls") && rng.u8(..8) == 0;
+            let is_scarce = !may_be_secure && rng.u8(..8) == 0;
+            ticks.set(ticks.get() + simulate(rng, Plan { peers, stops, programs, may_be_secure, is_scarce }));
+        },
+    );
 }
 
 /// rustls's own random numbers change nothing that is drawn here: a certificate of Ed25519 makes all its messages as long in
@@ -100,7 +119,8 @@ struct Plan {
     is_scarce: bool,
 }
 
-fn simulate(mut rng: Rng, plan: Plan) {
+/// How many ticks it took.
+fn simulate(mut rng: Rng, plan: Plan) -> u64 {
     let Plan { peers, stops, programs, may_be_secure, is_scarce } = plan;
     let before = allocator::live();
     let mut config = allocator::counted(config::config);
@@ -138,7 +158,7 @@ fn simulate(mut rng: Rng, plan: Plan) {
     reactor.show(may_be_secure.then(|| AUTHORITY.service.clone()));
     // What rustls takes for its handshakes is no matter of the budget.
     let bounds = (!may_be_secure).then(|| Bounds::new(budget, is_scarce));
-    let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
+    let signal_at = if stops { rng.u64(..peers as u64 * 4) } else { u64::MAX };
 
     let mut ticks = 0;
     while allocator::counted(|| reactor.tick()).expect("the kernel only interrupts") {
@@ -173,4 +193,5 @@ fn simulate(mut rng: Rng, plan: Plan) {
     }
     let waiting = world.peers.iter().filter(|peer| !peer.done).count();
     assert_eq!(waiting, 0, "clients that still wait for something");
+    ticks
 }
