@@ -173,7 +173,7 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("ws://{}/truth", self.address)
+        format!("{}/truth", crate::reach(self.address))
     }
 
     /// What became of every message so far, in the order they came.
