@@ -22,7 +22,9 @@ pub struct Entry {
     pub sent: Moment,
     /// How late it was tried first, microseconds.
     pub slip: u32,
+    /// Which message of its connection.
     pub index: u32,
+    /// Payload bytes.
     pub size: u32,
     /// The next on the same connection.
     pub next: u32,
@@ -33,8 +35,10 @@ const _: () = assert!(size_of::<Entry>() == 32, "the README says so");
 /// One connection's messages, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct List {
+    /// The oldest entry; `NONE` when empty.
     pub head: u32,
     tail: u32,
+    /// How many entries.
     pub len: u32,
 }
 
@@ -165,10 +169,22 @@ impl InFlight {
         None
     }
 
-    /// Takes the message of this index, if it is out and written. Messages stand in the order of their indices, so what is
-    /// not there is soon known not to be.
+    /// Takes the message of this index, if it is out and written.
     pub fn take_index(&mut self, exchange: &mut Exchange, index: u32) -> Option<Entry> {
-        let list = &mut exchange.out;
+        let (before, id) = self.seek(exchange, index)?;
+        Some(self.unlink(&mut exchange.out, before, id))
+    }
+
+    /// The message of this index, if it is out and written.
+    pub fn find_index(&mut self, exchange: &Exchange, index: u32) -> Option<Entry> {
+        let (_, id) = self.seek(exchange, index)?;
+        Some(self.entries[id as usize])
+    }
+
+    /// The message of this index, and what it stands behind. Messages stand in the order of their indices, so what is not
+    /// there is soon known not to be.
+    fn seek(&mut self, exchange: &Exchange, index: u32) -> Option<(u32, u32)> {
+        let list = &exchange.out;
         if self.oldest(list).is_none_or(|oldest| oldest.index > index) {
             return None;
         }
@@ -189,7 +205,7 @@ impl InFlight {
                 if finger != NONE {
                     self.fingers.insert(list.head, finger);
                 }
-                return Some(self.unlink(list, before, id));
+                return Some((before, id));
             }
             if behind < BEHIND {
                 behind += 1;

@@ -11,7 +11,9 @@ use crate::host::clock::Moment;
 pub struct Readiness {
     /// What [`Network::connect`] was told.
     pub connection: usize,
+    /// There may be something to read.
     pub readable: bool,
+    /// There may be room to write.
     pub writable: bool,
     /// The server sends no more: read on to the end, a short read no longer means that nothing is left.
     pub read_closed: bool,
@@ -27,6 +29,11 @@ pub trait Network {
 
     /// The time now, on a clock that never goes back.
     fn now(&mut self) -> Moment;
+
+    /// What the wall clock shows at `at`, nanoseconds since 1970.
+    fn wall(&mut self, at: Moment) -> u64 {
+        at.0
+    }
 
     /// Waits until something is ready or `until` is there, whichever comes first, or returns at once if that is `None`;
     /// appends what is ready to `ready`. It may return early, with nothing.

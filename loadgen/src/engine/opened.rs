@@ -17,18 +17,24 @@ pub struct Opening {
     pub agreed: BTreeMap<Agreed, u64>,
     /// GET -> 101.
     pub upgrade: Times,
+    /// 101 -> the end of the opening words.
+    pub hello: Times,
+    /// Connections that were upgraded.
     pub opened: u64,
     /// Processor time used while it lasted, of one processor.
     pub cpu_pct: f64,
+    /// Why the others were not.
     pub failures: Failures,
     /// Reason -> what the server said with it, once.
     pub answers: BTreeMap<String, String>,
     /// When the first connect began and the last upgrade ended.
     pub began: Option<Moment>,
+    /// When the last was open or given up.
     pub ended: Moment,
 }
 
 impl Opening {
+    /// Adds what another thread, or a later step, opened.
     pub fn add(&mut self, other: &Opening) {
         self.connect.add(&other.connect);
         self.tls.add(&other.tls);
@@ -36,6 +42,7 @@ impl Opening {
             *self.agreed.entry(agreed.clone()).or_default() += n;
         }
         self.upgrade.add(&other.upgrade);
+        self.hello.add(&other.hello);
         self.opened += other.opened;
         add(&mut self.failures, &other.failures);
         for (reason, answer) in &other.answers {

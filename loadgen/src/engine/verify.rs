@@ -12,6 +12,7 @@ const REACH: usize = 64;
 pub enum Reply {
     /// The answer to a message that was out.
     Answer {
+        /// That message.
         entry: Entry,
         /// Its opcode, length or content is not what was sent.
         corrupt: bool,
@@ -27,6 +28,20 @@ pub enum Reply {
         /// A message of this length and opcode was out.
         alike: bool,
     },
+}
+
+/// Takes the message of the number that a reply names; one that names none, or none that was sent, is no reply.
+pub fn numbered(in_flight: &mut InFlight, exchange: &mut Exchange, index: Option<u32>) -> Reply {
+    let sent = index.filter(|index| *index < exchange.next_index);
+    let Some(index) = sent else { return Reply::Unsolicited { alike: false } };
+    match in_flight.take_index(exchange, index) {
+        Some(entry) => {
+            let reordered = index < exchange.seen;
+            exchange.seen = exchange.seen.max(index + 1);
+            Reply::Answer { entry, corrupt: false, reordered }
+        }
+        None => Reply::Duplicate(index),
+    }
 }
 
 /// Takes the oldest message of a connection whose replies nothing tells apart.
