@@ -391,8 +391,8 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
     {
         let comparison = compare::reports(baseline, &report, common.noise_threshold);
         match measurement.destinations.takes_tables() {
-            true => output::print(&comparison.text())?,
-            false => output::remark(&comparison.text()),
+            true => output::print(&comparison.text(output::colors(&std::io::stdout())))?,
+            false => output::remark(&comparison.text(output::colors(&std::io::stderr()))),
         }
         match comparison.decision() {
             Decision::Fine => {}

@@ -179,8 +179,8 @@ impl Comparison {
         }
     }
 
-    /// A table for a terminal.
-    pub fn text(&self) -> String {
+    /// A table for a terminal; `color` with its escapes, which belong in no file.
+    pub fn text(&self, color: bool) -> String {
         let mut out = String::new();
         for warning in &self.warnings {
             let _ = writeln!(out, "NOTE     {warning}");
@@ -199,15 +199,7 @@ impl Comparison {
             };
             let interval =
                 row.interval.map_or("-".into(), |[low, high]| format!("[{}, {}]", shown(low), shown(high)));
-            let verdict = match row.change {
-                _ if self.obstacle.is_some() => "not judged".into(),
-                Change::Same => format!("same (within {:.1}%)", self.noise * 100.0),
-                Change::Noise => "within noise".into(),
-                Change::Doubt => "may be ours or the host's".into(),
-                Change::Unknown => "too short to say".into(),
-                Change::Better => "better".into(),
-                Change::Worse => "REGRESSION".into(),
-            };
+            let verdict = self.verdict(row, color);
             let _ = writeln!(
                 out,
                 "{:14}{:>14}{:>14}{:>10}   {interval:22}{:>8}   {verdict}",
@@ -228,6 +220,20 @@ impl Comparison {
             n => format!("{n} pairs of runs, by turns. sees: what nine such comparisons of ten would call.\n"),
         });
         out
+    }
+
+    /// The last column: what a row comes to.
+    fn verdict(&self, row: &Row, color: bool) -> String {
+        let (word, sgr) = match row.change {
+            _ if self.obstacle.is_some() => ("not judged".into(), "33"),
+            Change::Same => (format!("same (within {:.1}%)", self.noise * 100.0), ""),
+            Change::Noise => ("within noise".into(), ""),
+            Change::Doubt => ("may be ours or the host's".into(), "33"),
+            Change::Unknown => ("too short to say".into(), "33"),
+            Change::Better => ("better".into(), "32"),
+            Change::Worse => ("REGRESSION".into(), "1;31"),
+        };
+        if color && !sgr.is_empty() { format!("\x1b[{sgr}m{word}\x1b[0m") } else { word }
     }
 }
 
@@ -432,7 +438,7 @@ mod tests {
     #[test]
     fn two_runs_of_one_server_are_within_noise() {
         let c = reports(&run(1, 60_000.0), &run(2, 60_000.0), 0.02);
-        assert_eq!(c.regressions().count(), 0, "{}", c.text());
+        assert_eq!(c.regressions().count(), 0, "{}", c.text(false));
     }
 
     #[test]
@@ -440,10 +446,17 @@ mod tests {
         let (a, b) = (run(1, 60_000.0), run(2, 66_000.0));
         let slower = reports(&a, &b, 0.02);
         let p50 = row(&slower, "p50");
-        assert_eq!(p50.change, Change::Worse, "{}", slower.text());
+        assert_eq!(p50.change, Change::Worse, "{}", slower.text(false));
         let [low, high] = p50.interval.unwrap();
         assert!(low > 0.05 && low < 0.1 && high > 0.1 && high < 0.15, "{low} {high}");
-        assert!(slower.rows.iter().all(|row| row.sees.is_some_and(|sees| sees > 0.0)), "{}", slower.text());
+        let painted = slower.text(true);
+        assert!(painted.contains("\x1b[1;31mREGRESSION\x1b[0m"), "{painted}");
+        assert!(!slower.text(false).contains('\x1b'), "nothing in a file");
+        assert!(
+            slower.rows.iter().all(|row| row.sees.is_some_and(|sees| sees > 0.0)),
+            "{}",
+            slower.text(false)
+        );
         assert_eq!(row(&reports(&b, &a, 0.02), "p50").change, Change::Better);
     }
 
@@ -459,13 +472,13 @@ mod tests {
         b.messages.answered_rate = 800.0;
         b.intervals.iter_mut().for_each(|i| i.received = 800);
         let c = reports(&a, &b, 0.02);
-        assert_eq!(row(&c, "answered").change, Change::Worse, "{}", c.text());
+        assert_eq!(row(&c, "answered").change, Change::Worse, "{}", c.text(false));
         let closed = |mut r: Report| {
             r.config.mode = Mode::Closed;
             r
         };
         let c = reports(&closed(a), &closed(b), 0.02);
-        assert_eq!(row(&c, "rate").change, Change::Worse, "{}", c.text());
+        assert_eq!(row(&c, "rate").change, Change::Worse, "{}", c.text(false));
     }
 
     /// One second in fifteen was bad: the run's p99 is its doing, and a bootstrap over seconds knows.
@@ -483,7 +496,7 @@ mod tests {
         b.latency_ns.response = Some(Stat::new(&total, 0));
         let c = reports(&a, &b, 0.02);
         assert!(row(&c, "p99").new > 10.0 * row(&c, "p99").old);
-        assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text());
+        assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text(false));
     }
 
     #[test]
@@ -498,8 +511,8 @@ mod tests {
             "{:?}",
             c.decision()
         );
-        assert!(!c.text().contains("REGRESSION"), "{}", c.text());
-        assert!(c.text().contains("   not judged"), "{}", c.text());
+        assert!(!c.text(false).contains("REGRESSION"), "{}", c.text(false));
+        assert!(c.text(false).contains("   not judged"), "{}", c.text(false));
         b.config.rate = Some(1000.0);
         let worse = reports(&a, &b, 0.02).decision();
         assert!(matches!(&worse, Decision::Worse(text) if text.starts_with("regression: p50")), "{worse:?}");
@@ -516,7 +529,7 @@ mod tests {
         b.verdict.reasons = vec![Finding::new("own_slip", "loadgen was late")];
         let c = reports(&a, &b, 0.02);
         assert!(matches!(c.decision(), Decision::NotJudged(text) if text.contains("loadgen was late")));
-        let text = c.text();
+        let text = c.text(false);
         assert!(text.contains("the new run is INVALID: loadgen was late"), "{text}");
         assert!(text.contains("not judged") && !text.contains("same"), "{text}");
     }
@@ -529,10 +542,10 @@ mod tests {
             .map(|p| Trust { p: p.into(), response_ns: 66_000, ours_ns: 100_000, trusted: false })
             .into();
         let c = reports(&a, &b, 0.02);
-        assert_eq!(row(&c, "p50").change, Change::Doubt, "{}", c.text());
+        assert_eq!(row(&c, "p50").change, Change::Doubt, "{}", c.text(false));
         assert_eq!(c.decision(), Decision::Fine);
         let c = reports(&a, &Report { verdict: b.verdict.clone(), ..run(2, 600_000.0) }, 0.02);
-        assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text());
+        assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text(false));
     }
 
     #[test]
@@ -577,7 +590,7 @@ mod tests {
             ("connect p50", conns(1_000), conns(2_000)),
         ] {
             let c = reports(&old, &new, 0.02);
-            assert_eq!(row(&c, what).change, Change::Worse, "{what}: {}", c.text());
+            assert_eq!(row(&c, what).change, Change::Worse, "{what}: {}", c.text(false));
             let same = reports(&old, &old, 0.02).decision();
             assert!(!matches!(same, Decision::Worse(_)), "{what}: {same:?}");
         }
@@ -592,7 +605,7 @@ mod tests {
         };
         let seven = |slower: f64| (0..7).map(|i| pair(i, slower)).collect::<Vec<_>>();
         let c = pairs(&seven(1.1), 0.02);
-        assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text());
+        assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text(false));
         assert_eq!(pairs(&seven(1.0), 0.02).decision(), Decision::Fine);
         let few = pairs(&seven(1.1)[..3], 0.02).decision();
         assert!(matches!(few, Decision::NotJudged(_)), "{few:?}");
