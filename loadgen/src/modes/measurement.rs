@@ -119,7 +119,11 @@ impl Measurement {
             .map_err(Problem::Usage)?;
         let opcode = if common.binary { Opcode::Binary } else { Opcode::Text };
         let payloads = match &common.payload {
-            None => Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed),
+            None => {
+                let random = Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed);
+                // Random bytes would be sent as they are, whatever deflate costs.
+                if common.deflate { random.compressible() } else { random }
+            }
             Some(path) => {
                 let content = std::fs::read(path)
                     .map_err(|e| Problem::Failed(format!("--payload {}: {e}", path.display())))?;
