@@ -88,6 +88,8 @@ pub struct Outcome {
     pub replaced: u64,
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
+    /// Segments of this run that had to be sent again, on the connections that were there at its end.
+    pub sent_again: u64,
     pub recovery: Option<Box<Recovery>>,
     pub collector: Option<Box<Collector>>,
 }

@@ -29,6 +29,8 @@ pub struct Measured {
     pub replaced: u64,
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
+    /// Segments that had to be sent again, on the connections that were there at the end.
+    pub sent_again: u64,
     pub recovery: Option<Recovery>,
     pub collector: Option<Collector>,
     /// How late a bare timer was on this host.

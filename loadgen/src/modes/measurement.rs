@@ -263,7 +263,6 @@ impl Measurement {
             allow_partial: self.common.allow_partial,
             kernel_stamps: self.common.stamps == Clock::Kernel,
             syn_retransmits: counted.syn_retransmits,
-            segments_again: counted.segments_again,
             throttled: report.host.throttled,
             steal_pct: report.host.steal_pct,
             ceiling: calibrated.map(|entry| entry.ceiling),
