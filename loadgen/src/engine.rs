@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod commands;
 pub mod connection;
 pub mod connector;
+pub mod conversation;
 pub mod deliveries;
 pub mod flow;
 pub mod in_flight;

@@ -12,6 +12,7 @@
 pub mod advice;
 pub mod blocks;
 pub mod compare;
+mod config;
 mod csv;
 mod escape;
 pub mod fit;

@@ -100,13 +100,9 @@ impl Tls {
         matches!(self.state, State::Open(_))
     }
 
-    /// Whether the peer sends no more, or is not heard any more.
-    pub fn is_deaf(&self) -> bool {
-        match &self.state {
-            State::Handshake(_) => false,
-            State::Open(open) => open.is_deaf,
-            State::Over => true,
-        }
+    /// Whether the peer has said that it sends no more. Behind a fault there is no such end: what comes is passed over.
+    pub fn has_peer_left(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.is_deaf)
     }
 
     /// Notes why there is no way on.
@@ -290,9 +286,10 @@ impl Tls {
     /// Appends the alert that says that no more will be said (RFC 8446 section 6.1).
     pub fn close(&mut self, out: &mut Vec<u8>) {
         if let State::Open(open) = &mut self.state
-            && !std::mem::replace(&mut open.is_mute, true)
+            && !open.is_mute
         {
             open.say(Content::Alert, &Alert::CloseNotify.message(), out);
+            open.is_mute = true;
         }
     }
 
@@ -362,7 +359,7 @@ impl Open {
         }
         let secret = self.secrets.update_rx_secret().map_err(|_| Alert::InternalError)?;
         self.rx = Keys::new(secret, version);
-        if wants_ours == 1 {
+        if wants_ours == 1 && !self.is_mute {
             self.renew(out)?;
         }
         Ok(())
@@ -385,8 +382,11 @@ impl Open {
         }
     }
 
-    /// Appends one record to `out`.
+    /// Appends one record to `out`; nothing behind the end that was said.
     fn say(&mut self, kind: Content, content: &[u8], out: &mut Vec<u8>) {
+        if self.is_mute {
+            return;
+        }
         let start = out.len();
         out.resize(start + self.tx.front(), 0);
         out.extend_from_slice(content);

@@ -10,6 +10,7 @@ use argh::FromArgs;
 use loadgen::cli::args::{self, Args, Common};
 use loadgen::cli::argv;
 use loadgen::engine::commands::{Command, Event, Load, Traffic};
+use loadgen::engine::conversation::Talk;
 use loadgen::engine::measured::Measured;
 use loadgen::engine::opened::Opening;
 use loadgen::engine::payload::Payloads;
@@ -173,7 +174,13 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
             url: Url::parse(URL).expect("a URL"),
             address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
             tls: None,
+            resource: None,
+            script: Arc::default(),
         }],
+        headers: Vec::new(),
+        talk: Talk::default(),
+        matched: None,
+        replies: 1,
         rules: Rules { extras: Extras::default(), limit: 1 << 20 },
         sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
         payloads,
@@ -190,6 +197,8 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         seed,
         threads: 1,
         first: 0,
+        shard: 0,
+        wall_offset: 0,
     }
 }
 
