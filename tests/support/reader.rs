@@ -37,7 +37,7 @@ impl Reader {
 
     /// Takes the next bytes of the server.
     ///
-    /// A Close of [`DISMISSALS`] and empty Pings may come between any two frames; whether one was called for, the caller asks
+    /// A Close that tells it to go and empty Pings may come between any two frames; whether one was called for, the caller asks
     /// [`Self::closed`] and [`Self::pings`].
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.unread.extend_from_slice(bytes);
