@@ -301,24 +301,26 @@ impl<S: Stream> Connection<S> {
 
     #[inline(never)]
     fn send_gathered(&mut self, gathered: Gathered, scratch: &[u8], stats: &mut Stats) -> io::Result<()> {
-        if let Some(header) = gathered.release {
-            self.release(header, stats)?;
+        let reply = &scratch[gathered.reply];
+        match gathered.release {
+            Some(header) => self.release(header, reply, stats)?,
+            None => self.send(reply, stats)?,
         }
-        self.send(&scratch[gathered.reply], stats)?;
         self.transport.gather(&scratch[gathered.keep], stats);
         if stats.memory.is_short() { self.give_out(stats) } else { Ok(()) }
     }
 
-    /// Sends text that was gathered, behind its header.
-    fn release(&mut self, header: Header, stats: &mut Stats) -> io::Result<()> {
+    /// Sends text that was gathered, behind its header and before `rest`.
+    fn release(&mut self, header: Header, rest: &[u8], stats: &mut Stats) -> io::Result<()> {
         if self.is_traced() {
             let gathered: Vec<u8> = self.transport.gathered().flatten().copied().collect();
             self.trace(|trace, tell| {
                 trace.sent(header.as_bytes(), tell);
                 trace.sent(&gathered, tell);
+                trace.sent(rest, tell);
             });
         }
-        self.transport.release(header.as_bytes(), stats)
+        self.transport.release(header.as_bytes(), rest, stats)
     }
 
     /// Sends `bytes` behind everything said so far.
@@ -333,7 +335,7 @@ impl<S: Stream> Connection<S> {
     /// Sends text that waits for the rest of its frame, where that makes a fragment large enough: memory is short.
     pub fn give_out(&mut self, stats: &mut Stats) -> io::Result<()> {
         match self.session.give_out() {
-            Some(header) => self.release(header, stats),
+            Some(header) => self.release(header, &[], stats),
             None => Ok(()),
         }
     }
