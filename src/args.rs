@@ -35,6 +35,7 @@ pub struct Options {
     pub max_message: u64,
     /// `None`: what the limits on this process allow.
     pub max_buffered: Option<usize>,
+    pub spin: Duration,
     pub handshake_timeout: Duration,
     pub idle_timeout: Option<Duration>,
     pub ping_interval: Option<Duration>,
@@ -149,6 +150,9 @@ struct Arguments {
     /// keep at most this much for all clients together, 1M at least (default 256M, or a quarter of what this process may have if that is less)
     #[argh(option, arg_name = "size", from_str_fn(buffered))]
     max_buffered: Option<usize>,
+    /// after the last event keep polling for so long without sleeping: a shorter round trip, for a processor that is busy meanwhile (default 0)
+    #[argh(option, arg_name = "time", default = "Duration::ZERO", from_str_fn(time))]
+    spin: Duration,
     /// drop a client that has not finished its handshake after this long (default 10s)
     #[argh(option, arg_name = "time", default = "Duration::from_secs(10)", from_str_fn(time_above_zero))]
     handshake_timeout: Duration,
@@ -254,6 +258,7 @@ pub fn parse(
         max_connections: arguments.max_connections,
         max_message: arguments.max_message,
         max_buffered: arguments.max_buffered,
+        spin: arguments.spin,
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: above_zero(arguments.idle_timeout),
         ping_interval: above_zero(arguments.ping_interval),

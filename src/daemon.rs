@@ -114,6 +114,7 @@ fn config(options: &Options, max_connections: usize) -> Config {
         },
         max_connections,
         max_buffered: options.max_buffered.unwrap_or_else(max_buffered),
+        spin: options.spin,
         handshake_timeout: options.handshake_timeout,
         idle_timeout: options.idle_timeout,
         ping_interval: options.ping_interval,

@@ -18,6 +18,8 @@ pub struct Config {
     pub ping_interval: Option<Duration>,
     /// Bytes that may be allocated for everything that is kept for clients.
     pub max_buffered: usize,
+    /// After the last event, poll for so long without sleeping.
+    pub spin: Duration,
     pub boards: boards::Rules,
     /// Over how long the Close frames are spread when the server stops.
     pub drain_spread: Duration,

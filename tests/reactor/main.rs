@@ -9,6 +9,7 @@ mod memory;
 mod outbox;
 mod rounds;
 mod simulation;
+mod spin;
 
 #[global_allocator]
 static ALLOCATOR: support::allocator::Counting = support::allocator::Counting;
