@@ -102,7 +102,7 @@ fn main() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     if args.plain_echo {
-        return plain_echo::run();
+        return plain_echo::run(false);
     }
     if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
         return Err(io::Error::other(format!(

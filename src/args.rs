@@ -2,6 +2,7 @@
 
 mod address;
 mod mistakes;
+mod workers;
 
 use crate::log::{self, Format, Level};
 use crate::print::What;
@@ -14,6 +15,7 @@ use mistakes::explain;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+pub use workers::{Worker, Workers};
 
 /// Where echo is served unless told otherwise: a port of every address.
 const LISTEN: u16 = 8087;
@@ -47,6 +49,12 @@ pub struct Options {
     pub test_paths: bool,
     pub proxy_protocol: bool,
     pub reuse_port: bool,
+    /// Several processes are to serve, of which this one is the parent.
+    pub workers: Option<Workers>,
+    /// This is one of them.
+    pub worker: Option<Worker>,
+    /// Each of them stays on one processor.
+    pub pin: bool,
     pub user: Option<String>,
     pub stats: Option<Stats>,
     pub drain_spread: Duration,
@@ -189,6 +197,15 @@ struct Arguments {
     /// let other processes listen on the same ports
     #[argh(switch)]
     reuse_port: bool,
+    /// serve echo in so many processes behind the same ports, `auto` for one a processor; without boards, policy and Unix sockets (default: this process alone)
+    #[argh(option, arg_name = "n", from_str_fn(workers::count))]
+    workers: Option<usize>,
+    /// keep each worker on a processor of its own, as far as there are
+    #[argh(switch)]
+    pin: bool,
+    /// what the parent says to a worker: its number, and who the parent is
+    #[argh(option, hidden_help, from_str_fn(workers::worker))]
+    worker: Option<Worker>,
     /// become this user once every port is bound
     #[argh(option, arg_name = "name")]
     user: Option<String>,
@@ -228,7 +245,7 @@ pub fn parse(
 ) -> Result<Command, String> {
     let words = words(arguments)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let arguments = match Arguments::from_args(&["wsecho"], &words) {
+    let mut arguments = match Arguments::from_args(&["wsecho"], &words) {
         Ok(arguments) => arguments,
         Err(early) if early.status.is_ok() => return Ok(Command::Print(early.output)),
         Err(early) => return Err(explain(&early.output, &words, &help())),
@@ -242,6 +259,7 @@ pub fn parse(
         None => {}
     }
     let tls = tls_options(&arguments)?;
+    let workers = workers::workers(&mut arguments, &words)?;
     if let Some((path, what, option)) = taken(&arguments) {
         return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
@@ -272,6 +290,9 @@ pub fn parse(
         }),
         proxy_protocol: arguments.proxy_protocol,
         reuse_port: arguments.reuse_port,
+        workers,
+        worker: arguments.worker,
+        pin: arguments.pin,
         user: arguments.user,
         stats: arguments.stats,
         drain_spread: arguments.drain_spread,

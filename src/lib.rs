@@ -45,7 +45,9 @@
 pub mod activation;
 pub mod args;
 pub mod daemon;
+pub mod doors;
 pub mod escape;
+pub mod failure;
 pub mod log;
 pub mod memory_limit;
 pub mod notify;
@@ -55,3 +57,5 @@ pub mod reactor;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod units;
+pub mod worker;
+pub mod workers;

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Killed when dropped.
@@ -41,6 +42,12 @@ impl Server {
         pin(Pid::from_raw(self.child.id() as i32), cpu)
     }
 
+    /// Stops it, so that it takes no time from another on the same CPU, or lets it go on.
+    #[allow(dead_code, reason = "not in every bench")]
+    pub fn send(&self, signal: Signal) -> nix::Result<()> {
+        kill(Pid::from_raw(self.child.id() as i32), signal)
+    }
+
     /// CPU time of its only thread so far, in nanoseconds. Exact while the server sleeps, which it does once every
     /// message is answered and the wait here is over.
     pub fn cpu(&self) -> io::Result<u64> {
@@ -49,6 +56,7 @@ impl Server {
         first_number(&schedstat).ok_or_else(|| io::Error::other("schedstat without a number"))
     }
 
+    #[allow(dead_code, reason = "not in every bench")]
     /// Resident memory in bytes, counted page by page (VmRSS lags behind by up to 64 pages a CPU).
     pub fn resident(&self) -> io::Result<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
