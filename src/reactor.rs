@@ -135,14 +135,18 @@ impl<K: Kernel> Reactor<K> {
         while let Some(id) = self.run.pop_front() {
             self.serve(id);
         }
-        self.shared.share_out(unfinished);
+        if unfinished > 0 {
+            self.shared.share_out(unfinished);
+        }
         for _ in 0..unfinished {
             let Some(id) = self.unfinished.pop_front() else { break };
             self.serve(id);
         }
         self.greet();
         self.expire();
-        self.deliver();
+        if self.shared.boards.is_busy() {
+            self.deliver();
+        }
         self.release();
         self.end_boards();
         self.accept();
@@ -260,6 +264,7 @@ impl<K: Kernel> Reactor<K> {
         (next < Moment::NEVER).then(|| next.after(self.now))
     }
 
+    #[inline]
     fn serve(&mut self, id: ConnId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.transport.queued = false;
@@ -278,7 +283,10 @@ impl<K: Kernel> Reactor<K> {
         if connection.lists_keys() {
             self.shared.expanded.push_back(id);
         }
-        self.finish_turn(id, turn);
+        // What most turns leave to do is nothing, and that is seen here.
+        if turn != Turn::Wait || connection.due(&self.config, self.now) < connection.alarm {
+            self.finish_turn(id, turn);
+        }
         #[cfg(feature = "tls")]
         self.give_up_keys();
         if self.shared.boards.is_heavy() {
@@ -309,6 +317,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Tells the members of boards what the others said.
+    #[inline(never)]
     fn deliver(&mut self) {
         let Reactor { shared, connections, brakes, now, .. } = self;
         #[cfg(feature = "tls")]
@@ -388,10 +397,10 @@ impl<K: Kernel> Reactor<K> {
             }
             Turn::Again | Turn::Wait => {}
         }
-        let deadline = connection.deadline(&self.config).min(connection.watch(self.now));
-        if deadline < connection.alarm {
+        let due = connection.due(&self.config, self.now);
+        if due < connection.alarm {
             // Not at once: one that is overdue, and stays so, is no reason to ring without end.
-            connection.alarm = deadline.max(self.now + RING_AGAIN);
+            connection.alarm = due.max(self.now + RING_AGAIN);
             self.deadlines.set(connection.alarm, id);
             self.tidy_alarms();
         }
@@ -490,13 +499,20 @@ impl<K: Kernel> Reactor<K> {
 
     /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
     fn relieve(&mut self) {
+        if self.shared.stats.memory.is_short() || self.relief.is_at_work() {
+            self.make_room();
+        }
+        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
+            self.kernel.give_back();
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
         let Reactor { relief, connections, shared, unfinished, now, .. } = self;
         let fallen = relief.work(connections, &mut shared.stats, unfinished, *now);
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
-        }
-        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
-            self.kernel.give_back();
         }
     }
 

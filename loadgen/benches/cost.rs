@@ -13,11 +13,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use loadgen::cli::args::{Args, Command as Mode};
+use loadgen::cli::args::{Args, Subcommand};
 use loadgen::engine::plan::Plan;
+use loadgen::modes::measurement::Measurement;
+use loadgen::modes::measurement::plan;
 use loadgen::modes::null_server::null_peer;
-use loadgen::modes::session::Session;
-use loadgen::modes::session::plan;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -74,15 +74,15 @@ fn plain_cost(address: &str, connections: usize) -> f64 {
 fn loadgen_cost(address: &str, connections: usize) -> f64 {
     let (connections, url) = (connections.to_string(), format!("ws://{address}/"));
     let line = ["run", "--closed", "-q", "-t", "1", "-c", &connections, &url];
-    let Ok(Args { command: Mode::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
+    let Ok(Args { command: Subcommand::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
         unreachable!("the line is a good one");
     };
-    let mut session = Session::new(run.common()).expect("a session");
-    let engine = session.engine(run.connections as usize).expect("an engine");
-    engine.open(run.connections as usize, &mut session.progress).expect("connections");
-    let plan = Plan { duration: ROUND, ..plan(&session) };
+    let mut measurement = Measurement::new(run.common()).expect("a measurement");
+    let engine = measurement.engine(run.connections as usize).expect("an engine");
+    engine.open(run.connections as usize, &mut measurement.progress).expect("connections");
+    let plan = Plan { duration: ROUND, ..plan(&measurement) };
     let before = cpu();
-    let measured = engine.run(&plan, &mut session.progress).expect("a run");
+    let measured = engine.run(&plan, &mut measurement.progress).expect("a run");
     let cost = (cpu() - before) / measured.total.counts.received as f64;
     engine.close().expect("an end");
     cost

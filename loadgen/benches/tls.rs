@@ -14,10 +14,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use loadgen::cli::args::{Args, Command as Mode};
+use loadgen::cli::args::{Args, Subcommand};
 use loadgen::engine::plan::Plan;
 use loadgen::host::procfs;
-use loadgen::modes::session::{Session, plan};
+use loadgen::modes::measurement::{Measurement, plan};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -66,8 +66,8 @@ fn main() {
     }
 }
 
-/// A session for `loadgen --closed` with these options.
-fn session(options: &[String], connections: usize, size: &str) -> Session {
+/// A measurement for `loadgen --closed` with these options.
+fn measurement(options: &[String], connections: usize, size: &str) -> Measurement {
     let connections = connections.to_string();
     let mut line = vec![
         "run",
@@ -83,20 +83,20 @@ fn session(options: &[String], connections: usize, size: &str) -> Session {
         "100k",
     ];
     line.extend(options.iter().map(String::as_str));
-    let Ok(Args { command: Mode::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
+    let Ok(Args { command: Subcommand::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
         unreachable!("the line is a good one");
     };
-    Session::new(run.common()).unwrap_or_else(|e| panic!("{e:?}"))
+    Measurement::new(run.common()).unwrap_or_else(|e| panic!("{e:?}"))
 }
 
 /// CPU time of this process a message, ns. Opening and reporting are not messages and do not count.
 fn cost(options: &[String], connections: usize, size: &str) -> f64 {
-    let mut session = session(options, connections, size);
-    let engine = session.engine(connections).expect("an engine");
-    engine.open(connections, &mut session.progress).expect("connections");
-    let plan = Plan { duration: ROUND, ..plan(&session) };
+    let mut measurement = measurement(options, connections, size);
+    let engine = measurement.engine(connections).expect("an engine");
+    engine.open(connections, &mut measurement.progress).expect("connections");
+    let plan = Plan { duration: ROUND, ..plan(&measurement) };
     let before = cpu();
-    let measured = engine.run(&plan, &mut session.progress).expect("a run");
+    let measured = engine.run(&plan, &mut measurement.progress).expect("a run");
     let cost = (cpu() - before) / measured.total.counts.received as f64;
     engine.close().expect("an end");
     cost
@@ -104,12 +104,12 @@ fn cost(options: &[String], connections: usize, size: &str) -> f64 {
 
 /// Opens connections and says what each takes of this process's memory, and how fast they opened.
 fn hold(options: &[String], scheme: &str, connections: usize) {
-    let mut session = session(options, connections, "128");
-    let engine = session.engine(connections).expect("an engine");
+    let mut measurement = measurement(options, connections, "128");
+    let engine = measurement.engine(connections).expect("an engine");
     // The threads and their buffers are there before the connections.
-    engine.open(1, &mut session.progress).expect("a connection");
+    engine.open(1, &mut measurement.progress).expect("a connection");
     let (rss, began, used) = (procfs::rss(std::process::id()), Instant::now(), cpu());
-    let opening = engine.open(connections, &mut session.progress).expect("connections");
+    let opening = engine.open(connections, &mut measurement.progress).expect("connections");
     let (seconds, used) = (began.elapsed().as_secs_f64(), cpu() - used);
     let grown =
         procfs::rss(std::process::id()).zip(rss).map_or(0, |(after, before)| after.saturating_sub(before));

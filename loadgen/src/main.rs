@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use loadgen::cli::args::{Args, Command};
+use loadgen::cli::args::{Args, Subcommand};
 use loadgen::cli::problem::Problem;
 use loadgen::cli::{argv, help, output, print};
-use loadgen::modes::{calibrate, conns, doctor, fanout, find, run, session, storm, turns};
+use loadgen::modes::{calibrate, conns, doctor, fanout, find, measurement, run, storm, turns};
 use loadgen::protocol::shown::{escaped, masked_in};
 use loadgen::report::{self, Format, merge};
 
@@ -85,21 +85,21 @@ fn end(result: Result<u8, Problem>) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn execute(command: &Command) -> Result<u8, Problem> {
+fn execute(command: &Subcommand) -> Result<u8, Problem> {
     let (asked, report) = match command {
-        Command::Run(args) => run::command(args)?,
-        Command::Conns(args) => conns::command(args)?,
-        Command::Find(args) => find::command(args)?,
-        Command::Fanout(args) => fanout::command(args)?,
-        Command::Storm(args) => storm::command(args)?,
-        Command::Calibrate(args) => return calibrate::command(args),
-        Command::Report(args) => {
+        Subcommand::Run(args) => run::command(args)?,
+        Subcommand::Conns(args) => conns::command(args)?,
+        Subcommand::Find(args) => find::command(args)?,
+        Subcommand::Fanout(args) => fanout::command(args)?,
+        Subcommand::Storm(args) => storm::command(args)?,
+        Subcommand::Calibrate(args) => return calibrate::command(args),
+        Subcommand::Report(args) => {
             let report = report::load(&args.file).map_err(Problem::Failed)?;
             output::show(&report, args.format, args.output.as_deref())?;
             return Ok(output::exit::OK);
         }
-        Command::Compare(args) => return turns::command(args),
-        Command::Merge(args) => {
+        Subcommand::Compare(args) => return turns::command(args),
+        Subcommand::Merge(args) => {
             if args.files.is_empty() {
                 return Err(Problem::Usage("merge takes reports, JSON or HTML".into()));
             }
@@ -112,7 +112,7 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             }
             return Ok(output::exit::OK);
         }
-        Command::Doctor(args) => {
+        Subcommand::Doctor(args) => {
             let (text, works) = doctor::examine(
                 args.connections,
                 args.url.as_deref(),
@@ -124,5 +124,5 @@ fn execute(command: &Command) -> Result<u8, Problem> {
             return Ok(if works { output::exit::OK } else { output::exit::FAILED });
         }
     };
-    session::finish(asked, report)
+    measurement::finish(asked, report)
 }

@@ -1,12 +1,12 @@
-//! One module a subcommand, and what a measurement of any of them needs ([`session`]).
+//! One module a subcommand, and what a measurement of any of them needs ([`measurement`]).
 
 pub mod calibrate;
 pub mod conns;
 pub mod doctor;
 pub mod fanout;
 pub mod find;
+pub mod measurement;
 pub mod null_server;
 pub mod run;
-pub mod session;
 pub mod storm;
 pub mod turns;

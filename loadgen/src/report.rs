@@ -4,7 +4,7 @@
 //!
 //! - `loadgen report FILE --format F`: [`load`], then [`Format::render`];
 //! - `loadgen compare OLD NEW --noise-threshold P`, and `--baseline FILE` of a run: [`load`] both, then
-//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit by its [`outcome`](compare::Comparison::outcome);
+//!   [`compare::reports`]; print [`compare::Comparison::text`]; exit by its [`decision`](compare::Comparison::decision);
 //! - `loadgen merge FILES… -o OUT`: [`load`] each, then [`merge::reports`] and [`save`];
 //! - `--fail-if EXPR`: parse each to a [`Condition`] before the run (a usage error if it does not), afterwards [`judge`];
 //! - `--json F`, `--hdr F.hgrm`, `--hlog F`, `--csv F`, `--svg F`, `--html F`: [`save`] with that format.
@@ -13,6 +13,7 @@ pub mod advice;
 pub mod blocks;
 pub mod compare;
 mod csv;
+mod escape;
 pub mod fit;
 pub mod format;
 mod hgrm;

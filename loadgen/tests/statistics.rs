@@ -6,7 +6,7 @@ mod queue;
 
 use hdrhistogram::Histogram;
 use loadgen::report::blocks::Blocks;
-use loadgen::report::compare::{self, Outcome};
+use loadgen::report::compare::{self, Decision};
 use loadgen::report::model::{Interval, Phase, Report, Stat};
 use queue::{Arrivals, Queue};
 
@@ -119,7 +119,7 @@ fn calls(queue: Queue, runs: u64) -> Calls {
     let reports = |slower| (1..=runs).map(|seed| report(queue, seed, 100.0, slower)).collect::<Vec<_>>();
     let (same, slower) = (reports(1.0), reports(1.1));
     let mut found = Calls { pairs: 0, alarms: 0, seen: 0 };
-    let worse = |a, b| u32::from(matches!(compare::reports(a, b, 0.02).outcome(), Outcome::Worse(_)));
+    let worse = |a, b| u32::from(matches!(compare::reports(a, b, 0.02).decision(), Decision::Worse(_)));
     for i in 0..same.len() {
         for j in [1, 2, 3].map(|step| (i + step) % same.len()) {
             found.pairs += 1;

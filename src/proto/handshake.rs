@@ -22,7 +22,7 @@ use page::write_page;
 pub use place::{Place, Plan};
 use place::{page_of, place_of};
 pub use refusal::Refusal;
-use request::{HEADERS_MAX, Method, Request};
+use request::{Method, Request};
 use site::endpoint_of;
 pub use site::{Endpoint, Page, Paths, Question, Site, is_board};
 
@@ -52,7 +52,7 @@ impl Head {
     /// Answers the whole head `bytes`, appending the answer to `response`, which is empty.
     #[inline(never)]
     pub fn answer(&self, bytes: &[u8], response: &mut Vec<u8>, site: &Site) -> Answer {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut headers = request::no_headers();
         let decision = match self.parse(bytes, &mut headers, site.stats) {
             Ok(request) => decide(&request, site),
             Err(refusal) => Err(refusal),
@@ -85,7 +85,7 @@ impl Head {
     /// # Errors
     /// The refusal, whose answer has been appended to `response`, which is empty.
     pub fn question(&self, bytes: &[u8], response: &mut Vec<u8>) -> Result<Question, Refusal> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut headers = request::no_headers();
         let asked = self.parse(bytes, &mut headers, true).and_then(|request| {
             let hint = "only /metrics and /healthz are served here";
             question_of(&request).ok_or_else(|| Refusal::NotFound { path: request.path.to_owned(), hint })

@@ -181,6 +181,12 @@ impl Boards {
         }
     }
 
+    /// Whether anything waits to be delivered.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
     /// Whether so much waits that it should be delivered before more is read.
     pub fn is_heavy(&self) -> bool {
         self.undelivered > HEAVY

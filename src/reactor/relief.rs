@@ -45,6 +45,11 @@ impl Relief {
         self.work_at.min(self.give_back_at)
     }
 
+    /// Whether memory was short when it was last seen to.
+    pub fn is_at_work(&self) -> bool {
+        self.short_since.is_some()
+    }
+
     /// Makes room if memory is short; what is left to do for some connections.
     ///
     /// In this order: text that waits for the rest of its frame goes out, which costs nobody anything. Then, once it was seen for a

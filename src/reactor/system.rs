@@ -11,13 +11,14 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Events taken from the system at once; more stay there for the next poll.
 const EVENTS: usize = 1024;
@@ -189,7 +190,6 @@ pub struct System {
     listeners: Vec<Option<Listener>>,
     signals: SignalFd,
     manager: Manager,
-    start: Instant,
 }
 
 impl System {
@@ -214,7 +214,7 @@ impl System {
         )?;
         let listeners = listeners.into_iter().map(Some).collect();
         let events = Events::with_capacity(EVENTS);
-        Ok(System { poll, events, listeners, signals, manager, start: Instant::now() })
+        Ok(System { poll, events, listeners, signals, manager })
     }
 }
 
@@ -257,8 +257,12 @@ impl Kernel for System {
         Ok(())
     }
 
+    /// Since the system started, straight from its clock: this is asked twice a tick, and the standard library's way through
+    /// instants and durations takes three times as long.
+    #[inline]
     fn now(&self) -> Moment {
-        Moment::default() + self.start.elapsed()
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has this clock");
+        Moment(now.tv_sec() as u64 * 1_000_000 + now.tv_nsec() as u64 / 1000)
     }
 
     fn accept(&mut self, listener: usize) -> io::Result<Client> {

@@ -61,8 +61,12 @@ impl Shared {
 
     /// So many turns are taken now: each may read its part.
     pub fn share_out(&mut self, turns: usize) {
-        let part = Shared::ROUND_BYTES / turns.max(1);
-        self.turn_bytes = part.clamp(Shared::TURN_BYTES_MIN, Shared::SCRATCH);
+        // Few, as most rounds have it, take no division.
+        self.turn_bytes = if turns <= Shared::ROUND_BYTES / Shared::SCRATCH {
+            Shared::SCRATCH
+        } else {
+            (Shared::ROUND_BYTES / turns).max(Shared::TURN_BYTES_MIN)
+        };
     }
 
     /// Bytes that a turn may read now.

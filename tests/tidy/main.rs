@@ -60,15 +60,14 @@ const LOADGEN: [&[&str]; 9] = [
 ];
 
 /// What is not yet as the rules want it. A row may only go, or become smaller.
-const LONG_FILES: &[(&str, usize)] = &[("loadgen/src/cli/args.rs", 644)];
+const LONG_FILES: &[(&str, usize)] = &[];
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("src/proto/framing/hixie.rs", "receive", 77),
     ("loadgen/src/modes/conns.rs", "command", 76),
     ("loadgen/src/modes/find.rs", "command", 85),
     ("loadgen/src/report/html.rs", "facts", 100),
-    ("loadgen/src/report/svg/charts.rs", "percentiles", 76),
 ];
-const CIRCLES: &[&str] = &["report::svg report::svg::charts"];
+const CIRCLES: &[&str] = &[];
 
 #[test]
 fn the_server_neither_panics_by_accident_nor_prints_in_a_way_that_can() {

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use argh::FromArgs;
 
 use super::values::{
-    arrival, fragment, header, origin, pid, positive, share, some_count, some_share, some_time, start_at,
-    subprotocols, threads,
+    Clock, Fault, Portion, Shard, Steps, arrival, fault, fragment, header, origin, pid, positive, share,
+    some_count, some_share, some_time, stamp, start_at, steps, subprotocols, threads,
 };
 use crate::engine::backoff::Backoff;
-use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::engine::size::Sizes;
 use crate::host::tls_config::{self, Version};
 use crate::protocol::draft::Draft;
@@ -24,22 +24,22 @@ use crate::report::{Condition, Format};
 #[derive(Debug, FromArgs)]
 pub struct Args {
     #[argh(subcommand)]
-    pub command: Command,
+    pub command: Subcommand,
 }
 
 #[derive(Debug, FromArgs)]
 #[argh(subcommand)]
-pub enum Command {
-    Run(Run),
-    Conns(Conns),
-    Find(Find),
-    Fanout(Fanout),
-    Storm(Storm),
-    Report(Report),
-    Compare(Compare),
-    Merge(Merge),
-    Doctor(Doctor),
-    Calibrate(Calibrate),
+pub enum Subcommand {
+    Run(RunArgs),
+    Conns(ConnsArgs),
+    Find(FindArgs),
+    Fanout(FanoutArgs),
+    Storm(StormArgs),
+    Report(ReportArgs),
+    Compare(CompareArgs),
+    Merge(MergeArgs),
+    Doctor(DoctorArgs),
+    Calibrate(CalibrateArgs),
 }
 
 /// Defines a mode: its own options, and those that every mode has, which argh cannot share by itself.
@@ -276,21 +276,6 @@ macro_rules! mode {
     };
 }
 
-/// What ends a reply.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Clock {
-    Kernel,
-    Read,
-}
-
-fn stamp(text: &str) -> Result<Clock, String> {
-    match text {
-        "kernel" => Ok(Clock::Kernel),
-        "read" => Ok(Clock::Read),
-        _ => Err("--stamps is kernel or read".into()),
-    }
-}
-
 /// The options that every mode has.
 #[derive(Clone, Debug)]
 pub struct Common {
@@ -342,7 +327,7 @@ pub struct Common {
 mode! {
     /// Send messages on a schedule (or as fast as replies come) and time the replies.
     #[argh(subcommand, name = "run")]
-    Run {
+    RunArgs {
         /// messages a second over all connections: 50k, a ramp 1k:50k, or steps 1k,2k@10s (1 a connection)
         #[argh(option, short = 'R', from_str_fn(Rate::parse))]
         pub rate: Option<Rate>,
@@ -359,11 +344,11 @@ mode! {
         #[argh(option, from_str_fn(positive), arg_name = "n")]
         pub max_inflight: Option<u32>,
         /// connections that send, a number or a percentage (100%)
-        #[argh(option, default = "Part::Share(1.0)", from_str_fn(Part::parse), arg_name = "n|p%")]
-        pub active: Part,
+        #[argh(option, default = "Portion::Share(1.0)", from_str_fn(Portion::parse), arg_name = "n|p%")]
+        pub active: Portion,
         /// even or poisson (even)
-        #[argh(option, default = "Arrival::Even", from_str_fn(arrival), arg_name = "kind")]
-        pub arrival: Arrival,
+        #[argh(option, default = "ArrivalProcess::Even", from_str_fn(arrival), arg_name = "kind")]
+        pub arrival: ArrivalProcess,
         /// time to measure (30s)
         #[argh(option, short = 'd', default = "Duration::from_secs(30)", from_str_fn(some_time))]
         pub duration: Duration,
@@ -382,7 +367,7 @@ mode! {
 mode! {
     /// Open connections step by step, hold them, and measure what each costs the server.
     #[argh(subcommand, name = "conns")]
-    Conns {
+    ConnsArgs {
         /// numbers of connections, ascending, as 1k,10k,100k (a quarter, half and all of -c)
         #[argh(option, from_str_fn(steps), arg_name = "n,n,…")]
         pub steps: Option<Steps>,
@@ -398,7 +383,7 @@ mode! {
 mode! {
     /// Search for the highest rate, or number of connections, that meets an objective; exit 3 if none does.
     #[argh(subcommand, name = "find")]
-    Find {
+    FindArgs {
         /// objective, such as 'p99.9<5ms'
         #[argh(option, arg_name = "condition")]
         pub slo: Condition,
@@ -429,7 +414,7 @@ mode! {
 mode! {
     /// Measure a server that passes each message on to every other connection.
     #[argh(subcommand, name = "fanout")]
-    Fanout {
+    FanoutArgs {
         /// connections that send (1)
         #[argh(option, default = "1", from_str_fn(some_count), arg_name = "n")]
         pub publishers: u64,
@@ -451,10 +436,10 @@ mode! {
 mode! {
     /// Drop all connections but a few, have them come back, and watch both.
     #[argh(subcommand, name = "storm")]
-    Storm {
+    StormArgs {
         /// connections that are left alone and send, a number or a percentage (5%)
-        #[argh(option, default = "Part::Share(0.05)", from_str_fn(Part::parse), arg_name = "n|p%")]
-        pub survivors: Part,
+        #[argh(option, default = "Portion::Share(0.05)", from_str_fn(Portion::parse), arg_name = "n|p%")]
+        pub survivors: Portion,
         /// messages a second on each survivor (10)
         #[argh(option, default = "10.0", from_str_fn(units::rate), arg_name = "rate")]
         pub per_conn_rate: f64,
@@ -476,7 +461,7 @@ mode! {
 /// Show a report again, in any form.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "report")]
-pub struct Report {
+pub struct ReportArgs {
     /// JSON or HTML that loadgen wrote
     #[argh(positional)]
     pub file: PathBuf,
@@ -491,7 +476,7 @@ pub struct Report {
 /// Say what changed from one report to another; exit 3 if it got worse, 5 if that could not be judged.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "compare")]
-pub struct Compare {
+pub struct CompareArgs {
     /// the report to compare with, and the report in question
     #[argh(positional)]
     pub files: Vec<PathBuf>,
@@ -509,7 +494,7 @@ pub struct Compare {
 /// Add the reports of a sharded run up, exactly.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "merge")]
-pub struct Merge {
+pub struct MergeArgs {
     /// reports
     #[argh(positional)]
     pub files: Vec<PathBuf>,
@@ -521,7 +506,7 @@ pub struct Merge {
 /// Say what this host allows, and how to allow more.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "doctor")]
-pub struct Doctor {
+pub struct DoctorArgs {
     /// server to be measured
     #[argh(positional)]
     pub url: Option<String>,
@@ -539,7 +524,7 @@ pub struct Doctor {
 /// Measure this host's own floor and ceiling against a null server; later runs say how much of it they used.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "calibrate")]
-pub struct Calibrate {
+pub struct CalibrateArgs {
     /// time for each measurement (3s)
     #[argh(option, short = 'd', default = "Duration::from_secs(3)", from_str_fn(some_time))]
     pub duration: Duration,
@@ -551,88 +536,8 @@ pub struct Calibrate {
     pub quiet: bool,
 }
 
-/// A part of the connections.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Part {
-    Number(usize),
-    Share(f64),
-}
-
-impl Part {
-    fn parse(text: &str) -> Result<Part, String> {
-        let part = match text.strip_suffix('%') {
-            Some(_) => Part::Share(share(text)?),
-            None => Part::Number(units::count(text)? as usize),
-        };
-        match part {
-            Part::Number(0) | Part::Share(0.0) => Err("none at all is no part of the connections".into()),
-            part => Ok(part),
-        }
-    }
-
-    /// That part of `n`, at least one.
-    pub fn of(self, n: usize) -> usize {
-        match self {
-            Part::Number(k) => k.min(n),
-            Part::Share(s) => (s * n as f64).round() as usize,
-        }
-        .max(1)
-    }
-}
-
-/// `--shard I/N`: process I, counted from 0 here and from 1 there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shard {
-    pub index: usize,
-    pub count: usize,
-}
-
-impl Shard {
-    fn parse(text: &str) -> Result<Shard, String> {
-        text.split_once('/')
-            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)))
-            .filter(|(i, n)| *i >= 1 && i <= n)
-            .map(|(i, n)| Shard { index: i - 1, count: n })
-            .ok_or_else(|| format!("`{text}` is not I/N with I from 1 to N"))
-    }
-
-    /// Where this shard's part of `n` begins and how large it is.
-    pub fn part(self, n: usize) -> (usize, usize) {
-        let begin = |i| n * i / self.count;
-        (begin(self.index), begin(self.index + 1) - begin(self.index))
-    }
-}
-
-/// `--steps` of `conns`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Steps(pub Vec<usize>);
-
-/// `--fault` of `storm`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
-    Rst,
-    Close,
-}
-
-fn fault(text: &str) -> Result<Fault, String> {
-    match text {
-        "rst" => Ok(Fault::Rst),
-        "close" => Ok(Fault::Close),
-        _ => Err(format!("`{text}` is neither rst nor close")),
-    }
-}
-
 fn default_backoff() -> Backoff {
     Backoff::Jitter { base: Duration::from_millis(100), max: Duration::from_secs(5) }
-}
-
-fn steps(text: &str) -> Result<Steps, String> {
-    let steps =
-        text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;
-    match steps.is_sorted_by(|a, b| a < b) && steps[0] > 0 {
-        true => Ok(Steps(steps)),
-        false => Err(format!("`{text}` is not ascending")),
-    }
 }
 
 /// Repeats of a run must not be one draw of its arrivals. Short enough to be typed.

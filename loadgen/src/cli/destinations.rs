@@ -128,14 +128,14 @@ fn same_file(one: &Path, other: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{Args, Command};
+    use crate::cli::args::{Args, Subcommand};
     use crate::cli::argv::normalize;
 
     fn of(line: &str) -> Result<Destinations, String> {
         let line = normalize(format!("ws://h/ {line}").split_whitespace().map(str::to_owned));
         let line: Vec<&str> = line.iter().map(String::as_str).collect();
         match <Args as argh::FromArgs>::from_args(&["loadgen"], &line) {
-            Ok(Args { command: Command::Run(run) }) => Destinations::of(&run.common()),
+            Ok(Args { command: Subcommand::Run(run) }) => Destinations::of(&run.common()),
             other => panic!("{other:?}"),
         }
     }

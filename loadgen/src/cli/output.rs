@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use crate::cli::problem::Problem;
-use crate::report::compare::{Comparison, Outcome};
+use crate::report::compare::{Comparison, Decision};
 use crate::report::{self, Format, Report};
 
 /// The exit codes, beside 130 and 143 for an interrupted run.
@@ -67,13 +67,13 @@ pub fn complain(text: &str) {
 
 /// The exit code of a comparison, after a line about what got worse or why nothing was judged.
 pub fn judged(comparison: &Comparison) -> u8 {
-    match comparison.outcome() {
-        Outcome::Fine => exit::OK,
-        Outcome::Worse(why) => {
+    match comparison.decision() {
+        Decision::Fine => exit::OK,
+        Decision::Worse(why) => {
             complain(&why);
             exit::THRESHOLD
         }
-        Outcome::NotJudged(why) => {
+        Decision::NotJudged(why) => {
             complain(&why);
             exit::NOT_JUDGED
         }

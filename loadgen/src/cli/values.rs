@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::engine::schedule::Arrival;
+use crate::engine::schedule::ArrivalProcess;
 use crate::report::units;
 
-pub fn arrival(text: &str) -> Result<Arrival, String> {
+pub fn arrival(text: &str) -> Result<ArrivalProcess, String> {
     match text {
-        "even" => Ok(Arrival::Even),
-        "poisson" => Ok(Arrival::Poisson),
+        "even" => Ok(ArrivalProcess::Even),
+        "poisson" => Ok(ArrivalProcess::Poisson),
         _ => Err(format!("`{text}` is neither even nor poisson")),
     }
 }
@@ -125,4 +125,101 @@ pub fn start_at(text: &str) -> Result<SystemTime, String> {
     // The next such time: tomorrow's, if today's has passed.
     let at = if today <= now { today + 86_400 } else { today };
     Ok(UNIX_EPOCH + Duration::from_secs(at))
+}
+
+/// What ends a reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Clock {
+    Kernel,
+    Read,
+}
+
+pub fn stamp(text: &str) -> Result<Clock, String> {
+    match text {
+        "kernel" => Ok(Clock::Kernel),
+        "read" => Ok(Clock::Read),
+        _ => Err("--stamps is kernel or read".into()),
+    }
+}
+
+/// A part of the connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Portion {
+    Number(usize),
+    Share(f64),
+}
+
+impl Portion {
+    pub fn parse(text: &str) -> Result<Portion, String> {
+        let part = match text.strip_suffix('%') {
+            Some(_) => Portion::Share(share(text)?),
+            None => Portion::Number(units::count(text)? as usize),
+        };
+        match part {
+            Portion::Number(0) | Portion::Share(0.0) => {
+                Err("none at all is no part of the connections".into())
+            }
+            part => Ok(part),
+        }
+    }
+
+    /// That part of `n`, at least one.
+    pub fn of(self, n: usize) -> usize {
+        match self {
+            Portion::Number(k) => k.min(n),
+            Portion::Share(s) => (s * n as f64).round() as usize,
+        }
+        .max(1)
+    }
+}
+
+/// `--shard I/N`: process I, counted from 0 here and from 1 there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shard {
+    pub index: usize,
+    pub count: usize,
+}
+
+impl Shard {
+    pub fn parse(text: &str) -> Result<Shard, String> {
+        text.split_once('/')
+            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)))
+            .filter(|(i, n)| *i >= 1 && i <= n)
+            .map(|(i, n)| Shard { index: i - 1, count: n })
+            .ok_or_else(|| format!("`{text}` is not I/N with I from 1 to N"))
+    }
+
+    /// Where this shard's part of `n` begins and how large it is.
+    pub fn part(self, n: usize) -> (usize, usize) {
+        let begin = |i| n * i / self.count;
+        (begin(self.index), begin(self.index + 1) - begin(self.index))
+    }
+}
+
+/// `--steps` of `conns`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Steps(pub Vec<usize>);
+
+/// `--fault` of `storm`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    Rst,
+    Close,
+}
+
+pub fn fault(text: &str) -> Result<Fault, String> {
+    match text {
+        "rst" => Ok(Fault::Rst),
+        "close" => Ok(Fault::Close),
+        _ => Err(format!("`{text}` is neither rst nor close")),
+    }
+}
+
+pub fn steps(text: &str) -> Result<Steps, String> {
+    let steps =
+        text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;
+    match steps.is_sorted_by(|a, b| a < b) && steps[0] > 0 {
+        true => Ok(Steps(steps)),
+        false => Err(format!("`{text}` is not ascending")),
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::backoff::Backoff;
-use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::host::clock::Moment;
 
 /// What to send: the same for every thread.
@@ -13,7 +13,7 @@ pub struct Plan {
     pub rate: Option<Rate>,
     /// In flight a connection, closed loop.
     pub pipeline: u32,
-    pub arrival: Arrival,
+    pub arrival: ArrivalProcess,
     pub active: usize,
     pub warmup: Duration,
     pub duration: Duration,

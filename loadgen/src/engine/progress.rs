@@ -17,7 +17,7 @@ use crate::report::model::Interval;
 
 /// Where progress goes.
 pub struct Progress {
-    mode: Mode,
+    mode: Style,
     /// Lines that stand there and are to be overwritten.
     lines_up: usize,
     history: History,
@@ -38,7 +38,7 @@ struct Line {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Mode {
+enum Style {
     Quiet,
     Terminal,
     Plain,
@@ -54,9 +54,9 @@ impl Progress {
     /// Progress as befits stderr; none at all when `quiet`. And to `lines` a line of JSON an interval.
     pub fn new(quiet: bool, lines: Option<Box<dyn Write + Send>>) -> Progress {
         let mode = match quiet {
-            true => Mode::Quiet,
-            false if stderr().is_terminal() => Mode::Terminal,
-            false => Mode::Plain,
+            true => Style::Quiet,
+            false if stderr().is_terminal() => Style::Terminal,
+            false => Style::Plain,
         };
         Progress {
             mode,
@@ -74,12 +74,12 @@ impl Progress {
         let failures = if failed > 0 { format!("  failed {}", format::count(failed)) } else { String::new() };
         let line = format!("connecting  {}/{}{failures}", format::count(held), format::count(asked));
         match self.mode {
-            Mode::Terminal => {
+            Style::Terminal => {
                 let line = line.chars().take(size().0.saturating_sub(1)).collect();
                 self.renew(&[line]);
             }
             // Lines in a log come once a second.
-            Mode::Plain if Moment::now() >= self.last_opening + Nanos::SECOND => {
+            Style::Plain if Moment::now() >= self.last_opening + Nanos::SECOND => {
                 self.last_opening = Moment::now();
                 self.say(&line);
             }
@@ -96,7 +96,7 @@ impl Progress {
         number: i64,
         recorder: &Recorder,
     ) {
-        if self.mode != Mode::Terminal {
+        if self.mode != Style::Terminal {
             return;
         }
         if self.window.number == Some(number) {
@@ -162,7 +162,7 @@ impl Progress {
     /// An interval is over.
     pub fn row(&mut self, row: &Interval) {
         self.record(row);
-        if self.mode != Mode::Plain {
+        if self.mode != Style::Plain {
             return;
         }
         let p = |key: &str| {
@@ -204,7 +204,7 @@ impl Progress {
 
     /// A line that stays.
     pub fn say(&mut self, line: &str) {
-        if self.mode != Mode::Quiet {
+        if self.mode != Style::Quiet {
             self.clear();
             // Progress that nobody reads any more is no reason to stop.
             let _ = writeln!(stderr(), "{line}");

@@ -86,7 +86,7 @@ pub struct Recorder {
     /// from its wake-up to the read.
     pub undisturbed: Times,
     /// Where replies cannot be told apart, what each response is at least and at most.
-    pub bounds: Option<Box<Bounds>>,
+    pub bounds: Option<Box<BoundedTimes>>,
     /// Due -> first tried.
     pub own_slip: Times,
     /// First tried -> written, of those that had to wait.
@@ -140,7 +140,7 @@ impl Recorder {
 
 /// Two sides of what is known as an interval only.
 #[derive(Clone, Default)]
-pub struct Bounds {
+pub struct BoundedTimes {
     pub low: Times,
     pub high: Times,
 }

@@ -156,7 +156,7 @@ impl Segment {
 
 /// How the messages of one thread are spread over the curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Arrival {
+pub enum ArrivalProcess {
     /// Every n-th message of the curve is this thread's.
     Even,
     /// Random and memoryless, as many independent users are.
@@ -171,7 +171,7 @@ pub struct Cursor {
     /// This thread is number `me` of `all`, over all processes of a sharded run.
     me: u64,
     all: u64,
-    arrival: Arrival,
+    arrival: ArrivalProcess,
     rng: fastrand::Rng,
     /// The position on the curve the next message has: a number of messages.
     n: f64,
@@ -180,7 +180,14 @@ pub struct Cursor {
 
 impl Cursor {
     /// The schedule of thread `me` of `all`, beginning at `t0` .
-    pub fn new(curve: Arc<Curve>, t0: Moment, me: u64, all: u64, arrival: Arrival, seed: u64) -> Cursor {
+    pub fn new(
+        curve: Arc<Curve>,
+        t0: Moment,
+        me: u64,
+        all: u64,
+        arrival: ArrivalProcess,
+        seed: u64,
+    ) -> Cursor {
         let rng = fastrand::Rng::with_seed(seed ^ (me + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut cursor = Cursor { curve, segment: 0, t0, me, all, arrival, rng, n: 0.0, count: 0 };
         cursor.n = cursor.first();
@@ -189,8 +196,8 @@ impl Cursor {
 
     fn first(&mut self) -> f64 {
         match self.arrival {
-            Arrival::Even => self.me as f64,
-            Arrival::Poisson => self.gap(),
+            ArrivalProcess::Even => self.me as f64,
+            ArrivalProcess::Poisson => self.gap(),
         }
     }
 
@@ -209,16 +216,16 @@ impl Cursor {
     pub fn advance(&mut self) {
         self.count += 1;
         self.n = match self.arrival {
-            Arrival::Even => (self.count * self.all + self.me) as f64,
-            Arrival::Poisson => self.n + self.gap(),
+            ArrivalProcess::Even => (self.count * self.all + self.me) as f64,
+            ArrivalProcess::Poisson => self.n + self.gap(),
         };
     }
 
     /// A random choice, for the connection of a Poisson message.
     pub fn pick(&mut self, below: usize) -> usize {
         match self.arrival {
-            Arrival::Even => (self.count % below as u64) as usize,
-            Arrival::Poisson => self.rng.usize(..below),
+            ArrivalProcess::Even => (self.count % below as u64) as usize,
+            ArrivalProcess::Poisson => self.rng.usize(..below),
         }
     }
 
@@ -238,7 +245,7 @@ mod tests {
 
     fn times(rate: &Rate, warmup: f64, duration: f64, n: usize) -> Vec<u64> {
         let curve = Arc::new(Curve::new(rate, secs(warmup), secs(duration)));
-        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, Arrival::Even, 1);
+        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, ArrivalProcess::Even, 1);
         (0..n)
             .map(|_| {
                 let t = cursor.due().0;
@@ -252,7 +259,7 @@ mod tests {
     fn an_odd_rate_does_not_drift() {
         // 700,000 a second is 1428.571… ns apart; a thousand seconds on, the error is still below a nanosecond.
         let curve = Arc::new(Curve::new(&Rate::Constant(700_000.0), secs(0.0), secs(1000.0)));
-        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, Arrival::Even, 1);
+        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, ArrivalProcess::Even, 1);
         cursor.n = 700_000_000.0;
         assert_eq!(cursor.due(), Moment(1_000_000_000_000));
         cursor.n = 7.0 + 700_000.0 * 3600.0;
@@ -264,7 +271,7 @@ mod tests {
         let curve = Arc::new(Curve::new(&Rate::Ramp(1000.0, 5000.0), secs(1.0), secs(10.0)));
         let mut merged: Vec<u64> = (0..3)
             .flat_map(|me| {
-                let mut cursor = Cursor::new(curve.clone(), Moment(5), me, 3, Arrival::Even, 1);
+                let mut cursor = Cursor::new(curve.clone(), Moment(5), me, 3, ArrivalProcess::Even, 1);
                 (0..1000)
                     .map(|_| {
                         let t = cursor.due().0;
@@ -289,7 +296,7 @@ mod tests {
         assert_eq!(due[2000], 10_000_000_000);
         // A falling ramp comes to rest.
         let curve = Arc::new(Curve::new(&Rate::Ramp(100.0, 0.001), secs(0.0), secs(1.0)));
-        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, Arrival::Even, 1);
+        let mut cursor = Cursor::new(curve, Moment(0), 0, 1, ArrivalProcess::Even, 1);
         cursor.n = 60.0;
         assert_eq!(cursor.due(), Moment::NEVER);
     }
@@ -306,7 +313,7 @@ mod tests {
     #[test]
     fn poisson_arrivals_have_the_rate_and_are_as_spread_as_theory_says() {
         let curve = Arc::new(Curve::new(&Rate::Constant(1000.0), secs(0.0), secs(100.0)));
-        let mut cursor = Cursor::new(curve, Moment(0), 1, 2, Arrival::Poisson, 42);
+        let mut cursor = Cursor::new(curve, Moment(0), 1, 2, ArrivalProcess::Poisson, 42);
         let n = 50_000;
         let mut gaps = Vec::new();
         let mut last = 0;

@@ -23,7 +23,7 @@ pub struct Rows {
     share: f64,
     server_pid: Option<u32>,
     server_cpu: Option<(Moment, Cpu)>,
-    open: BTreeMap<i64, Row>,
+    open: BTreeMap<i64, PartialRow>,
     /// The rows that are whole.
     pub done: Vec<Interval>,
     shown: usize,
@@ -31,7 +31,7 @@ pub struct Rows {
 
 /// A row that is being put together.
 #[derive(Default)]
-pub struct Row {
+pub struct PartialRow {
     pub recorder: Recorder,
     /// How many ticks are in it, of all threads.
     ticks: u64,
@@ -74,7 +74,7 @@ impl Rows {
     }
 
     /// The row that is put together under `number`.
-    pub fn row(&mut self, number: i64) -> &mut Row {
+    pub fn row(&mut self, number: i64) -> &mut PartialRow {
         self.open.entry(number).or_default()
     }
 
@@ -95,7 +95,7 @@ impl Rows {
         }
     }
 
-    fn emit(&mut self, number: i64, row: &Row, len: Nanos) {
+    fn emit(&mut self, number: i64, row: &PartialRow, len: Nanos) {
         let recorder = &row.recorder;
         let start_ns = number * self.times.interval.0 as i64;
         let phase = match number {

@@ -10,7 +10,7 @@ const SIZES_APART: u64 = 2;
 /// What a calibration found, one entry a number of connections and a size of message.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Entry {
+pub struct Calibration {
     pub connections: u64,
     /// Payload bytes.
     pub size: u64,
@@ -24,17 +24,17 @@ pub struct Entry {
 }
 
 /// What is known of this host at about `connections` and messages of about `size` bytes, if it was ever calibrated so.
-pub fn known(connections: u64, size: u64) -> Option<Entry> {
+pub fn known(connections: u64, size: u64) -> Option<Calibration> {
     nearest(&kept(), connections, size)
 }
 
-fn nearest(entries: &[Entry], connections: u64, size: u64) -> Option<Entry> {
-    let alike = |e: &&Entry| e.size.max(size) <= SIZES_APART * e.size.min(size).max(1);
+fn nearest(entries: &[Calibration], connections: u64, size: u64) -> Option<Calibration> {
+    let alike = |e: &&Calibration| e.size.max(size) <= SIZES_APART * e.size.min(size).max(1);
     entries.iter().filter(alike).min_by_key(|e| e.connections.abs_diff(connections)).copied()
 }
 
 /// Every entry there is.
-pub fn kept() -> Vec<Entry> {
+pub fn kept() -> Vec<Calibration> {
     let read = || serde_json::from_str(&std::fs::read_to_string(cache()?).ok()?).ok();
     read().unwrap_or_default()
 }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn only_messages_of_about_the_same_size_tell() {
-        let entry = |connections, size| Entry { connections, size, ..Entry::default() };
+        let entry = |connections, size| Calibration { connections, size, ..Calibration::default() };
         let entries = [entry(1, 128), entry(1000, 128), entry(100, 16_384)];
         let found = |connections, size| nearest(&entries, connections, size).map(|e| (e.connections, e.size));
         assert_eq!(found(900, 128), Some((1000, 128)));

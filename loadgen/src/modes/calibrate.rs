@@ -5,14 +5,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::cli::args::{Args, Calibrate, Command};
+use crate::cli::args::{Args, CalibrateArgs, Subcommand};
 use crate::cli::output;
 use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::host::ceiling::{Entry, cache, kept};
+use crate::host::ceiling::{Calibration, cache, kept};
+use crate::modes::measurement::{Measurement, measure, plan};
 use crate::modes::null_server::null_peer;
-use crate::modes::session::{Session, measure, plan};
 use crate::report::format;
 use crate::report::model::{Mode, Status};
 
@@ -26,7 +26,7 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// When the null peer cannot listen, or the result cannot be kept.
-pub fn command(args: &Calibrate) -> Result<u8, Problem> {
+pub fn command(args: &CalibrateArgs) -> Result<u8, Problem> {
     let address = null_peer()?;
     let mut entries = Vec::new();
     output::print(&format!(
@@ -57,28 +57,28 @@ pub fn command(args: &Calibrate) -> Result<u8, Problem> {
 }
 
 /// One line of the table, or the exit code after a signal.
-fn measured(args: &Calibrate, url: &str, connections: usize) -> Result<Result<Entry, u8>, Problem> {
+fn measured(args: &CalibrateArgs, url: &str, connections: usize) -> Result<Result<Calibration, u8>, Problem> {
     let (count, size) = (connections.to_string(), args.size.to_string());
     let line = ["run", "-c", &count, "-t", "1", "--size", &size, url];
-    let Ok(Args { command: Command::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
+    let Ok(Args { command: Subcommand::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
         unreachable!("the line is a good one");
     };
     let mut common = run.common();
     common.quiet = args.quiet;
-    let mut session = Session::new(common)?;
-    let closed = Plan { warmup: Duration::from_secs(1), duration: args.duration, ..plan(&session) };
-    let (fastest, _) = measure(&mut session, Mode::Closed, connections, &closed)?;
-    let mut entry = Entry {
+    let mut measurement = Measurement::new(common)?;
+    let closed = Plan { warmup: Duration::from_secs(1), duration: args.duration, ..plan(&measurement) };
+    let (fastest, _) = measure(&mut measurement, Mode::Closed, connections, &closed)?;
+    let mut entry = Calibration {
         connections: connections as u64,
         size: args.size as u64,
         ceiling: fastest.messages.achieved_rate,
-        ..Entry::default()
+        ..Calibration::default()
     };
     let open = Plan { rate: Some(Rate::Constant(1000.0)), ..closed };
     for _ in 0..TRIES {
-        let (floor, _) = measure(&mut session, Mode::Open, connections, &open)?;
-        if session.signals.flag.load(Ordering::Relaxed) {
-            return Ok(Err(session.signals.exit_code().unwrap_or(output::exit::FAILED)));
+        let (floor, _) = measure(&mut measurement, Mode::Open, connections, &open)?;
+        if measurement.signals.flag.load(Ordering::Relaxed) {
+            return Ok(Err(measurement.signals.exit_code().unwrap_or(output::exit::FAILED)));
         }
         if floor.verdict.status == Status::Valid {
             // As far as the run can be trusted, and no further.
@@ -95,10 +95,10 @@ fn measured(args: &Calibrate, url: &str, connections: usize) -> Result<Result<En
 }
 
 /// Writes `entries`, and what was known of other sizes, where later runs look.
-fn keep(entries: Vec<Entry>) -> Result<u8, Problem> {
+fn keep(entries: Vec<Calibration>) -> Result<u8, Problem> {
     let path = cache().ok_or_else(|| Problem::Failed("neither XDG_CACHE_HOME nor HOME is set".into()))?;
     let size = entries.first().map_or(0, |entry| entry.size);
-    let mut all: Vec<Entry> =
+    let mut all: Vec<Calibration> =
         kept().into_iter().filter(|entry| entry.size != size && entry.size > 0).collect();
     all.extend(entries);
     let json = serde_json::to_string_pretty(&all).expect("numbers become JSON");

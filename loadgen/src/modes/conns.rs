@@ -1,15 +1,15 @@
 //! `loadgen conns`: open connections step by step and see what each costs the server.
 
-use crate::cli::args::Conns;
+use crate::cli::args::ConnsArgs;
 use crate::cli::problem::Problem;
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
 use crate::host::procfs::{self, Counters};
-use crate::modes::session::{Session, config, plan};
+use crate::modes::measurement::{Measurement, config, plan};
 use crate::report::Report;
-use crate::report::model::{Conns as Found, ConnsStep, Mode};
+use crate::report::model::{Conns, ConnsStep, Mode};
 use crate::report::stats::Slope;
 use crate::verdict::memory;
 
@@ -17,7 +17,7 @@ use crate::verdict::memory;
 ///
 /// # Errors
 /// When the host does not allow so many connections, or the engine cannot go on.
-pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
+pub fn command(args: &ConnsArgs) -> Result<(Measurement, Report), Problem> {
     let mut common = args.common();
     let steps = match &args.steps {
         Some(steps) => steps.0.clone(),
@@ -25,20 +25,20 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     };
     common.connections = *steps.last().expect("parsing made sure of one");
     let most = common.connections;
-    let mut session = Session::new(common)?;
-    let engine = session.engine(most)?;
-    let pid = session.common.server_pid;
+    let mut measurement = Measurement::new(common)?;
+    let engine = measurement.engine(most)?;
+    let pid = measurement.common.server_pid;
     let empty = (pid.and_then(procfs::rss), procfs::tcp_memory());
 
-    let mut found = Found::default();
+    let mut found = Conns::default();
     let mut all = Opening::default();
     let mut last = Measured::nothing(engine.held(), engine.interrupted());
     let (mut asked, mut opening_ns) = (0, 0);
     for &step in &steps {
-        asked = session.share(step);
+        asked = measurement.share(step);
         let before = Counters::now();
         let held = engine.held();
-        let opening = engine.open(asked, &mut session.progress)?;
+        let opening = engine.open(asked, &mut measurement.progress)?;
         let opened = opening.opened;
         let took = (opening.ended - opening.began.unwrap_or(opening.ended)).0.max(1);
         all.add(&opening);
@@ -48,8 +48,8 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
         }
         opening_ns += took;
         let rate = args.per_conn_rate * step as f64;
-        let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
-        last = engine.run(&plan, &mut session.progress)?;
+        let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&measurement) };
+        last = engine.run(&plan, &mut measurement.progress)?;
         let memory = (pid.and_then(procfs::rss), procfs::tcp_memory());
         let row = ConnsStep {
             asked: asked as u64,
@@ -62,21 +62,21 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
             kernel_bytes: memory.1.zip(empty.1).map(|(now, then)| now.saturating_sub(then)),
             echo: last.total.response.stat(),
         };
-        session
+        measurement
             .progress
             .say(&format!("{} connections held, {:.0} opened a second", row.held, row.opened_per_s));
         found.steps.push(row);
         // A step that could not be reached will not be passed.
-        if engine.held() < held + (asked as u64).saturating_sub(held) && !session.common.allow_partial {
+        if engine.held() < held + (asked as u64).saturating_sub(held) && !measurement.common.allow_partial {
             break;
         }
     }
     fit(&mut found);
 
     let rate = args.per_conn_rate * most as f64;
-    let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&session) };
-    let mut report = session.report(config(Mode::Conns, most, &plan), &engine);
-    session.fill(&mut report, asked, &all, &last);
+    let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&measurement) };
+    let mut report = measurement.report(config(Mode::Conns, most, &plan), &engine);
+    measurement.fill(&mut report, asked, &all, &last);
     report.connections.open_ns = opening_ns;
     if let Some(server) = &mut report.server {
         server.bytes_per_connection = found.slope;
@@ -91,11 +91,11 @@ pub fn command(args: &Conns) -> Result<(Session, Report), Problem> {
     }
     memory::note(&mut report.verdict, &found, empty.0);
     report.conns = Some(found);
-    Ok((session, report))
+    Ok((measurement, report))
 }
 
 /// What a connection costs, as the slope of a line through the steps.
-fn fit(found: &mut Found) {
+fn fit(found: &mut Conns) {
     let points = |bytes: fn(&ConnsStep) -> Option<u64>, base: Option<u64>| {
         let zero = base.map(|b| (0.0, b as f64));
         let steps = found.steps.iter().filter_map(|s| Some((s.held as f64, bytes(s)? as f64)));

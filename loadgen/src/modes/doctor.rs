@@ -49,7 +49,7 @@ pub fn examine(
         }
         None => (Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80)), None),
     };
-    let plan = Plan { connections, local: target.ip().is_none_or(is_local), target, sources };
+    let plan = PlannedRun { connections, local: target.ip().is_none_or(is_local), target, sources };
     let mut findings = plan.findings(&Limits::read());
     findings.extend(server);
     let mut out = String::new();
@@ -87,7 +87,7 @@ enum Level {
 }
 
 #[derive(Debug)]
-struct Finding {
+struct Diagnosis {
     level: Level,
     text: String,
     /// Commands, each as one would type it.
@@ -95,7 +95,7 @@ struct Finding {
 }
 
 /// What is to be done.
-struct Plan<'a> {
+struct PlannedRun<'a> {
     connections: u64,
     target: Address,
     /// Client and server share this host, so its limits are met from both ends.
@@ -103,8 +103,8 @@ struct Plan<'a> {
     sources: Option<&'a str>,
 }
 
-impl Plan<'_> {
-    fn findings(&self, limits: &Limits) -> Vec<Finding> {
+impl PlannedRun<'_> {
+    fn findings(&self, limits: &Limits) -> Vec<Diagnosis> {
         let mut findings = vec![self.ports(limits), self.descriptors(limits)];
         findings.extend(self.open_files(limits));
         findings.extend(self.backlog(limits));
@@ -122,7 +122,7 @@ impl Plan<'_> {
         self.connections * if self.local { 2 } else { 1 }
     }
 
-    fn ports(&self, limits: &Limits) -> Finding {
+    fn ports(&self, limits: &Limits) -> Diagnosis {
         let each = count(limits.ports as u64);
         match Sources::plan(self.sources, &self.target, self.connections as usize, limits.ports) {
             Ok(sources) => {
@@ -156,7 +156,7 @@ impl Plan<'_> {
         }
     }
 
-    fn descriptors(&self, limits: &Limits) -> Finding {
+    fn descriptors(&self, limits: &Limits) -> Diagnosis {
         let needed = self.connections + OTHER_DESCRIPTORS;
         let hard = limits.nofile_hard;
         if hard >= needed {
@@ -180,7 +180,7 @@ impl Plan<'_> {
         fail(format!("descriptors: {} needed, hard limit {}", count(needed), count(hard)), remedies)
     }
 
-    fn open_files(&self, limits: &Limits) -> Option<Finding> {
+    fn open_files(&self, limits: &Limits) -> Option<Diagnosis> {
         let needed = self.ends() + 4096;
         let most = limits.file_max.filter(|most| *most < needed)?;
         let text = format!("open files of the host: {} needed, at most {}", count(needed), count(most));
@@ -188,7 +188,7 @@ impl Plan<'_> {
     }
 
     /// The queues between a SYN and the server's accept; only a local server's can be seen.
-    fn backlog(&self, limits: &Limits) -> Option<Finding> {
+    fn backlog(&self, limits: &Limits) -> Option<Diagnosis> {
         if !self.local {
             return None;
         }
@@ -213,7 +213,7 @@ impl Plan<'_> {
         ))
     }
 
-    fn kernel_memory(&self, limits: &Limits) -> Option<Finding> {
+    fn kernel_memory(&self, limits: &Limits) -> Option<Diagnosis> {
         let available = limits.memory_available?;
         let share = if self.local { 1 } else { 2 };
         let [idle, used] = PAIR_BYTES.map(|b| self.connections * b / share);
@@ -232,7 +232,7 @@ impl Plan<'_> {
     }
 
     /// Data in flight takes at least a page of buffer in each direction.
-    fn tcp_mem(&self, limits: &Limits) -> Option<Finding> {
+    fn tcp_mem(&self, limits: &Limits) -> Option<Diagnosis> {
         let pressure = limits.tcp_mem_pressure?;
         let pages = self.ends();
         let text = format!(
@@ -247,7 +247,7 @@ impl Plan<'_> {
         Some(warn(text, vec![remedy]))
     }
 
-    fn conntrack(&self, limits: &Limits) -> Option<Finding> {
+    fn conntrack(&self, limits: &Limits) -> Option<Diagnosis> {
         let (used, most) = limits.conntrack?;
         let needed = used + self.connections;
         let text = format!("conntrack: {} entries needed, at most {}", count(needed), count(most));
@@ -268,7 +268,7 @@ impl Plan<'_> {
         })
     }
 
-    fn time_wait(&self, limits: &Limits) -> Option<Finding> {
+    fn time_wait(&self, limits: &Limits) -> Option<Diagnosis> {
         let sources =
             Sources::plan(self.sources, &self.target, self.connections as usize, limits.ports).ok()?;
         (limits.time_wait + self.connections > (limits.ports * sources.count()) as u64).then(|| {
@@ -280,7 +280,7 @@ impl Plan<'_> {
         })
     }
 
-    fn processors(&self, limits: &Limits) -> Option<Finding> {
+    fn processors(&self, limits: &Limits) -> Option<Diagnosis> {
         (self.local && limits.cpus < 4).then(|| {
             let text = format!(
                 "{} CPUs for client and server: they compete, and a hard run will be SUSPECT",
@@ -295,7 +295,7 @@ impl Plan<'_> {
         })
     }
 
-    fn clock(&self, limits: &Limits) -> Option<Finding> {
+    fn clock(&self, limits: &Limits) -> Option<Diagnosis> {
         let source = limits.clocksource.as_deref()?;
         // These are read by a system call or a slow register, a microsecond each time.
         let slow = ["hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit"].contains(&source);
@@ -317,16 +317,16 @@ impl Plan<'_> {
     }
 }
 
-fn ok(text: String) -> Finding {
-    Finding { level: Level::Ok, text, remedies: Vec::new() }
+fn ok(text: String) -> Diagnosis {
+    Diagnosis { level: Level::Ok, text, remedies: Vec::new() }
 }
 
-fn warn(text: String, remedies: Vec<String>) -> Finding {
-    Finding { level: Level::Warn, text, remedies }
+fn warn(text: String, remedies: Vec<String>) -> Diagnosis {
+    Diagnosis { level: Level::Warn, text, remedies }
 }
 
-fn fail(text: String, remedies: Vec<String>) -> Finding {
-    Finding { level: Level::Fail, text, remedies }
+fn fail(text: String, remedies: Vec<String>) -> Diagnosis {
+    Diagnosis { level: Level::Fail, text, remedies }
 }
 
 #[cfg(test)]
@@ -353,9 +353,9 @@ mod tests {
         }
     }
 
-    fn plan(connections: u64, target: &str) -> Plan<'static> {
+    fn plan(connections: u64, target: &str) -> PlannedRun<'static> {
         let target = Address::Tcp(target.parse().unwrap());
-        Plan { connections, local: target.is_local(), target, sources: None }
+        PlannedRun { connections, local: target.is_local(), target, sources: None }
     }
 
     #[test]

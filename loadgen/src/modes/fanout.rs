@@ -5,7 +5,7 @@ use crate::cli::problem::Problem;
 use crate::engine::measured::Measured;
 use crate::engine::plan::Plan;
 use crate::host::clock::Moment;
-use crate::modes::session::{Session, config, plan};
+use crate::modes::measurement::{Measurement, config, plan};
 use crate::report::Report;
 use crate::report::model::Mode;
 use crate::verdict;
@@ -14,7 +14,7 @@ use crate::verdict;
 ///
 /// # Errors
 /// When not all connections open, or messages are too short for a stamp.
-pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
+pub fn command(args: &args::FanoutArgs) -> Result<(Measurement, Report), Problem> {
     let common = args::Common { threads: Some(1), ..args.common() };
     let (connections, publishers) = (common.connections, args.publishers as usize);
     if connections < 2 || publishers == 0 || publishers > connections {
@@ -27,18 +27,20 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
             "fanout runs on one thread of one process: leave out -t and --shard".into(),
         ));
     }
-    let mut session = Session::new(common)?;
-    let engine = session.engine(connections)?;
-    let least = if session.common.binary { 16 } else { 32 };
-    if session.common.payload.is_some() || session.common.no_stamp || !engine.spec.payloads.is_stamped(least)
+    let mut measurement = Measurement::new(common)?;
+    let engine = measurement.engine(connections)?;
+    let least = if measurement.common.binary { 16 } else { 32 };
+    if measurement.common.payload.is_some()
+        || measurement.common.no_stamp
+        || !engine.spec.payloads.is_stamped(least)
     {
         return Err(Problem::Usage(
             "fanout needs stamped messages: leave out --payload and --no-stamp".into(),
         ));
     }
-    let opening = engine.open(connections, &mut session.progress)?;
+    let opening = engine.open(connections, &mut measurement.progress)?;
     let interrupted = engine.interrupted();
-    if !interrupted && opening.opened < connections as u64 && !session.common.allow_partial
+    if !interrupted && opening.opened < connections as u64 && !measurement.common.allow_partial
         || !interrupted && opening.opened < 2
     {
         let reasons: Vec<String> =
@@ -56,14 +58,14 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         duration: args.duration,
         drain: args.drain,
         fanout: true,
-        ..plan(&session)
+        ..plan(&measurement)
     };
     let mut measured = match interrupted {
         true => Measured::nothing(engine.held(), engine.interrupted()),
-        false => engine.run(&plan, &mut session.progress)?,
+        false => engine.run(&plan, &mut measurement.progress)?,
     };
-    let mut report = session.report(config(Mode::Fanout, connections, &plan), &engine);
-    session.fill(&mut report, connections, &opening, &measured);
+    let mut report = measurement.report(config(Mode::Fanout, connections, &plan), &engine);
+    measurement.fill(&mut report, connections, &opening, &measured);
     report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, Moment::now()));
     if let Some(fanout) = &report.fanout {
         let messages = &mut report.messages;
@@ -75,5 +77,5 @@ pub fn command(args: &args::Fanout) -> Result<(Session, Report), Problem> {
         report.verdict = verdict;
     }
     engine.close()?;
-    Ok((session, report))
+    Ok((measurement, report))
 }

@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cli::args::Find;
+use crate::cli::args::FindArgs;
 use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::modes::session::{Session, measure, plan};
+use crate::modes::measurement::{Measurement, measure, plan};
 use crate::report::format;
-use crate::report::model::{Answer, Find as Found, FindStep, Mode};
+use crate::report::model::{Answer, Find, FindStep, Mode};
 use crate::report::{Condition, Report};
 
 /// A step is lengthened up to this for a percentile that takes many samples.
@@ -32,7 +32,7 @@ const STEPS_MAX: usize = 40;
 ///
 /// # Errors
 /// When no load could be tried.
-pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
+pub fn command(args: &FindArgs) -> Result<(Measurement, Report), Problem> {
     let common = args.common();
     let most = common.connections as f64;
     let (low, high) = match args.by_connections {
@@ -45,13 +45,13 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
     if args.precision < 0.001 {
         return Err(Problem::Usage("--precision takes a percentage of 0.1% or more".into()));
     }
-    let session = Session::new(common)?;
-    let found = Found {
+    let measurement = Measurement::new(common)?;
+    let found = Find {
         objective: args.slo.to_string(),
         axis: if args.by_connections { "connections" } else { "rate" }.into(),
-        ..Found::default()
+        ..Find::default()
     };
-    let mut hunt = Hunt { args, session, found, best: None, other: None, rested: None };
+    let mut hunt = Hunt { args, measurement, found, best: None, other: None, rested: None };
     let mut search = Search::new(low, high, args.precision);
     while let Some(load) = search.next()
         && hunt.found.steps.len() < STEPS_MAX
@@ -66,9 +66,9 @@ pub fn command(args: &Find) -> Result<(Session, Report), Problem> {
 
 /// A search under way.
 struct Hunt<'a> {
-    args: &'a Find,
-    session: Session,
-    found: Found,
+    args: &'a FindArgs,
+    measurement: Measurement,
+    found: Find,
     /// The report of the best load.
     best: Option<Report>,
     /// That of another, in case no load is good.
@@ -110,16 +110,16 @@ impl Hunt<'_> {
     fn attempt(&mut self, load: f64) -> Result<Report, Problem> {
         let (connections, rate) = match self.args.by_connections {
             true => (load.round() as usize, self.args.per_conn_rate * load.round()),
-            false => (self.session.common.connections, load),
+            false => (self.measurement.common.connections, load),
         };
         let plan = Plan {
             rate: Some(Rate::Constant(rate)),
             warmup: self.args.warmup,
             duration: self.args.duration.max(length(&self.args.slo, rate)),
             drain: PATIENCE,
-            ..plan(&self.session)
+            ..plan(&self.measurement)
         };
-        Ok(measure(&mut self.session, Mode::Find, connections, &plan)?.0)
+        Ok(measure(&mut self.measurement, Mode::Find, connections, &plan)?.0)
     }
 
     /// Waits until the server has nothing left to do, and says whether it came to that.
@@ -136,10 +136,10 @@ impl Hunt<'_> {
                 rate: Some(Rate::Constant(20.0)),
                 duration: Duration::from_millis(500),
                 drain: PATIENCE,
-                ..plan(&self.session)
+                ..plan(&self.measurement)
             };
-            let connections = self.session.common.shard.count;
-            let (probe, _) = measure(&mut self.session, Mode::Find, connections, &few)?;
+            let connections = self.measurement.common.shard.count;
+            let (probe, _) = measure(&mut self.measurement, Mode::Find, connections, &few)?;
             let longest = probe.latency_ns.response.as_ref().map(|stat| stat.max);
             // One that loses messages loses these too, and is at rest for all that.
             if probe.run.interrupted || longest.is_some_and(|ns| ns <= enough || probe.messages.lost > 0) {
@@ -158,7 +158,7 @@ impl Hunt<'_> {
             format::short(step.load),
             step.answer().word()
         );
-        self.session.progress.say(&line);
+        self.measurement.progress.say(&line);
         match step.ok {
             true => self.best = Some(report),
             false => self.other = Some(report),
@@ -166,7 +166,7 @@ impl Hunt<'_> {
         self.found.steps.push(step);
     }
 
-    fn end(mut self, search: &Search) -> Result<(Session, Report), Problem> {
+    fn end(mut self, search: &Search) -> Result<(Measurement, Report), Problem> {
         if self.found.stopped.is_empty() {
             self.found.stopped = search.why();
         }
@@ -186,7 +186,7 @@ impl Hunt<'_> {
         let report = self.best.or(self.other);
         let mut report = report.ok_or_else(|| Problem::Failed("no load was tried".into()))?;
         report.find = Some(self.found);
-        Ok((self.session, report))
+        Ok((self.measurement, report))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::cli::args::{Common, Run};
+use crate::cli::args::{Common, RunArgs};
 use crate::cli::problem::Problem;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Rate;
-use crate::modes::session::{Session, measure, plan};
+use crate::modes::measurement::{Measurement, measure, plan};
 use crate::report::Report;
 use crate::report::model::Mode;
 
@@ -17,11 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// See [`measure`].
-pub fn command(args: &Run) -> Result<(Session, Report), Problem> {
+pub fn command(args: &RunArgs) -> Result<(Measurement, Report), Problem> {
     let timeout = args.timeout.or(args.closed.then_some(PATIENCE));
     let common = Common { max_inflight: args.max_inflight, timeout, ..args.common() };
     let connections = common.connections;
-    let mut session = Session::new(common)?;
+    let mut measurement = Measurement::new(common)?;
     if args.closed && (args.rate.is_some() || args.per_conn_rate.is_some()) {
         return Err(Problem::Usage("--closed has no schedule: leave out --rate and --per-conn-rate".into()));
     }
@@ -38,13 +38,13 @@ pub fn command(args: &Run) -> Result<(Session, Report), Problem> {
         rate,
         pipeline: args.pipeline,
         arrival: args.arrival,
-        active: session.share(active),
+        active: measurement.share(active),
         warmup: args.warmup,
         duration: args.duration,
         drain: args.drain,
-        ..plan(&session)
+        ..plan(&measurement)
     };
     let mode = if args.closed { Mode::Closed } else { Mode::Open };
-    let (report, _) = measure(&mut session, mode, connections, &plan)?;
-    Ok((session, report))
+    let (report, _) = measure(&mut measurement, mode, connections, &plan)?;
+    Ok((measurement, report))
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::cli::args::{self, Fault};
+use crate::cli::args;
 use crate::cli::problem::Problem;
+use crate::cli::values::Fault;
 use crate::engine::plan::{Outage, Plan};
 use crate::engine::recorder::Times;
 use crate::engine::schedule::Rate;
 use crate::host::clock::{Nanos, SECOND};
-use crate::modes::session::{Session, measure, plan};
+use crate::modes::measurement::{Measurement, measure, plan};
 use crate::report::Report;
 use crate::report::model::{Mode, Storm, StormPhase};
 
@@ -16,7 +17,7 @@ use crate::report::model::{Mode, Storm, StormPhase};
 ///
 /// # Errors
 /// When the engine cannot go on.
-pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
+pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem> {
     // Fine rows, from which the survivors' times before, during and after are put together.
     let common = args::Common { interval: Duration::from_millis(250), ..args.common() };
     let connections = common.connections;
@@ -24,17 +25,17 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
     if survivors >= connections {
         return Err(Problem::Usage("--survivors takes fewer than all connections".into()));
     }
-    let mut session = Session::new(common)?;
+    let mut measurement = Measurement::new(common)?;
     let reset = args.fault == Fault::Rst;
     let plan = Plan {
         rate: Some(Rate::Constant(args.per_conn_rate * survivors as f64)),
-        active: session.share(survivors),
+        active: measurement.share(survivors),
         duration: args.before + args.after,
         storm: Some(Outage { after: args.before, reset, backoff: args.backoff.clone() }),
-        ..plan(&session)
+        ..plan(&measurement)
     };
-    let (mut report, measured) = measure(&mut session, Mode::Storm, connections, &plan)?;
-    let Some(recovery) = measured.recovery else { return Ok((session, report)) };
+    let (mut report, measured) = measure(&mut measurement, Mode::Storm, connections, &plan)?;
+    let Some(recovery) = measured.recovery else { return Ok((measurement, report)) };
     let Nanos(at) = recovery.dropped_at - measured.from;
     let back = recovery.back_after(1.0);
     let phase = |name: &str, from: u64, to: u64| {
@@ -72,5 +73,5 @@ pub fn command(args: &args::Storm) -> Result<(Session, Report), Problem> {
         survivors: survivors as u64,
         phases,
     });
-    Ok((session, report))
+    Ok((measurement, report))
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::cli::args::Compare;
+use crate::cli::args::CompareArgs;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
 use crate::cli::{argv, output};
@@ -17,7 +17,7 @@ use crate::report::{self, Report, compare};
 ///
 /// # Errors
 /// When a report cannot be read, or a run of a command line leaves none.
-pub fn command(args: &Compare) -> Result<u8, Problem> {
+pub fn command(args: &CompareArgs) -> Result<u8, Problem> {
     let comparison = match (&args.files[..], &args.run[..]) {
         ([old, new], []) => {
             let [old, new] = [old, new].map(|path| report::load(path).map_err(Problem::Failed));

@@ -151,7 +151,7 @@ pub fn response(
 ) -> Result<Option<usize>, Refusal> {
     let mut at = 0;
     loop {
-        let Some((answer, size)) = Answer::parse(&input[at..]).map_err(|e| not_http(e, input))? else {
+        let Some((answer, size)) = ResponseHead::parse(&input[at..]).map_err(|e| not_http(e, input))? else {
             return match (ended, input.is_empty()) {
                 (true, true) => Err("upgrade: ended by the server without an answer".to_owned().into()),
                 (true, false) => Err(not_http("ended by the server within its answer", input)),
@@ -189,7 +189,7 @@ fn not_http(reason: &str, input: &[u8]) -> Refusal {
 
 /// A parsed response head.
 #[derive(PartialEq)]
-struct Answer<'a> {
+struct ResponseHead<'a> {
     /// HTTP/1.x.
     minor: u8,
     code: u16,
@@ -197,21 +197,24 @@ struct Answer<'a> {
     lines: Vec<Header<'a>>,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> ResponseHead<'a> {
     /// The answer at the front of `input` and its size, or `None` when there is more to come.
-    fn parse(input: &'a [u8]) -> Result<Option<(Answer<'a>, usize)>, &'static str> {
-        let mut answer = Answer::parse_with(input, LINES);
+    fn parse(input: &'a [u8]) -> Result<Option<(ResponseHead<'a>, usize)>, &'static str> {
+        let mut answer = ResponseHead::parse_with(input, LINES);
         if answer == Err(httparse::Error::TooManyHeaders) {
-            answer = Answer::parse_with(input, HEAD_MAX / 4);
+            answer = ResponseHead::parse_with(input, HEAD_MAX / 4);
         }
         answer.map_err(|_| "not HTTP")
     }
 
-    fn parse_with(input: &'a [u8], most: usize) -> Result<Option<(Answer<'a>, usize)>, httparse::Error> {
+    fn parse_with(
+        input: &'a [u8],
+        most: usize,
+    ) -> Result<Option<(ResponseHead<'a>, usize)>, httparse::Error> {
         let mut lines = vec![httparse::EMPTY_HEADER; most];
         let mut head = httparse::Response::new(&mut lines);
         let httparse::Status::Complete(size) = head.parse(input)? else { return Ok(None) };
-        let answer = Answer {
+        let answer = ResponseHead {
             minor: head.version.unwrap_or_default(),
             code: head.code.unwrap_or_default(),
             phrase: head.reason.unwrap_or_default(),

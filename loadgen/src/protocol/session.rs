@@ -83,12 +83,12 @@ enum Step {
     Message {
         opcode: Opcode,
         compressed: bool,
-        place: Place,
+        place: PayloadPlace,
     },
 }
 
 /// Where a message's payload is.
-enum Place {
+enum PayloadPlace {
     Input(Range<usize>),
     Gathered,
 }
@@ -150,8 +150,8 @@ impl Incoming<'_> {
             }
             Step::Message { opcode, compressed, place } => {
                 let payload = match place {
-                    Place::Input(range) => &self.input()[range],
-                    Place::Gathered => &self.gathered,
+                    PayloadPlace::Input(range) => &self.input()[range],
+                    PayloadPlace::Gathered => &self.gathered,
                 };
                 let payload = match inflater {
                     Some(inflater) if compressed => {
@@ -260,7 +260,7 @@ impl Incoming<'_> {
         last: bool,
     ) -> Result<Step, String> {
         if last && !self.message_begun() {
-            return Ok(Step::Message { opcode, compressed, place: Place::Input(payload) });
+            return Ok(Step::Message { opcode, compressed, place: PayloadPlace::Input(payload) });
         }
         let bytes = if self.joined.is_empty() { self.fresh } else { &self.joined };
         let kept = self.session.kept.get_or_insert_default();
@@ -275,7 +275,7 @@ impl Incoming<'_> {
             None => Ok(Step::Fragment),
             Some(opcode) => {
                 self.gathered = std::mem::take(&mut kept.message);
-                Ok(Step::Message { opcode, compressed: kept.compressed, place: Place::Gathered })
+                Ok(Step::Message { opcode, compressed: kept.compressed, place: PayloadPlace::Gathered })
             }
         }
     }

@@ -51,7 +51,7 @@ fn remedies(report: &Report) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Target, Trust};
+    use super::super::model::{TargetInfo, Trust};
     use super::*;
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
             "p99 may be this host's own by up to 900 µs: give loadgen processors of its own (taskset), or sleep less \
              (--spin 200us), or send fewer messages (-R 5k)"
         );
-        report.target = Target { local: true, ..Target::default() };
+        report.target = TargetInfo { local: true, ..TargetInfo::default() };
         report.checks.loop_busy_pct = 90.0;
         assert!(advice(&report).unwrap().contains("more threads (-t 2), or keep client and server apart"));
         // The server's faults are not for this line.

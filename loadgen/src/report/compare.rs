@@ -36,7 +36,7 @@ pub struct Comparison {
 
 /// What a comparison comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Decision {
     Fine,
     /// What got worse, in one line.
     Worse(String),
@@ -166,14 +166,14 @@ impl Comparison {
         self.rows.iter().filter(|row| row.change == Change::Worse)
     }
 
-    pub fn outcome(&self) -> Outcome {
+    pub fn decision(&self) -> Decision {
         if let Some(why) = &self.obstacle {
-            return Outcome::NotJudged(format!("the comparison was not judged: {why}"));
+            return Decision::NotJudged(format!("the comparison was not judged: {why}"));
         }
         let worse: Vec<&str> = self.regressions().map(|row| row.what.as_str()).collect();
         match worse.is_empty() {
-            true => Outcome::Fine,
-            false => Outcome::Worse(format!("regression: {}", worse.join(", "))),
+            true => Decision::Fine,
+            false => Decision::Worse(format!("regression: {}", worse.join(", "))),
         }
     }
 
@@ -487,15 +487,19 @@ mod tests {
         (a.config.rate, b.config.rate) = (Some(1000.0), Some(50.0));
         let c = reports(&a, &b, 0.02);
         let why = "not judged: the runs were given different rates, 1k/s and 50/s";
-        assert!(matches!(c.outcome(), Outcome::NotJudged(text) if text.ends_with(why)), "{:?}", c.outcome());
+        assert!(
+            matches!(c.decision(), Decision::NotJudged(text) if text.ends_with(why)),
+            "{:?}",
+            c.decision()
+        );
         assert!(!c.text().contains("REGRESSION"), "{}", c.text());
         assert!(c.text().contains("   not judged"), "{}", c.text());
         b.config.rate = Some(1000.0);
-        let worse = reports(&a, &b, 0.02).outcome();
-        assert!(matches!(&worse, Outcome::Worse(text) if text.starts_with("regression: p50")), "{worse:?}");
+        let worse = reports(&a, &b, 0.02).decision();
+        assert!(matches!(&worse, Decision::Worse(text) if text.starts_with("regression: p50")), "{worse:?}");
         b.config.size.bytes = 200_000;
-        let unlike = reports(&a, &b, 0.02).outcome();
-        assert!(matches!(&unlike, Outcome::NotJudged(text) if text.contains("message size")), "{unlike:?}");
+        let unlike = reports(&a, &b, 0.02).decision();
+        assert!(matches!(&unlike, Decision::NotJudged(text) if text.contains("message size")), "{unlike:?}");
     }
 
     #[test]
@@ -505,7 +509,7 @@ mod tests {
         b.verdict.status = Status::Invalid;
         b.verdict.reasons = vec![Finding::new("own_slip", "loadgen was late")];
         let c = reports(&a, &b, 0.02);
-        assert!(matches!(c.outcome(), Outcome::NotJudged(text) if text.contains("loadgen was late")));
+        assert!(matches!(c.decision(), Decision::NotJudged(text) if text.contains("loadgen was late")));
         let text = c.text();
         assert!(text.contains("the new run is INVALID: loadgen was late"), "{text}");
         assert!(text.contains("not judged") && !text.contains("same"), "{text}");
@@ -520,7 +524,7 @@ mod tests {
             .into();
         let c = reports(&a, &b, 0.02);
         assert_eq!(row(&c, "p50").change, Change::Doubt, "{}", c.text());
-        assert_eq!(c.outcome(), Outcome::Fine);
+        assert_eq!(c.decision(), Decision::Fine);
         let c = reports(&a, &Report { verdict: b.verdict.clone(), ..run(2, 600_000.0) }, 0.02);
         assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text());
     }
@@ -568,8 +572,8 @@ mod tests {
         ] {
             let c = reports(&old, &new, 0.02);
             assert_eq!(row(&c, what).change, Change::Worse, "{what}: {}", c.text());
-            let same = reports(&old, &old, 0.02).outcome();
-            assert!(!matches!(same, Outcome::Worse(_)), "{what}: {same:?}");
+            let same = reports(&old, &old, 0.02).decision();
+            assert!(!matches!(same, Decision::Worse(_)), "{what}: {same:?}");
         }
     }
 
@@ -583,8 +587,8 @@ mod tests {
         let seven = |slower: f64| (0..7).map(|i| pair(i, slower)).collect::<Vec<_>>();
         let c = pairs(&seven(1.1), 0.02);
         assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text());
-        assert_eq!(pairs(&seven(1.0), 0.02).outcome(), Outcome::Fine);
-        let few = pairs(&seven(1.1)[..3], 0.02).outcome();
-        assert!(matches!(few, Outcome::NotJudged(_)), "{few:?}");
+        assert_eq!(pairs(&seven(1.0), 0.02).decision(), Decision::Fine);
+        let few = pairs(&seven(1.1)[..3], 0.02).decision();
+        assert!(matches!(few, Decision::NotJudged(_)), "{few:?}");
     }
 }

@@ -15,7 +15,7 @@ pub fn fit(text: &str, width: usize) -> String {
         if columns(line) <= width {
             out += line;
             out.push('\n');
-        } else if let Some(kind) = Kind::of(line) {
+        } else if let Some(kind) = TableKind::of(line) {
             let mut rows = vec![kind.cells(line)];
             while let Some(next) = lines.next_if(|next| kind.goes_on(next)) {
                 rows.push(kind.cells(next));
@@ -29,20 +29,20 @@ pub fn fit(text: &str, width: usize) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum TableKind {
     Stats,
     Cells,
 }
 
-impl Kind {
+impl TableKind {
     /// The table that `line` begins, or is all of.
-    fn of(line: &str) -> Option<Kind> {
+    fn of(line: &str) -> Option<TableKind> {
         let chars: Vec<char> = line.chars().collect();
         let stats = chars.len() == STATS[8] && STATS[..8].iter().all(|at| chars[*at] == ' ');
         let cells = chars.len().is_multiple_of(CELL) && chars.chunks(CELL).all(|cell| cell[0] == ' ');
         match (stats, cells) {
-            (true, _) => Some(Kind::Stats),
-            (_, true) => Some(Kind::Cells),
+            (true, _) => Some(TableKind::Stats),
+            (_, true) => Some(TableKind::Cells),
             _ => None,
         }
     }
@@ -50,16 +50,16 @@ impl Kind {
     fn goes_on(self, line: &str) -> bool {
         match self {
             // Rows of intervals end early.
-            Kind::Stats => !line.is_empty() && line.chars().count() <= STATS[8],
-            Kind::Cells => Kind::of(line) == Some(Kind::Cells),
+            TableKind::Stats => !line.is_empty() && line.chars().count() <= STATS[8],
+            TableKind::Cells => TableKind::of(line) == Some(TableKind::Cells),
         }
     }
 
     fn cells(self, line: &str) -> Vec<String> {
         let chars: Vec<char> = line.chars().collect();
         let ends: Vec<usize> = match self {
-            Kind::Stats => STATS.to_vec(),
-            Kind::Cells => (1..=chars.len() / CELL).map(|i| i * CELL).collect(),
+            TableKind::Stats => STATS.to_vec(),
+            TableKind::Cells => (1..=chars.len() / CELL).map(|i| i * CELL).collect(),
         };
         let mut begin = 0;
         let cell = |end: usize| {
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-fn table(out: &mut String, kind: Kind, mut rows: Vec<Vec<String>>, width: usize) {
+fn table(out: &mut String, kind: TableKind, mut rows: Vec<Vec<String>>, width: usize) {
     let widths = |rows: &[Vec<String>]| -> Vec<usize> {
         let most = rows.iter().map(Vec::len).max().unwrap_or(0);
         let widest = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| columns(cell)).max();
@@ -79,7 +79,7 @@ fn table(out: &mut String, kind: Kind, mut rows: Vec<Vec<String>>, width: usize)
     };
     let total =
         |widths: &[usize], gap: usize| widths.iter().sum::<usize>() + gap * (widths.len().saturating_sub(1));
-    if kind == Kind::Stats && total(&widths(&rows), 2) > width {
+    if kind == TableKind::Stats && total(&widths(&rows), 2) > width {
         // What a row means is explained elsewhere (`loadgen help wire`).
         for row in &mut rows {
             row[0] = row[0].split(" (").next().unwrap_or_default().to_owned();
@@ -95,8 +95,11 @@ fn table(out: &mut String, kind: Kind, mut rows: Vec<Vec<String>>, width: usize)
         for (i, (cell, room)) in row.iter().zip(&widths).enumerate() {
             let pad = " ".repeat(room - columns(cell));
             line += &" ".repeat(if i > 0 { gap } else { 0 });
-            line +=
-                &if i == 0 && kind == Kind::Stats { format!("{cell}{pad}") } else { format!("{pad}{cell}") };
+            line += &if i == 0 && kind == TableKind::Stats {
+                format!("{cell}{pad}")
+            } else {
+                format!("{pad}{cell}")
+            };
         }
         match columns(&line) <= width {
             true => {

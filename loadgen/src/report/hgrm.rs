@@ -11,11 +11,11 @@ use super::stats;
 pub fn render(h: &Histogram<u64>) -> String {
     let mut out =
         format!("{:>12} {:>12} {:>12} {:>12}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    for step in stats::steps(h) {
-        let (value, total) = (millis(step.value), step.total);
+    for point in stats::distribution(h) {
+        let (value, total) = (millis(point.value), point.total);
         // Rust and C agree on "inf" for the last line's 1/(1-1).
-        let inverse = 1.0 / (1.0 - step.quantile);
-        let _ = writeln!(out, "{value:12.3} {:12.6} {total:12} {inverse:12.2}", step.quantile);
+        let inverse = 1.0 / (1.0 - point.quantile);
+        let _ = writeln!(out, "{value:12.3} {:12.6} {total:12} {inverse:12.2}", point.quantile);
     }
     let _ = writeln!(out, "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]", h.mean() / 1e6, h.stdev() / 1e6);
     let _ = writeln!(out, "#[Max     = {:12.3}, Total count    = {:12}]", millis(h.max()), h.len());

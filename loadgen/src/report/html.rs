@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use super::escape::escape;
 use super::format::{bytes, count, ns, short, time};
 use super::mode_results::{Conns, Find, StormPhase};
 use super::model::{Mode, PERCENTILES, Report, Stat, Status};
-use super::svg::{self, escape};
+use super::svg;
 use super::text::status_word;
 use super::threshold::Condition;
 

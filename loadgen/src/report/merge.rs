@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::format;
 use super::model::{
     Connections, ConnsStep, Finding, Interval, Latencies, Messages, Part, Report, Server, Signature, Stat,
-    Status, Tls, TlsSessions, Verdict,
+    Status, TlsInfo, TlsSessions, Verdict,
 };
 use super::stats::Slope;
 
@@ -299,9 +299,9 @@ fn add_signatures(whole: &mut Report, part: &Report) {
     }
 }
 
-fn add_tls(whole: &mut Option<Tls>, part: Option<&Tls>) {
+fn add_tls(whole: &mut Option<TlsInfo>, part: Option<&TlsInfo>) {
     let Some(part) = part else { return };
-    let whole = whole.get_or_insert_with(|| Tls { verified: true, ..Tls::default() });
+    let whole = whole.get_or_insert_with(|| TlsInfo { verified: true, ..TlsInfo::default() });
     whole.verified &= part.verified;
     // Each part has a processor of its own.
     whole.opening_cpu_pct = None;

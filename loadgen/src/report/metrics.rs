@@ -87,7 +87,7 @@ impl Source<'_> {
     /// All that the report has. The truth is outside of each bound with probability `beyond` on either side.
     pub fn metrics(&self, beyond: f64) -> Vec<Metric> {
         let report = self.report;
-        let mut list = List { beyond, found: Vec::new() };
+        let mut list = MetricList { beyond, found: Vec::new() };
         match report.config.mode {
             Mode::Open | Mode::Closed => list.responses(report, self.blocks.as_ref()),
             Mode::Conns => list.conns(report),
@@ -115,12 +115,12 @@ fn doubt(report: &Report, key: &str) -> f64 {
     ours.max(hiccup.and_then(|stat| stat.p.get(key)).copied().unwrap_or(0)) as f64
 }
 
-struct List {
+struct MetricList {
     beyond: f64,
     found: Vec<Metric>,
 }
 
-impl List {
+impl MetricList {
     fn push(&mut self, name: &str, unit: Unit, value: f64, bounds: Option<Bounds>) {
         self.found.push(Metric { name: name.to_owned(), unit, value, bounds, doubt_ns: 0.0 });
     }

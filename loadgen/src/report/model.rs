@@ -35,13 +35,13 @@ pub struct Report {
     pub tool: Tool,
     pub run: Run,
     pub verdict: Verdict,
-    pub target: Target,
+    pub target: TargetInfo,
     pub config: Config,
     pub host: Host,
     pub connections: Connections,
     /// Present when connections went over TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsInfo>,
     pub messages: Messages,
     pub latency_ns: Latencies,
     pub checks: Checks,
@@ -168,7 +168,7 @@ impl fmt::Display for Phase {
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Target {
+pub struct TargetInfo {
     /// Without what is secret in them.
     pub urls: Vec<String>,
     /// The addresses behind them that were connected to. Absent from older reports.
@@ -287,7 +287,7 @@ pub struct Connections {
 /// What the TLS handshakes agreed on.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Tls {
+pub struct TlsInfo {
     /// Certificates were checked; not with `--insecure`.
     pub verified: bool,
     /// Connections by what they agreed on.
@@ -312,7 +312,7 @@ pub struct TlsSessions {
     pub connections: u64,
 }
 
-impl Tls {
+impl TlsInfo {
     /// A line a kind of session.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let all: u64 = self.sessions.iter().map(|session| session.connections).sum();

@@ -21,7 +21,7 @@ pub fn percentile(h: &Histogram<u64>, q: f64) -> Option<u64> {
 
 /// A point of the percentile distribution.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct PercentilePoint {
     /// 0 to 1.
     pub quantile: f64,
     /// The largest value the histogram cannot tell from the sample at `quantile`.
@@ -34,24 +34,24 @@ pub struct Step {
 ///
 /// The points are those of HdrHistogram_c and of Java. (The crate's own `iter_quantiles` passes a level that a sample
 /// meets exactly on to the next sample: of 2,000 samples it puts 0.3 at the 601st.)
-pub fn steps(h: &Histogram<u64>) -> Vec<Step> {
-    let mut steps = Vec::new();
+pub fn distribution(h: &Histogram<u64>) -> Vec<PercentilePoint> {
+    let mut points = Vec::new();
     let mut total = 0;
     let mut level = 0.0; // in per cent, as the C code counts, so that rounding agrees
     for bucket in h.iter_recorded() {
         total += bucket.count_since_last_iteration();
         let value = bucket.value_iterated_to();
         while level <= 100.0 * total as f64 / h.len() as f64 {
-            steps.push(Step { quantile: level / 100.0, value, total });
+            points.push(PercentilePoint { quantile: level / 100.0, value, total });
             let halvings = (100.0 / (100.0 - level)).log2() as i32 + 1;
             level += 100.0 / (5.0 * 2f64.powi(halvings));
             if total == h.len() {
-                steps.push(Step { quantile: 1.0, value, total });
+                points.push(PercentilePoint { quantile: 1.0, value, total });
                 break;
             }
         }
     }
-    steps
+    points
 }
 
 /// A least-squares slope with its 95 % confidence interval.

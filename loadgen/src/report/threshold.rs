@@ -34,17 +34,17 @@ use super::{format, stats, units};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     expr: String,
-    metric: Metric,
+    metric: Quantity,
     op: Op,
     limit: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Metric {
+enum Quantity {
     /// Nanoseconds at a quantile, 0 to 1, of the mode's headline.
     Percentile(f64),
     /// … and of another time.
-    Other(Times, f64),
+    Other(TimeKind, f64),
     Answered,
     AnsweredShare,
     Reach,
@@ -67,7 +67,7 @@ enum Metric {
 
 /// The times that reports hold beside the headline.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Times {
+enum TimeKind {
     Wire,
     Connect,
     Upgrade,
@@ -79,18 +79,18 @@ enum Times {
     Handshake,
 }
 
-impl Times {
-    fn named(name: &str) -> Option<Times> {
+impl TimeKind {
+    fn named(name: &str) -> Option<TimeKind> {
         Some(match name {
-            "wire" => Times::Wire,
-            "connect" => Times::Connect,
-            "upgrade" => Times::Upgrade,
-            "ping" => Times::Ping,
-            "first" => Times::First,
-            "median" => Times::Median,
-            "last" => Times::Last,
-            "spread" => Times::Spread,
-            "handshake" => Times::Handshake,
+            "wire" => TimeKind::Wire,
+            "connect" => TimeKind::Connect,
+            "upgrade" => TimeKind::Upgrade,
+            "ping" => TimeKind::Ping,
+            "first" => TimeKind::First,
+            "median" => TimeKind::Median,
+            "last" => TimeKind::Last,
+            "spread" => TimeKind::Spread,
+            "handshake" => TimeKind::Handshake,
             _ => return None,
         })
     }
@@ -98,15 +98,15 @@ impl Times {
     fn of(self, report: &Report) -> Option<&Stat> {
         let (times, fanout) = (&report.latency_ns, report.fanout.as_ref());
         match self {
-            Times::Wire => times.wire.as_ref(),
-            Times::Connect => times.connect.as_ref(),
-            Times::Upgrade => times.upgrade.as_ref(),
-            Times::Ping => times.ping.as_ref(),
-            Times::First => fanout?.first.as_ref(),
-            Times::Median => fanout?.median.as_ref(),
-            Times::Last => fanout?.last.as_ref(),
-            Times::Spread => fanout?.spread.as_ref(),
-            Times::Handshake => report.storm.as_ref()?.handshake.as_ref(),
+            TimeKind::Wire => times.wire.as_ref(),
+            TimeKind::Connect => times.connect.as_ref(),
+            TimeKind::Upgrade => times.upgrade.as_ref(),
+            TimeKind::Ping => times.ping.as_ref(),
+            TimeKind::First => fanout?.first.as_ref(),
+            TimeKind::Median => fanout?.median.as_ref(),
+            TimeKind::Last => fanout?.last.as_ref(),
+            TimeKind::Spread => fanout?.spread.as_ref(),
+            TimeKind::Handshake => report.storm.as_ref()?.handshake.as_ref(),
         }
     }
 }
@@ -147,9 +147,9 @@ impl fmt::Display for Condition {
     }
 }
 
-fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
+fn metric_and_limit(name: &str, limit: &str) -> Result<(Quantity, f64), String> {
     let time = || units::duration(limit).map(|time| time.as_nanos() as f64);
-    let count_or_share = |count: Metric, share: Metric| {
+    let count_or_share = |count: Quantity, share: Quantity| {
         let number = match limit.ends_with('%') {
             true => units::share(limit).map(|n| (share, n)),
             false => units::number(limit).map(|n| (count, n)),
@@ -157,16 +157,16 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
         number.map_err(|_| format!("`{limit}` is neither a number such as 10k nor a share such as 0.1%"))
     };
     match name {
-        "max" => Ok((Metric::Max, time()?)),
-        "mean" => Ok((Metric::Mean, time()?)),
-        "rate" => count_or_share(Metric::Rate, Metric::RateShare),
-        "errors" => count_or_share(Metric::Errors, Metric::ErrorShare),
-        "held" => count_or_share(Metric::Held, Metric::HeldShare),
-        "answered" => count_or_share(Metric::Answered, Metric::AnsweredShare),
-        "reach" => count_or_share(Metric::Reach, Metric::ReachShare),
-        "back" => count_or_share(Metric::Back, Metric::BackShare),
-        "best" => Ok((Metric::Best, units::number(limit)?)),
-        "rss_per_conn" => units::bytes(limit).map(|n| (Metric::RssPerConn, n)),
+        "max" => Ok((Quantity::Max, time()?)),
+        "mean" => Ok((Quantity::Mean, time()?)),
+        "rate" => count_or_share(Quantity::Rate, Quantity::RateShare),
+        "errors" => count_or_share(Quantity::Errors, Quantity::ErrorShare),
+        "held" => count_or_share(Quantity::Held, Quantity::HeldShare),
+        "answered" => count_or_share(Quantity::Answered, Quantity::AnsweredShare),
+        "reach" => count_or_share(Quantity::Reach, Quantity::ReachShare),
+        "back" => count_or_share(Quantity::Back, Quantity::BackShare),
+        "best" => Ok((Quantity::Best, units::number(limit)?)),
+        "rss_per_conn" => units::bytes(limit).map(|n| (Quantity::RssPerConn, n)),
         _ => match percentile_named(name) {
             Some(metric) => Ok((metric, time()?)),
             None => Err(format!(
@@ -178,16 +178,16 @@ fn metric_and_limit(name: &str, limit: &str) -> Result<(Metric, f64), String> {
 }
 
 /// `p99`, `upgrade_p99` or `back_p99`.
-fn percentile_named(name: &str) -> Option<Metric> {
+fn percentile_named(name: &str) -> Option<Quantity> {
     let (times, p) = name.rsplit_once('_').unwrap_or(("", name));
     let p = p.strip_prefix('p')?;
     if times == "back" {
-        return ["50", "90", "99", "100"].into_iter().find(|share| *share == p).map(Metric::BackAfter);
+        return ["50", "90", "99", "100"].into_iter().find(|share| *share == p).map(Quantity::BackAfter);
     }
     let q = p.parse::<f64>().ok().filter(|p| *p > 0.0 && *p < 100.0)? / 100.0;
     match times {
-        "" => Some(Metric::Percentile(q)),
-        other => Some(Metric::Other(Times::named(other)?, q)),
+        "" => Some(Quantity::Percentile(q)),
+        other => Some(Quantity::Other(TimeKind::named(other)?, q)),
     }
 }
 
@@ -223,20 +223,20 @@ impl Condition {
 
     /// The limit in nanoseconds, when it is one on a latency.
     pub fn latency_limit(&self) -> Option<f64> {
-        matches!(self.metric, Metric::Percentile(_) | Metric::Max | Metric::Mean).then_some(self.limit)
+        matches!(self.metric, Quantity::Percentile(_) | Quantity::Max | Quantity::Mean).then_some(self.limit)
     }
 
     /// How many samples the condition takes to be judged: ten beyond its percentile.
     pub fn samples(&self) -> u64 {
         match self.metric {
-            Metric::Percentile(q) | Metric::Other(_, q) => (10.0 / (1.0 - q)).round() as u64,
+            Quantity::Percentile(q) | Quantity::Other(_, q) => (10.0 / (1.0 - q)).round() as u64,
             _ => 0,
         }
     }
 
     /// How much of the value may be loadgen's own, nanoseconds.
     fn doubt(&self, report: &Report) -> f64 {
-        let Metric::Percentile(q) = self.metric else { return 0.0 };
+        let Quantity::Percentile(q) = self.metric else { return 0.0 };
         if report.fanout.is_some() {
             return 0.0;
         }
@@ -249,19 +249,23 @@ impl Condition {
     /// `value` with the unit of this condition's metric.
     pub fn show(&self, value: f64) -> String {
         match self.metric {
-            Metric::Percentile(_) | Metric::Other(..) | Metric::BackAfter(_) | Metric::Max | Metric::Mean => {
-                format::time(value)
+            Quantity::Percentile(_)
+            | Quantity::Other(..)
+            | Quantity::BackAfter(_)
+            | Quantity::Max
+            | Quantity::Mean => format::time(value),
+            Quantity::Rate | Quantity::Answered => format!("{}/s", format::short(value)),
+            Quantity::RateShare
+            | Quantity::ErrorShare
+            | Quantity::HeldShare
+            | Quantity::AnsweredShare
+            | Quantity::ReachShare
+            | Quantity::BackShare => format!("{:.3}%", value * 100.0),
+            Quantity::Errors | Quantity::Held | Quantity::Reach | Quantity::Back => {
+                format::count(value as u64)
             }
-            Metric::Rate | Metric::Answered => format!("{}/s", format::short(value)),
-            Metric::RateShare
-            | Metric::ErrorShare
-            | Metric::HeldShare
-            | Metric::AnsweredShare
-            | Metric::ReachShare
-            | Metric::BackShare => format!("{:.3}%", value * 100.0),
-            Metric::Errors | Metric::Held | Metric::Reach | Metric::Back => format::count(value as u64),
-            Metric::Best => format::short(value),
-            Metric::RssPerConn => format::bytes(value),
+            Quantity::Best => format::short(value),
+            Quantity::RssPerConn => format::bytes(value),
         }
     }
 
@@ -273,46 +277,48 @@ impl Condition {
             if whole == 0 { Err(format!("no {what}")) } else { Ok(part as f64 / whole as f64) }
         };
         Ok(match self.metric {
-            Metric::Percentile(q) if report.fanout.is_some() => self.percentile(Times::Last.of(report), q)?,
-            Metric::Percentile(q) => self.percentile(Some(response()?), q)?,
-            Metric::Other(times, q) => self.percentile(times.of(report), q)?,
-            Metric::Answered => report.messages.answered_rate,
-            Metric::AnsweredShare if report.messages.achieved_rate <= 0.0 => {
+            Quantity::Percentile(q) if report.fanout.is_some() => {
+                self.percentile(TimeKind::Last.of(report), q)?
+            }
+            Quantity::Percentile(q) => self.percentile(Some(response()?), q)?,
+            Quantity::Other(times, q) => self.percentile(times.of(report), q)?,
+            Quantity::Answered => report.messages.answered_rate,
+            Quantity::AnsweredShare if report.messages.achieved_rate <= 0.0 => {
                 return Err("no message was sent".into());
             }
-            Metric::AnsweredShare => report.messages.answered_rate / report.messages.achieved_rate,
-            Metric::Reach => fanout()?.received as f64,
-            Metric::ReachShare => share_of(fanout()?.received, fanout()?.expected, "delivery was due")?,
-            Metric::Back => storm()?.back as f64,
-            Metric::BackShare => share_of(storm()?.back, storm()?.dropped, "connection was dropped")?,
-            Metric::BackAfter(share) => {
+            Quantity::AnsweredShare => report.messages.answered_rate / report.messages.achieved_rate,
+            Quantity::Reach => fanout()?.received as f64,
+            Quantity::ReachShare => share_of(fanout()?.received, fanout()?.expected, "delivery was due")?,
+            Quantity::Back => storm()?.back as f64,
+            Quantity::BackShare => share_of(storm()?.back, storm()?.dropped, "connection was dropped")?,
+            Quantity::BackAfter(share) => {
                 let storm = storm()?;
                 let after = storm.back_ns.get(share).map(|ns| *ns as f64);
                 after.ok_or_else(|| format!("{} of {} came back", storm.back, storm.dropped))?
             }
-            Metric::Best => {
+            Quantity::Best => {
                 let find = report.find.as_ref().ok_or("only `find` has a best load")?;
                 find.best.unwrap_or(0.0)
             }
-            Metric::Max | Metric::Mean if response()?.count == 0 => {
+            Quantity::Max | Quantity::Mean if response()?.count == 0 => {
                 return Err("no message was answered".into());
             }
-            Metric::Max => response()?.max as f64,
-            Metric::Mean => response()?.mean,
-            Metric::Rate => report.messages.achieved_rate,
-            Metric::RateShare => {
+            Quantity::Max => response()?.max as f64,
+            Quantity::Mean => response()?.mean,
+            Quantity::Rate => report.messages.achieved_rate,
+            Quantity::RateShare => {
                 let target = report.messages.target_rate.filter(|r| *r > 0.0);
                 report.messages.achieved_rate / target.ok_or("closed mode has no target rate")?
             }
-            Metric::Errors => report.messages.errors() as f64,
-            Metric::ErrorShare => {
+            Quantity::Errors => report.messages.errors() as f64,
+            Quantity::ErrorShare => {
                 share_of(report.messages.errors(), report.messages.sent, "message was sent")?
             }
-            Metric::Held => report.connections.held_min as f64,
-            Metric::HeldShare => {
+            Quantity::Held => report.connections.held_min as f64,
+            Quantity::HeldShare => {
                 share_of(report.connections.held_min, report.connections.asked, "connection was asked for")?
             }
-            Metric::RssPerConn => {
+            Quantity::RssPerConn => {
                 let server = report.server.as_ref().and_then(|s| s.bytes_per_connection);
                 let slope = server.or(report.conns.as_ref().and_then(|c| c.slope));
                 slope.ok_or("memory per connection was not measured (it takes --server-pid)")?.slope

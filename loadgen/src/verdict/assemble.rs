@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
-use crate::engine::recorder::Bounds;
+use crate::engine::recorder::BoundedTimes;
 use crate::host::clock::{Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
@@ -124,7 +124,7 @@ fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
         hiccup: measured.hiccup.stat(),
         ..std::mem::take(times)
     };
-    let differs = |bounds: &&Bounds| {
+    let differs = |bounds: &&BoundedTimes| {
         let differs = |q| bounds.high.at(q) > bounds.low.at(q) + bounds.low.at(q) / 50;
         [0.5, 0.9, 0.99].into_iter().any(differs)
     };

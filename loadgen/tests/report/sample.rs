@@ -87,7 +87,7 @@ pub fn run(seed: u64) -> Report {
             )],
             ..Verdict::default()
         },
-        target: Target {
+        target: TargetInfo {
             urls: vec!["ws://127.0.0.1:9001/echo".into()],
             addresses: vec!["127.0.0.1:9001".into()],
             local: true,

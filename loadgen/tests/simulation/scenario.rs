@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use loadgen::engine::commands::{Command, Event, Load, Outcome, Traffic};
 use loadgen::engine::payload::Payloads;
 use loadgen::engine::recorder::{Counts, Recorder, Times};
-use loadgen::engine::schedule::{Arrival, Cursor, Curve, Rate};
+use loadgen::engine::schedule::{ArrivalProcess, Cursor, Curve, Rate};
 use loadgen::engine::size::Sizes;
 use loadgen::engine::spec::{Gauges, Spec};
 use loadgen::engine::target::Target;
@@ -23,7 +23,7 @@ use loadgen::host::clock::{Moment, Nanos};
 use loadgen::host::source_addresses::Sources;
 use loadgen::protocol::frame::Opcode;
 use loadgen::protocol::handshake::Extras;
-use loadgen::protocol::session::Rules as Session;
+use loadgen::protocol::session;
 use loadgen::protocol::url::Url;
 
 use crate::model::{Figures, Model, Rules, Run, Schedule, histogram};
@@ -96,7 +96,7 @@ impl Scenario {
                 address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
                 tls: None,
             }],
-            rules: Session { extras: Extras::default(), limit: payloads.max_size() + 1000 },
+            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
             sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
             payloads,
             fragment: (everything && rng.u8(..3) == 0).then(|| rng.usize(1..64)),
@@ -274,12 +274,12 @@ impl Scenario {
     fn schedule(&mut self, active: usize, begin: u64, warmup: u64, length: u64) -> (Schedule, Cursor) {
         let [warmup, length] = [warmup, length].map(Duration::from_nanos);
         let period = self.rng.u64(40_000..300_000);
-        let arrival = if self.rng.bool() { Arrival::Even } else { Arrival::Poisson };
+        let arrival = if self.rng.bool() { ArrivalProcess::Even } else { ArrivalProcess::Poisson };
         let rate = match self.rng.u8(..3) {
             0 => Rate::Ramp(1e9 / period as f64, 3e9 / period as f64),
             _ => Rate::Constant(1e9 / period as f64),
         };
-        let even = arrival == Arrival::Even && matches!(rate, Rate::Constant(_));
+        let even = arrival == ArrivalProcess::Even && matches!(rate, Rate::Constant(_));
         let (me, all) = (self.me as u64, self.threads as u64);
         let curve = Arc::new(Curve::new(&rate, warmup, length));
         let cursor = || Cursor::new(curve.clone(), Moment(begin), me, all, arrival, self.seed);
@@ -288,8 +288,8 @@ impl Scenario {
         let schedule: Schedule = Box::new(move || {
             let due = if even { begin + (k * all + me) * period } else { own.due().0 };
             let turn = match arrival {
-                Arrival::Even => k as usize,
-                Arrival::Poisson => own.pick(active.max(1)),
+                ArrivalProcess::Even => k as usize,
+                ArrivalProcess::Poisson => own.pick(active.max(1)),
             };
             k += 1;
             own.advance();

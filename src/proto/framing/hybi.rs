@@ -277,8 +277,11 @@ impl Hybi {
     fn is_quit(&mut self, header: &FrameHeader, payload: &[u8]) -> bool {
         let before = match header.opcode {
             Opcode::Text => Quit::start(header.rsv1),
-            Opcode::Continuation => self.quit,
-            _ => Quit::NEVER,
+            Opcode::Continuation if self.quit != Quit::NEVER => self.quit,
+            _ => {
+                self.quit = Quit::NEVER;
+                return false;
+            }
         };
         self.quit = before.after(payload);
         header.fin && self.quit.is_whole()

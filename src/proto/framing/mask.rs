@@ -11,16 +11,26 @@ pub fn unmask(payload: &mut [u8], key: Key) {
     let word_key = [key; 2].as_flattened().try_into().expect("twice four bytes");
     let (blocks, rest) = payload.as_chunks_mut::<32>();
     if !blocks.is_empty() {
-        let block_key = [word_key; 4].as_flattened().try_into().expect("four times eight bytes");
-        for block in blocks {
-            *block = (u8x32::new(*block) ^ u8x32::new(block_key)).to_array();
+        let block_key = u8x32::new([word_key; 4].as_flattened().try_into().expect("four times eight bytes"));
+        let unmask = |block: &mut [u8; 32]| *block = (u8x32::new(*block) ^ block_key).to_array();
+        let (fours, blocks) = blocks.as_chunks_mut();
+        for [one, two, three, four] in fours {
+            unmask(one);
+            unmask(two);
+            unmask(three);
+            unmask(four);
         }
+        blocks.iter_mut().for_each(unmask);
     }
     let (words, rest) = rest.as_chunks_mut();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(word_key)).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(word_key) {
+    let (halves, rest) = rest.as_chunks_mut();
+    for half in halves {
+        *half = (u32::from_ne_bytes(*half) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
 }

@@ -2,9 +2,18 @@
 
 use super::Refusal;
 use super::site::{Endpoint, endpoint_of};
+use std::mem::MaybeUninit;
 
 /// Most header fields a head may have.
 pub const HEADERS_MAX: usize = 64;
+
+/// Room for them, not written to before there is something to write: two kilobytes a handshake.
+pub type Headers<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_MAX];
+
+/// Room for the header fields of a head.
+pub fn no_headers<'a>() -> Headers<'a> {
+    [const { MaybeUninit::uninit() }; HEADERS_MAX]
+}
 
 /// What a request wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +46,11 @@ impl<'a> Request<'a> {
     /// `probes` says whether `/healthz` is served here: there alone OPTIONS and HTTP/1.0 are, which is how proxies probe.
     pub fn parse(
         bytes: &'a [u8],
-        headers: &'a mut [httparse::Header<'a>; HEADERS_MAX],
+        headers: &'a mut Headers<'a>,
         probes: bool,
     ) -> Result<Request<'a>, Refusal> {
-        let mut parsed = httparse::Request::new(headers);
-        match parsed.parse(bytes) {
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(bytes, headers) {
             Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
             Ok(_) => return Err(Refusal::Bad("not an HTTP request")),
             Err(error) => return Err(refusal_for(error)),
@@ -104,28 +113,36 @@ impl<'a> Request<'a> {
 
     /// The values of every line of that name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        (0..).map_while(move |nth| self.nth(name, nth))
+        let mut from = 0;
+        std::iter::from_fn(move || self.next(name, &mut from))
     }
 
-    /// The value of the `nth` line of that name. One function for all lookups: as iterators they are a twentieth of the binary.
+    /// The value of the next line of that name, `from` a line on, which becomes the one behind it. One function for all lookups:
+    /// as iterators they are a twentieth of the binary.
     #[inline(never)]
-    fn nth(&self, name: &str, nth: usize) -> Option<&'a [u8]> {
-        let mut lines = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
-        lines.nth(nth).map(|header| header.value)
+    fn next(&self, name: &str, from: &mut usize) -> Option<&'a [u8]> {
+        for header in &self.headers[*from..] {
+            *from += 1;
+            // Its length tells most names from all others, and most clients write it as it is written here.
+            let is_alike = header.name.len() == name.len();
+            if is_alike && (header.name == name || header.name.eq_ignore_ascii_case(name)) {
+                return Some(header.value);
+            }
+        }
+        None
     }
 
     /// Whether there is a line of that name.
     pub fn has(&self, name: &str) -> bool {
-        self.nth(name, 0).is_some()
+        self.next(name, &mut 0).is_some()
     }
 
     /// The value of a header that may stand there once.
     #[inline(never)]
     pub fn only(&self, name: &str) -> Result<Option<&'a [u8]>, Repeated> {
-        match self.nth(name, 1) {
-            None => Ok(self.nth(name, 0).map(<[u8]>::trim_ascii)),
-            Some(_) => Err(Repeated),
-        }
+        let mut from = 0;
+        let Some(value) = self.next(name, &mut from) else { return Ok(None) };
+        if self.next(name, &mut from).is_some() { Err(Repeated) } else { Ok(Some(value.trim_ascii())) }
     }
 
     /// The elements of a comma-separated list, over all lines of that name; empty ones left out.
@@ -157,7 +174,9 @@ fn refusal_for(error: httparse::Error) -> Refusal {
 fn split(target: &str) -> (&str, &str) {
     let is_ours =
         |scheme: &str| ["http", "https", "ws", "wss"].iter().any(|each| each.eq_ignore_ascii_case(scheme));
-    let rest = match target.split_once("://") {
+    // Most targets are a path, and a search is longer than those are.
+    let scheme = if target.starts_with('/') { None } else { target.split_once("://") };
+    let rest = match scheme {
         Some((scheme, rest)) if is_ours(scheme) => rest.find(['/', '?']).map_or("", |at| &rest[at..]),
         _ => target,
     };

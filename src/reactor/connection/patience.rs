@@ -31,6 +31,12 @@ pub(super) const LATE_GREETING: Duration = Duration::from_millis(500);
 const WATCH: Duration = Duration::from_secs(60);
 
 impl<S: Stream> Connection<S> {
+    /// When its alarm is to ring at the latest.
+    #[inline]
+    pub fn due(&self, config: &Config, now: Moment) -> Moment {
+        self.deadline(config).min(self.watch(now))
+    }
+
     /// When its patience ends.
     pub fn deadline(&self, config: &Config) -> Moment {
         if self.transport.keeps_something() && self.session.is_timed() {
@@ -62,7 +68,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// When it is to be seen at the latest whether it can be reached.
-    pub fn watch(&self, now: Moment) -> Moment {
+    fn watch(&self, now: Moment) -> Moment {
         if self.transport.has_sent() { now + WATCH } else { Moment::NEVER }
     }
 

@@ -4,15 +4,15 @@ use super::*;
 use crate::cli::argv::normalize;
 use std::time::UNIX_EPOCH;
 
-fn parse(line: &str) -> Result<Command, String> {
+fn parse(line: &str) -> Result<Subcommand, String> {
     let args = normalize(line.split_whitespace().map(str::to_owned));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     Args::from_args(&["loadgen"], &args).map(|args| args.command).map_err(|exit| exit.output)
 }
 
-fn run(line: &str) -> Run {
+fn run(line: &str) -> RunArgs {
     match parse(line) {
-        Ok(Command::Run(run)) => run,
+        Ok(Subcommand::Run(run)) => run,
         other => panic!("{other:?}"),
     }
 }

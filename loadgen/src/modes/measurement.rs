@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::cli::args::{Clock, Common, Shard};
+use crate::cli::args::Common;
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
+use crate::cli::values::{Clock, Shard};
 use crate::cli::{argv, output};
 use crate::engine::Engine;
 use crate::engine::measured::Measured;
@@ -13,7 +14,7 @@ use crate::engine::opened::Opening;
 use crate::engine::payload::Payloads;
 use crate::engine::plan::Plan;
 use crate::engine::progress::Progress;
-use crate::engine::schedule::{Arrival, Rate};
+use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::engine::spec::Spec;
 use crate::engine::target::{Secured, Target};
 use crate::host::ceiling;
@@ -24,9 +25,9 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
 use crate::protocol::url::Url;
-use crate::report::compare::{self, Outcome};
+use crate::report::compare::{self, Decision};
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, Target as Aim, ThresholdResult, Tls, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, TargetInfo, ThresholdResult, TlsInfo, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status};
 use crate::verdict::assemble;
@@ -36,7 +37,7 @@ use crate::verdict::facts::Facts;
 const COURTESY: usize = 1 << 20;
 
 /// One command under way.
-pub struct Session {
+pub struct Measurement {
     pub common: Common,
     pub progress: Progress,
     pub signals: Signals,
@@ -48,12 +49,12 @@ pub struct Session {
     before: Counters,
 }
 
-impl Session {
+impl Measurement {
     /// Resolves the targets, takes the signals over, and makes sure that no file stands in the way of the report.
     ///
     /// # Errors
     /// When a URL is wrong or missing, options contradict each other, or a file cannot be written or read.
-    pub fn new(common: Common) -> Result<Session, Problem> {
+    pub fn new(common: Common) -> Result<Measurement, Problem> {
         if common.urls.is_empty() {
             return Err(Problem::Usage("no URL: name a server such as ws://127.0.0.1:8087/echo".into()));
         }
@@ -87,7 +88,7 @@ impl Session {
         let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         let targets = targets.map_err(Problem::Failed)?.into_iter().zip(secured);
         let targets = targets.map(|(target, tls)| Target { tls, ..target }).collect();
-        Ok(Session {
+        Ok(Measurement {
             baseline,
             progress: Progress::new(common.quiet, destinations.open_ndjson()?),
             destinations,
@@ -210,7 +211,7 @@ impl Session {
                     .then(|| [common.shard.index as u32 + 1, common.shard.count as u32]),
                 ..Run::default()
             },
-            target: Aim {
+            target: TargetInfo {
                 urls: self.targets.iter().map(|target| target.url.shown.clone()).collect(),
                 addresses: self.targets.iter().map(|target| target.address.to_string()).collect(),
                 local: self.local(),
@@ -233,7 +234,7 @@ impl Session {
                 .targets
                 .iter()
                 .any(|target| target.tls.is_some())
-                .then(|| Tls { verified: !common.tls.insecure, ..Tls::default() }),
+                .then(|| TlsInfo { verified: !common.tls.insecure, ..TlsInfo::default() }),
             host: assemble::host(&counted),
             connections: Connections {
                 sources: engine.spec.sources.count() as u64,
@@ -284,19 +285,19 @@ fn secured(urls: &[Url], common: &Common) -> Result<Vec<Option<Secured>>, String
 }
 
 /// A plan that sends nothing in particular, for modes to fill in.
-pub fn plan(session: &Session) -> Plan {
-    let common = &session.common;
+pub fn plan(measurement: &Measurement) -> Plan {
+    let common = &measurement.common;
     Plan {
         rate: None,
         pipeline: 1,
-        arrival: Arrival::Even,
+        arrival: ArrivalProcess::Even,
         active: common.connections,
         warmup: Duration::ZERO,
         duration: Duration::from_secs(1),
         drain: Duration::from_secs(2),
         interval: common.interval,
         shard: (common.shard.index, common.shard.count),
-        start_at: session.start_at(),
+        start_at: measurement.start_at(),
         fanout: false,
         storm: None,
         server_pid: common.server_pid,
@@ -321,8 +322,8 @@ pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
         },
         pipeline: plan.rate.is_none().then_some(u64::from(plan.pipeline)),
         arrival: match plan.arrival {
-            Arrival::Even => "even".into(),
-            Arrival::Poisson => "poisson".into(),
+            ArrivalProcess::Even => "even".into(),
+            ArrivalProcess::Poisson => "poisson".into(),
         },
         warmup_ns: plan.warmup.as_nanos() as u64,
         duration_ns: length.as_nanos() as u64,
@@ -336,29 +337,29 @@ pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
 /// # Errors
 /// When not all connections opened and that was not allowed, or the engine could not go on.
 pub fn measure(
-    session: &mut Session,
+    measurement: &mut Measurement,
     mode: Mode,
     connections: usize,
     plan: &Plan,
 ) -> Result<(Report, Measured), Problem> {
-    let engine = session.engine(connections)?;
-    let asked = session.share(connections);
-    let opening = engine.open(asked, &mut session.progress)?;
-    let measured = if engine.interrupted() || short(session, asked, &opening) {
+    let engine = measurement.engine(connections)?;
+    let asked = measurement.share(connections);
+    let opening = engine.open(asked, &mut measurement.progress)?;
+    let measured = if engine.interrupted() || short(measurement, asked, &opening) {
         Measured::nothing(engine.held(), engine.interrupted())
     } else {
-        engine.run(plan, &mut session.progress)?
+        engine.run(plan, &mut measurement.progress)?
     };
-    session.progress.clear();
-    let mut report = session.report(config(mode, connections, plan), &engine);
-    session.fill(&mut report, asked, &opening, &measured);
+    measurement.progress.clear();
+    let mut report = measurement.report(config(mode, connections, plan), &engine);
+    measurement.fill(&mut report, asked, &opening, &measured);
     engine.close()?;
     Ok((report, measured))
 }
 
 /// Whether too few connections opened to go on.
-fn short(session: &Session, asked: usize, opening: &Opening) -> bool {
-    let enough = if session.common.allow_partial { 1 } else { asked as u64 };
+fn short(measurement: &Measurement, asked: usize, opening: &Opening) -> bool {
+    let enough = if measurement.common.allow_partial { 1 } else { asked as u64 };
     opening.opened < enough
 }
 
@@ -366,17 +367,17 @@ fn short(session: &Session, asked: usize, opening: &Opening) -> bool {
 ///
 /// # Errors
 /// When a file cannot be written, or has not what a format needs.
-pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
-    let common = &session.common;
+pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Problem> {
+    let common = &measurement.common;
     report::judge(&mut report, &common.fail_if);
-    session.progress.clear();
+    measurement.progress.clear();
     // What one file cannot hold must not keep the rest from being written.
     let mut written = Ok(());
-    let to = &session.destinations;
+    let to = &measurement.destinations;
     for (_, format, path) in &to.files {
         written = written.and(report::save(&report, *format, path).map_err(Problem::Failed));
     }
-    let unreachable = unreachable(&report).filter(|_| session.signals.exit_code().is_none());
+    let unreachable = unreachable(&report).filter(|_| measurement.signals.exit_code().is_none());
     // A page of zeros would hide the one line that says what is wrong.
     if let Some(format) = to.stdout.filter(|format| unreachable.is_none() || *format != Format::Text) {
         output::show(&report, format, None)?;
@@ -385,18 +386,18 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
 
     let mut failures: Vec<String> = report.thresholds.iter().filter(|t| !t.ok).map(missed).collect();
     let mut unjudged = None;
-    if let Some(baseline) = &session.baseline
+    if let Some(baseline) = &measurement.baseline
         && !report.run.interrupted
     {
         let comparison = compare::reports(baseline, &report, common.noise_threshold);
-        match session.destinations.takes_tables() {
+        match measurement.destinations.takes_tables() {
             true => output::print(&comparison.text())?,
             false => output::remark(&comparison.text()),
         }
-        match comparison.outcome() {
-            Outcome::Fine => {}
-            Outcome::Worse(why) => failures.push(why),
-            Outcome::NotJudged(why) => unjudged = Some(why),
+        match comparison.decision() {
+            Decision::Fine => {}
+            Decision::Worse(why) => failures.push(why),
+            Decision::NotJudged(why) => unjudged = Some(why),
         }
     }
     if let Some(find) = report.find.as_ref().filter(|find| find.best.is_none()) {
@@ -406,7 +407,7 @@ pub fn finish(mut session: Session, mut report: Report) -> Result<u8, Problem> {
             false => unjudged = Some(why),
         }
     }
-    if let Some(code) = session.signals.exit_code() {
+    if let Some(code) = measurement.signals.exit_code() {
         return Ok(code);
     }
     let (asked, messages) = (report.connections.asked, &report.messages);
