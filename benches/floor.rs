@@ -12,6 +12,7 @@ mod client;
 mod frame;
 #[path = "floor/plain_echo.rs"]
 mod plain_echo;
+#[expect(dead_code, reason = "signals are for the other bench")]
 #[path = "floor/server.rs"]
 mod server;
 

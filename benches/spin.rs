@@ -8,10 +8,12 @@
 
 #[path = "spin/client.rs"]
 mod client;
+#[expect(dead_code, reason = "text is for the other bench")]
 #[path = "common/frame.rs"]
 mod frame;
 #[path = "floor/plain_echo.rs"]
 mod plain_echo;
+#[expect(dead_code, reason = "memory is for the other bench")]
 #[path = "floor/server.rs"]
 mod server;
 

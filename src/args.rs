@@ -259,7 +259,7 @@ pub fn parse(
         None => {}
     }
     let tls = tls_options(&arguments)?;
-    let workers = workers::workers(&mut arguments, &words)?;
+    let workers = workers(&mut arguments, &words)?;
     if let Some((path, what, option)) = taken(&arguments) {
         return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
@@ -318,6 +318,43 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
         }
     }
     Ok(words)
+}
+
+/// The workers that are asked for. They serve no boards.
+///
+/// # Errors
+/// One line, where something does not go with them.
+fn workers(arguments: &mut Arguments, words: &[&str]) -> Result<Option<Workers>, String> {
+    let Some(count) = arguments.workers else {
+        let is_lonely = arguments.pin && arguments.worker.is_none();
+        return if is_lonely { Err("--pin is about --workers".to_owned()) } else { Ok(None) };
+    };
+    let stats = match &arguments.stats {
+        Some(Stats::At(address)) => Some(address),
+        _ => None,
+    };
+    let mut addresses = arguments.listen.iter().chain(&arguments.listen_tls).chain(stats);
+    let in_the_way = match &arguments.policy {
+        Some(policy) if *policy != Policy::Off => Some("--policy"),
+        _ if addresses.any(|address| matches!(address, Address::Unix(_))) => Some("a Unix socket"),
+        _ => workers::about_boards(words),
+    };
+    if let Some(what) = in_the_way {
+        return Err(format!(
+            "{what} does not go with --workers, which serve echo on TCP ports and nothing else"
+        ));
+    }
+    if arguments.stats == Some(Stats::Page) {
+        return Err("--stats page would show one worker's numbers: with --workers, --stats ADDR:PORT gives \
+                    each a port of its own, from PORT on"
+            .to_owned());
+    }
+    if !arguments.listen_tls.is_empty() && arguments.tls_cert.is_none() {
+        return Err("--listen-tls with --workers wants --tls-cert and --tls-key, the same for all".to_owned());
+    }
+    arguments.no_boards = true;
+    arguments.policy = Some(Policy::Off);
+    Ok(Some(Workers { count, words: workers::for_workers(words) }))
 }
 
 /// A path that was to echo where something else is served: what, and the option that frees it.

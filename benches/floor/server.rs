@@ -43,7 +43,6 @@ impl Server {
     }
 
     /// Stops it, so that it takes no time from another on the same CPU, or lets it go on.
-    #[allow(dead_code, reason = "not in every bench")]
     pub fn send(&self, signal: Signal) -> nix::Result<()> {
         kill(Pid::from_raw(self.child.id() as i32), signal)
     }
@@ -56,7 +55,6 @@ impl Server {
         first_number(&schedstat).ok_or_else(|| io::Error::other("schedstat without a number"))
     }
 
-    #[allow(dead_code, reason = "not in every bench")]
     /// Resident memory in bytes, counted page by page (VmRSS lags behind by up to 64 pages a CPU).
     pub fn resident(&self) -> io::Result<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
