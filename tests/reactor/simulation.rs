@@ -74,12 +74,8 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
         world.table = rng.usize(..=peers);
     }
     let world = Rc::new(RefCell::new(world));
-    let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
-    if rng.u8(..4) == 0 {
-        config.spin = Duration::from_millis(rng.u64(1..20));
-        world.borrow_mut().spins = true;
-    }
     let mut reactor = Reactor::new(Scripted(world.clone()), &[Role::Echo, Role::Policy], config);
+    let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
 
     let mut ticks = 0;
     while reactor.tick().expect("the kernel only interrupts") {
