@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use wsecho::proto::handshake::{Paths, Site};
+use wsecho::proto::handshake::{Paths, Routes};
 use wsecho::proto::limits::Limits;
 use wsecho::proto::progress::{HEADROOM, Reply, TAILROOM};
 use wsecho::proto::session::Session;
@@ -40,7 +40,7 @@ fn main() {
 /// An open connection and what one read brings it.
 struct Echo {
     session: Session,
-    site: Site,
+    routes: Routes,
     letter: Vec<u8>,
     buf: Vec<u8>,
     input: Vec<u8>,
@@ -54,7 +54,7 @@ impl Echo {
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
         let mut echo = Echo {
             session: Session::greeting(),
-            site: Site {
+            routes: Routes {
                 echo_paths: Paths::Any,
                 origins: Vec::new(),
                 deflate: false,
@@ -93,7 +93,7 @@ impl Echo {
 
     fn receive(&mut self) -> Range<usize> {
         let input = HEADROOM..HEADROOM + self.input.len();
-        match self.session.receive(&mut self.buf, input, &mut self.letter, &self.site).reply {
+        match self.session.receive(&mut self.buf, input, &mut self.letter, &self.routes).reply {
             Reply::InPlace(reply) => black_box(reply),
             Reply::Buffer | Reply::Gathered(_) => 0..0,
         }

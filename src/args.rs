@@ -56,7 +56,7 @@ pub struct Options {
     /// Each of them stays on one processor.
     pub pin: bool,
     pub user: Option<String>,
-    pub stats: Option<Stats>,
+    pub stats: Option<StatsPlace>,
     pub drain_spread: Duration,
     pub drain_timeout: Duration,
     pub level: Level,
@@ -97,7 +97,7 @@ impl Options {
 
 /// Where the numbers are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stats {
+pub enum StatsPlace {
     /// On the echo port, and shown on the test page.
     Page,
     At(Address),
@@ -211,7 +211,7 @@ struct Arguments {
     user: Option<String>,
     /// serve /metrics and /healthz at PORT, ADDR:PORT or unix:/PATH, or with `page` beside the test page, which then shows them
     #[argh(option, arg_name = "addr:port", from_str_fn(stats))]
-    stats: Option<Stats>,
+    stats: Option<StatsPlace>,
     /// when stopping, spread the closes over this long (default 0)
     #[argh(option, arg_name = "time", default = "Duration::ZERO", from_str_fn(time))]
     drain_spread: Duration,
@@ -330,7 +330,7 @@ fn workers(arguments: &mut Arguments, words: &[&str]) -> Result<Option<Workers>,
         return if is_lonely { Err("--pin is about --workers".to_owned()) } else { Ok(None) };
     };
     let stats = match &arguments.stats {
-        Some(Stats::At(address)) => Some(address),
+        Some(StatsPlace::At(address)) => Some(address),
         _ => None,
     };
     let mut addresses = arguments.listen.iter().chain(&arguments.listen_tls).chain(stats);
@@ -344,7 +344,7 @@ fn workers(arguments: &mut Arguments, words: &[&str]) -> Result<Option<Workers>,
             "{what} does not go with --workers, which serve echo on TCP ports and nothing else"
         ));
     }
-    if arguments.stats == Some(Stats::Page) {
+    if arguments.stats == Some(StatsPlace::Page) {
         return Err("--stats page would show one worker's numbers: with --workers, --stats ADDR:PORT gives \
                     each a port of its own, from PORT on"
             .to_owned());
@@ -440,8 +440,8 @@ fn wrong(text: &str) -> Parsed<&'static str> {
     WRONG.into_iter().find(|name| *name == text).ok_or_else(String::new)
 }
 
-fn stats(text: &str) -> Parsed<Stats> {
-    if text == "page" { Ok(Stats::Page) } else { address(text).map(Stats::At) }
+fn stats(text: &str) -> Parsed<StatsPlace> {
+    if text == "page" { Ok(StatsPlace::Page) } else { address(text).map(StatsPlace::At) }
 }
 
 fn format(text: &str) -> Parsed<Format> {

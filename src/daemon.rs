@@ -1,12 +1,12 @@
 //! From options to a running server.
 
-use crate::args::{Address, Options, Stats};
-use crate::doors::Doors;
+use crate::args::{Address, Options, StatsPlace};
 use crate::failure::Failure;
+use crate::listeners::Listeners;
 use crate::log;
 use crate::memory_limit::memory_limit;
 use crate::notify::{self, Manager};
-use crate::proto::handshake::Site;
+use crate::proto::handshake::Routes;
 use crate::proto::limits::Limits;
 use crate::reactor::Reactor;
 use crate::reactor::boards::Rules;
@@ -33,9 +33,9 @@ const BUFFERED_MAX: usize = 256 << 20;
 /// A [`Failure`] when the server cannot start as asked; nothing is left listening then.
 pub fn run(options: Options) -> Result<(), Failure> {
     open_log(&options);
-    let mut doors = Doors::open(&options)?;
+    let mut listeners = Listeners::open(&options)?;
     let descriptors = descriptor_limit();
-    let max_connections = max_connections(&options, descriptors, doors.listeners.len())?;
+    let max_connections = max_connections(&options, descriptors, listeners.sockets.len())?;
     if let Some(user) = &options.user {
         become_user(user, &unix_paths(&options))?;
     }
@@ -51,11 +51,11 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
     let announcements = match options.worker {
-        None => doors.announcements(options.echo_paths.example()),
-        Some(_) => doors.numbers(),
+        None => listeners.announcements(options.echo_paths.example()),
+        Some(_) => listeners.numbers(),
     };
     let kernel =
-        System::new(std::mem::take(&mut doors.listeners), Manager::from_environment()).map_err(lost)?;
+        System::new(std::mem::take(&mut listeners.sockets), Manager::from_environment()).map_err(lost)?;
     for announcement in &announcements {
         log::info(format_args!("{announcement}"));
     }
@@ -70,7 +70,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         ));
     }
     manager.tell(&format!("READY=1\nSTATUS={}", announcements.first().map_or("Serving", String::as_str)));
-    let mut reactor = Reactor::new(kernel, &doors.roles, config);
+    let mut reactor = Reactor::new(kernel, &listeners.roles, config);
     #[cfg(feature = "tls")]
     reactor.show(service);
     reactor.run().map_err(lost)
@@ -86,14 +86,14 @@ pub fn open_log(options: &Options) {
 
 fn config(options: &Options, max_connections: usize) -> Config {
     Config {
-        site: Site {
+        routes: Routes {
             echo_paths: options.echo_paths.clone(),
             origins: options.origins.clone(),
             deflate: options.deflate,
             boards: options.boards.is_some(),
             board_lifetime: options.boards.and_then(|rules| rules.lifetime),
             test_paths: options.test_paths,
-            stats: options.stats == Some(Stats::Page),
+            stats: options.stats == Some(StatsPlace::Page),
             limits: Limits { max_message: options.max_message },
         },
         max_connections,
@@ -162,7 +162,7 @@ fn somaxconn() -> String {
 
 fn unix_paths(options: &Options) -> Vec<&Path> {
     let stats = match &options.stats {
-        Some(Stats::At(address)) => Some(address),
+        Some(StatsPlace::At(address)) => Some(address),
         _ => None,
     };
     let addresses = options.listen.iter().chain(stats);

@@ -20,7 +20,7 @@
 //!   is who hears whom, `brake` who waits for that; `stats` counts; `trace` tells what was said and heard; `aside` is what
 //!   few connections have; `config` is what it goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
-//!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`site`), 101 (`hybi`,
+//!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`routes`), 101 (`hybi`,
 //!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
 //!   bounds with their reasons; `policy` is Flash's.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
@@ -45,9 +45,9 @@
 pub mod activation;
 pub mod args;
 pub mod daemon;
-pub mod doors;
 pub mod escape;
 pub mod failure;
+pub mod listeners;
 pub mod log;
 pub mod memory_limit;
 pub mod notify;

@@ -42,10 +42,10 @@ use connection::Connection;
 use deadlines::Deadlines;
 use end::End;
 use kernel::{Kernel, Notice, Readiness};
-use listener::{Listener, Role, STATS_SPARE, State};
+use listener::{AcceptState, ListenerState, Role, STATS_SPARE};
 use moment::Moment;
 use relief::Relief;
-use shutdown::{Drain, Stop};
+use shutdown::{Drain, STOPPING, Stop};
 use slab::Slab;
 use slice::Slice;
 use std::collections::VecDeque;
@@ -69,7 +69,7 @@ const SPREAD_STEP: Duration = Duration::from_millis(10);
 pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
-    listeners: Vec<Listener>,
+    listeners: Vec<ListenerState>,
     connections: Slab<Connection<K::Stream>>,
     /// Of the connection accepted last; 0 is never given.
     serial: u32,
@@ -97,7 +97,7 @@ impl<K: Kernel> Reactor<K> {
         let now = kernel.now();
         Reactor {
             kernel,
-            listeners: roles.iter().map(|role| Listener::new(*role)).collect(),
+            listeners: roles.iter().map(|role| ListenerState::new(*role)).collect(),
             connections: Slab::new(),
             serial: 0,
             run: VecDeque::new(),
@@ -246,9 +246,9 @@ impl<K: Kernel> Reactor<K> {
         next = next.min(self.shared.boards.next_end().unwrap_or(Moment::NEVER));
         for listener in &self.listeners {
             match listener.state {
-                State::Quiet | State::Closed => {}
-                State::Pending => return Some(Duration::ZERO),
-                State::Stalled(until) => next = next.min(until),
+                AcceptState::Quiet | AcceptState::Closed => {}
+                AcceptState::Pending => return Some(Duration::ZERO),
+                AcceptState::Stalled(until) => next = next.min(until),
             }
         }
         if let Stop::Draining(drain) = &self.stop {
@@ -420,8 +420,8 @@ impl<K: Kernel> Reactor<K> {
             self.shared.boards.leave(board, id, &mut self.shared.stats.memory);
         }
         for listener in &mut self.listeners {
-            if let State::Stalled(_) = listener.state {
-                listener.state = State::Pending;
+            if let AcceptState::Stalled(_) = listener.state {
+                listener.state = AcceptState::Pending;
             }
         }
         self.tidy_alarms();
@@ -476,7 +476,7 @@ impl<K: Kernel> Reactor<K> {
             }
             self.accept_all(index);
             self.kernel.close_listener(index);
-            self.listeners[index].state = State::Closed;
+            self.listeners[index].state = AcceptState::Closed;
         }
         let untold: Vec<ConnId> = self
             .connections
@@ -494,7 +494,7 @@ impl<K: Kernel> Reactor<K> {
         let spread = self.config.drain_spread.min(self.config.drain_timeout);
         let left = drain.untold_at(self.now, spread).min(drain.untold.len());
         let due = drain.untold.split_off(left);
-        self.dismiss(due, "");
+        self.dismiss(due, STOPPING);
     }
 
     /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
@@ -528,6 +528,11 @@ impl<K: Kernel> Reactor<K> {
     /// How many clients are held.
     pub fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> &stats::Stats {
+        &self.shared.stats
     }
 
     /// Panics unless what the fields promise each other holds; for the simulation, after every tick.

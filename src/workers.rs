@@ -5,10 +5,10 @@
 //! share them (SO_REUSEPORT): the kernel deals out the clients. What a worker would tell a service manager, it tells the parent,
 //! which speaks for all.
 
-use crate::args::{Address, Options, Stats, Workers};
+use crate::args::{Address, Options, StatsPlace, Workers};
 use crate::daemon::{descriptor_limit, max_buffered, max_connections, open_log};
-use crate::doors::Doors;
 use crate::failure::Failure;
+use crate::listeners::Listeners;
 use crate::log;
 use crate::notify::Manager;
 use crate::reactor::listener::Role;
@@ -47,17 +47,17 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let text = "--workers binds its own ports: it does not go with sockets of a service manager";
         return Err(Failure::new(Failure::USAGE, text.to_owned()));
     }
-    let doors = Doors::hold(options)?;
+    let listeners = Listeners::hold(options)?;
     let descriptors = descriptor_limit();
-    let each = max_connections(options, descriptors, doors.listeners.len())?;
+    let each = max_connections(options, descriptors, listeners.sockets.len())?;
     let kept = options.max_buffered.unwrap_or_else(|| (max_buffered() / workers.count).max(1 << 20));
-    let orders = orders(options, workers, &doors, kept)?;
+    let orders = orders(options, workers, &listeners, kept)?;
     let mut parent = Parent::new(orders).map_err(lost)?;
     parent.start()?;
     if parent.is_stopping {
         return parent.end();
     }
-    for announcement in doors.announcements(options.echo_paths.example()) {
+    for announcement in listeners.announcements(options.echo_paths.example()) {
         log::info(format_args!("{announcement}"));
     }
     log::info(format_args!(
@@ -77,7 +77,7 @@ fn lost(error: io::Error) -> Failure {
 fn orders(
     options: &Options,
     workers: &Workers,
-    doors: &Doors,
+    listeners: &Listeners,
     kept: usize,
 ) -> Result<Vec<Vec<String>>, Failure> {
     let mut all = workers.words.clone();
@@ -85,7 +85,7 @@ fn orders(
     if options.max_buffered.is_none() {
         all.extend(["--max-buffered".to_owned(), kept.to_string()]);
     }
-    for (role, address) in doors.addresses() {
+    for (role, address) in listeners.addresses() {
         let option = match role {
             Role::Echo | Role::ProxiedEcho => "--listen",
             _ => "--listen-tls",
@@ -96,7 +96,7 @@ fn orders(
         .map(|number| {
             let mut words = all.clone();
             words.extend(["--worker".to_owned(), format!("{number}:{}", std::process::id())]);
-            if let Some(Stats::At(address)) = &options.stats {
+            if let Some(StatsPlace::At(address)) = &options.stats {
                 let address = numbered(address, number).ok_or_else(|| {
                     let text = format!("--stats {address} leaves no port for worker {number}");
                     Failure::new(Failure::USAGE, text)

@@ -10,7 +10,7 @@ mod page;
 mod place;
 mod refusal;
 pub mod request;
-mod site;
+mod routes;
 
 use super::Version;
 use super::paths::chain::is_chain;
@@ -23,8 +23,8 @@ pub use place::{Place, Plan};
 use place::{page_of, place_of};
 pub use refusal::Refusal;
 use request::{Method, Request};
-use site::endpoint_of;
-pub use site::{Endpoint, Page, Paths, Question, Site, is_board};
+use routes::endpoint_of;
+pub use routes::{Endpoint, Page, Paths, Question, Routes, is_board};
 
 /// How a request was answered.
 #[derive(Debug, PartialEq)]
@@ -51,15 +51,15 @@ pub enum Opening {
 impl Head {
     /// Answers the whole head `bytes`, appending the answer to `response`, which is empty.
     #[inline(never)]
-    pub fn answer(&self, bytes: &[u8], response: &mut Vec<u8>, site: &Site) -> Answer {
+    pub fn answer(&self, bytes: &[u8], response: &mut Vec<u8>, routes: &Routes) -> Answer {
         let mut headers = request::no_headers();
-        let decision = match self.parse(bytes, &mut headers, site.stats) {
-            Ok(request) => decide(&request, site),
+        let decision = match self.parse(bytes, &mut headers, routes.stats) {
+            Ok(request) => decide(&request, routes),
             Err(refusal) => Err(refusal),
         };
         let answer = match decision {
             Ok(Welcome::Page(page)) => {
-                write_page(response, page, site);
+                write_page(response, page, routes);
                 Answer::Page(page)
             }
             Ok(Welcome::Stats(question)) => Answer::Stats(question),
@@ -121,19 +121,19 @@ enum Welcome<'a> {
 }
 
 /// The path is decided before anything about WebSocket: a wrong one never sees a 101.
-fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal> {
+fn decide<'a>(request: &Request<'a>, routes: &Routes) -> Result<Welcome<'a>, Refusal> {
     let is_upgrade = request.is_upgrade();
-    if let Some(question) = question_of(request).filter(|_| site.stats && !is_upgrade) {
+    if let Some(question) = question_of(request).filter(|_| routes.stats && !is_upgrade) {
         return Ok(Welcome::Stats(question));
     }
-    if let Some(page) = page_of(request.path, site).filter(|_| !is_upgrade) {
+    if let Some(page) = page_of(request.path, routes).filter(|_| !is_upgrade) {
         return Ok(Welcome::Page(page));
     }
-    let is_test = site.test_paths && is_chain(request.path);
+    let is_test = routes.test_paths && is_chain(request.path);
     let place = if is_test {
-        Place::Program(Box::new(Plan { chain: asked::read(request, site)?, report: None }))
+        Place::Program(Box::new(Plan { chain: asked::read(request, routes)?, report: None }))
     } else {
-        place_of(request.path, site).ok_or_else(|| {
+        place_of(request.path, routes).ok_or_else(|| {
             let hint = "nothing is served here; open / for the test page";
             Refusal::NotFound { path: request.path.to_owned(), hint }
         })?
@@ -144,21 +144,21 @@ fn decide<'a>(request: &Request<'a>, site: &Site) -> Result<Welcome<'a>, Refusal
     let is_hixie = !request.has("Sec-WebSocket-Version")
         && (request.has("Sec-WebSocket-Key1") || !request.has("Sec-WebSocket-Key"));
     let mut welcome = if is_hixie {
-        Welcome::Hixie(HixieUpgrade::read(request, site)?, place)
+        Welcome::Hixie(HixieUpgrade::read(request, routes)?, place)
     } else {
         // Messages of several compressors would mix on a board.
-        let deflate = site.deflate && place == Place::Echo;
-        Welcome::Hybi(HybiUpgrade::read(request, site, deflate)?, place)
+        let deflate = routes.deflate && place == Place::Echo;
+        Welcome::Hybi(HybiUpgrade::read(request, routes, deflate)?, place)
     };
     if let Welcome::Hixie(_, Place::Program(_)) | Welcome::Hybi(_, Place::Program(_)) = &welcome {
-        plan(request, site, &mut welcome)?;
+        plan(request, routes, &mut welcome)?;
     }
     Ok(welcome)
 }
 
 /// Does to a good upgrade what its path asks for: refuses it, or agrees on other things than an echo does.
 #[inline(never)]
-fn plan(request: &Request, site: &Site, welcome: &mut Welcome) -> Result<(), Refusal> {
+fn plan(request: &Request, routes: &Routes, welcome: &mut Welcome) -> Result<(), Refusal> {
     let extension;
     let (plan, version, first) = match welcome {
         Welcome::Hixie(hixie, Place::Program(plan)) => {
@@ -168,7 +168,7 @@ fn plan(request: &Request, site: &Site, welcome: &mut Welcome) -> Result<(), Ref
             (plan, version, hixie.protocol)
         }
         Welcome::Hybi(hybi, Place::Program(plan)) => {
-            hybi.deflate = asked::agree_on_deflate(request, &plan.chain).filter(|_| site.deflate);
+            hybi.deflate = asked::agree_on_deflate(request, &plan.chain).filter(|_| routes.deflate);
             extension = hybi.deflate.map(|deflate| deflate.to_string());
             (plan, hybi.version, hybi.protocol.map(str::as_bytes))
         }

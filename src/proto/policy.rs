@@ -12,7 +12,7 @@ const CLOSING: &[u8] = b"/>";
 
 /// What the bytes so far mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub enum PolicyRequest {
     /// A policy request, whole; whatever follows is of no interest.
     Whole,
     /// The beginning of one.
@@ -23,18 +23,22 @@ pub enum Request {
 
 /// Reads `<policy-file-request/>` at the front of `input`; spaces before the slash and a missing NUL are tolerated, as
 /// the servers of the day did.
-pub fn parse(input: &[u8]) -> Request {
+pub fn parse(input: &[u8]) -> PolicyRequest {
     let known = input.len().min(OPENING.len());
     if input[..known] != OPENING[..known] {
-        return Request::Other;
+        return PolicyRequest::Other;
     }
     let rest = &input[known..];
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     let end = &rest[spaces..];
     if end.starts_with(CLOSING) {
-        return Request::Whole;
+        return PolicyRequest::Whole;
     }
-    if CLOSING.starts_with(end) && input.len() < REQUEST_MAX { Request::Partial } else { Request::Other }
+    if CLOSING.starts_with(end) && input.len() < REQUEST_MAX {
+        PolicyRequest::Partial
+    } else {
+        PolicyRequest::Other
+    }
 }
 
 #[cfg(test)]
@@ -48,10 +52,10 @@ mod tests {
         {
             let end = request.iter().position(|byte| *byte == b'>').expect("a bracket") + 1;
             for size in 0..end {
-                assert_eq!(parse(&request[..size]), Request::Partial, "{size} bytes");
+                assert_eq!(parse(&request[..size]), PolicyRequest::Partial, "{size} bytes");
             }
-            assert_eq!(parse(&request[..end]), Request::Whole);
-            assert_eq!(parse(request), Request::Whole);
+            assert_eq!(parse(&request[..end]), PolicyRequest::Whole);
+            assert_eq!(parse(request), PolicyRequest::Whole);
         }
     }
 
@@ -60,12 +64,12 @@ mod tests {
         for (input, at) in
             [(&b"GET / HTTP/1.1"[..], 1), (b"<Policy", 2), (b"\0<policy", 1), (b"<policy-file-request>", 21)]
         {
-            assert_eq!(parse(&input[..at]), Request::Other);
-            assert_eq!(parse(&input[..at - 1]), Request::Partial);
+            assert_eq!(parse(&input[..at]), PolicyRequest::Other);
+            assert_eq!(parse(&input[..at - 1]), PolicyRequest::Partial);
         }
         let spaces = [b"<policy-file-request".as_slice(), &[b' '; 108]].concat();
-        assert_eq!(parse(&spaces), Request::Other);
-        assert_eq!(parse(&spaces[..127]), Request::Partial);
+        assert_eq!(parse(&spaces), PolicyRequest::Other);
+        assert_eq!(parse(&spaces[..127]), PolicyRequest::Partial);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::framing::hybi::Hybi;
 use super::framing::leaving::Leaving;
 use super::framing::member::Member;
 use super::handshake::hixie::{self, Numbers};
-use super::handshake::{Answer, Head, Opening, Place, Refusal, Site};
+use super::handshake::{Answer, Head, Opening, Place, Refusal, Routes};
 use super::limits::WHOLE_MAX;
 use super::paths::chain::Step;
 use super::paths::late::{Delay, Late};
-use super::paths::program::{Advance, End, Program, READ_MAX, Then};
+use super::paths::program::{Advance, Ending, Program, READ_MAX, Then};
 use super::paths::report::Caller;
 use super::policy;
 use super::progress::{Event, Progress, Reply};
@@ -121,7 +121,7 @@ impl Session {
         buf: &mut [u8],
         input: Range<usize>,
         response: &mut Vec<u8>,
-        site: &Site,
+        routes: &Routes,
     ) -> Progress {
         // In one place for both, or it would not be inlined.
         let hybi = match &mut self.phase {
@@ -130,7 +130,7 @@ impl Session {
             _ => None,
         };
         if let Some(hybi) = hybi {
-            let progress = hybi.receive(buf, input, &site.limits);
+            let progress = hybi.receive(buf, input, &routes.limits);
             if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
                 return program.take_in(buf, progress);
             }
@@ -140,9 +140,9 @@ impl Session {
             return progress;
         }
         let progress = match &mut self.phase {
-            Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &site.limits),
+            Phase::Open(Dialect::Hixie(hixie)) => hixie.receive(buf, input, &routes.limits),
             Phase::Greeting(head) => {
-                let (progress, next) = greet(head, &buf[input], response, site);
+                let (progress, next) = greet(head, &buf[input], response, routes);
                 if let Some(next) = next {
                     self.phase = next;
                 }
@@ -157,7 +157,7 @@ impl Session {
                 }
                 progress
             }
-            Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &site.limits),
+            Phase::Open(Dialect::Program(program)) => program.receive(buf, input, &routes.limits),
             // Received above.
             Phase::Open(Dialect::Hybi(_)) => Progress::wait(),
             // Nothing is read before the answer, or there is none.
@@ -320,7 +320,7 @@ impl Session {
                 Some((event, next)) => {
                     self.phase = next;
                     let then = match self.phase {
-                        Phase::Closing => Then::End(End::Fin),
+                        Phase::Closing => Then::End(Ending::Fin),
                         _ => Then::GoOn,
                     };
                     Advance { event, messages: 0, then }
@@ -329,10 +329,10 @@ impl Session {
             _ => Advance { event: None, messages: 0, then: Then::Wait(None) },
         };
         match (&self.phase, advance.then) {
-            (Phase::Open(Dialect::Program(program)), Then::End(End::Close)) => {
+            (Phase::Open(Dialect::Program(program)), Then::End(Ending::Close)) => {
                 self.phase = program.leave().map_or(Phase::Closing, Phase::Leaving);
             }
-            (_, Then::End(End::Close | End::Fin | End::Reset)) => self.phase = Phase::Closing,
+            (_, Then::End(Ending::Close | Ending::Fin | Ending::Reset)) => self.phase = Phase::Closing,
             _ => {}
         }
         advance
@@ -395,7 +395,12 @@ impl Dialect {
 
 /// Answers the first thing a client of the echo port says; how its session goes on, if it opens.
 #[inline(never)]
-fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> (Progress, Option<Phase>) {
+fn greet(
+    head: &mut Head,
+    input: &[u8],
+    response: &mut Vec<u8>,
+    routes: &Routes,
+) -> (Progress, Option<Phase>) {
     if input.first() == Some(&b'<') {
         return (answer_policy(input, response), None);
     }
@@ -404,7 +409,7 @@ fn greet(head: &mut Head, input: &[u8], response: &mut Vec<u8>, site: &Site) -> 
         return (Progress::wait(), None);
     }
     let size = head.scanned();
-    let (opening, place) = match head.answer(&input[..size], response, site) {
+    let (opening, place) = match head.answer(&input[..size], response, routes) {
         Answer::Page(page) => return (Progress::last_response(input.len(), Event::Page(page)), None),
         Answer::Stats(question) => {
             return (Progress::last_response(input.len(), Event::Asked(question)), None);
@@ -535,11 +540,11 @@ fn answer_question(head: &mut Head, input: &[u8], response: &mut Vec<u8>) -> Pro
 #[inline(never)]
 fn answer_policy(input: &[u8], response: &mut Vec<u8>) -> Progress {
     match policy::parse(input) {
-        policy::Request::Partial => Progress::wait(),
-        policy::Request::Whole => {
+        policy::PolicyRequest::Partial => Progress::wait(),
+        policy::PolicyRequest::Whole => {
             response.extend_from_slice(policy::POLICY);
             Progress::last_response(input.len(), Event::Policy)
         }
-        policy::Request::Other => Progress::last_response(input.len(), Event::NotPolicy),
+        policy::PolicyRequest::Other => Progress::last_response(input.len(), Event::NotPolicy),
     }
 }

@@ -3,7 +3,7 @@
 use super::Reactor;
 use super::connection::Connection;
 use super::kernel::Kernel;
-use super::listener::{Accept, Role, STATS_SPARE, State};
+use super::listener::{Accept, AcceptState, Role, STATS_SPARE};
 use super::moment::Moment;
 use super::slice::Slice;
 use super::stats::Kind;
@@ -52,10 +52,10 @@ impl<K: Kernel> Reactor<K> {
     /// Whether a listener with clients waiting may let one in now.
     fn may_accept(&mut self, index: usize) -> bool {
         match self.listeners[index].state {
-            State::Quiet | State::Closed => return false,
-            State::Pending => {}
-            State::Stalled(until) if until > self.now => return false,
-            State::Stalled(_) => self.listeners[index].state = State::Pending,
+            AcceptState::Quiet | AcceptState::Closed => return false,
+            AcceptState::Pending => {}
+            AcceptState::Stalled(until) if until > self.now => return false,
+            AcceptState::Stalled(_) => self.listeners[index].state = AcceptState::Pending,
         }
         let role = self.listeners[index].role;
         let limit = self.config.max_connections;
@@ -75,7 +75,7 @@ impl<K: Kernel> Reactor<K> {
 
     fn stall(&mut self, index: usize, until: Moment, why: std::fmt::Arguments) {
         let listener = &mut self.listeners[index];
-        listener.state = State::Stalled(until);
+        listener.state = AcceptState::Stalled(until);
         if !listener.stall_was_told {
             listener.stall_was_told = true;
             log::limited(Class::Accept, Level::Error, format_args!("new clients wait in the queue: {why}"));

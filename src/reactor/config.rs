@@ -1,13 +1,13 @@
 //! What the reactor goes by.
 
 use super::boards;
-use crate::proto::handshake::Site;
+use crate::proto::handshake::Routes;
 use std::time::Duration;
 
 /// What the reactor goes by.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub site: Site,
+    pub routes: Routes,
     /// Clients held at once; further ones wait in the listeners' queues.
     pub max_connections: usize,
     /// From accept to the end of the handshake.

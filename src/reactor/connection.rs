@@ -14,6 +14,7 @@ use super::listener::Role;
 use super::mark::Mark;
 use super::memory::SHORT_READ;
 use super::moment::Moment;
+use super::shutdown::STOPPING;
 use super::stats::{GivenUp, Kind, Side, Stats};
 use super::transport::{Flushed, Received, Transport};
 use super::turn::{Before, Context, Shared, Turn};
@@ -137,6 +138,8 @@ impl<S: Stream> Connection<S> {
             return Ok(Turn::Wait);
         }
         let size = most.min(shared.turn_bytes());
+        #[cfg(feature = "tls")]
+        let before = shared.stats.bytes_received;
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
             #[cfg(feature = "tls")]
@@ -144,7 +147,10 @@ impl<S: Stream> Connection<S> {
             #[cfg(feature = "tls")]
             Received::Fault => return self.fail_tls(shared, context),
             #[cfg(feature = "tls")]
-            Received::Part => return self.after_read(shared, context, 0),
+            Received::Part => {
+                let count = (shared.stats.bytes_received - before) as usize;
+                return self.after_read(shared, context, count);
+            }
             Received::Nothing if is_timed => return self.after_read(shared, context, 0),
             Received::Nothing => return Ok(Turn::Wait),
             Received::End => {
@@ -163,11 +169,15 @@ impl<S: Stream> Connection<S> {
         }
         if self.leaving
             && self.session.stage() == Stage::Open
-            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+            && let Some(turn) =
+                self.try_close(close_code::GOING_AWAY, STOPPING, &mut shared.stats, context.now)
         {
             return Ok(turn);
         }
         if is_timed {
+            // What was read of the wire: records are longer than what is in them.
+            #[cfg(feature = "tls")]
+            let count = (shared.stats.bytes_received - before) as usize;
             return self.after_read(shared, context, count);
         }
         let may_read =
@@ -231,10 +241,10 @@ impl<S: Stream> Connection<S> {
     fn process(&mut self, shared: &mut Shared, context: &Context, mut input: Range<usize>) -> io::Result<()> {
         loop {
             shared.response.clear();
-            let site = &context.config.site;
+            let routes = &context.config.routes;
             let read = self.is_traced().then(|| shared.scratch[input.clone()].to_vec());
             let progress =
-                self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, site);
+                self.session.receive(&mut shared.scratch, input.clone(), &mut shared.response, routes);
             if let Some(read) = read {
                 self.trace(|trace, tell| trace.received(&read[..progress.consumed], tell));
             }
@@ -359,13 +369,13 @@ impl<S: Stream> Connection<S> {
             Event::NotProxied(why) => self.log(Level::Info, format_args!("{why}")),
             Event::Opened(version) => self.open(version, stats, context.now),
             Event::Knocks(name) if shared.boards.has_room(&name) => {}
-            Event::Knocks(_) => self.turn_away(shared),
+            Event::Knocks(_) => self.refuse(shared),
             Event::Joins { name, version } => match self.join(&name, version, &mut shared.boards, context) {
                 Ok(()) => {
                     self.log(Level::Debug, format_args!("joins board {name}"));
                     self.open(version, stats, context.now);
                 }
-                Err(Full) => self.turn_away(shared),
+                Err(Full) => self.refuse(shared),
             },
             Event::Refused(refusal) => {
                 stats.refused(&refusal);
@@ -436,7 +446,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// There is no room on the board.
-    fn turn_away(&mut self, shared: &mut Shared) {
+    fn refuse(&mut self, shared: &mut Shared) {
         self.session.refuse(&mut shared.response);
         shared.stats.refused(&Refusal::BoardFull);
         self.log(Level::Info, format_args!("{}", Refusal::BoardFull));
@@ -512,7 +522,9 @@ impl<S: Stream> Connection<S> {
         stats.given_up(what);
         let can_be_told = what == GivenUp::Unfinished && self.transport.outbox_is_empty();
         let told = can_be_told && self.session.stage() == Stage::Open;
-        let told = told.then(|| self.try_close(close_code::TRY_AGAIN_LATER, "", stats, now)).flatten();
+        let told = told
+            .then(|| self.try_close(close_code::TRY_AGAIN_LATER, "memory is short", stats, now))
+            .flatten();
         told.unwrap_or(Turn::Over(End::GivenUp))
     }
 

@@ -4,7 +4,7 @@
 //! The only `unsafe` code of this crate.
 #![allow(unsafe_code)]
 
-use super::kernel::Vitals;
+use super::kernel::{InFlight, Vitals};
 use nix::libc;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,6 +16,7 @@ const TCP_RTO_MAX_MS: libc::c_int = 44;
 /// The fields of `struct tcp_info` that matter, by their offsets in it (linux/tcp.h, which only ever appends).
 const PROBES: usize = 3;
 const UNACKED: usize = 24;
+const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECV: usize = 52;
 const LAST_ACK_RECV: usize = 56;
 const BYTES_ACKED: usize = 120;
@@ -49,11 +50,18 @@ pub fn tcp_vitals(socket: impl AsFd) -> io::Result<Vitals> {
     let milliseconds = |at| Duration::from_millis(word(at).into());
     let acked = (u64::from(word(BYTES_ACKED)), u64::from(word(BYTES_ACKED + 4)));
     let acked = if cfg!(target_endian = "little") { acked.0 } else { acked.1 } as u32;
+    // A peer that has no room for data says so, and is sent the same again, ever more seldom; that it takes for a question.
+    let was_answered = word(SND_WND) == 0 || word(LAST_ACK_RECV) <= word(LAST_DATA_SENT);
+    let in_flight = match (word(UNACKED), info[PROBES]) {
+        (0, 0) => InFlight::Nothing,
+        (1.., _) if !was_answered => InFlight::Data,
+        _ => InFlight::Question,
+    };
     Ok(Vitals {
         acked,
         edge: acked.wrapping_add(word(SND_WND)),
         unsent: word(NOTSENT_BYTES),
-        in_flight: word(UNACKED) > 0 || info[PROBES] > 0,
+        in_flight,
         heard: milliseconds(LAST_ACK_RECV),
         spoke: milliseconds(LAST_DATA_RECV),
     })
@@ -74,7 +82,14 @@ pub fn unix_vitals(socket: impl AsFd) -> io::Result<Vitals> {
     };
     let taken = 0u32.wrapping_sub(ask(libc::TIOCOUTQ)?);
     let spoke = if ask(libc::FIONREAD)? > 0 { Duration::ZERO } else { Duration::MAX };
-    Ok(Vitals { acked: taken, edge: taken, unsent: 0, in_flight: false, heard: Duration::ZERO, spoke })
+    Ok(Vitals {
+        acked: taken,
+        edge: taken,
+        unsent: 0,
+        in_flight: InFlight::Nothing,
+        heard: Duration::ZERO,
+        spoke,
+    })
 }
 
 /// Has connections of a listener try a silent peer again after `longest` at most, where the system can do that.

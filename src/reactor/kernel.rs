@@ -69,6 +69,15 @@ pub trait Stream: io::Read + io::Write {
     fn vitals(&self) -> Vitals;
 }
 
+/// What was sent, must be answered, and is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    Nothing,
+    /// A question about a closed window, which may have been asked just now and is asked seldom.
+    Question,
+    Data,
+}
+
 /// Signs of life that no read and no write shows. Counts of bytes wrap around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vitals {
@@ -78,8 +87,7 @@ pub struct Vitals {
     pub edge: u32,
     /// Bytes that our system has taken and not sent yet.
     pub unsent: u32,
-    /// Something was sent that must be answered and is not: data, or a question about a closed window.
-    pub in_flight: bool,
+    pub in_flight: InFlight,
     /// Since the last acknowledgement.
     pub heard: Duration,
     /// Since bytes came, whether they were read or not.

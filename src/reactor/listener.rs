@@ -51,35 +51,35 @@ impl Role {
 
 /// One listening socket, as the reactor sees it.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ListenerState {
     pub role: Role,
-    pub state: State,
+    pub state: AcceptState,
     /// A stall is logged once, until everybody who waited was let in.
     pub stall_was_told: bool,
 }
 
-impl Listener {
-    pub fn new(role: Role) -> Listener {
-        Listener { role, state: State::Pending, stall_was_told: false }
+impl ListenerState {
+    pub fn new(role: Role) -> ListenerState {
+        ListenerState { role, state: AcceptState::Pending, stall_was_told: false }
     }
 
     /// Notes that clients may wait.
     pub fn note(&mut self) {
-        if self.state != State::Closed {
-            self.state = State::Pending;
+        if self.state != AcceptState::Closed {
+            self.state = AcceptState::Pending;
         }
     }
 
     /// Nobody waits any more.
     pub fn drained(&mut self) {
-        self.state = State::Quiet;
+        self.state = AcceptState::Quiet;
         self.stall_was_told = false;
     }
 }
 
 /// Whether clients can be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum AcceptState {
     /// Nobody waits, as far as is known.
     Quiet,
     /// Somebody may wait.

@@ -4,6 +4,9 @@ use super::moment::Moment;
 use super::token::ConnId;
 use std::time::Duration;
 
+/// The reason that the Close frames of a stop carry.
+pub const STOPPING: &str = "server stopping";
+
 /// Whether, and how, the server is ending.
 #[derive(Debug)]
 pub enum Stop {

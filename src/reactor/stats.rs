@@ -190,7 +190,7 @@ fn code_name(at: usize) -> String {
 /// In Prometheus' text format.
 impl fmt::Display for Stats {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut page = Page { out };
+        let mut page = Exposition { out };
         page.family("accepted_total", "counter", "Connections accepted.")?;
         for (kind, count) in KINDS.iter().zip(self.accepted) {
             page.sample("accepted_total", format_args!("{{role=\"{kind}\"}}"), count)?;
@@ -253,11 +253,11 @@ impl fmt::Display for Stats {
     }
 }
 
-struct Page<'a, 'b> {
+struct Exposition<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
 }
 
-impl Page<'_, '_> {
+impl Exposition<'_, '_> {
     fn family(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
         writeln!(self.out, "# HELP wsecho_{name} {help}\n# TYPE wsecho_{name} {kind}")
     }

@@ -1,7 +1,7 @@
 //! The kernel in production: `mio`, the system's sockets, its clock and its signals.
 
 use super::ffi;
-use super::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
+use super::kernel::{InFlight, Kernel, Notice, Readiness, Stream, Vitals};
 use super::moment::Moment;
 use super::token::{ConnId, Source};
 use crate::notify::Manager;
@@ -366,7 +366,7 @@ impl Stream for Client {
             acked: 0,
             edge: 0,
             unsent: 0,
-            in_flight: false,
+            in_flight: InFlight::Nothing,
             heard: Duration::MAX,
             spoke: Duration::MAX,
         })

@@ -24,14 +24,14 @@ pub type Tell<'a> = &'a mut dyn FnMut(Arguments);
 /// Both directions of a connection.
 #[derive(Debug)]
 pub struct Trace {
-    received: Side,
-    sent: Side,
+    received: Direction,
+    sent: Direction,
     /// Of versions 7, 8 and 13, as the request had it.
     version: String,
 }
 
 #[derive(Debug)]
-struct Side {
+struct Direction {
     /// `received` or `sent`.
     name: &'static str,
     reading: Reading,
@@ -64,7 +64,7 @@ enum Reading {
 
 impl Trace {
     pub fn new() -> Trace {
-        let side = |name| Side { name, reading: Reading::Head, kept: Vec::new() };
+        let side = |name| Direction { name, reading: Reading::Head, kept: Vec::new() };
         Trace { received: side("received"), sent: side("sent"), version: String::new() }
     }
 
@@ -139,7 +139,7 @@ impl Trace {
     }
 }
 
-impl Side {
+impl Direction {
     fn read(&mut self, mut bytes: &[u8], tell: Tell) {
         while !bytes.is_empty() {
             let taken = match self.reading {

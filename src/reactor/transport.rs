@@ -8,7 +8,7 @@
 #[cfg(feature = "tls")]
 mod secure;
 
-use super::kernel::{Readiness, Stream, Vitals};
+use super::kernel::{InFlight, Readiness, Stream, Vitals};
 use super::memory::grow;
 use super::moment::Moment;
 use super::outbox::Outbox;
@@ -422,8 +422,8 @@ impl<S: Stream> Transport<S> {
         now: Moment,
         stats: &mut Stats,
     ) -> bool {
-        self.has_sent = vitals.in_flight || vitals.unsent > 0 || !self.outbox_is_empty();
-        if !vitals.in_flight {
+        self.has_sent = vitals.in_flight != InFlight::Nothing || vitals.unsent > 0 || !self.outbox_is_empty();
+        if vitals.in_flight == InFlight::Nothing {
             if let Some(kept) = &mut self.kept {
                 kept.unanswered = None;
                 self.recount(stats);
@@ -432,7 +432,9 @@ impl<S: Stream> Transport<S> {
         }
         let kept = self.kept.get_or_insert_default();
         let (since, acked) = *kept.unanswered.get_or_insert((now, vitals.acked));
-        let is_over = acked == vitals.acked && vitals.heard >= patience && since + patience <= now;
+        // Not every segment with data of the peer's counts as an acknowledgement.
+        let silence = vitals.heard.min(vitals.spoke);
+        let is_over = acked == vitals.acked && silence >= patience && since + patience <= now;
         if acked != vitals.acked {
             kept.unanswered = Some((now, vitals.acked));
         }
@@ -476,6 +478,8 @@ impl<S: Stream> Transport<S> {
         outbox.assert_invariants();
         gathered.assert_invariants();
         let buffers = carry.capacity() + outbox.allocated() + gathered.allocated() + session;
+        #[cfg(feature = "tls")]
+        let buffers = buffers + kept.sealed.capacity();
         assert!(buffers > 0 || looked.is_some() || unanswered.is_some(), "a box that holds nothing");
         assert_eq!(*counted, size_of::<Kept>() + buffers, "memory that is not accounted for");
         assert!(carry.len() <= CARRY_MAX, "carry of {}", carry.len());

@@ -3,7 +3,7 @@
 //! Knows no socket and no clock. Ciphertext comes in, in a buffer of the caller's; plaintext stands there afterwards, and
 //! what TLS itself has to say is appended to a buffer that goes out before any reply.
 
-use super::record::{self, Alert, CONTENT_MAX, Content, HEADER, Keys, RECORD_MAX, Version};
+use super::record::{self, Alert, CONTENT_MAX, Content, HEADER, Keys, RECORD_MAX, TlsVersion};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
@@ -28,9 +28,7 @@ const RENEWAL: u64 = (1 << 24) - (1 << 16);
 pub struct Tls {
     state: State,
     /// Why there is no way on.
-    fault: Option<String>,
-    /// Its expanded keys are on the list of those that may be given up.
-    pub is_listed: bool,
+    fault: Option<Box<str>>,
 }
 
 enum State {
@@ -57,6 +55,8 @@ struct Open {
     is_deaf: bool,
     /// We have.
     is_mute: bool,
+    /// Its expanded keys are on the list of those that may be given up.
+    is_listed: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -91,7 +91,7 @@ impl Tls {
     pub fn new(config: Arc<ServerConfig>) -> Result<Tls, rustls::Error> {
         let rustls = UnbufferedServerConnection::new(config)?;
         let state = State::Handshake(Box::new(Handshake { rustls, shown: 0 }));
-        Ok(Tls { state, fault: None, is_listed: false })
+        Ok(Tls { state, fault: None })
     }
 
     pub fn is_open(&self) -> bool {
@@ -110,7 +110,7 @@ impl Tls {
     /// Notes why there is no way on.
     pub fn set_fault(&mut self, fault: Option<String>) {
         if fault.is_some() {
-            self.fault = fault;
+            self.fault = fault.map(String::into_boxed_str);
         }
     }
 
@@ -211,7 +211,7 @@ impl Tls {
             }
             if is_blocked {
                 // rustls never sees a header that is none, nor a record before its end.
-                match record::first_record(&buf[shown..opened.rest.end], Version::Tls12) {
+                match record::first_record(&buf[shown..opened.rest.end], TlsVersion::Tls12) {
                     _ if shown - opened.rest.start > FLIGHT_MAX => break Err("a flight too long".to_owned()),
                     Ok(Some(next)) => shown += next.end,
                     Ok(None) => break Ok(false),
@@ -246,7 +246,7 @@ impl Tls {
         let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Over) else { return };
         match handshake.rustls.dangerous_into_kernel_connection() {
             Ok((extracted, secrets)) => {
-                let version = Version::of(secrets.protocol_version());
+                let version = TlsVersion::of(secrets.protocol_version());
                 let (rx, tx) = (Keys::new(extracted.rx, version), Keys::new(extracted.tx, version));
                 self.state = State::Open(Box::new(Open {
                     rx,
@@ -256,6 +256,7 @@ impl Tls {
                     renewal: RENEWAL,
                     is_deaf: false,
                     is_mute: false,
+                    is_listed: false,
                 }));
                 opened.established = true;
             }
@@ -292,9 +293,13 @@ impl Tls {
         }
     }
 
-    /// Whether keys are expanded, which takes a kilobyte.
-    pub fn is_expanded(&self) -> bool {
-        matches!(&self.state, State::Open(open) if open.rx.is_expanded() || open.tx.is_expanded())
+    /// Whether keys are expanded, which takes a kilobyte, and are not on the list of those that may be given up; they are on
+    /// it then.
+    pub fn lists_keys(&mut self) -> bool {
+        let State::Open(open) = &mut self.state else { return false };
+        let is_new = !open.is_listed && (open.rx.is_expanded() || open.tx.is_expanded());
+        open.is_listed |= is_new;
+        is_new
     }
 
     /// Gives up the expanded keys; they are made again when they are needed.
@@ -302,6 +307,7 @@ impl Tls {
         if let State::Open(open) = &mut self.state {
             open.rx.contract();
             open.tx.contract();
+            open.is_listed = false;
         }
     }
 }
@@ -309,7 +315,7 @@ impl Tls {
 impl Open {
     /// Opens whole records, and joins their contents behind `opened.plain`.
     fn take_records(&mut self, buf: &mut [u8], opened: &mut Opened, out: &mut Vec<u8>) -> Result<(), Alert> {
-        let version = Version::of(self.secrets.protocol_version());
+        let version = TlsVersion::of(self.secrets.protocol_version());
         while !self.is_deaf
             && let Some(record) = record::first_record(&buf[opened.rest.clone()], version)?
         {
@@ -340,8 +346,8 @@ impl Open {
 
     /// A handshake message after the handshake: a KeyUpdate that ends its record, and nothing else
     /// (RFC 8446 section 4.6.3; clients send no tickets, and renegotiation is not to be had).
-    fn update_keys(&mut self, message: &[u8], version: Version, out: &mut Vec<u8>) -> Result<(), Alert> {
-        if version == Version::Tls12 {
+    fn update_keys(&mut self, message: &[u8], version: TlsVersion, out: &mut Vec<u8>) -> Result<(), Alert> {
+        if version == TlsVersion::Tls12 {
             return Err(Alert::NoRenegotiation);
         }
         let [24, 0, 0, 1, wants_ours @ (0 | 1)] = *message else { return Err(Alert::UnexpectedMessage) };
@@ -361,13 +367,13 @@ impl Open {
     fn renew(&mut self, out: &mut Vec<u8>) -> Result<(), Alert> {
         self.say(Content::Handshake, &KEY_UPDATE, out);
         let secret = self.secrets.update_tx_secret().map_err(|_| Alert::InternalError)?;
-        self.tx = Keys::new(secret, Version::Tls13);
+        self.tx = Keys::new(secret, TlsVersion::Tls13);
         Ok(())
     }
 
     fn renew_if_due(&mut self, out: &mut Vec<u8>) {
         if self.tx.sequence() >= self.renewal
-            && Version::of(self.secrets.protocol_version()) == Version::Tls13
+            && TlsVersion::of(self.secrets.protocol_version()) == TlsVersion::Tls13
         {
             // It fails where rustls has no secret to derive one from, which is not after a handshake.
             let _ = self.renew(out);

@@ -14,14 +14,14 @@ pub const HEADER: usize = 5;
 /// Most bytes of content in a record (RFC 8446 section 5.1).
 pub const CONTENT_MAX: usize = 16 * 1024;
 /// Most bytes behind the header: TLS 1.2 allows 2,048 more than the content, TLS 1.3 256.
-const fn body_max(version: Version) -> usize {
+const fn body_max(version: TlsVersion) -> usize {
     match version {
-        Version::Tls12 => CONTENT_MAX + 2048,
-        Version::Tls13 => CONTENT_MAX + 256,
+        TlsVersion::Tls12 => CONTENT_MAX + 2048,
+        TlsVersion::Tls13 => CONTENT_MAX + 256,
     }
 }
 /// Most bytes that one record has, whatever its version: what may lie waiting for its end.
-pub const RECORD_MAX: usize = HEADER + body_max(Version::Tls12);
+pub const RECORD_MAX: usize = HEADER + body_max(TlsVersion::Tls12);
 const EXPLICIT: usize = 8;
 const TAG: usize = 16;
 
@@ -49,14 +49,14 @@ impl Content {
 
 /// How a record is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub enum TlsVersion {
     Tls12,
     Tls13,
 }
 
-impl Version {
-    pub fn of(version: ProtocolVersion) -> Version {
-        if version == ProtocolVersion::TLSv1_3 { Version::Tls13 } else { Version::Tls12 }
+impl TlsVersion {
+    pub fn of(version: ProtocolVersion) -> TlsVersion {
+        if version == ProtocolVersion::TLSv1_3 { TlsVersion::Tls13 } else { TlsVersion::Tls12 }
     }
 }
 
@@ -81,7 +81,7 @@ impl Alert {
 }
 
 /// One whole record at the front of `input`, header included, or `None` until it is there. Refused at its header.
-pub fn first_record(input: &[u8], version: Version) -> Result<Option<Range<usize>>, Alert> {
+pub fn first_record(input: &[u8], version: TlsVersion) -> Result<Option<Range<usize>>, Alert> {
     let Some(header) = input.first_chunk::<HEADER>() else { return Ok(None) };
     if Content::of(header[0]).is_none() || header[1] != 3 {
         return Err(Alert::UnexpectedMessage);
@@ -103,7 +103,7 @@ pub struct Keys {
     expanded: Option<Box<LessSafeKey>>,
     /// Records so far under this secret.
     sequence: u64,
-    version: Version,
+    version: TlsVersion,
 }
 
 impl std::fmt::Debug for Keys {
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    pub fn new((sequence, secret): (u64, ConnectionTrafficSecrets), version: Version) -> Keys {
+    pub fn new((sequence, secret): (u64, ConnectionTrafficSecrets), version: TlsVersion) -> Keys {
         Keys { secret, expanded: None, sequence, version }
     }
 
@@ -139,14 +139,15 @@ impl Keys {
 
     /// Bytes behind the content of a sealed record: the content type that TLS 1.3 hides there, and the tag.
     pub fn behind(&self) -> usize {
-        TAG + usize::from(self.version == Version::Tls13)
+        TAG + usize::from(self.version == TlsVersion::Tls13)
     }
 
     /// Bytes of nonce that every record carries.
     fn explicit(&self) -> usize {
         match (self.version, &self.secret) {
-            (Version::Tls12, ConnectionTrafficSecrets::Chacha20Poly1305 { .. }) | (Version::Tls13, _) => 0,
-            (Version::Tls12, _) => EXPLICIT,
+            (TlsVersion::Tls12, ConnectionTrafficSecrets::Chacha20Poly1305 { .. })
+            | (TlsVersion::Tls13, _) => 0,
+            (TlsVersion::Tls12, _) => EXPLICIT,
         }
     }
 
@@ -203,8 +204,8 @@ impl Keys {
         let size = plain.map_err(|_| Alert::BadRecordMac)?.len();
         self.sequence = self.sequence.checked_add(1).ok_or(Alert::InternalError)?;
         let (content, size) = match self.version {
-            Version::Tls12 => (record[0], size),
-            Version::Tls13 => {
+            TlsVersion::Tls12 => (record[0], size),
+            TlsVersion::Tls13 => {
                 // The content type stands before the padding; a record of zeros alone has none.
                 let Some(at) = record[front..front + size].iter().rposition(|byte| *byte != 0) else {
                     return Err(Alert::UnexpectedMessage);
@@ -230,8 +231,8 @@ impl Keys {
         let start = content.start - self.front();
         let mut end = content.end;
         let outer = match self.version {
-            Version::Tls12 => kind,
-            Version::Tls13 => {
+            TlsVersion::Tls12 => kind,
+            TlsVersion::Tls13 => {
                 buf[end] = kind as u8;
                 end += 1;
                 Content::Data
@@ -258,8 +259,8 @@ impl Keys {
     /// What is authenticated beside the content.
     fn additional(&self, kind: u8, header: &[u8], content: usize) -> Additional {
         match self.version {
-            Version::Tls13 => Additional::Tls13([header[0], header[1], header[2], header[3], header[4]]),
-            Version::Tls12 => {
+            TlsVersion::Tls13 => Additional::Tls13([header[0], header[1], header[2], header[3], header[4]]),
+            TlsVersion::Tls12 => {
                 let mut aad = [0; 13];
                 aad[..8].copy_from_slice(&self.sequence.to_be_bytes());
                 aad[8..11].copy_from_slice(&[kind, 3, 3]);

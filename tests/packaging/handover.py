@@ -16,7 +16,7 @@ HANDOVERS, CLIENTS, PATIENCE = 20, 8, 30
 ADDRESS = '127.0.0.1', 8087
 REQUEST = (b'GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
            b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n')
-HELLO, ECHO, GOING_AWAY = b'\x81\x85\0\0\0\0hello', b'\x81\x05hello', b'\x88\x02\x03\xe9'
+HELLO, ECHO, GOING_AWAY = b'\x81\x85\0\0\0\0hello', b'\x81\x05hello', b'\x88\x11\x03\xe9'
 
 
 class Server:

@@ -39,7 +39,7 @@ fn every_two_bytes_in_every_state_are_answered_as_the_model_says() {
     let config = config::config();
     let request = REQUEST.replacen("\r\n\r\n", &format!("\r\n{DEFLATE}\r\n"), 1);
     let answer = ANSWER.len() + DEFLATE.len();
-    let max = config.site.limits.max_message as usize;
+    let max = config.routes.limits.max_message as usize;
     let (states, tails) = (states(), tails());
     for (number, (state, before)) in states.iter().enumerate() {
         for two in 0..=u16::MAX {

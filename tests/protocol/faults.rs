@@ -3,7 +3,7 @@
 use support::config;
 use support::conversation::Conversation;
 use support::wire::{ANSWER, REQUEST, fault, masked};
-use wsecho::proto::handshake::Site;
+use wsecho::proto::handshake::Routes;
 use wsecho::proto::limits::{Limits, TEXT_MAX, WHOLE_MAX};
 use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
@@ -176,7 +176,7 @@ fn text_may_not_end_inside_a_code_point() {
 #[test]
 fn a_fault_late_in_a_long_text_is_still_told() {
     let config = Config {
-        site: Site { limits: Limits { max_message: 0 }, ..config::config().site },
+        routes: Routes { limits: Limits { max_message: 0 }, ..config::config().routes },
         ..config::config()
     };
     for (size, passed_on) in [(TEXT_MAX, 0), (TEXT_MAX + 1, WHOLE_MAX)] {
@@ -203,7 +203,7 @@ fn a_fault_late_in_a_long_text_is_still_told() {
 #[test]
 fn text_that_drips_comes_back_whole_or_in_large_fragments() {
     let config = Config {
-        site: Site { limits: Limits { max_message: 0 }, ..config::config().site },
+        routes: Routes { limits: Limits { max_message: 0 }, ..config::config().routes },
         ..config::config()
     };
     for (size, most) in [(70_000, 1), (TEXT_MAX, 1), (2_400_000, 74), (4 << 20, 128)] {

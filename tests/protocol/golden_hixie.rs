@@ -160,7 +160,7 @@ fn frames_are_answered_in_draft_75() {
 #[test]
 fn what_is_skipped_has_the_limit_of_a_message() {
     let config = config::config();
-    let limit = config.site.limits.max_message as usize;
+    let limit = config.routes.limits.max_message as usize;
     for (size, is_too_long) in [(limit, false), (limit + 1, true)] {
         let mut conversation = Conversation::new(Role::Echo, &config, None);
         conversation.say(format!("{REQUEST_75}\r\n").as_bytes());

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use support::config;
 use support::conversation::{Conversation, Seen};
 use support::wire::{ANSWER, REQUEST, masked};
-use wsecho::proto::handshake::{Paths, Site};
+use wsecho::proto::handshake::{Paths, Routes};
 use wsecho::proto::paths::bad_frame::BadFrame;
 use wsecho::proto::paths::bad_handshake::BadHandshake;
-use wsecho::proto::paths::steps::{Kind, STEPS};
+use wsecho::proto::paths::steps::{STEPS, When};
 use wsecho::reactor::config::Config;
 use wsecho::reactor::listener::Role;
 
@@ -196,9 +196,9 @@ fn the_last_decides_what_becomes_of_messages() {
 }
 
 /// The head of the answer, and what stands behind it.
-fn answer(request: &[u8], site: impl FnOnce(&mut Config)) -> (String, Vec<u8>) {
+fn answer(request: &[u8], routes: impl FnOnce(&mut Config)) -> (String, Vec<u8>) {
     let mut config = config::config();
-    site(&mut config);
+    routes(&mut config);
     let mut conversation = Conversation::new(Role::Echo, &config, None);
     conversation.listen_to(request);
     let heard = conversation.heard();
@@ -276,14 +276,14 @@ fn a_late_answer_takes_everything_with_it() {
 
 #[test]
 fn the_option_the_origin_and_other_paths_come_first() {
-    let site = |change: fn(&mut Site)| move |config: &mut Config| change(&mut config.site);
+    let routes = |change: fn(&mut Routes)| move |config: &mut Config| change(&mut config.routes);
     let mute = request("/ws/mute");
-    let (head, _) = answer(&mute, site(|site| site.test_paths = false));
+    let (head, _) = answer(&mute, routes(|routes| routes.test_paths = false));
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     let (head, _) =
-        answer(&request("/ws/status/503"), site(|site| site.origins = vec!["http://a".to_owned()]));
+        answer(&request("/ws/status/503"), routes(|routes| routes.origins = vec!["http://a".to_owned()]));
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
-    let (head, _) = answer(&request("/ws/nonsense"), site(|site| site.echo_paths = Paths::Any));
+    let (head, _) = answer(&request("/ws/nonsense"), routes(|routes| routes.echo_paths = Paths::Any));
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
 }
 
@@ -313,7 +313,7 @@ fn what_breaks_the_context_of_a_compressor_declines_it() {
     let bits = "permessage-deflate; server_max_window_bits=10; client_max_window_bits=9";
     let path = "/ws/deflate/server_max_window_bits%3D10;client_max_window_bits=9";
     assert_eq!(agreed(path).as_deref(), Some(bits));
-    let (head, _) = answer(&with(&request("/ws/mute"), OFFER), |config| config.site.deflate = false);
+    let (head, _) = answer(&with(&request("/ws/mute"), OFFER), |config| config.routes.deflate = false);
     assert_eq!(head, ANSWER);
     // Compressed messages come back as they are, in fragments too, and a message of the server's own is not compressed.
     let compressed = [(1, frame(0xC1, "abc"))];
@@ -364,7 +364,7 @@ fn every_bad_handshake_differs_from_a_good_one_as_its_rule_says() {
     assert!(BadHandshake::table().all(|(_, rule)| rule.contains("(\u{a7}") || rule.contains("(RFC ")));
     for (name, head) in expected {
         let mut conversation_config = config::config();
-        conversation_config.site.origins.clear();
+        conversation_config.routes.origins.clear();
         let mut conversation = Conversation::new(Role::Echo, &conversation_config, None);
         conversation.listen_to(&request(&format!("/ws/bad-handshake/{name}/message/hi")));
         let heard = conversation.heard();
@@ -523,11 +523,11 @@ fn the_readme_lists_every_step_as_the_page_does() {
         .expect("it is there");
     for step in &STEPS {
         let arguments: String = step.takes.iter().map(|name| format!("/<{name}>")).collect();
-        let when = match step.kind {
-            Kind::Opening => "before the 101, wherever it stands",
-            Kind::InOrder => "in its turn",
-            Kind::FromHereOn => "from there on",
-            Kind::Last => "last",
+        let when = match step.when {
+            When::Opening => "before the 101, wherever it stands",
+            When::InOrder => "in its turn",
+            When::FromHereOn => "from there on",
+            When::Last => "last",
         };
         let row = format!("| `{}{arguments}` | {when} | {} |\n", step.name, step.text);
         assert!(readme.contains(&row), "{row}");

@@ -49,7 +49,7 @@ fn upgrade(line: &str, host: &str, key: &str) -> String {
 fn head_is_get_without_the_body() {
     let with_stats = {
         let mut config = config();
-        config.site.stats = true;
+        config.routes.stats = true;
         config
     };
     let upgrade = upgrade("GET /echo HTTP/1.1", "a", KEY);
@@ -112,7 +112,7 @@ fn people_are_told_what_there_is() {
 fn health_alone_is_told_to_probes_that_know_no_better() {
     let here = {
         let mut config = config();
-        config.site.stats = true;
+        config.routes.stats = true;
         config
     };
     let healthy = |role, request: &str| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::{allocator, config};
 use wsecho::reactor::Reactor;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
+use wsecho::reactor::kernel::{InFlight, Kernel, Notice, Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -57,6 +57,12 @@ pub struct Peer {
     pub writes: usize,
     pub bytes: usize,
     pub gone: bool,
+    /// It sends no more: behind what it says comes an end.
+    pub fin: bool,
+    /// The next call on its socket tells of a RST.
+    pub reset: bool,
+    /// The server has sent its FIN.
+    pub ended: bool,
     id: Option<ConnId>,
 }
 
@@ -161,6 +167,27 @@ impl Server {
     }
 }
 
+#[cfg(feature = "tls")]
+impl Server {
+    /// The client sends no more.
+    pub fn end(&self, peer: usize) {
+        self.leave(peer, |peer| peer.fin = true);
+    }
+
+    /// The client resets the connection.
+    pub fn break_off(&self, peer: usize) {
+        self.leave(peer, |peer| peer.reset = true);
+    }
+
+    fn leave(&self, peer: usize, how: impl FnOnce(&mut Peer)) {
+        let mut machine = self.machine.borrow_mut();
+        let peer = &mut machine.peers[peer];
+        how(peer);
+        let id = peer.id.expect("it was let in");
+        machine.events.push(Readiness { read_closed: true, ..readable(Source::Connection(id)) });
+    }
+}
+
 /// Takes as many bytes as fit into `buf`; the queue's own `read` stops where its memory wraps.
 fn read_all(queue: &mut VecDeque<u8>, buf: &mut [u8]) -> usize {
     let count = queue.len().min(buf.len());
@@ -235,11 +262,14 @@ impl Read for Socket {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
         let peer = &mut machine.peers[self.index];
+        if peer.reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         let count = read_all(&mut peer.says, buf);
         peer.reads += 1;
         peer.bytes += count;
         peer.longest_read = peer.longest_read.max(count);
-        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        if count == 0 && !peer.fin { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 }
 
@@ -248,6 +278,10 @@ impl Write for Socket {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
         let peer = &mut machine.peers[self.index];
+        assert!(!peer.ended, "bytes behind the FIN");
+        if peer.reset {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         peer.writes += 1;
         let count = bytes.len().min(peer.room.unwrap_or(usize::MAX));
         peer.room = peer.room.map(|room| room - count);
@@ -262,6 +296,7 @@ impl Write for Socket {
 
 impl Stream for Socket {
     fn shutdown_write(&self) -> io::Result<()> {
+        self.machine.borrow_mut().peers[self.index].ended = true;
         Ok(())
     }
 
@@ -276,7 +311,7 @@ impl Stream for Socket {
     fn vitals(&self) -> Vitals {
         let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
         let (heard, spoke) = (Duration::MAX, Duration::MAX);
-        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke }
+        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke }
     }
 }
 

@@ -8,6 +8,8 @@ mod machine;
 mod memory;
 mod outbox;
 mod rounds;
+#[cfg(feature = "tls")]
+mod secure;
 mod simulation;
 mod spin;
 

@@ -65,7 +65,9 @@ fn frames_that_never_end_are_given_up_with_1013_and_only_as_many_as_need_be() {
     }
     pass(&mut server, 300);
     assert_bounded("in the end");
-    let told = (0..CLIENTS).filter(|peer| server.peer(*peer).heard.ends_with(b"\x88\x02\x03\xf5")).count();
+    let told = (0..CLIENTS)
+        .filter(|peer| server.peer(*peer).heard.ends_with(b"\x88\x11\x03\xf5memory is short"))
+        .count();
     assert!(told > 0 && told < CLIENTS, "{told} were told to try again later");
     // Whoever was not is still served.
     let spared =

@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::wire::{ANSWER, REQUEST, masked};
 use support::{allocator, config};
 use wsecho::reactor::connection::Connection;
-use wsecho::reactor::kernel::{Readiness, Stream, Vitals};
+use wsecho::reactor::kernel::{InFlight, Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -50,9 +50,9 @@ fn an_event_is_not_forgotten_for_what_is_said_before_its_turn() {
     connection.note(&Readiness { source, readable: false, writable: true, read_closed: false });
     let fallen = connection.deliver(b"\x81\x02hi", 1, &mut shared.stats, NOW);
     assert_eq!(fallen, None);
-    connection.leave("", &mut shared.stats, NOW);
+    connection.leave("bye", &mut shared.stats, NOW);
     connection.turn(&mut shared, &context);
-    let expected = [ANSWER.as_bytes(), b"\x81\x05Hello\x81\x02hi\x88\x02\x03\xe9"].concat();
+    let expected = [ANSWER.as_bytes(), b"\x81\x05Hello\x81\x02hi\x88\x05\x03\xe9bye"].concat();
     assert_eq!(taken.borrow().bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
 }
 
@@ -129,7 +129,7 @@ impl Stream for Socket {
             acked: 0,
             edge: 0,
             unsent: 0,
-            in_flight: false,
+            in_flight: InFlight::Nothing,
             heard: Duration::ZERO,
             spoke: Duration::ZERO,
         }

@@ -14,7 +14,7 @@ fn with_clients(count: usize) -> Server {
 }
 
 fn with_clients_at(path: &str, count: usize) -> Server {
-    let mut server = Server::new(&[Role::Echo], |config| config.site.limits.max_message = 0);
+    let mut server = Server::new(&[Role::Echo], |config| config.routes.limits.max_message = 0);
     server.come(0, count, REQUEST.replace("/echo", path).as_bytes());
     for _ in 0..100 {
         server.tick();

@@ -11,6 +11,7 @@
 mod kernel;
 mod peer;
 mod program;
+mod said;
 mod tcp;
 mod world;
 

@@ -401,7 +401,7 @@ fn members_are_told_when_the_server_goes() {
     let (mut one, mut other) = (join(&server, "a"), join(&server, "a"));
     server.signal(nix::sys::signal::Signal::SIGTERM);
     for client in [&mut one, &mut other] {
-        client.expect(close_frame(1001, ""));
+        client.expect(STOPPING);
     }
     SockRef::from(&one.stream).shutdown(std::net::Shutdown::Both).expect("a connection");
     drop((one, other));

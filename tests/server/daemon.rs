@@ -192,7 +192,7 @@ fn a_spread_drain_tells_some_while_others_are_served() {
                 clients.push_back(client);
             }
             (0x88, code) => {
-                assert_eq!(code, b"\x03\xe9");
+                assert_eq!(code, STOPPING[2..]);
                 client.expect_eof();
                 told += 1;
                 told_behind_an_echo += usize::from(served_behind_the_first > 0);

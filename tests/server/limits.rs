@@ -264,7 +264,7 @@ fn a_shutdown_does_not_wait_for_clients_in_the_queue() {
     let mut waiting = Client::connect(server.echo);
     waiting.send(upgrade("/echo", ""));
     server.signal(Signal::SIGTERM);
-    inside.expect(b"\x88\x02\x03\xe9");
+    inside.expect(STOPPING);
     waiting.expect_dropped();
     drop(inside);
     assert_eq!(server.ended().code(), Some(0));

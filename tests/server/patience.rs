@@ -153,7 +153,7 @@ fn a_stop_lets_the_frame_at_hand_end() {
         client.send(piece);
     }
     client.expect(&begun[front.len() / 2..]);
-    client.expect(reply(FIN | CLOSE, &[3, 0xE9]));
+    client.expect(STOPPING);
     client.send(frame(FIN | CLOSE, &[3, 0xE9]));
     client.expect_eof();
     assert!(server.ended().success());

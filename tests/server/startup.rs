@@ -141,7 +141,7 @@ fn a_signal_closes_everybody_with_1001_and_ends_with_0() {
 
         server.signal(signal);
         for client in idle.iter_mut().chain([&mut midway]) {
-            client.expect(b"\x88\x02\x03\xe9");
+            client.expect(STOPPING);
             client.expect_eof();
             client.send(frame(FIN | CLOSE, b"\x03\xe9"));
         }
@@ -162,7 +162,7 @@ fn what_was_echoed_before_a_signal_arrives_before_the_close() {
     let message = frame(FIN | BINARY, &[9; 10_000]);
     let sent = slow.stuff(&message, 256 << 20, &mut witness);
     server.signal(Signal::SIGTERM);
-    witness.expect(b"\x88\x02\x03\xe9");
+    witness.expect(STOPPING);
     let mut echoed = 0;
     loop {
         match slow.frame() {
@@ -170,7 +170,7 @@ fn what_was_echoed_before_a_signal_arrives_before_the_close() {
                 assert_eq!(payload, [9; 10_000]);
                 echoed += 1;
             }
-            close => break assert_eq!(close, (FIN | CLOSE, vec![0x03, 0xE9])),
+            close => break assert_eq!(close, (FIN | CLOSE, STOPPING[2..].to_vec())),
         }
     }
     assert!(echoed <= sent / message.len());
@@ -183,7 +183,7 @@ fn clients_that_do_not_leave_cannot_hold_the_server() {
     let (mut staying, mut stuck) = (Client::open(&server), Client::open(&server));
     stuck.stuff(&frame(FIN | BINARY, &[9; 10_000]), 256 << 20, &mut staying);
     server.signal(Signal::SIGTERM);
-    staying.expect(b"\x88\x02\x03\xe9");
+    staying.expect(STOPPING);
     staying.expect_eof();
     assert_eq!(server.ended().code(), Some(0));
 }
@@ -194,7 +194,7 @@ fn everybody_is_told_before_the_time_is_over() {
     let mut clients: Vec<Client> = (0..20).map(|_| Client::open(&server)).collect();
     server.signal(Signal::SIGTERM);
     for client in &mut clients {
-        client.expect(b"\x88\x02\x03\xe9");
+        client.expect(STOPPING);
     }
     assert_eq!(server.ended().code(), Some(0));
 }

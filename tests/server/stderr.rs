@@ -35,7 +35,7 @@ fn serves_and_ends(server: &mut Running) {
         }
     }
     server.signal(Signal::SIGTERM);
-    witness.expect(b"\x88\x02\x03\xe9");
+    witness.expect(STOPPING);
     witness.expect_eof();
     drop(witness);
     assert_eq!(server.ended().code(), Some(0));

@@ -22,6 +22,8 @@ pub const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websoc
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// The request and the answer of Flash's socket policy (Adobe; the answer is the one that the servers of 2011 gave).
+/// The Close of a server that stops.
+pub const STOPPING: &[u8; 19] = b"\x88\x11\x03\xe9server stopping";
 pub const POLICY_REQUEST: &[u8; 23] = b"<policy-file-request/>\0";
 pub const POLICY: &[u8; 89] =
     b"<cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\" /></cross-domain-policy>\0";

@@ -1,7 +1,7 @@
 //! The configuration that tests start from.
 
 use std::time::Duration;
-use wsecho::proto::handshake::{Paths, Site};
+use wsecho::proto::handshake::{Paths, Routes};
 use wsecho::proto::limits::Limits;
 use wsecho::reactor::boards::Rules;
 use wsecho::reactor::config::Config;
@@ -9,7 +9,7 @@ use wsecho::reactor::config::Config;
 /// What the command line gives without options, with a limit that tests can reach.
 pub fn config() -> Config {
     Config {
-        site: Site {
+        routes: Routes {
             echo_paths: Paths::These(vec!["/".to_owned(), "/echo".to_owned()]),
             origins: Vec::new(),
             deflate: true,

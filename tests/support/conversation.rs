@@ -14,7 +14,7 @@ use wsecho::proto::session::Stage;
 use wsecho::reactor::config::Config;
 use wsecho::reactor::connection::Connection;
 use wsecho::reactor::end::End;
-use wsecho::reactor::kernel::{Readiness, Stream, Vitals};
+use wsecho::reactor::kernel::{InFlight, Readiness, Stream, Vitals};
 use wsecho::reactor::listener::Role;
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::{ConnId, Source};
@@ -285,6 +285,6 @@ impl Stream for Socket {
     fn vitals(&self) -> Vitals {
         let wire = self.0.borrow();
         let (acked, heard) = (wire.answered.len() as u32, Duration::from_millis(wire.now - wire.answered_at));
-        Vitals { acked, edge: acked, unsent: 0, in_flight: false, heard, spoke: Duration::MAX }
+        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke: Duration::MAX }
     }
 }

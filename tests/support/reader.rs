@@ -128,7 +128,7 @@ impl Reader {
             self.text_at = 0;
         }
         match (first, payload) {
-            (0x88, body) if is_owed || [&b"\x03\xE9"[..], b"\x03\xE9idle"].contains(&body) => {
+            (0x88, body) if is_owed || [&b"\x03\xE9idle"[..], b"\x03\xE9server stopping"].contains(&body) => {
                 self.closed = Some(body.to_vec());
             }
             (0x89, []) if !is_owed => self.pings += 1,

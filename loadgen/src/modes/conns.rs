@@ -2,6 +2,7 @@
 
 use crate::cli::args::ConnsArgs;
 use crate::cli::problem::Problem;
+use crate::engine::Engine;
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::engine::plan::Plan;
@@ -28,55 +29,26 @@ pub fn command(args: &ConnsArgs) -> Result<(Measurement, Report), Problem> {
     let mut measurement = Measurement::new(common)?;
     let engine = measurement.engine(most)?;
     let pid = measurement.common.server_pid;
-    let empty = (pid.and_then(procfs::rss), procfs::tcp_memory());
+    let empty = Memory::now(pid);
 
-    let mut found = Conns::default();
-    let mut all = Opening::default();
-    let mut last = Measured::nothing(engine.held(), engine.interrupted());
-    let (mut asked, mut opening_ns) = (0, 0);
+    let mut climb = Climb {
+        found: Conns::default(),
+        opening: Opening::default(),
+        last: Measured::nothing(engine.held(), engine.interrupted()),
+        asked: 0,
+        opening_ns: 0,
+    };
     for &step in &steps {
-        asked = measurement.share(step);
-        let before = Counters::now();
-        let held = engine.held();
-        let opening = engine.open(asked, &mut measurement.progress)?;
-        let opened = opening.opened;
-        let took = (opening.ended - opening.began.unwrap_or(opening.ended)).0.max(1);
-        all.add(&opening);
-        if engine.interrupted() {
-            last = Measured::nothing(engine.held(), engine.interrupted());
-            break;
-        }
-        opening_ns += took;
-        let rate = args.per_conn_rate * step as f64;
-        let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&measurement) };
-        last = engine.run(&plan, &mut measurement.progress)?;
-        let memory = (pid.and_then(procfs::rss), procfs::tcp_memory());
-        let row = ConnsStep {
-            asked: asked as u64,
-            held: engine.held(),
-            opened_per_s: opened as f64 * 1e9 / took as f64,
-            connect: opening.connect.stat(),
-            upgrade: opening.upgrade.stat(),
-            syn_retransmits: Counters::now().since(before).syn_retransmits,
-            server_rss_bytes: memory.0,
-            kernel_bytes: memory.1.zip(empty.1).map(|(now, then)| now.saturating_sub(then)),
-            echo: last.total.response.stat(),
-        };
-        measurement
-            .progress
-            .say(&format!("{} connections held, {:.0} opened a second", row.held, row.opened_per_s));
-        found.steps.push(row);
-        // A step that could not be reached will not be passed.
-        if engine.held() < held + (asked as u64).saturating_sub(held) && !measurement.common.allow_partial {
+        if !climb.step(args, step, &mut measurement, &engine, empty)? {
             break;
         }
     }
+    let Climb { mut found, opening, last, asked, opening_ns } = climb;
     fit(&mut found);
 
-    let rate = args.per_conn_rate * most as f64;
-    let plan = Plan { rate: Some(Rate::Constant(rate)), duration: args.hold, ..plan(&measurement) };
+    let plan = hold(args, most, &measurement);
     let mut report = measurement.report(config(Mode::Conns, most, &plan), &engine);
-    measurement.fill(&mut report, asked, &all, &last);
+    measurement.fill(&mut report, asked, &opening, &last);
     report.connections.open_ns = opening_ns;
     if let Some(server) = &mut report.server {
         server.bytes_per_connection = found.slope;
@@ -87,11 +59,85 @@ pub fn command(args: &ConnsArgs) -> Result<(Measurement, Report), Problem> {
         // The server frees what it frees when it has seen the last connection end.
         std::thread::sleep(std::time::Duration::from_millis(500));
         found.closed_rss_bytes = procfs::rss(pid);
-        found.residue_bytes = found.closed_rss_bytes.zip(empty.0).map(|(now, then)| now as i64 - then as i64);
+        found.residue_bytes =
+            found.closed_rss_bytes.zip(empty.server).map(|(now, then)| now as i64 - then as i64);
     }
-    memory::note(&mut report.verdict, &found, empty.0);
+    memory::note(&mut report.verdict, &found, empty.server);
     report.conns = Some(found);
     Ok((measurement, report))
+}
+
+/// What is in use at a moment, as far as it can be read, bytes.
+#[derive(Clone, Copy)]
+struct Memory {
+    server: Option<u64>,
+    kernel: Option<u64>,
+}
+
+impl Memory {
+    fn now(pid: Option<u32>) -> Memory {
+        Memory { server: pid.and_then(procfs::rss), kernel: procfs::tcp_memory() }
+    }
+}
+
+/// The way up the steps so far.
+struct Climb {
+    found: Conns,
+    opening: Opening,
+    /// What was measured at the last step.
+    last: Measured,
+    asked: usize,
+    opening_ns: u64,
+}
+
+impl Climb {
+    /// Opens connections up to `step` in all processes together and measures with them; `empty` is what was in use
+    /// before the first. Returns whether there is a way further up.
+    fn step(
+        &mut self,
+        args: &ConnsArgs,
+        step: usize,
+        measurement: &mut Measurement,
+        engine: &Engine,
+        empty: Memory,
+    ) -> Result<bool, Problem> {
+        let asked = measurement.share(step);
+        self.asked = asked;
+        let (before, held) = (Counters::now(), engine.held());
+        let opening = engine.open(asked, &mut measurement.progress)?;
+        let took = (opening.ended - opening.began.unwrap_or(opening.ended)).0.max(1);
+        self.opening.add(&opening);
+        if engine.interrupted() {
+            self.last = Measured::nothing(engine.held(), engine.interrupted());
+            return Ok(false);
+        }
+        self.opening_ns += took;
+        self.last = engine.run(&hold(args, step, measurement), &mut measurement.progress)?;
+        let memory = Memory::now(measurement.common.server_pid);
+        let row = ConnsStep {
+            asked: asked as u64,
+            held: engine.held(),
+            opened_per_s: opening.opened as f64 * 1e9 / took as f64,
+            connect: opening.connect.stat(),
+            upgrade: opening.upgrade.stat(),
+            syn_retransmits: Counters::now().since(before).syn_retransmits,
+            server_rss_bytes: memory.server,
+            kernel_bytes: memory.kernel.zip(empty.kernel).map(|(now, then)| now.saturating_sub(then)),
+            echo: self.last.total.response.stat(),
+        };
+        let line = format!("{} connections held, {:.0} opened a second", row.held, row.opened_per_s);
+        measurement.progress.say(&line);
+        self.found.steps.push(row);
+        // A step that could not be reached will not be passed.
+        let reached = engine.held() >= held + (asked as u64).saturating_sub(held);
+        Ok(reached || measurement.common.allow_partial)
+    }
+}
+
+/// What is sent while so many connections are held.
+fn hold(args: &ConnsArgs, connections: usize, measurement: &Measurement) -> Plan {
+    let rate = Rate::Constant(args.per_conn_rate * connections as f64);
+    Plan { rate: Some(rate), duration: args.hold, ..plan(measurement) }
 }
 
 /// What a connection costs, as the slope of a line through the steps.

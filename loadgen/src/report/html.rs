@@ -361,9 +361,9 @@ fn storm(facts: &mut Vec<(&str, String)>, report: &Report) {
     }
 }
 
-fn facts(out: &mut String, report: &Report) {
-    let (c, m, h) = (&report.config, &report.messages, &report.host);
-    let mut facts: Vec<(&str, String)> = Vec::new();
+/// What was asked for, and what came of the messages.
+fn load(facts: &mut Vec<(&str, String)>, report: &Report) {
+    let (c, m) = (&report.config, &report.messages);
     let rate = match (&c.rate_plan, c.rate) {
         (Some(plan), _) => format!("{plan} messages/s, {}", c.arrival),
         (None, Some(rate)) => format!("{} messages/s, {}", count(rate.round() as u64), c.arrival),
@@ -391,17 +391,11 @@ fn facts(out: &mut String, report: &Report) {
             m.lost, m.duplicated, m.reordered, m.corrupt, m.unanswered, m.not_sent
         ),
     ));
-    connected(&mut facts, report);
-    if let Some(l) = &report.checks.littles_law {
-        facts.push((
-            "Little’s law",
-            format!(
-                "{:.2} in flight counted, {:.2} from rate × latency, gap {:.1}%",
-                l.inflight, l.lambda_w, l.gap_pct
-            ),
-        ));
-    }
-    storm(&mut facts, report);
+}
+
+/// What ran, and where.
+fn machines(facts: &mut Vec<(&str, String)>, report: &Report) {
+    let (c, h) = (&report.config, &report.host);
     if let Some(s) = &report.server {
         facts.push((
             "server",
@@ -436,6 +430,37 @@ fn facts(out: &mut String, report: &Report) {
             h.kernel, h.cpus, h.clocksource, h.steal_pct, h.throttled
         ),
     ));
+}
+
+fn thresholds(out: &mut String, report: &Report) {
+    for t in &report.thresholds {
+        let condition = t.expr.parse::<Condition>().ok();
+        let found = match (t.value, &t.note) {
+            (Some(v), _) => condition.map_or(v.to_string(), |c| c.show(v)),
+            (None, note) => format!("not judged: {}", note.as_deref().unwrap_or("")),
+        };
+        let (class, word) = if t.ok { ("", "ok") } else { ("bad", "FAIL") };
+        let (expr, found) = (escape(&t.expr), escape(&found));
+        let _ =
+            writeln!(out, "<dt>fail if {expr}</dt><dd><span class=\"{class}\">{word}</span> ({found})</dd>");
+    }
+}
+
+fn facts(out: &mut String, report: &Report) {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    load(&mut facts, report);
+    connected(&mut facts, report);
+    if let Some(l) = &report.checks.littles_law {
+        facts.push((
+            "Little’s law",
+            format!(
+                "{:.2} in flight counted, {:.2} from rate × latency, gap {:.1}%",
+                l.inflight, l.lambda_w, l.gap_pct
+            ),
+        ));
+    }
+    storm(&mut facts, report);
+    machines(&mut facts, report);
     for s in &report.signatures {
         let text = s.text.as_deref().unwrap_or(&s.kind);
         facts.push(("signature", format!("{text} ({:.1}% of samples)", s.share * 100.0)));
@@ -448,16 +473,6 @@ fn facts(out: &mut String, report: &Report) {
     for (name, value) in facts {
         let _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
     }
-    for t in &report.thresholds {
-        let condition = t.expr.parse::<Condition>().ok();
-        let found = match (t.value, &t.note) {
-            (Some(v), _) => condition.map_or(v.to_string(), |c| c.show(v)),
-            (None, note) => format!("not judged: {}", note.as_deref().unwrap_or("")),
-        };
-        let (class, word) = if t.ok { ("", "ok") } else { ("bad", "FAIL") };
-        let (expr, found) = (escape(&t.expr), escape(&found));
-        let _ =
-            writeln!(out, "<dt>fail if {expr}</dt><dd><span class=\"{class}\">{word}</span> ({found})</dd>");
-    }
+    thresholds(out, report);
     out.push_str("</dl>\n");
 }

@@ -45,11 +45,11 @@ const LONG: u64 = 4096;
 #[derive(Debug, Clone)]
 pub struct Hixie {
     draft: Draft,
-    state: State,
+    state: HixieState,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum HixieState {
     Between,
     /// In a text frame, of which this many bytes have come.
     Text(u64),
@@ -62,19 +62,19 @@ enum State {
 impl Hixie {
     /// The state of a connection that was just opened.
     pub fn new(draft: Draft) -> Hixie {
-        Hixie { draft, state: State::Between }
+        Hixie { draft, state: HixieState::Between }
     }
 
     /// The bytes that close this connection, in draft 75 none; `None` in the middle of an echo, where they would be text.
     pub fn close(&self) -> Option<&'static [u8]> {
-        (!matches!(self.state, State::Text(_))).then(|| self.draft.closing())
+        (!matches!(self.state, HixieState::Text(_))).then(|| self.draft.closing())
     }
 
     /// Bytes that the text in whose middle the peer is may well still take; 0 where so little has come of it that all of it
     /// fits into the system's buffers.
     pub fn missing(&self) -> u64 {
         match self.state {
-            State::Text(count) if count >= LONG => LONG,
+            HixieState::Text(count) if count >= LONG => LONG,
             _ => 0,
         }
     }
@@ -91,36 +91,17 @@ impl Hixie {
             let rest = &buf[at..input.end];
             let Some(&first) = rest.first() else { break };
             match self.state {
-                State::Between if first == TEXT => {
-                    let known = rest.len().min(QUIT.len());
-                    if rest[..known] != QUIT[..known] {
-                        self.state = State::Text(0);
-                        push(buf, &mut reply, at..at + 1);
-                        at += 1;
-                    } else if known == QUIT.len() {
-                        return end(buf, input, reply, messages, Event::Quit, self.draft.closing());
-                    } else {
-                        break;
-                    }
-                }
-                State::Between if first < 0x80 => {
-                    self.state = State::SkipToEnd(0);
-                    at += 1;
-                }
-                State::Between => match length(&rest[1..], limits) {
-                    Length::Partial => break,
-                    Length::TooLong => {
-                        return end(buf, input, reply, messages, Event::TooLong, self.draft.closing());
-                    }
-                    Length::Known { value: 0, .. } if first == END => {
-                        return end(buf, input, reply, messages, Event::Closed(None), &CLOSE);
-                    }
-                    Length::Known { value, size } => {
-                        self.state = State::Skip(value);
-                        at += 1 + size;
+                HixieState::Between => match self.begin(first, rest, limits) {
+                    Start::Partial => break,
+                    Start::Over(event, closing) => return end(buf, input, reply, messages, event, closing),
+                    Start::Frame { size } => {
+                        if let HixieState::Text(_) = self.state {
+                            push(buf, &mut reply, at..at + size);
+                        }
+                        at += size;
                     }
                 },
-                State::Text(count) => {
+                HixieState::Text(count) => {
                     let (size, ends) = up_to_end(rest);
                     let text = count + (size - usize::from(ends)) as u64;
                     if limits.max_message != 0 && text > limits.max_message {
@@ -137,9 +118,9 @@ impl Hixie {
                     push(buf, &mut reply, at..at + size);
                     at += size;
                     messages += u32::from(ends);
-                    self.state = if ends { State::Between } else { State::Text(text) };
+                    self.state = if ends { HixieState::Between } else { HixieState::Text(text) };
                 }
-                State::SkipToEnd(_) | State::Skip(_) => match self.skip(rest, limits) {
+                HixieState::SkipToEnd(_) | HixieState::Skip(_) => match self.skip(rest, limits) {
                     Some(size) => at += size,
                     None => return end(buf, input, reply, messages, Event::TooLong, self.draft.closing()),
                 },
@@ -156,19 +137,55 @@ impl Hixie {
     }
 }
 
+/// What stands where a frame can begin.
+enum Start {
+    /// Too little to tell.
+    Partial,
+    /// A frame, whose first so many bytes lead up to what it holds.
+    Frame { size: usize },
+    /// The end of the connection, and how it is closed.
+    Over(Event, &'static [u8]),
+}
+
 impl Hixie {
+    /// Reads the beginning of a frame, which is that of `rest`, and of which `first` is the first byte.
+    fn begin(&mut self, first: u8, rest: &[u8], limits: &Limits) -> Start {
+        if first == TEXT {
+            let known = rest.len().min(QUIT.len());
+            if rest[..known] == QUIT[..known] {
+                let whole = known == QUIT.len();
+                return if whole { Start::Over(Event::Quit, self.draft.closing()) } else { Start::Partial };
+            }
+            self.state = HixieState::Text(0);
+            return Start::Frame { size: 1 };
+        }
+        if first < 0x80 {
+            self.state = HixieState::SkipToEnd(0);
+            return Start::Frame { size: 1 };
+        }
+        match length(&rest[1..], limits) {
+            Length::Partial => Start::Partial,
+            Length::TooLong => Start::Over(Event::TooLong, self.draft.closing()),
+            Length::Known { value: 0, .. } if first == END => Start::Over(Event::Closed(None), &CLOSE),
+            Length::Known { value, size } => {
+                self.state = HixieState::Skip(value);
+                Start::Frame { size: 1 + size }
+            }
+        }
+    }
+
     /// Passes over what `rest` has of a frame that is not text: how many bytes, or `None` if it is longer than a message
     /// may be.
     fn skip(&mut self, rest: &[u8], limits: &Limits) -> Option<usize> {
-        if let State::Skip(count) = self.state {
+        if let HixieState::Skip(count) = self.state {
             let size = (rest.len() as u64).min(count);
-            self.state = if size == count { State::Between } else { State::Skip(count - size) };
+            self.state = if size == count { HixieState::Between } else { HixieState::Skip(count - size) };
             return Some(size as usize);
         }
-        let State::SkipToEnd(count) = self.state else { return Some(0) };
+        let HixieState::SkipToEnd(count) = self.state else { return Some(0) };
         let (size, ends) = up_to_end(rest);
         let skipped = count + (size - usize::from(ends)) as u64;
-        self.state = if ends { State::Between } else { State::SkipToEnd(skipped) };
+        self.state = if ends { HixieState::Between } else { HixieState::SkipToEnd(skipped) };
         (limits.max_message == 0 || skipped <= limits.max_message).then_some(size)
     }
 }

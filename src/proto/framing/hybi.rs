@@ -22,7 +22,7 @@ pub struct Hybi {
     /// The message whose final fragment is still to come.
     message: Option<Message>,
     /// The frame that is being cut through.
-    stream: Option<Stream>,
+    stream: Option<LongFrame>,
     /// Payload bytes of the current message that earlier frames brought.
     total: u64,
     utf8: Utf8,
@@ -47,7 +47,7 @@ enum Message {
 
 /// A frame larger than [`WHOLE_MAX`], in the middle of its payload.
 #[derive(Debug, Clone, Copy)]
-struct Stream {
+struct LongFrame {
     left: u64,
     key: Key,
     kind: Message,
@@ -79,9 +79,9 @@ impl Hybi {
         let mut echo = Echo::new(buf, input.clone());
         let result = loop {
             match self.step(&mut echo, limits) {
-                Ok(Step::Next) => {}
-                Ok(Step::Wait) => break None,
-                Ok(Step::Closed(event)) => break Some(event),
+                Ok(FrameStep::Next) => {}
+                Ok(FrameStep::Wait) => break None,
+                Ok(FrameStep::Closed(event)) => break Some(event),
                 Err(fail) => {
                     echo.push_last(&close::frame_with_reason(fail.code(), fail.text()));
                     break Some(Event::Failed(fail));
@@ -170,7 +170,7 @@ impl Hybi {
     }
 
     #[inline]
-    fn step(&mut self, echo: &mut Echo, limits: &Limits) -> Result<Step, Violation> {
+    fn step(&mut self, echo: &mut Echo, limits: &Limits) -> Result<FrameStep, Violation> {
         if self.stream.is_some() {
             return self.cut_through(echo);
         }
@@ -180,8 +180,8 @@ impl Hybi {
         else {
             // Whether a frame may come here at all is told by its first byte.
             return match input.first() {
-                Some(first) => self.check_order(Opcode::from_nibble(first & 0x0F)?).map(|()| Step::Wait),
-                None => Ok(Step::Wait),
+                Some(first) => self.check_order(Opcode::from_nibble(first & 0x0F)?).map(|()| FrameStep::Wait),
+                None => Ok(FrameStep::Wait),
             };
         };
         self.check_order(header.opcode)?;
@@ -193,10 +193,12 @@ impl Hybi {
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
             Opcode::Pong => self.take_pong(echo, &header),
-            Opcode::Close => return echo.answer_close(&header).map(|code| Step::Closed(Event::Closed(code))),
+            Opcode::Close => {
+                return echo.answer_close(&header).map(|code| FrameStep::Closed(Event::Closed(code)));
+            }
             _ => return self.echo_whole(echo, &header),
         }
-        Ok(Step::Next)
+        Ok(FrameStep::Next)
     }
 
     #[cold]
@@ -249,7 +251,7 @@ impl Hybi {
     }
 
     #[inline]
-    fn echo_whole(&mut self, echo: &mut Echo, header: &FrameHeader) -> Result<Step, Violation> {
+    fn echo_whole(&mut self, echo: &mut Echo, header: &FrameHeader) -> Result<FrameStep, Violation> {
         let kind = self.kind_of(header);
         let before = echo.reply.clone();
         let first = frame::first_byte(header.fin, header.rsv1, header.opcode);
@@ -265,11 +267,11 @@ impl Hybi {
         if self.is_quit(header, &echo.buf[payload]) {
             echo.reply = before;
             echo.push_closing(&close::frame(close_code::NORMAL));
-            return Ok(Step::Closed(Event::Quit));
+            return Ok(FrameStep::Closed(Event::Quit));
         }
         echo.messages += u32::from(header.fin);
         self.end_frame(kind, header.fin, header.len);
-        Ok(Step::Next)
+        Ok(FrameStep::Next)
     }
 
     /// Whether this frame ends a text message that asks to be closed. Fragments of it before the last one were echoed.
@@ -304,9 +306,9 @@ impl Hybi {
         echo: &mut Echo,
         header: &FrameHeader,
         have: usize,
-    ) -> Result<Step, Violation> {
+    ) -> Result<FrameStep, Violation> {
         if have == 0 || header.opcode.is_control() {
-            return Ok(Step::Wait);
+            return Ok(FrameStep::Wait);
         }
         let kind = self.kind_of(header);
         if header.len <= WHOLE_MAX as u64 {
@@ -320,11 +322,11 @@ impl Hybi {
                     return Err(Violation::Utf8);
                 }
             }
-            return Ok(Step::Wait);
+            return Ok(FrameStep::Wait);
         }
         self.ahead = 0;
         self.quit = Quit::NEVER;
-        self.stream = Some(Stream {
+        self.stream = Some(LongFrame {
             left: header.len,
             key: header.key,
             kind,
@@ -339,7 +341,7 @@ impl Hybi {
         // The whole frame is on its way: account for it now, so that the limit holds for what comes after it.
         self.end_frame(kind, header.fin, header.len);
         echo.at += header.size;
-        Ok(Step::Next)
+        Ok(FrameStep::Next)
     }
 
     /// Checks masked text that cannot be echoed yet, without changing it.
@@ -356,13 +358,13 @@ impl Hybi {
     }
 
     /// Passes on what has arrived of a large frame: opaque payload as it is, text once enough of it has come.
-    fn cut_through(&mut self, echo: &mut Echo) -> Result<Step, Violation> {
+    fn cut_through(&mut self, echo: &mut Echo) -> Result<FrameStep, Violation> {
         let Some(stream) = &mut self.stream else {
-            return Ok(Step::Next);
+            return Ok(FrameStep::Next);
         };
         let have = ((echo.end - echo.at) as u64).min(stream.left) as usize;
         if have == 0 {
-            return Ok(Step::Wait);
+            return Ok(FrameStep::Wait);
         }
         let is_last = have as u64 == stream.left;
         let piece = echo.at..echo.at + have;
@@ -379,7 +381,7 @@ impl Hybi {
             if !self.hands_on_pongs && !is_last && (stream.whole || len < WHOLE_MAX) {
                 echo.gather(piece);
                 self.ahead = len as u32;
-                return Ok(Step::Wait);
+                return Ok(FrameStep::Wait);
             }
             let first = frame::first_byte(stream.fin && is_last, false, stream.opcode);
             if self.ahead > 0 {
@@ -395,11 +397,11 @@ impl Hybi {
             echo.messages += u32::from(stream.fin);
             self.stream = None;
         }
-        Ok(Step::Next)
+        Ok(FrameStep::Next)
     }
 }
 
-enum Step {
+enum FrameStep {
     Next,
     /// What is left is the beginning of something; more bytes are needed.
     Wait,

@@ -46,9 +46,9 @@ impl Member {
                 Member::Hixie(_) => hixie_step(&mut echo, post),
             };
             match step {
-                Ok(Step::Next) => {}
-                Ok(Step::Wait) => break None,
-                Ok(Step::Closed(code)) => break Some(Event::Closed(code)),
+                Ok(MemberStep::Next) => {}
+                Ok(MemberStep::Wait) => break None,
+                Ok(MemberStep::Closed(code)) => break Some(Event::Closed(code)),
                 Err(fail) => {
                     echo.push_last(&self.close_frame(fail.code(), fail.text()));
                     break Some(Event::Failed(fail));
@@ -98,35 +98,35 @@ impl Member {
     }
 }
 
-enum Step {
+enum MemberStep {
     Next,
     Wait,
     Closed(Option<u16>),
 }
 
 impl Fragments {
-    fn step(&mut self, echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Violation> {
+    fn step(&mut self, echo: &mut Echo, post: &mut Vec<u8>) -> Result<MemberStep, Violation> {
         let Some(header) = FrameHeader::parse(&echo.buf[echo.at..echo.end], false)? else {
-            return Ok(Step::Wait);
+            return Ok(MemberStep::Wait);
         };
         if !header.opcode.is_control() {
             self.check(&header)?;
         }
         let body = echo.at + header.size;
         if header.len > (echo.end - body) as u64 {
-            return Ok(Step::Wait);
+            return Ok(MemberStep::Wait);
         }
         match header.opcode {
             Opcode::Ping => drop(echo.push_frame(&header, frame::first_byte(true, false, Opcode::Pong))),
             Opcode::Pong => echo.at = body + header.len as usize,
-            Opcode::Close => return echo.answer_close(&header).map(Step::Closed),
+            Opcode::Close => return echo.answer_close(&header).map(MemberStep::Closed),
             _ => {
                 let payload = echo.take_payload(&header);
                 self.take(&header, payload, post)?;
                 echo.messages += u32::from(header.fin);
             }
         }
-        Ok(Step::Next)
+        Ok(MemberStep::Next)
     }
 
     fn check(&self, header: &FrameHeader) -> Result<(), Violation> {
@@ -159,16 +159,16 @@ impl Fragments {
     }
 }
 
-fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Violation> {
+fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<MemberStep, Violation> {
     let rest = &echo.buf[echo.at..echo.end];
-    let Some(&first) = rest.first() else { return Ok(Step::Wait) };
+    let Some(&first) = rest.first() else { return Ok(MemberStep::Wait) };
     if first != hixie::TEXT {
         // A board has no use for frames that are not text; the only one with a meaning is the closing one.
         return match rest {
-            [hixie::END] => Ok(Step::Wait),
+            [hixie::END] => Ok(MemberStep::Wait),
             [hixie::END, 0, ..] => {
                 echo.push_last(&hixie::CLOSE);
-                Ok(Step::Closed(None))
+                Ok(MemberStep::Closed(None))
             }
             _ => Err(Violation::Opcode),
         };
@@ -178,10 +178,10 @@ fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<Step, Violation> {
             push_message(post, Opcode::Text, &rest[1..end])?;
             echo.at += end + 1;
             echo.messages += 1;
-            Ok(Step::Next)
+            Ok(MemberStep::Next)
         }
         None if rest.len() > MESSAGE_MAX => Err(Violation::TooBig),
-        None => Ok(Step::Wait),
+        None => Ok(MemberStep::Wait),
     }
 }
 

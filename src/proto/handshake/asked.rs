@@ -3,13 +3,13 @@
 use super::deflate::{self, Deflate};
 use super::refusal::{Asked, Refusal};
 use super::request::Request;
-use super::site::Site;
-use crate::proto::paths::chain::{self, Chain, Opening, Scheme, Step, Subprotocol};
+use super::routes::Routes;
+use crate::proto::paths::chain::{self, Chain, HandshakeOptions, Scheme, Step, Subprotocol};
 use crate::proto::paths::problem::Problem;
 
 /// The chain that a request asks for.
-pub fn read(request: &Request, site: &Site) -> Result<Chain, Refusal> {
-    chain::parse(request.path, request.query, site.limits.max_message).map_err(refuse)
+pub fn read(request: &Request, routes: &Routes) -> Result<Chain, Refusal> {
+    chain::parse(request.path, request.query, routes.limits.max_message).map_err(refuse)
 }
 
 /// A chain that a connection of Hixie-75 or -76 can carry: those have no control frames, fragments, codes or extensions.
@@ -23,8 +23,8 @@ pub fn check_hixie(chain: &Chain) -> Result<(), Refusal> {
         _ => None,
     });
     let opening = match &chain.opening {
-        Opening { fault: Some(_), .. } => Some("bad-handshake"),
-        Opening { deflate: chain::Deflate::Only(_), .. } => Some("deflate"),
+        HandshakeOptions { fault: Some(_), .. } => Some("bad-handshake"),
+        HandshakeOptions { deflate: chain::DeflateChoice::Only(_), .. } => Some("deflate"),
         _ => None,
     };
     match step.or(opening) {
@@ -36,7 +36,7 @@ pub fn check_hixie(chain: &Chain) -> Result<(), Refusal> {
 }
 
 /// What the path asks for instead of a 101.
-pub fn check_opening(request: &Request, opening: &Opening) -> Result<(), Refusal> {
+pub fn check_opening(request: &Request, opening: &HandshakeOptions) -> Result<(), Refusal> {
     let mut headers = Vec::new();
     let status = if let Some(challenge) = missing_credentials(request, opening) {
         headers.push(("WWW-Authenticate".to_owned(), challenge.to_owned()));
@@ -54,7 +54,7 @@ pub fn check_opening(request: &Request, opening: &Opening) -> Result<(), Refusal
 }
 
 /// The challenge for a client that does not bring what the path wants to see.
-fn missing_credentials(request: &Request, opening: &Opening) -> Option<&'static str> {
+fn missing_credentials(request: &Request, opening: &HandshakeOptions) -> Option<&'static str> {
     let (scheme, wanted) = opening.credentials.as_ref()?;
     let (name, challenge) = match scheme {
         Scheme::Basic => ("Basic", "Basic realm=\"wsecho\", charset=\"UTF-8\""),
@@ -89,9 +89,9 @@ pub fn agree_on_deflate(request: &Request, chain: &Chain) -> Option<Deflate> {
         return None;
     }
     match chain.opening.deflate {
-        chain::Deflate::Negotiate => deflate::negotiate(request),
-        chain::Deflate::Decline => None,
-        chain::Deflate::Only(chosen) => deflate::negotiate_only(request, chosen),
+        chain::DeflateChoice::Negotiate => deflate::negotiate(request),
+        chain::DeflateChoice::Decline => None,
+        chain::DeflateChoice::Only(chosen) => deflate::negotiate_only(request, chosen),
     }
 }
 

@@ -23,13 +23,13 @@ const PROXY: &str = "a PROXY header, which takes --proxy-protocol";
 #[derive(Debug, Default)]
 pub struct Head {
     scanned: u16,
-    state: State,
+    state: HeadState,
     /// It comes through TLS.
     pub is_secure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum HeadState {
     /// Before the request line, behind so many bytes of [`PROXY_V2`]: an empty line is skipped (RFC 9112 §2.2).
     Lead(u8),
     Method,
@@ -49,9 +49,9 @@ enum State {
     TooLarge,
 }
 
-impl Default for State {
-    fn default() -> State {
-        State::Lead(0)
+impl Default for HeadState {
+    fn default() -> HeadState {
+        HeadState::Lead(0)
     }
 }
 
@@ -76,13 +76,13 @@ impl Head {
         }
         self.scanned += at as u16;
         if self.scanned() == HEAD_MAX && !self.is_decided() {
-            self.state = State::TooLarge;
+            self.state = HeadState::TooLarge;
         }
         self.is_decided()
     }
 
     fn is_decided(&self) -> bool {
-        matches!(self.state, State::Whole | State::Bad(_) | State::TooLarge)
+        matches!(self.state, HeadState::Whole | HeadState::Bad(_) | HeadState::TooLarge)
     }
 
     /// Parses the head that [`Self::scan`] found; `probes` as for [`Request::parse`].
@@ -93,70 +93,74 @@ impl Head {
         probes: bool,
     ) -> Result<Request<'a>, Refusal> {
         match self.state {
-            State::Whole => Request::parse(bytes, headers, probes),
+            HeadState::Whole => Request::parse(bytes, headers, probes),
             // Version 1 is a line that begins as a request does.
-            State::Bad(REQUEST_LINE) if bytes.starts_with(b"PROXY ") => Err(Refusal::Bad(PROXY)),
-            State::Bad(why) => Err(Refusal::Bad(why)),
+            HeadState::Bad(REQUEST_LINE) if bytes.starts_with(b"PROXY ") => Err(Refusal::Bad(PROXY)),
+            HeadState::Bad(why) => Err(Refusal::Bad(why)),
             _ => Err(Refusal::HeadTooLarge),
         }
     }
 }
 
-impl State {
+impl HeadState {
     /// How many of these bytes change nothing: most of a head is such runs.
     #[inline]
     fn run(self, bytes: &[u8]) -> usize {
         let end = match self {
-            State::Line => bytes.iter().position(|byte| *byte <= b'\r' && matches!(byte, 0 | b'\n' | b'\r')),
-            State::Target => bytes.iter().position(|byte| !matches!(byte, 0x21..=0x7E | 0x80..)),
+            HeadState::Line => {
+                bytes.iter().position(|byte| *byte <= b'\r' && matches!(byte, 0 | b'\n' | b'\r'))
+            }
+            HeadState::Target => bytes.iter().position(|byte| !matches!(byte, 0x21..=0x7E | 0x80..)),
             _ => Some(0),
         };
         end.unwrap_or(bytes.len())
     }
 
     #[inline]
-    fn after(self, byte: u8) -> State {
+    fn after(self, byte: u8) -> HeadState {
         match (self, byte) {
-            (State::Lead(seen), byte) => State::after_lead(seen, byte),
-            (_, 0) => State::Bad("NUL in the request head"),
-            (State::LineCr, b'\n') => State::LineStart,
-            (State::EmptyCr, b'\n') => State::Whole,
-            (State::LineCr | State::EmptyCr, _) => State::Bad("CR without LF in the request head"),
-            (_, b'\n') => State::Bad("line of the request head not ended by CR LF"),
-            (State::LineStart, b'\r') => State::EmptyCr,
-            (State::LineStart, b' ' | b'\t') => State::Bad("folded header line"),
-            (State::Line, b'\r') => State::LineCr,
-            (State::Line | State::LineStart, _) => State::Line,
-            (State::Method, b' ') => State::TargetStart,
-            (State::Method, b'\r') => State::Bad(NOT_HTTP),
-            (State::Method, byte) if is_token(byte) => State::Method,
-            (State::Target, b' ') => State::Version(0),
-            (State::TargetStart | State::Target, 0x21..=0x7E | 0x80..) => State::Target,
-            (State::Version(seen), byte) => State::after_version(usize::from(seen), byte),
-            _ => State::Bad(REQUEST_LINE),
+            (HeadState::Lead(seen), byte) => HeadState::after_lead(seen, byte),
+            (_, 0) => HeadState::Bad("NUL in the request head"),
+            (HeadState::LineCr, b'\n') => HeadState::LineStart,
+            (HeadState::EmptyCr, b'\n') => HeadState::Whole,
+            (HeadState::LineCr | HeadState::EmptyCr, _) => {
+                HeadState::Bad("CR without LF in the request head")
+            }
+            (_, b'\n') => HeadState::Bad("line of the request head not ended by CR LF"),
+            (HeadState::LineStart, b'\r') => HeadState::EmptyCr,
+            (HeadState::LineStart, b' ' | b'\t') => HeadState::Bad("folded header line"),
+            (HeadState::Line, b'\r') => HeadState::LineCr,
+            (HeadState::Line | HeadState::LineStart, _) => HeadState::Line,
+            (HeadState::Method, b' ') => HeadState::TargetStart,
+            (HeadState::Method, b'\r') => HeadState::Bad(NOT_HTTP),
+            (HeadState::Method, byte) if is_token(byte) => HeadState::Method,
+            (HeadState::Target, b' ') => HeadState::Version(0),
+            (HeadState::TargetStart | HeadState::Target, 0x21..=0x7E | 0x80..) => HeadState::Target,
+            (HeadState::Version(seen), byte) => HeadState::after_version(usize::from(seen), byte),
+            _ => HeadState::Bad(REQUEST_LINE),
         }
     }
 
-    fn after_lead(seen: u8, byte: u8) -> State {
+    fn after_lead(seen: u8, byte: u8) -> HeadState {
         match (seen, byte) {
-            (0, 0x16) => State::Bad("this port speaks plain HTTP and ws://, not TLS"),
-            (4, 0) => State::Bad(PROXY),
-            (0 | 2, byte) if is_token(byte) => State::Method,
-            (seen, byte) if PROXY_V2.get(usize::from(seen)) == Some(&byte) => State::Lead(seen + 1),
-            _ => State::Bad(NOT_HTTP),
+            (0, 0x16) => HeadState::Bad("this port speaks plain HTTP and ws://, not TLS"),
+            (4, 0) => HeadState::Bad(PROXY),
+            (0 | 2, byte) if is_token(byte) => HeadState::Method,
+            (seen, byte) if PROXY_V2.get(usize::from(seen)) == Some(&byte) => HeadState::Lead(seen + 1),
+            _ => HeadState::Bad(NOT_HTTP),
         }
     }
 
-    fn after_version(seen: usize, byte: u8) -> State {
+    fn after_version(seen: usize, byte: u8) -> HeadState {
         let is_next = match VERSION.get(seen) {
             Some(b'?') => byte.is_ascii_digit(),
             Some(expected) => byte == *expected,
             None => false,
         };
         match byte {
-            b'\r' if seen == VERSION.len() => State::LineCr,
-            _ if is_next => State::Version(seen as u8 + 1),
-            _ => State::Bad(REQUEST_LINE),
+            b'\r' if seen == VERSION.len() => HeadState::LineCr,
+            _ if is_next => HeadState::Version(seen as u8 + 1),
+            _ => HeadState::Bad(REQUEST_LINE),
         }
     }
 }
@@ -204,7 +208,7 @@ mod tests {
             assert!(!scan.scan(0, &head[..at - 1]), "{}", head.escape_ascii());
             assert!(scan.scan(at - 1, &head[at - 1..]), "{}", head.escape_ascii());
             assert!(
-                matches!(scan.state, State::Bad(bad) if bad.contains(why)),
+                matches!(scan.state, HeadState::Bad(bad) if bad.contains(why)),
                 "{} {scan:?}",
                 head.escape_ascii()
             );

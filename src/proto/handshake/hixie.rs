@@ -4,7 +4,7 @@ use super::asked;
 use super::origin::check_origin;
 use super::refusal::{Refusal, push};
 use super::request::Request;
-use super::site::Site;
+use super::routes::Routes;
 use crate::proto::paths::chain::Chain;
 
 /// A good request of Hixie-75 or -76.
@@ -19,7 +19,7 @@ pub struct HixieUpgrade<'a> {
 }
 
 impl<'a> HixieUpgrade<'a> {
-    pub fn read(request: &Request<'a>, site: &Site) -> Result<HixieUpgrade<'a>, Refusal> {
+    pub fn read(request: &Request<'a>, routes: &Routes) -> Result<HixieUpgrade<'a>, Refusal> {
         if request.has("Sec-WebSocket-Draft") {
             return Err(Refusal::Bad("hybi-01 to -03 are not spoken"));
         }
@@ -33,7 +33,7 @@ impl<'a> HixieUpgrade<'a> {
                 return Err(Refusal::Bad("Hixie-76 needs one Sec-WebSocket-Key1 and one -Key2"));
             }
         };
-        check_origin(site, request.only("Origin"))?;
+        check_origin(routes, request.only("Origin"))?;
         let protocol = match numbers {
             // The draft's one string, compared whole by its clients.
             None => request.all("WebSocket-Protocol").next(),

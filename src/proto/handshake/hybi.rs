@@ -5,7 +5,7 @@ use super::deflate::{self, Deflate};
 use super::origin::check_origin;
 use super::refusal::{Refusal, push};
 use super::request::{Repeated, Request, is_token};
-use super::site::Site;
+use super::routes::Routes;
 use crate::proto::Version;
 use crate::proto::paths::bad_handshake::Response;
 use crate::proto::paths::chain::Chain;
@@ -29,7 +29,7 @@ pub struct HybiUpgrade<'a> {
 }
 
 impl<'a> HybiUpgrade<'a> {
-    pub fn read(request: &Request<'a>, site: &Site, deflate: bool) -> Result<HybiUpgrade<'a>, Refusal> {
+    pub fn read(request: &Request<'a>, routes: &Routes, deflate: bool) -> Result<HybiUpgrade<'a>, Refusal> {
         let version = match request.only("Sec-WebSocket-Version").ok().flatten() {
             Some(b"13") => Version::Hybi13,
             Some(b"8") => Version::Hybi8,
@@ -48,7 +48,7 @@ impl<'a> HybiUpgrade<'a> {
             _ if version == Version::Hybi13 => request.only("Origin"),
             named => named,
         };
-        check_origin(site, origin)?;
+        check_origin(routes, origin)?;
         let protocol = first_protocol(request)?;
         let deflate = if deflate { deflate::negotiate(request) } else { None };
         Ok(HybiUpgrade { version, key, protocol, deflate })

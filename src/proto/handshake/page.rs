@@ -1,10 +1,10 @@
 //! The pages that a browser is shown.
 
 use super::refusal::push;
-use super::site::{Page, Site};
+use super::routes::{Page, Routes};
 use crate::proto::paths::bad_frame::BadFrame;
 use crate::proto::paths::bad_handshake::BadHandshake;
-use crate::proto::paths::steps::{Kind, STEPS};
+use crate::proto::paths::steps::{STEPS, When};
 use std::borrow::Cow;
 
 impl Page {
@@ -32,11 +32,11 @@ impl Page {
 fn steps() -> String {
     let mut text = String::from("{steps:[");
     for step in &STEPS {
-        let kind = match step.kind {
-            Kind::Opening => 0,
-            Kind::InOrder => 1,
-            Kind::FromHereOn => 2,
-            Kind::Last => 3,
+        let kind = match step.when {
+            When::Opening => 0,
+            When::InOrder => 1,
+            When::FromHereOn => 2,
+            When::Last => 3,
         };
         let takes = step.takes.join("\",\"");
         let takes = if takes.is_empty() { String::new() } else { format!("\"{takes}\"") };
@@ -54,15 +54,16 @@ fn attribute(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;")
 }
 
-pub fn write_page(response: &mut Vec<u8>, page: Page, site: &Site) {
+pub fn write_page(response: &mut Vec<u8>, page: Page, routes: &Routes) {
     // The page mentions what it is told of.
-    let services: Vec<&str> = [(site.boards, "boards"), (site.test_paths, "paths"), (site.stats, "stats")]
-        .into_iter()
-        .filter_map(|(is_served, name)| is_served.then_some(name))
-        .collect();
+    let services: Vec<&str> =
+        [(routes.boards, "boards"), (routes.test_paths, "paths"), (routes.stats, "stats")]
+            .into_iter()
+            .filter_map(|(is_served, name)| is_served.then_some(name))
+            .collect();
     let services = services.join(" ");
-    let path = attribute(site.echo_paths.example());
-    let lifetime = site.board_lifetime.map_or(0, |lifetime| lifetime.as_millis());
+    let path = attribute(routes.echo_paths.example());
+    let lifetime = routes.board_lifetime.map_or(0, |lifetime| lifetime.as_millis());
     let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
     let html = page.text().replacen("<body>", &body, 1);
     // Old WebKit does not take `*` for the schemes of WebSocket.

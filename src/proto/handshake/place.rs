@@ -1,6 +1,6 @@
 //! What a path leads to.
 
-use super::site::{Page, Site, board_name, is_board};
+use super::routes::{Page, Routes, board_name, is_board};
 use crate::proto::paths::chain::{self, Chain};
 use crate::proto::paths::report::Report;
 
@@ -33,19 +33,19 @@ impl Place {
     }
 }
 
-pub fn page_of(path: &str, site: &Site) -> Option<Page> {
+pub fn page_of(path: &str, routes: &Routes) -> Option<Page> {
     match path {
         "/" => Some(Page::Test),
-        "/board" if site.boards => Some(Page::Board),
-        chain::ROOT if site.test_paths => Some(Page::Paths),
-        _ if site.boards && board_name(path).is_some() => Some(Page::Board),
+        "/board" if routes.boards => Some(Page::Board),
+        chain::ROOT if routes.test_paths => Some(Page::Paths),
+        _ if routes.boards && board_name(path).is_some() => Some(Page::Board),
         _ => None,
     }
 }
 
-pub fn place_of(path: &str, site: &Site) -> Option<Place> {
-    if site.boards && is_board(path) {
+pub fn place_of(path: &str, routes: &Routes) -> Option<Place> {
+    if routes.boards && is_board(path) {
         return board_name(path).map(|name| Place::Board(name.to_owned()));
     }
-    site.echo_paths.hold(path).then_some(Place::Echo)
+    routes.echo_paths.hold(path).then_some(Place::Echo)
 }

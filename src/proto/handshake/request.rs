@@ -1,7 +1,7 @@
 //! A whole request head, parsed.
 
 use super::Refusal;
-use super::site::{Endpoint, endpoint_of};
+use super::routes::{Endpoint, endpoint_of};
 use std::mem::MaybeUninit;
 
 /// Most header fields a head may have.

@@ -6,7 +6,7 @@ use crate::proto::framing::{close, close_code};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadFrame {
     /// One of [`FRAMES`].
-    Fixed(&'static Frame),
+    Fixed(&'static FrameEntry),
     /// A text frame with an opcode that is reserved.
     Opcode(u8),
     /// A Close frame with a code that may not be sent.
@@ -15,15 +15,15 @@ pub enum BadFrame {
 
 /// A frame of the table.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct FrameEntry {
     pub name: &'static str,
     /// What is wrong with it, and where that is written; sections are RFC 6455's where no other is named.
     pub rule: &'static str,
     bytes: &'static [u8],
 }
 
-const fn frame(name: &'static str, bytes: &'static [u8], rule: &'static str) -> Frame {
-    Frame { name, rule, bytes }
+const fn frame(name: &'static str, bytes: &'static [u8], rule: &'static str) -> FrameEntry {
+    FrameEntry { name, rule, bytes }
 }
 
 /// A Ping with one byte more than a control frame may have, which takes a length of 16 bits.
@@ -34,7 +34,7 @@ const PING_LONG: [u8; 130] = {
 };
 
 /// All of them but those with a number: `opcode-<n>` and `close-<code>`.
-pub const FRAMES: [Frame; 15] = [
+pub const FRAMES: [FrameEntry; 15] = [
     frame("masked", b"\x81\x86\x01\x02\x03\x04vqfgim", "a server does not mask (§5.1)"),
     frame("rsv1", b"\xC1\x06wsecho", "RSV1 without an extension that uses it (§5.2)"),
     frame("rsv2", b"\xA1\x06wsecho", "RSV2 without an extension that uses it (§5.2)"),
@@ -107,11 +107,11 @@ impl BadFrame {
 
     /// Whether the connection ends with it.
     pub fn is_end(self) -> bool {
-        matches!(self, BadFrame::Fixed(Frame { name: "truncated", .. }))
+        matches!(self, BadFrame::Fixed(FrameEntry { name: "truncated", .. }))
     }
 
     /// Whether the frame is only wrong where no compression is agreed on.
     pub fn needs_no_deflate(self) -> bool {
-        matches!(self, BadFrame::Fixed(Frame { name: "rsv1", .. }))
+        matches!(self, BadFrame::Fixed(FrameEntry { name: "rsv1", .. }))
     }
 }

@@ -103,7 +103,7 @@ impl BadHandshake {
 
     /// Appends the answer with its fault to `out`.
     pub fn write(self, response: &Response, out: &mut Vec<u8>) {
-        let mut head = Head::of(response);
+        let mut head = ResponseHead::of(response);
         self.spoil(&mut head, response.accept);
         let end: &[u8] = if self.0 == Fault::NoCr { b"\n" } else { b"\r\n" };
         out.extend_from_slice(head.status.as_bytes());
@@ -119,7 +119,7 @@ impl BadHandshake {
         }
     }
 
-    fn spoil(self, head: &mut Head, accept: &str) {
+    fn spoil(self, head: &mut ResponseHead, accept: &str) {
         const DEFLATE: &str = "permessage-deflate";
         const WRONG: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         match self.0 {
@@ -153,15 +153,15 @@ impl BadHandshake {
     }
 }
 
-struct Head<'a> {
+struct ResponseHead<'a> {
     status: String,
     lines: Vec<(&'a str, Vec<u8>)>,
 }
 
-impl<'a> Head<'a> {
-    fn of(response: &'a Response) -> Head<'a> {
+impl<'a> ResponseHead<'a> {
+    fn of(response: &'a Response) -> ResponseHead<'a> {
         let status = "HTTP/1.1 101 Switching Protocols".to_owned();
-        let mut head = Head { status, lines: Vec::new() };
+        let mut head = ResponseHead { status, lines: Vec::new() };
         head.push("Upgrade", "websocket");
         head.push("Connection", "Upgrade");
         head.push("Sec-WebSocket-Accept", response.accept);

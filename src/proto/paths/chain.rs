@@ -4,7 +4,7 @@ use super::bad_frame::BadFrame;
 use super::bad_handshake::BadHandshake;
 use super::late::Delay;
 use super::problem::Problem;
-use super::steps::{self, Kind};
+use super::steps::{self, When};
 use super::text;
 use crate::proto::framing::close_code;
 use crate::proto::handshake::deflate;
@@ -32,14 +32,14 @@ const REASON_MAX: usize = 123;
 /// What a path asks for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chain {
-    pub opening: Opening,
+    pub opening: HandshakeOptions,
     /// In order; the last one is an end.
     pub steps: Vec<Step>,
 }
 
 /// How the request is answered.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Opening {
+pub struct HandshakeOptions {
     pub delay: Option<Delay>,
     /// The `Authorization` that is asked for: its scheme and the rest.
     pub credentials: Option<(Scheme, String)>,
@@ -48,7 +48,7 @@ pub struct Opening {
     pub status: Option<u16>,
     pub subprotocol: Option<Subprotocol>,
     pub headers: Vec<(String, String)>,
-    pub deflate: Deflate,
+    pub deflate: DeflateChoice,
     pub fault: Option<BadHandshake>,
 }
 
@@ -68,7 +68,7 @@ pub enum Subprotocol {
 
 /// What is agreed on compression.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Deflate {
+pub enum DeflateChoice {
     /// As on the echo.
     #[default]
     Negotiate,
@@ -152,11 +152,11 @@ pub fn parse(path: &str, query: &str, max_message: u64) -> Result<Chain, Problem
                 None => return Err(Problem::bad(name, format_args!("<{takes}> is missing behind it"))),
             }
         }
-        match step.kind {
-            Kind::Opening => parser.open(step.name, &call)?,
-            Kind::InOrder => parser.in_order(step.name, &call)?,
-            Kind::FromHereOn => parser.lasting(step.name, &call)?,
-            Kind::Last => {
+        match step.when {
+            When::Opening => parser.open(step.name, &call)?,
+            When::InOrder => parser.in_order(step.name, &call)?,
+            When::FromHereOn => parser.lasting(step.name, &call)?,
+            When::Last => {
                 parser.last(step.name, &call)?;
                 is_over = true;
             }
@@ -264,10 +264,10 @@ impl Parser<'_> {
             "subprotocol" => opening.subprotocol = Some(Subprotocol::This(call.text(0).to_owned())),
             "no-subprotocol" => opening.subprotocol = Some(Subprotocol::None),
             "header" => opening.headers.push(header(call)?),
-            "no-deflate" => opening.deflate = Deflate::Decline,
+            "no-deflate" => opening.deflate = DeflateChoice::Decline,
             "deflate" => {
                 let chosen = deflate::chosen(call.text(0)).map_err(|why| call.bad(why))?;
-                opening.deflate = Deflate::Only(chosen);
+                opening.deflate = DeflateChoice::Only(chosen);
             }
             "bad-handshake" => {
                 let fault = BadHandshake::named(call.text(0));
@@ -430,7 +430,7 @@ mod tests {
         read(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).steps
     }
 
-    fn opening(path: &str) -> Opening {
+    fn opening(path: &str) -> HandshakeOptions {
         read(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.line)).opening
     }
 
@@ -440,7 +440,12 @@ mod tests {
             assert!(step.example.starts_with(step.name), "{}", step.name);
             let chain = read(&format!("/ws/{}", step.example));
             let chain = chain.unwrap_or_else(|problem| panic!("{}: {}", step.name, problem.line));
-            assert_eq!(step.kind == Kind::Opening, chain.opening != Opening::default(), "{}", step.name);
+            assert_eq!(
+                step.when == When::Opening,
+                chain.opening != HandshakeOptions::default(),
+                "{}",
+                step.name
+            );
         }
     }
 

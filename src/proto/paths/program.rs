@@ -8,8 +8,8 @@
 use super::chain::Step;
 use super::heard::{Cause, Heard, Item};
 use super::report::{Caller, Report};
-pub use super::state::End;
-use super::state::{Answer, Doing, Repeat, Rules};
+pub use super::state::Ending;
+use super::state::{CloseReply, Doing, Modifiers, Repeat};
 use super::writer::Writer;
 use crate::proto::Version;
 use crate::proto::framing::close;
@@ -45,14 +45,14 @@ const BINARY: u8 = 2;
 /// One connection's program.
 #[derive(Debug)]
 pub struct Program {
-    framing: Framing,
+    decoder: Decoder,
     /// What Hixie is closed with.
     closing: &'static [u8],
     heard: Heard,
     out: Writer,
     steps: std::vec::IntoIter<Step>,
     doing: Doing,
-    rules: Rules,
+    modifiers: Modifiers,
     repeats: Vec<Repeat>,
     /// What `headers` sends.
     report: Option<Report>,
@@ -69,7 +69,7 @@ pub struct Program {
 }
 
 #[derive(Debug)]
-enum Framing {
+enum Decoder {
     Hybi(Hybi),
     Hixie(Hixie),
     /// Whatever comes is no longer looked at.
@@ -93,7 +93,7 @@ pub enum Then {
     /// Nothing until then, or until something is heard.
     Wait(Option<Duration>),
     /// Nothing more is said.
-    End(End),
+    End(Ending),
 }
 
 impl Program {
@@ -101,18 +101,18 @@ impl Program {
     pub fn new(steps: Vec<Step>, version: Version, deflate: bool, report: Option<Report>) -> Program {
         let is_hixie = matches!(version, Version::Hixie75 | Version::Hixie76);
         let draft = if version == Version::Hixie75 { Draft::Hixie75 } else { Draft::Hixie76 };
-        let framing = match is_hixie {
-            true => Framing::Hixie(Hixie::new(draft)),
-            false => Framing::Hybi(Hybi::with_pongs(deflate)),
+        let decoder = match is_hixie {
+            true => Decoder::Hixie(Hixie::new(draft)),
+            false => Decoder::Hybi(Hybi::with_pongs(deflate)),
         };
         Program {
-            framing,
+            decoder,
             closing: draft.closing(),
             heard: Heard::new(is_hixie),
             out: Writer::new(is_hixie),
             steps: steps.into_iter(),
             doing: Doing::Next,
-            rules: Rules::default(),
+            modifiers: Modifiers::default(),
             repeats: Vec::new(),
             report,
             size: 0,
@@ -130,26 +130,26 @@ impl Program {
         }
     }
 
-    /// Its framing, where that is hybi's: whoever has received by that hands the progress to [`Self::take_in`].
+    /// Its decoder, where that is hybi's: whoever has received by that hands the progress to [`Self::take_in`].
     pub fn hybi(&mut self) -> Option<&mut Hybi> {
-        match &mut self.framing {
-            Framing::Hybi(hybi) => Some(hybi),
-            Framing::Hixie(_) | Framing::Deaf => None,
+        match &mut self.decoder {
+            Decoder::Hybi(hybi) => Some(hybi),
+            Decoder::Hixie(_) | Decoder::Deaf => None,
         }
     }
 
     /// Takes the bytes `buf[input]` in other framings.
     pub fn receive(&mut self, buf: &mut [u8], input: Range<usize>, limits: &Limits) -> Progress {
-        match &mut self.framing {
-            Framing::Hixie(hixie) => {
+        match &mut self.decoder {
+            Decoder::Hixie(hixie) => {
                 let progress = hixie.receive(buf, input, limits);
                 self.take_in(buf, progress)
             }
-            Framing::Hybi(_) | Framing::Deaf => Progress::discard(input.len()),
+            Decoder::Hybi(_) | Decoder::Deaf => Progress::discard(input.len()),
         }
     }
 
-    /// Takes what the framing made of what was read; what that makes it say is said by [`Self::advance`].
+    /// Takes what the decoder made of what was read; what that makes it say is said by [`Self::advance`].
     #[inline(never)]
     pub fn take_in(&mut self, buf: &[u8], progress: Progress) -> Progress {
         let end = match (progress.ended, &progress.event) {
@@ -161,16 +161,16 @@ impl Program {
             self.heard.push(&buf[reply.clone()], end);
         }
         if end.is_some() {
-            self.framing = Framing::Deaf;
+            self.decoder = Decoder::Deaf;
         }
         Progress { reply: Reply::InPlace(0..0), ended: false, again: false, ..progress }
     }
 
     /// Whether the `fresh` bytes behind the `carried` ones make something to act on.
     pub fn needs_processing(&mut self, carried: &[u8], fresh: &[u8]) -> bool {
-        match &mut self.framing {
-            Framing::Hybi(hybi) => hybi.needs_processing(carried, fresh),
-            Framing::Hixie(_) | Framing::Deaf => true,
+        match &mut self.decoder {
+            Decoder::Hybi(hybi) => hybi.needs_processing(carried, fresh),
+            Decoder::Hixie(_) | Decoder::Deaf => true,
         }
     }
 
@@ -181,7 +181,7 @@ impl Program {
         if is_full || matches!(self.doing, Doing::Delay { .. } | Doing::Over(_)) {
             return 0;
         }
-        match self.rules.throttle {
+        match self.modifiers.throttle {
             Some(_) if is_last => READ_MAX,
             Some(_) if now < self.reads_at => 0,
             Some(rate) => (rate / THROTTLE_STEP).clamp(1, READ_MAX as u64) as usize,
@@ -201,7 +201,7 @@ impl Program {
 
     /// So many bytes were read.
     pub fn has_read(&mut self, count: usize, now: Duration) {
-        if let Some(rate) = self.rules.throttle {
+        if let Some(rate) = self.modifiers.throttle {
             self.reads_at = now + Duration::from_micros(count as u64 * 1_000_000 / rate);
         }
     }
@@ -214,7 +214,7 @@ impl Program {
             self.run(now);
         }
         let messages = self.out.take_messages();
-        let most = match self.rules.trickle {
+        let most = match self.modifiers.trickle {
             Some(_) if now < self.writes_at => 0,
             Some(bytes) => bytes,
             None => usize::MAX,
@@ -238,10 +238,10 @@ impl Program {
         }
         match self.doing {
             // A RST overtakes what was said, so it has a turn of its own, behind what the peer has taken.
-            Doing::Over(End::Reset | End::HalfClose) if has_said => Then::GoOn,
-            Doing::Over(End::HalfClose) => {
-                (self.doing, self.framing) = (Doing::Silent, Framing::Deaf);
-                Then::End(End::HalfClose)
+            Doing::Over(Ending::Reset | Ending::HalfClose) if has_said => Then::GoOn,
+            Doing::Over(Ending::HalfClose) => {
+                (self.doing, self.decoder) = (Doing::Silent, Decoder::Deaf);
+                Then::End(Ending::HalfClose)
             }
             Doing::Over(end) => Then::End(end),
             _ if has_said && self.has_more(now) => Then::GoOn,
@@ -263,7 +263,7 @@ impl Program {
             _ => None,
         };
         let repeats = self.repeats.iter().map(|repeat| repeat.due).filter(|_| self.out.is_between_messages());
-        let reads = Some(self.reads_at).filter(|at| self.rules.throttle.is_some() && *at > now);
+        let reads = Some(self.reads_at).filter(|at| self.modifiers.throttle.is_some() && *at > now);
         repeats.chain(step).chain(reads).chain(self.hears_at()).min()
     }
 
@@ -271,7 +271,7 @@ impl Program {
     fn hears_at(&self) -> Option<Duration> {
         match self.doing {
             Doing::Delay { .. } | Doing::CloseLate { .. } | Doing::Silent | Doing::Over(_) => None,
-            _ => self.heard.next_at().map(|at| at + self.rules.latency),
+            _ => self.heard.next_at().map(|at| at + self.modifiers.latency),
         }
     }
 
@@ -314,7 +314,7 @@ impl Program {
             }
             Doing::CloseLate { until, answer } if now >= *until => {
                 self.out.raw(answer);
-                self.doing = Doing::Over(End::Fin);
+                self.doing = Doing::Over(Ending::Fin);
             }
             _ => return false,
         }
@@ -334,28 +334,28 @@ impl Program {
             Step::Ping(last) => self.doing = Doing::Ping { number: 1, last, until: None },
             Step::Delay(time) => self.doing = Doing::Delay { until: now + time },
             Step::After(count) => self.doing = Doing::After { left: count },
-            Step::Latency(time) => self.rules.latency = time,
+            Step::Latency(time) => self.modifiers.latency = time,
             Step::Fragment(bytes) => self.out.fragment = Some(bytes),
             Step::Unfinished => self.out.is_unfinished = true,
-            Step::Trickle(bytes) => self.rules.trickle = Some(bytes),
-            Step::Limit(bytes) => self.rules.limit = Some(bytes),
-            Step::Throttle(rate) => self.rules.throttle = Some(rate),
-            Step::Mute => self.rules.is_mute = true,
-            Step::NoClose => self.rules.close = Answer::Never,
-            Step::CloseLate(time) => self.rules.close = Answer::Late(time),
+            Step::Trickle(bytes) => self.modifiers.trickle = Some(bytes),
+            Step::Limit(bytes) => self.modifiers.limit = Some(bytes),
+            Step::Throttle(rate) => self.modifiers.throttle = Some(rate),
+            Step::Mute => self.modifiers.is_mute = true,
+            Step::NoClose => self.modifiers.close = CloseReply::Never,
+            Step::CloseLate(time) => self.modifiers.close = CloseReply::Late(time),
             Step::Echo => self.doing = Doing::Echo,
             Step::Sink => self.doing = Doing::Sink,
             Step::Size => self.doing = Doing::Size,
             Step::Close { code, reason } => self.close(code, &reason),
-            Step::HalfClose => self.end(End::HalfClose),
-            Step::Reset => self.end(End::Reset),
-            Step::Fin => self.end(End::Fin),
+            Step::HalfClose => self.end(Ending::HalfClose),
+            Step::Reset => self.end(Ending::Reset),
+            Step::Fin => self.end(Ending::Fin),
             Step::BadFrame(frame) => {
                 self.out.raw_with(|out| frame.write(out));
                 self.repeats.clear();
                 self.doing = Doing::Sink;
                 if frame.is_end() {
-                    self.end(End::Fin);
+                    self.end(Ending::Fin);
                 }
             }
         }
@@ -402,7 +402,7 @@ impl Program {
                 }
             }
             Item::End { fin } => self.end_frame(fin),
-            Item::Pong(range) if !self.rules.is_mute => self.out.raw(&self.heard.bytes()[range]),
+            Item::Pong(range) if !self.modifiers.is_mute => self.out.raw(&self.heard.bytes()[range]),
             Item::Pong(_) => {}
             Item::Answer(range) => {
                 if let Doing::Ping { number, until: until @ Some(_), .. } = &mut self.doing
@@ -426,7 +426,7 @@ impl Program {
 
     /// Closes, where the message that is being heard goes beyond its limit with `more` bytes.
     fn check_limit(&mut self, more: u64) {
-        if self.rules.limit.is_none_or(|limit| self.size + more <= limit) {
+        if self.modifiers.limit.is_none_or(|limit| self.size + more <= limit) {
             return;
         }
         if self.out.is_between_frames() {
@@ -435,7 +435,7 @@ impl Program {
         } else {
             // In the middle of an echo of Hixie nothing can be said.
             self.event = Some(Event::TooLong);
-            self.end(End::Fin);
+            self.end(Ending::Fin);
         }
     }
 
@@ -456,18 +456,18 @@ impl Program {
 
     /// The peer has closed, or is to be closed for its fault; `answer` says so.
     fn answer_close(&mut self, answer: Vec<u8>, cause: Cause, now: Duration) {
-        match (cause, self.rules.close) {
-            (Cause::Peer, Answer::Late(time)) => {
+        match (cause, self.modifiers.close) {
+            (Cause::Peer, CloseReply::Late(time)) => {
                 self.repeats.clear();
                 self.doing = Doing::CloseLate { until: now + time, answer };
             }
-            (Cause::Peer, Answer::Never) => {
+            (Cause::Peer, CloseReply::Never) => {
                 self.repeats.clear();
                 self.doing = Doing::Silent;
             }
             _ => {
                 self.out.raw(&answer);
-                self.end(End::Fin);
+                self.end(Ending::Fin);
             }
         }
     }
@@ -480,10 +480,10 @@ impl Program {
             None => self.out.raw(&[0x88, 0]),
         }
         self.event = Some(Event::Closes(code));
-        self.end(End::Close);
+        self.end(Ending::Close);
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: Ending) {
         self.repeats.clear();
         self.doing = Doing::Over(end);
     }
@@ -505,16 +505,16 @@ impl Program {
 
     /// How the peer's Close is found, once ours was sent; `None` where none is awaited.
     pub fn leave(&self) -> Option<Leaving> {
-        match &self.framing {
-            Framing::Hybi(hybi) => Some(hybi.leave()),
-            Framing::Hixie(_) | Framing::Deaf => None,
+        match &self.decoder {
+            Decoder::Hybi(hybi) => Some(hybi.leave()),
+            Decoder::Hixie(_) | Decoder::Deaf => None,
         }
     }
 
     /// Whether a Ping from outside may be sent, and its Pong would be heard.
     pub fn may_be_pinged(&self) -> bool {
         let is_listening = !matches!(self.doing, Doing::Delay { .. } | Doing::Over(_) | Doing::Silent);
-        matches!(self.framing, Framing::Hybi(_))
+        matches!(self.decoder, Decoder::Hybi(_))
             && is_listening
             && self.out.is_empty()
             && self.out.is_between_frames()

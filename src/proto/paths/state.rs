@@ -35,12 +35,12 @@ pub enum Doing {
     },
     /// Nothing will be said, but the connection stays.
     Silent,
-    Over(End),
+    Over(Ending),
 }
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum Ending {
     /// With a FIN behind our Close, once the peer's has come.
     Close,
     /// With a FIN behind what was said.
@@ -53,19 +53,19 @@ pub enum End {
 
 /// What holds from some step on.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub struct Modifiers {
     pub latency: Duration,
     pub trickle: Option<usize>,
     pub limit: Option<u64>,
     /// Bytes a second.
     pub throttle: Option<u64>,
     pub is_mute: bool,
-    pub close: Answer,
+    pub close: CloseReply,
 }
 
 /// How a Close is answered.
 #[derive(Debug, Default, Clone, Copy)]
-pub enum Answer {
+pub enum CloseReply {
     #[default]
     AtOnce,
     Late(Duration),

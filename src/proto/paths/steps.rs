@@ -5,7 +5,7 @@
 
 /// When a step acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum When {
     /// Before the 101, wherever in the chain it stands.
     Opening,
     /// When its turn comes; the next one follows when it is done.
@@ -18,11 +18,11 @@ pub enum Kind {
 
 /// One kind of step.
 #[derive(Debug)]
-pub struct Step {
+pub struct StepEntry {
     pub name: &'static str,
     /// What its arguments are called.
     pub takes: &'static [&'static str],
-    pub kind: Kind,
+    pub when: When,
     /// What it does, for a reader of the page.
     pub text: &'static str,
     /// Arguments to try it with, as they stand in a path; may have a query.
@@ -32,17 +32,17 @@ pub struct Step {
 const fn step(
     name: &'static str,
     takes: &'static [&'static str],
-    kind: Kind,
+    when: When,
     text: &'static str,
     example: &'static str,
-) -> Step {
-    Step { name, takes, kind, text, example }
+) -> StepEntry {
+    StepEntry { name, takes, when, text, example }
 }
 
-use Kind::{FromHereOn, InOrder, Last, Opening};
+use When::{FromHereOn, InOrder, Last, Opening};
 
 /// All of them, in the order in which they are shown.
-pub const STEPS: [Step; 38] = [
+pub const STEPS: [StepEntry; 38] = [
     step(
         "status",
         &["code"],
@@ -204,6 +204,6 @@ pub const STEPS: [Step; 38] = [
 ];
 
 /// The step of that name.
-pub fn named(name: &str) -> Option<&'static Step> {
+pub fn named(name: &str) -> Option<&'static StepEntry> {
     STEPS.iter().find(|step| step.name == name)
 }

@@ -10,7 +10,7 @@ use crate::proto::framing::close_code;
 use crate::proto::session::Stage;
 use crate::reactor::config::Config;
 use crate::reactor::end::End;
-use crate::reactor::kernel::{Stream, Vitals};
+use crate::reactor::kernel::{InFlight, Stream, Vitals};
 use crate::reactor::mark::Mark;
 use crate::reactor::moment::Moment;
 use crate::reactor::stats::{Kind, Stats};
@@ -26,9 +26,10 @@ const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a client has to finish its handshake, and be told to go, once the server stops.
 pub(super) const LATE_GREETING: Duration = Duration::from_millis(500);
-/// How soon after something was sent, and how often from then on, it is seen whether the peer can be reached; what must be
-/// answered and is not for this long goes to nobody.
-const WATCH: Duration = Duration::from_secs(60);
+/// What must be answered and is not for this long goes to nobody.
+const UNREACHABLE: Duration = Duration::from_secs(60);
+/// How soon after something was sent, and how often from then on, it is seen whether the peer can be reached.
+const LOOK: Duration = Duration::from_secs(30);
 
 impl<S: Stream> Connection<S> {
     /// When its alarm is to ring at the latest.
@@ -69,7 +70,7 @@ impl<S: Stream> Connection<S> {
 
     /// When it is to be seen at the latest whether it can be reached.
     fn watch(&self, now: Moment) -> Moment {
-        if self.transport.has_sent() { now + WATCH } else { Moment::NEVER }
+        if self.transport.has_sent() { now + LOOK } else { Moment::NEVER }
     }
 
     /// Its alarm rings: a last look at the socket, where its patience has ended, and at what the system knows; then the verdict.
@@ -95,7 +96,10 @@ impl<S: Stream> Connection<S> {
             Stage::Open | Stage::Leaving | Stage::Closing => {}
         }
         let vitals = self.transport.vitals();
-        if self.transport.is_unreachable(&vitals, WATCH, now, stats) {
+        // Data asks for an answer as a Ping does, whether or not one gets past it.
+        let interval = config.ping_interval.filter(|_| vitals.in_flight == InFlight::Data);
+        let patience = interval.map_or(UNREACHABLE, |interval| interval.min(UNREACHABLE));
+        if self.transport.is_unreachable(&vitals, patience, now, stats) {
             self.log(Level::Debug, format_args!("lost: nothing is acknowledged"));
             return Turn::Over(End::Unreachable);
         }

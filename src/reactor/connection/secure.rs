@@ -70,17 +70,13 @@ impl<S: Stream> Connection<S> {
 
     /// Whether its expanded keys are to be put on the list of those that may be given up; they are on it then.
     pub fn lists_keys(&mut self) -> bool {
-        let Some(tls) = self.transport.tls() else { return false };
-        let is_new = !tls.is_listed && tls.is_expanded();
-        tls.is_listed |= is_new;
-        is_new
+        self.transport.tls().is_some_and(Tls::lists_keys)
     }
 
     /// Gives up expanded keys.
     pub fn give_up_keys(&mut self) {
         if let Some(tls) = self.transport.tls() {
             tls.contract();
-            tls.is_listed = false;
         }
     }
 }

@@ -6,13 +6,14 @@
 use super::Connection;
 use super::patience::LATE_GREETING;
 use crate::proto::framing::close_code;
-use crate::proto::paths::program::{End as Ending, Then};
+use crate::proto::paths::program::{Ending, Then};
 use crate::proto::paths::report::Caller;
 use crate::proto::session::Stage;
 use crate::reactor::config::Config;
 use crate::reactor::end::End;
 use crate::reactor::kernel::Stream;
 use crate::reactor::moment::Moment;
+use crate::reactor::shutdown::STOPPING;
 use crate::reactor::turn::{Before, Context, Shared, Turn};
 use std::io;
 
@@ -30,7 +31,8 @@ impl<S: Stream> Connection<S> {
         }
         if self.leaving
             && self.session.stage() == Stage::Open
-            && let Some(turn) = self.try_close(close_code::GOING_AWAY, "", &mut shared.stats, context.now)
+            && let Some(turn) =
+                self.try_close(close_code::GOING_AWAY, STOPPING, &mut shared.stats, context.now)
         {
             return Ok(Before::Turn(turn));
         }

@@ -117,8 +117,9 @@ fn every_suite_is_spoken_in_pieces_of_every_size() {
                 end.tls.seal_into(&message, &mut sealed);
                 assert!(hear(&mut client, &sealed) == message, "{suite:?}, {size} bytes");
             }
+            assert!(end.tls.lists_keys() && !end.tls.lists_keys());
             end.tls.contract();
-            assert!(!end.tls.is_expanded());
+            assert!(!end.tls.lists_keys());
             let mut sealed = Vec::new();
             end.tls.close(&mut sealed);
             hear(&mut client, &sealed);
@@ -244,7 +245,7 @@ fn renegotiation_is_refused() {
     let State::Open(open) = &mut end.tls.state else { panic!("not open") };
     let mut out = Vec::new();
     // A ClientHello under the keys of the connection; a HelloRequest would be no better.
-    assert_eq!(open.update_keys(&[1, 0, 0, 0], Version::Tls12, &mut out), Err(Alert::NoRenegotiation));
+    assert_eq!(open.update_keys(&[1, 0, 0, 0], TlsVersion::Tls12, &mut out), Err(Alert::NoRenegotiation));
     assert_eq!(out, b"");
 }
 

@@ -1,10 +1,10 @@
-// Headless Chromium against ADDRESS:PORT, with what its console says. usage: chromium.js ADDRESS:PORT CASES
+// Headless Chromium against a server at URL, with what its console says. usage: chromium.js URL CASES
 'use strict';
 
 const { launch } = require('../browser.js');
 const { attempt, PATIENCE } = require('./standard.js');
 
-const [address, cases] = process.argv.slice(2);
+const [url, cases] = process.argv.slice(2);
 const TOGETHER = 8;
 
 async function main() {
@@ -15,7 +15,7 @@ async function main() {
     const found = /^WebSocket connection to '[^']*\/ws\/([^']*)' failed: (.*)$/s.exec(message.text());
     if (found) said.set(found[1], found[2].replace(/^Error during WebSocket handshake: /, '').trim());
   });
-  await page.goto(`http://${address}/`);
+  await page.goto(url.replace('ws', 'http'));
   await page.addScriptTag({ content: `const PATIENCE = ${PATIENCE}; ${attempt}` });
   // The server ignores what it does not know in a query; the console's lines are told apart by it.
   const all = JSON.parse(cases).map((one, at) => ({ ...one, path: `${one.path}${one.path.includes('?') ? '&' : '?'}n=${at}` }));
@@ -23,7 +23,7 @@ async function main() {
   const together = async (some) => {
     const attempts = ([base, some]) =>
       Promise.all(some.map((one) => attempt(WebSocket, base, one, (seen) => seen.push(`document.cookie ${document.cookie}`))));
-    const seen = await page.evaluate(attempts, [`ws://${address}/ws/`, some]);
+    const seen = await page.evaluate(attempts, [`${url}/ws/`, some]);
     some.forEach((one, at) => { outcomes[all.indexOf(one)] = seen[at]; });
   };
   // With one host Chromium has one handshake at a time (RFC 6455 section 4.1), so slow ones are tried by themselves.

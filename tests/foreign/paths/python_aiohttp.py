@@ -1,4 +1,4 @@
-"""Python's aiohttp against ADDRESS:PORT. usage: python_aiohttp.py ADDRESS:PORT CASES"""
+"""Python's aiohttp against a server at URL. usage: python_aiohttp.py URL CASES"""
 
 import asyncio
 import json
@@ -51,13 +51,13 @@ async def converse(ws, case, started, seen):
     return f"closed {ws.close_code}{reason}{told}{why}"
 
 
-async def attempt(session, address, case):
+async def attempt(session, url, case):
     started, seen = time.monotonic(), []
-    user = case["user"] + "@" if "user" in case else ""
+    base = url.replace("//", f"//{case['user']}@") if "user" in case else url
     heartbeat = 1 if case.get("ping") else None
     timeout = aiohttp.ClientWSTimeout(ws_close=1)
     connect = session.ws_connect(
-        f"ws://{user}{address}/ws/{case['path']}",
+        f"{base}/ws/{case['path']}",
         protocols=case.get("protocols", ()),
         compress=15,
         heartbeat=heartbeat,
@@ -78,9 +78,9 @@ async def attempt(session, address, case):
 
 
 async def main():
-    address, cases = sys.argv[1:]
+    url, cases = sys.argv[1:]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as session:
-        print(json.dumps(await asyncio.gather(*(attempt(session, address, case) for case in json.loads(cases)))))
+        print(json.dumps(await asyncio.gather(*(attempt(session, url, case) for case in json.loads(cases)))))
 
 
 asyncio.run(main())

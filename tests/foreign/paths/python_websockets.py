@@ -1,4 +1,4 @@
-"""Python's websockets against ADDRESS:PORT. usage: python_websockets.py ADDRESS:PORT CASES"""
+"""Python's websockets against a server at URL. usage: python_websockets.py URL CASES"""
 
 import asyncio
 import json
@@ -64,12 +64,12 @@ async def converse(ws, case, started, seen):
     return closed(ws, case, started, seen)
 
 
-async def attempt(address, case):
+async def attempt(url, case):
     started, seen = time.monotonic(), []
-    user = case["user"] + "@" if "user" in case else ""
+    base = url.replace("//", f"//{case['user']}@") if "user" in case else url
     options = {"subprotocols": case.get("protocols"), "open_timeout": PATIENCE, "close_timeout": 1}
     try:
-        ws = await websockets.connect(f"ws://{user}{address}/ws/{case['path']}", ping_interval=None, **options)
+        ws = await websockets.connect(f"{base}/ws/{case['path']}", ping_interval=None, **options)
     except TimeoutError:
         return "no answer"
     except Exception as error:
@@ -81,8 +81,8 @@ async def attempt(address, case):
 
 
 async def main():
-    address, cases = sys.argv[1:]
-    print(json.dumps(await asyncio.gather(*(attempt(address, case) for case in json.loads(cases)))))
+    url, cases = sys.argv[1:]
+    print(json.dumps(await asyncio.gather(*(attempt(url, case) for case in json.loads(cases)))))
 
 
 asyncio.run(main())

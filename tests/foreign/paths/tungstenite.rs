@@ -1,7 +1,8 @@
-//! Rust's `tungstenite` against ADDRESS:PORT. usage: paths-tungstenite ADDRESS:PORT CASES
+//! Rust's `tungstenite` against a server at URL; over rustls, in a build with the feature `tls`, where that is wss://: then
+//! SSL_CERT_FILE names whom to trust. usage: paths-tungstenite URL CASES
 
 use serde_json::Value;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -14,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
     let mut arguments = env::args().skip(1);
-    let (address, cases) = (arguments.next().expect("ADDRESS:PORT"), arguments.next().expect("CASES"));
+    let (url, cases) = (arguments.next().expect("URL"), arguments.next().expect("CASES"));
     let cases: Vec<Value> = serde_json::from_str(&cases).expect("cases in JSON");
     let attempts: Vec<_> = cases
         .into_iter()
         .map(|case| {
-            let address = address.clone();
-            thread::spawn(move || attempt(&address, &case))
+            let url = url.clone();
+            thread::spawn(move || attempt(&url, &case))
         })
         .collect();
     let outcomes: Vec<String> =
@@ -47,11 +48,51 @@ impl Case<'_> {
     }
 }
 
-fn attempt(address: &str, case: &Value) -> String {
+/// A byte stream to the server, plain or not.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// The socket, and what is spoken on it.
+fn connect(url: &str) -> (TcpStream, Box<dyn Stream>) {
+    let (scheme, address) = url.split_once("://").expect("a URL");
+    let socket = TcpStream::connect(address).expect("the server listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let stream = socket.try_clone().expect("a descriptor");
+    let stream: Box<dyn Stream> = match scheme {
+        #[cfg(feature = "tls")]
+        "wss" => Box::new(secure::client(address, stream)),
+        _ => Box::new(stream),
+    };
+    (socket, stream)
+}
+
+#[cfg(feature = "tls")]
+mod secure {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use std::net::TcpStream;
+    use std::sync::Arc;
+
+    pub fn client(address: &str, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        let trusted = std::env::var("SSL_CERT_FILE").expect("whom to trust");
+        roots.add(CertificateDer::from_pem_file(trusted).expect("PEM")).expect("an authority");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let host = address.rsplit_once(':').expect("a port").0.to_owned();
+        let name = ServerName::try_from(host).expect("a name");
+        StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("a client"), stream)
+    }
+}
+
+fn attempt(url: &str, case: &Value) -> String {
     let mut seen = Case { case, started: Instant::now(), seen: Vec::new() };
-    let user = case["user"].as_str().map(|user| format!("{user}@")).unwrap_or_default();
+    let base = match case["user"].as_str() {
+        Some(user) => url.replace("//", &format!("//{user}@")),
+        None => url.to_owned(),
+    };
     let path = case["path"].as_str().expect("a path");
-    let uri = match format!("ws://{user}{address}/ws/{path}").parse() {
+    let uri = match format!("{base}/ws/{path}").parse() {
         Ok(uri) => uri,
         Err(error) => return format!("refused: {error}"),
     };
@@ -59,8 +100,7 @@ fn attempt(address: &str, case: &Value) -> String {
     for protocol in case["protocols"].as_array().into_iter().flatten() {
         request = request.with_sub_protocol(protocol.as_str().expect("a name"));
     }
-    let stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let (wire, stream) = connect(url);
     let (mut socket, response) = match client(request, stream) {
         Ok(opened) => opened,
         Err(HandshakeError::Interrupted(_)) => return "no answer".to_owned(),
@@ -132,6 +172,6 @@ fn attempt(address: &str, case: &Value) -> String {
     if messages > 3 {
         seen.seen.push(format!("{messages} messages of {size} bytes"));
     }
-    let _ = socket.get_ref().shutdown(Shutdown::Both);
+    let _ = wire.shutdown(Shutdown::Both);
     seen.end(&end)
 }

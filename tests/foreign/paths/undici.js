@@ -1,11 +1,11 @@
-// undici's WebSocket, which is the one built into Node, against ADDRESS:PORT. usage: undici.js ADDRESS:PORT CASES
+// undici's WebSocket, which is the one built into Node, against a server at URL. usage: undici.js URL CASES
 'use strict';
 
 const { WebSocket } = require('undici');
 const { attempt } = require('./standard.js');
 
-const [address, cases] = process.argv.slice(2);
-Promise.all(JSON.parse(cases).map((one) => attempt(WebSocket, `ws://${address}/ws/`, one))).then((outcomes) => {
+const [url, cases] = process.argv.slice(2);
+Promise.all(JSON.parse(cases).map((one) => attempt(WebSocket, `${url}/ws/`, one))).then((outcomes) => {
   console.log(JSON.stringify(outcomes));
   process.exit(0);
 });

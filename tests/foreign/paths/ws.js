@@ -1,17 +1,17 @@
-// The npm package ws against ADDRESS:PORT. usage: ws.js ADDRESS:PORT CASES
+// The npm package ws against a server at URL. usage: ws.js URL CASES
 'use strict';
 
 const WebSocket = require('ws');
 const { PATIENCE } = require('./standard.js');
 
-const [address, cases] = process.argv.slice(2);
+const [url, cases] = process.argv.slice(2);
 
 function attempt(one) {
   const seen = [], started = Date.now();
   let opened = false, messages = 0, size = 0, why = '';
   const late = () => (one.late ? (Date.now() - started >= 0.95 * one.late ? ' late' : ' too early') : '');
   return new Promise((resolve) => {
-    const base = one.user ? `ws://${one.user}@${address}/ws/` : `ws://${address}/ws/`;
+    const base = `${one.user ? url.replace('//', `//${one.user}@`) : url}/ws/`;
     const socket = new WebSocket(base + one.path, one.protocols || [], { followRedirects: true, closeTimeout: 1000 });
     const end = (text) => {
       clearTimeout(stop);

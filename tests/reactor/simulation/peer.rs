@@ -164,7 +164,8 @@ impl Peer {
     /// From now on it behaves.
     pub fn forgive(&mut self) {
         self.appetite = Appetite::Eager;
-        if self.leaves == Leaves::Late {
+        // Whom nobody can reach any more the kernel has to find out.
+        if matches!(self.leaves, Leaves::Late | Leaves::CutOff(_)) {
             self.leaves = Leaves::Satisfied;
         }
         self.answers_pings = true;

@@ -1,5 +1,6 @@
 //! One TCP connection between a client and the server, as the kernel keeps it.
 
+use super::said::Said;
 use std::collections::BTreeSet;
 use std::fmt;
 use wsecho::reactor::token::ConnId;
@@ -27,11 +28,15 @@ pub struct Wire {
     pub cut_at: Option<u64>,
     /// Since when something that the server sent could not arrive.
     pub lost_since: Option<u64>,
+    /// By how much the clock had leapt by then.
+    pub lost_leapt: u64,
     /// Where in `sent` no message is under way.
     pub ends: BTreeSet<usize>,
 
     /// What the server wrote and the client has not taken, and how much of that the kernel holds.
     pub out: Vec<u8>,
+    /// All that it wrote.
+    pub said: Said,
     pub room: usize,
     /// The server was told that there is no room: an edge is due once there is (SOCK_NOSPACE in Linux).
     pub no_space: bool,

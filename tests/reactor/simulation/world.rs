@@ -10,7 +10,7 @@ mod checks;
 mod clients;
 mod epoll;
 
-use super::peer::Peer;
+use super::peer::{Expects, Peer};
 use super::tcp::{Reset, Wire};
 use fastrand::Rng;
 use nix::errno::Errno;
@@ -18,13 +18,13 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 use wsecho::reactor::config::Config;
-use wsecho::reactor::kernel::{Readiness, Vitals};
+use wsecho::reactor::kernel::{InFlight, Readiness, Vitals};
 use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
-/// How often it is seen whether what was sent arrives.
-const WATCH: u64 = 60_000;
+/// How long what was sent may be unacknowledged.
+const UNREACHABLE: u64 = 60_000;
 const POLICY_TIMEOUT: u64 = 3_000;
 /// The part of the places that clients of the policy's listener get, if it is not less than one.
 const POLICY_SHARE: usize = 8;
@@ -41,6 +41,8 @@ const STALL: Duration = Duration::from_millis(100);
 pub struct World {
     rng: Rng,
     pub now: u64,
+    /// By how much the clock has leapt, in all.
+    leapt: u64,
     handshake: u64,
     idle: Option<u64>,
     ping: Option<u64>,
@@ -69,8 +71,9 @@ pub struct World {
     round: u64,
     /// Sockets that are owed a call in this round.
     waiting: usize,
-    /// Sockets whose last read left something, which no event will tell, in the order of those reads.
-    unfinished: VecDeque<usize>,
+    /// Sockets whose last read left something, which no event will tell, in the order of those reads; and how many the server
+    /// may have to serve before each.
+    unfinished: VecDeque<(usize, usize)>,
     pub faults: Vec<String>,
 }
 
@@ -91,6 +94,7 @@ impl World {
         let peers: Vec<Peer> = (0..peers).map(draw).collect();
         World {
             now: rng.u64(..1_000_000),
+            leapt: 0,
             handshake: milliseconds(config.handshake_timeout),
             idle: config.idle_timeout.map(milliseconds),
             ping: config.ping_interval.map(milliseconds),
@@ -187,7 +191,9 @@ impl World {
         if self.trouble && self.stopped_at.is_none() && self.chance(400) {
             // The process was stopped; its clients were not.
             self.exhaust();
-            self.now += self.rng.u64(..100_000);
+            let leap = self.rng.u64(..100_000);
+            self.leapt += leap;
+            self.now += leap;
         }
         Ok(self.collect())
     }
@@ -288,9 +294,9 @@ impl World {
         wire.was_blocked = false;
         wire.read_round = self.round;
         wire.cause = count == buf.len() || wire.fin_was_told;
-        self.unfinished.retain(|other| *other != index);
+        self.unfinished.retain(|(other, _)| *other != index);
         if self.wires[index].cause {
-            self.unfinished.push_back(index);
+            self.unfinished.push_back((index, self.most_ahead()));
         }
         self.wake(index);
         if self.chance(4) {
@@ -326,7 +332,11 @@ impl World {
             }
         }
         wire.written += bytes.len();
-        if close_at_end(bytes).is_some() {
+        let mut said = wire.said.clone();
+        if self.peers[index].expects == Expects::Echo {
+            said.take(bytes);
+        }
+        if said.close.is_some() {
             wire.said_close_at.get_or_insert(self.now);
         }
         let life = wire.heard_at.max(wire.surely_taken_at);
@@ -334,14 +344,14 @@ impl World {
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         // What waited in the outbox was said earlier.
         let is_said_now = !wire.was_blocked && !self.peers[index].ends;
-        let says_going_away = is_said_now && close_at_end(bytes) == Some(1001);
+        let says_going_away = is_said_now && said.close == Some(1001);
         if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
             self.fault(index, "told that it is idle, which it is not");
         }
         let now = self.now;
         let wire = &mut self.wires[index];
-        if wire.cut_at.is_some() {
-            wire.lost_since.get_or_insert(now);
+        if wire.cut_at.is_some() && wire.lost_since.is_none() {
+            (wire.lost_since, wire.lost_leapt) = (Some(now), self.leapt);
         }
         if wire.nobody_there {
             wire.blocked = false;
@@ -353,6 +363,9 @@ impl World {
         if miser && count > 0 {
             count = self.rng.usize(1..=count);
         }
+        if self.peers[index].expects == Expects::Echo {
+            wire.said.take(&bytes[..count]);
+        }
         wire.written -= bytes.len() - count;
         wire.out.extend_from_slice(&bytes[..count]);
         wire.blocked = count < bytes.len();
@@ -361,7 +374,7 @@ impl World {
             wire.no_space = true;
             if !wire.is_in_mid_message() {
                 // It goes on once there is room, which an event will tell.
-                self.unfinished.retain(|other| *other != index);
+                self.unfinished.retain(|(other, _)| *other != index);
             }
         }
         if count == 0 {
@@ -386,7 +399,11 @@ impl World {
             acked: (wire.written - unacknowledged) as u32,
             edge: (taken + 70_000) as u32,
             unsent: if wire.cut_at.is_some() { 0 } else { unacknowledged as u32 },
-            in_flight: wire.cut_at.is_some() && unacknowledged > 0,
+            in_flight: if wire.cut_at.is_some() && unacknowledged > 0 {
+                InFlight::Data
+            } else {
+                InFlight::Nothing
+            },
             heard: Duration::from_millis(heard),
             spoke: Duration::from_millis(spoke),
         }
@@ -404,7 +421,7 @@ impl World {
         let is_second = wire.server_fin.replace(now).is_some();
         let peer = &self.peers[index];
         let answered = peer.said_close && wire.unread() == 0;
-        let is_clean = peer.opened && matches!(close_at_end(&wire.out), Some(1000 | 1001));
+        let is_clean = peer.opened && matches!(wire.said.close, Some(1000 | 1001));
         let is_hasty = is_clean && !answered && !peer.ends;
         let is_hasty = is_hasty && wire.said_close_at.is_none_or(|at| now < at + LINGER);
         if is_second || wire.blocked {
@@ -436,13 +453,4 @@ impl World {
     fn interrupt(&mut self) -> io::Result<()> {
         if self.chance(16) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
-}
-
-/// The code of the Close frame that stands at the end of `bytes`, if one does.
-fn close_at_end(bytes: &[u8]) -> Option<u16> {
-    let start = bytes.len().saturating_sub(127);
-    bytes[start..].windows(4).enumerate().find_map(|(at, head)| {
-        let is_last = start + at + 2 + usize::from(head[1]) == bytes.len();
-        (head[0] == 0x88 && is_last).then(|| u16::from_be_bytes([head[2], head[3]]))
-    })
 }

@@ -12,14 +12,14 @@ const CAPTION: &str = "Dotted where fewer than ten samples lie beyond: an anecdo
                        first curve is its 95 % confidence interval, where the run was long enough for one.";
 
 /// One curve.
-struct Curve {
+struct Series {
     name: &'static str,
     /// Which of the colours.
     colour: usize,
     histogram: Histogram<u64>,
 }
 
-impl Curve {
+impl Series {
     fn class(&self) -> String {
         // Wire is often all of the response: a wider line shows on both sides of the other.
         format!("s{}{}", self.colour, if self.name == "wire" { " halo" } else { "" })
@@ -30,11 +30,11 @@ impl Curve {
 pub fn percentiles(report: &Report, width: f64) -> Option<Chart> {
     let candidates = times(report);
     let bounds = candidates[0].1.as_ref().map(|stat| stat.ci95.clone()).unwrap_or_default();
-    let curves: Vec<Curve> =
+    let curves: Vec<Series> =
         (1..).zip(candidates).filter_map(|(i, (name, stat))| curve(i, name, stat)).collect();
     let headline = &curves.first()?.histogram;
 
-    let classes: Vec<String> = curves.iter().map(Curve::class).collect();
+    let classes: Vec<String> = curves.iter().map(Series::class).collect();
     let legend: Vec<(&str, &str)> =
         classes.iter().zip(&curves).map(|(class, curve)| (class.as_str(), curve.name)).collect();
     let mut plot = Plot::new(width, inner_height(width), &legend);
@@ -77,9 +77,9 @@ fn times(report: &Report) -> Vec<(&'static str, &Option<Stat>)> {
 }
 
 /// The curve of `stat`, if it has two samples.
-fn curve(colour: usize, name: &'static str, stat: &Option<Stat>) -> Option<Curve> {
+fn curve(colour: usize, name: &'static str, stat: &Option<Stat>) -> Option<Series> {
     let histogram = stat.as_ref()?.histogram().ok()?;
-    (histogram.len() >= 2).then_some(Curve { name, colour, histogram })
+    (histogram.len() >= 2).then_some(Series { name, colour, histogram })
 }
 
 /// How many nines `q` has; of 1, as many as a sample of `n` can show.
@@ -96,8 +96,8 @@ fn ticks(longest: f64) -> Vec<(f64, String)> {
 }
 
 /// The line of `curve`, dotted where it cannot be trusted, with dots that tell their values.
-fn draw(plot: &mut Plot, curve: &Curve, x: &Axis, y: &Axis, longest: f64) {
-    let Curve { name, colour, histogram } = curve;
+fn draw(plot: &mut Plot, curve: &Series, x: &Axis, y: &Axis, longest: f64) {
+    let Series { name, colour, histogram } = curve;
     let n = histogram.len();
     let trusted = nines(1.0, n) - 1.0; // ten samples beyond
     let distribution = stats::distribution(histogram);

@@ -1,7 +1,7 @@
 //! What the server must do, and must not.
 
 use super::{
-    FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, WATCH, World,
+    FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, UNREACHABLE, World,
 };
 use crate::simulation::peer::Expects;
 use std::time::Duration;
@@ -21,6 +21,16 @@ impl World {
     /// Whether the clock decides when the server reads from it, and what it says.
     pub(super) fn is_timed(&self, index: usize) -> bool {
         self.peers[index].expects == Expects::Program
+    }
+
+    /// How many the server may have to serve before one whose turn has just ended: beside those who left something to read, who
+    /// can go on for reasons of its own, as its clock says or as there is more to write.
+    pub(super) fn most_ahead(&self) -> usize {
+        let may_go_on = |index: &usize| {
+            let wire = &self.wires[*index];
+            wire.id.is_some() && !wire.closed && (wire.blocked || self.is_timed(*index))
+        };
+        self.unfinished.len() + (0..self.wires.len()).filter(may_go_on).count()
     }
 
     pub(super) fn touch(&mut self, index: usize) {
@@ -85,12 +95,17 @@ impl World {
         !self.peers[index].ends && self.idle.is_none() && self.stopped_at.is_none()
     }
 
+    /// How long data may be unacknowledged: where Pings are sent, as long as a Ping unanswered.
+    fn unreachable(&self) -> u64 {
+        self.ping.map_or(UNREACHABLE, |ping| ping.min(UNREACHABLE))
+    }
+
     /// When the server has to do something about a silent client.
     pub(super) fn deadline(&self, index: usize) -> Option<u64> {
         let wire = &self.wires[index];
         if let Some(at) = wire.lost_since {
-            // Twice that, were it not for leaps of the clock.
-            return Some(at + 4 * WATCH);
+            // Seen twice, that long apart, but for leaps of the clock.
+            return Some(at + 3 * self.unreachable() + self.leapt - wire.lost_leapt);
         }
         let life = wire.heard_at.max(wire.taken_at).max(wire.wrote_at);
         if let Some(at) = wire.server_fin {
@@ -164,7 +179,7 @@ impl World {
         let life = wire.heard_at.max(wire.surely_taken_at);
         let is_idle = passed(life, self.idle);
         let is_mute = wire.pinged_at.is_some_and(|at| passed(at, self.ping));
-        let is_lost = wire.lost_since.is_some_and(|at| passed(at, Some(WATCH - 1_000)));
+        let is_lost = wire.lost_since.is_some_and(|at| passed(at, Some(self.unreachable())));
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         let goes_on = self.stopped_at.is_none_or(|at| now < at + FAREWELL);
         let could_be_told = peer.opened && !wire.blocked && wire.unread() == 0 && !wire.is_in_mid_frame();

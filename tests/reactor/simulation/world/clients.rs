@@ -56,7 +56,7 @@ impl World {
             }
             Leaves::CutOff(at) if is_there && wire.arrived >= at => {
                 wire.cut_at = Some(self.now);
-                wire.lost_since = (!wire.out.is_empty()).then_some(self.now);
+                (wire.lost_since, wire.lost_leapt) = ((!wire.out.is_empty()).then_some(self.now), self.leapt);
                 wire.sent.truncate(wire.arrived);
                 self.finish_excused(index);
                 return true;

@@ -2,6 +2,7 @@
 
 use super::{UNFINISHED_PER_TICK, World};
 use crate::simulation::tcp::Reset;
+use std::collections::VecDeque;
 use wsecho::reactor::kernel::Readiness;
 use wsecho::reactor::token::Source;
 
@@ -43,8 +44,11 @@ impl World {
         }
         self.invent(&mut events);
         // The others wait behind them.
-        let next = self.unfinished.len().min(UNFINISHED_PER_TICK);
-        for index in self.unfinished.drain(..next).collect::<Vec<_>>() {
+        let (next, later): (VecDeque<_>, _) =
+            self.unfinished.drain(..).partition(|(_, ahead)| *ahead < UNFINISHED_PER_TICK);
+        self.unfinished = later;
+        self.unfinished.iter_mut().for_each(|(_, ahead)| *ahead -= UNFINISHED_PER_TICK);
+        for (index, _) in next {
             let wire = &self.wires[index];
             if wire.cause && !wire.blocked && wire.is_readable() {
                 self.expect_call(index);
@@ -68,7 +72,7 @@ impl World {
         wire.cause |= event.readable;
         wire.fin_was_told |= event.read_closed;
         let acts = if wire.blocked { event.writable } else { event.readable };
-        if acts && !self.unfinished.contains(&index) {
+        if acts && !self.unfinished.iter().any(|(other, _)| *other == index) {
             self.expect_call(index);
         }
         (event.readable || event.writable).then_some(event)

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 /// What is served where, and to whom: the part of the configuration that the protocol needs.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct Routes {
     pub echo_paths: Paths,
     /// The Origins that may connect, compared byte for byte; empty for all.
     pub origins: Vec<String>,

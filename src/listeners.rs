@@ -1,7 +1,7 @@
 //! The ports that the options ask for.
 
 use crate::activation;
-use crate::args::{Address, Options, Policy, Stats, everywhere};
+use crate::args::{Address, Options, Policy, StatsPlace, everywhere};
 use crate::failure::Failure;
 use crate::log;
 use crate::reactor::listener::Role;
@@ -18,42 +18,43 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// The listeners, and what they are for.
 #[derive(Debug)]
-pub struct Doors {
+pub struct Listeners {
     sharing: Sharing,
-    pub listeners: Vec<Listener>,
+    pub sockets: Vec<Listener>,
     pub roles: Vec<Role>,
     names: Vec<String>,
 }
 
-impl Doors {
+impl Listeners {
     /// Opens every port.
     ///
     /// # Errors
     /// The first that cannot be had, with its remedy.
-    pub fn open(options: &Options) -> Result<Doors, Failure> {
-        let mut doors = Doors::shared(if options.reuse_port { Sharing::Others } else { Sharing::Nobody });
+    pub fn open(options: &Options) -> Result<Listeners, Failure> {
+        let mut listeners =
+            Listeners::shared(if options.reuse_port { Sharing::Others } else { Sharing::Nobody });
         let passed = activation::listeners().map_err(|text| Failure::new(Failure::USAGE, text))?;
         let is_activated = !passed.is_empty();
         for (role, listener) in passed {
             let role = if role == Role::Echo { echo(options) } else { role };
             let name = listener.address().map_or("a passed socket".to_owned(), |address| address.to_string());
-            doors.add(role, listener, name);
+            listeners.add(role, listener, name);
         }
-        doors.bind_echo(options, is_activated)?;
-        if let Some(Stats::At(address)) = &options.stats {
-            doors.bind_or_fail(Role::Stats, address, "--stats")?;
+        listeners.bind_echo(options, is_activated)?;
+        if let Some(StatsPlace::At(address)) = &options.stats {
+            listeners.bind_or_fail(Role::Stats, address, "--stats")?;
         }
         match &options.policy {
             Policy::Off => {}
             // Who passes sockets decides which there are.
             Policy::IfPossible(_) if is_activated => {}
             Policy::IfPossible(address) => {
-                if let Err(error) = doors.bind(Role::Policy, address) {
+                if let Err(error) = listeners.bind(Role::Policy, address) {
                     tell_no_policy(address, &error);
                 }
             }
             Policy::At(address) => {
-                doors.bind(Role::Policy, address).map_err(|error| {
+                listeners.bind(Role::Policy, address).map_err(|error| {
                     let why = reason(&error);
                     let text = format!(
                         "cannot serve the Flash policy on {address}: {why}; choose another address or --policy off"
@@ -62,21 +63,21 @@ impl Doors {
                 })?;
             }
         }
-        Ok(doors)
+        Ok(listeners)
     }
 
     /// Binds the ports of echo for others to serve, which keeps them from everybody else.
     ///
     /// # Errors
     /// The first that cannot be had, with its remedy.
-    pub fn hold(options: &Options) -> Result<Doors, Failure> {
-        let mut doors = Doors::shared(Sharing::OthersAlone);
-        doors.bind_echo(options, false)?;
-        Ok(doors)
+    pub fn hold(options: &Options) -> Result<Listeners, Failure> {
+        let mut listeners = Listeners::shared(Sharing::OthersAlone);
+        listeners.bind_echo(options, false)?;
+        Ok(listeners)
     }
 
-    fn shared(sharing: Sharing) -> Doors {
-        Doors { sharing, listeners: Vec::new(), roles: Vec::new(), names: Vec::new() }
+    fn shared(sharing: Sharing) -> Listeners {
+        Listeners { sharing, sockets: Vec::new(), roles: Vec::new(), names: Vec::new() }
     }
 
     /// The ports of echo: those that were asked for, or else the default, unless sockets were passed.
@@ -130,13 +131,13 @@ impl Doors {
     fn add(&mut self, role: Role, listener: Listener, name: String) {
         self.names.push(name);
         self.roles.push(role);
-        self.listeners.push(listener);
+        self.sockets.push(listener);
     }
 
     /// What to tell the user, a line each; `echo_path` is one that echoes.
     pub fn announcements(&self, echo_path: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        for ((role, listener), name) in self.roles.iter().zip(&self.listeners).zip(&self.names) {
+        for ((role, listener), name) in self.roles.iter().zip(&self.sockets).zip(&self.names) {
             match (role, listener.address()) {
                 (Role::Echo | Role::ProxiedEcho, Some(bound)) => {
                     let host = reachable(bound);
@@ -162,7 +163,7 @@ impl Doors {
 
     /// What is bound, each as an option takes it: a port of every address as its number.
     pub fn addresses(&self) -> impl Iterator<Item = (Role, String)> {
-        self.roles.iter().zip(&self.listeners).zip(&self.names).filter_map(|((role, listener), name)| {
+        self.roles.iter().zip(&self.sockets).zip(&self.names).filter_map(|((role, listener), name)| {
             let bound = listener.address()?;
             let is_any = bound.is_ipv6() && *name != bound.to_string();
             Some((*role, if is_any { bound.port().to_string() } else { bound.to_string() }))
@@ -171,8 +172,8 @@ impl Doors {
 
     /// Where the numbers are, a line each.
     pub fn numbers(&self) -> Vec<String> {
-        let doors = self.roles.iter().zip(&self.listeners).zip(&self.names);
-        let numbers = doors.filter(|((role, _), _)| **role == Role::Stats);
+        let listeners = self.roles.iter().zip(&self.sockets).zip(&self.names);
+        let numbers = listeners.filter(|((role, _), _)| **role == Role::Stats);
         numbers
             .map(|((_, listener), name)| match listener.address() {
                 Some(bound) => format!("numbers at http://{}/metrics", reachable(bound)),
