@@ -1,5 +1,7 @@
 //! Sockets that a service manager opened for us (sd_listen_fds(3)).
 
+#[cfg(not(feature = "tls"))]
+use crate::args::NO_TLS;
 use crate::reactor::listener::Role;
 use crate::reactor::system::{Listener, adopt_tcp, adopt_unix};
 use listenfd::ListenFd;
@@ -11,11 +13,11 @@ const SOCKETS_MAX: usize = 64;
 /// Where Flash players ask: a socket without a name that is bound there is for them.
 const POLICY_PORT: u16 = 843;
 
-/// The listeners that were passed to this process, with what they are for: by their names (`echo`, `policy`, `stats`), or
+/// The listeners that were passed to this process, with what they are for: by their names (`echo`, `echo-tls`, `policy`, `stats`), or
 /// by their port where they have none of these.
 ///
 /// # Errors
-/// One line, when what was passed is not listening stream sockets.
+/// One line, when what was passed is not listening stream sockets, or one is for TLS and this build has none.
 pub fn listeners() -> Result<Vec<(Role, Listener)>, String> {
     let variable = |name: &str| std::env::var(name).ok();
     let is_for_us = variable("LISTEN_PID").is_some_and(|pid| pid.parse() == Ok(std::process::id()));
@@ -35,7 +37,7 @@ pub fn listeners() -> Result<Vec<(Role, Listener)>, String> {
             let listener = take(&mut passed, index).map_err(|why| {
                 format!("descriptor {} of LISTEN_FDS is not a listening socket: {why}", 3 + index)
             })?;
-            Ok((role(names.next().unwrap_or_default(), &listener), listener))
+            Ok((role(names.next().unwrap_or_default(), &listener)?, listener))
         })
         .collect()
 }
@@ -64,12 +66,16 @@ fn check_listens(socket: &impl AsFd) -> Result<(), String> {
     }
 }
 
-fn role(name: &str, listener: &Listener) -> Role {
-    match name {
+fn role(name: &str, listener: &Listener) -> Result<Role, String> {
+    Ok(match name {
         "echo" => Role::Echo,
+        #[cfg(feature = "tls")]
+        "echo-tls" => Role::SecureEcho,
+        #[cfg(not(feature = "tls"))]
+        "echo-tls" => return Err(format!("a socket named echo-tls was passed, and {NO_TLS}")),
         "policy" => Role::Policy,
         "stats" => Role::Stats,
         _ if listener.address().is_some_and(|address| address.port() == POLICY_PORT) => Role::Policy,
         _ => Role::Echo,
-    }
+    })
 }

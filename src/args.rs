@@ -76,6 +76,13 @@ pub struct TlsOptions {
     pub wrong: Option<&'static str>,
 }
 
+impl TlsOptions {
+    /// Whether something is asked for that only a port of TLS can show.
+    pub fn want_a_port(&self) -> bool {
+        self.cert.is_some() || self.key.is_some() || self.client_ca.is_some() || self.wrong.is_some()
+    }
+}
+
 /// Certificates that are wrong on purpose.
 const WRONG: [&str; 3] = ["expired", "other-name", "self-signed"];
 
@@ -377,12 +384,8 @@ fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
 /// One line, where the options do not go together, or this build has no TLS.
 fn tls_options(arguments: &Arguments) -> Result<TlsOptions, String> {
     let Arguments { listen_tls, tls_cert, tls_key, tls_client_ca, tls_wrong, .. } = arguments;
-    let others = tls_cert.is_some() || tls_key.is_some() || tls_client_ca.is_some() || tls_wrong.is_some();
     if !listen_tls.is_empty() && !cfg!(feature = "tls") {
         return Err(NO_TLS.to_owned());
-    }
-    if others && listen_tls.is_empty() {
-        return Err("--tls-cert, --tls-key, --tls-client-ca and --tls-wrong want --listen-tls".to_owned());
     }
     if tls_cert.is_some() != tls_key.is_some() {
         return Err("--tls-cert and --tls-key go together".to_owned());
@@ -400,7 +403,7 @@ fn tls_options(arguments: &Arguments) -> Result<TlsOptions, String> {
 }
 
 /// Said where TLS is asked of a build without it.
-const NO_TLS: &str = "this build has no TLS: build one with `cargo build --release --features tls`";
+pub const NO_TLS: &str = "this build has no TLS: build one with `cargo build --release --features tls`";
 
 /// The authority that clients have to trust, in PEM.
 fn certificate() -> Result<String, String> {

@@ -44,9 +44,9 @@ pub fn run(options: Options) -> Result<(), Failure> {
     }
     let config = config(&options, max_connections);
     #[cfg(feature = "tls")]
-    let service = match options.tls.listen.is_empty() {
-        true => None,
-        false => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
+    let service = match listeners.are_secure() {
+        false => None,
+        true => Some(identity(&options.tls).load().map_err(|text| Failure::new(Failure::USAGE, text))?),
     };
     let manager = Manager::from_environment();
     let lost = |error: io::Error| Failure::system(format!("the event loop failed: {error}"));
@@ -165,7 +165,7 @@ fn unix_paths(options: &Options) -> Vec<&Path> {
         Some(StatsPlace::At(address)) => Some(address),
         _ => None,
     };
-    let addresses = options.listen.iter().chain(stats);
+    let addresses = options.listen.iter().chain(&options.tls.listen).chain(stats);
     addresses
         .filter_map(|address| match address {
             Address::Unix(path) => Some(path.as_path()),

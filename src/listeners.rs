@@ -36,7 +36,12 @@ impl Listeners {
         let passed = activation::listeners().map_err(|text| Failure::new(Failure::USAGE, text))?;
         let is_activated = !passed.is_empty();
         for (role, listener) in passed {
-            let role = if role == Role::Echo { echo(options) } else { role };
+            let role = match role {
+                Role::Echo => echo(options),
+                #[cfg(feature = "tls")]
+                Role::SecureEcho => secure(options),
+                role => role,
+            };
             let name = listener.address().map_or("a passed socket".to_owned(), |address| address.to_string());
             listeners.add(role, listener, name);
         }
@@ -87,8 +92,7 @@ impl Listeners {
         }
         #[cfg(feature = "tls")]
         for address in &options.tls.listen {
-            let role = if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho };
-            self.bind_or_fail(role, address, "--listen-tls")?;
+            self.bind_or_fail(secure(options), address, "--listen-tls")?;
         }
         if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
@@ -170,6 +174,12 @@ impl Listeners {
         })
     }
 
+    /// Whether any of them speaks TLS.
+    #[cfg(feature = "tls")]
+    pub fn are_secure(&self) -> bool {
+        self.roles.iter().any(|role| matches!(role, Role::SecureEcho | Role::ProxiedSecureEcho))
+    }
+
     /// Where the numbers are, a line each.
     pub fn numbers(&self) -> Vec<String> {
         let listeners = self.roles.iter().zip(&self.sockets).zip(&self.names);
@@ -186,6 +196,12 @@ impl Listeners {
 /// What a port of plain echo is.
 fn echo(options: &Options) -> Role {
     if options.proxy_protocol { Role::ProxiedEcho } else { Role::Echo }
+}
+
+/// What a port of echo in TLS is.
+#[cfg(feature = "tls")]
+fn secure(options: &Options) -> Role {
+    if options.proxy_protocol { Role::ProxiedSecureEcho } else { Role::SecureEcho }
 }
 
 /// Binds every address of a name that this host has, all with the same port.

@@ -52,6 +52,8 @@ async function builder(page) {
   check('the builder follows', (await page.locator('#chain b').allTextContents()).join(), 'ping,bad-frame');
   await page.selectOption('#language', 'websocat');
   check('websocat', await page.inputValue('#code'), `echo hello | websocat -n -v 'ws://${address}/ws/ping/2/bad-frame/utf8'`);
+  await page.selectOption('#language', 'javascript');
+  check('JavaScript', (await page.inputValue('#code')).includes(`new WebSocket("ws://${address}/ws/ping/2/bad-frame/utf8")`), true);
   await page.selectOption('#language', 'python');
   check('Python', (await page.inputValue('#code')).includes(`websockets.connect("ws://${address}/ws/ping/2/bad-frame/utf8")`), true);
 }

@@ -40,7 +40,7 @@ CASES = [
     {"name": "unfinished", "path": "unfinished/message/hello/after/1/close/1000", "say": HELLO},
     {"name": "trickle/1", "path": "trickle/1/message/hello/close/1000"},
     {"name": "limit/3", "say": HELLO},
-    {"name": "throttle/8", "path": "throttle/8/after/1/close/1000", "say": HELLO, "late": 500},
+    {"name": "throttle/16", "path": "throttle/16/after/1/close/1000", "say": HELLO, "late": 500},
     {"name": "mute", "ping": True},
     {"name": "no-close", "until": 0},
     {"name": "close-late/500ms", "until": 0, "late": 500},

@@ -26,11 +26,12 @@ async function main() {
     const seen = await page.evaluate(attempts, [`${url}/ws/`, some]);
     some.forEach((one, at) => { outcomes[all.indexOf(one)] = seen[at]; });
   };
-  // With one host Chromium has one handshake at a time (RFC 6455 section 4.1), so slow ones are tried by themselves.
-  const isSlow = (one) => one.path.startsWith('handshake-');
-  const quick = all.filter((one) => !isSlow(one));
+  // With one host Chromium has one handshake at a time (RFC 6455 section 4.1), so slow ones are tried by themselves; and last
+  // those with credentials, which it shows of its own accord from then on.
+  const isApart = (one) => one.path.startsWith('handshake-') || one.user;
+  const quick = all.filter((one) => !isApart(one));
   for (let at = 0; at < quick.length; at += TOGETHER) await together(quick.slice(at, at + TOGETHER));
-  for (const one of all.filter(isSlow)) await together([one]);
+  for (const one of all.filter(isApart).sort((one, other) => Boolean(one.user) - Boolean(other.user))) await together([one]);
   await browser.close();
   return outcomes.map((outcome, at) => {
     const why = said.get(all[at].path);

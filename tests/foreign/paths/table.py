@@ -14,6 +14,7 @@ import sys
 
 sys.dont_write_bytecode = True
 from cases import CASES
+from others import OTHERS
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 CLIENTS = "Chromium undici ws websockets aiohttp tungstenite".split()
@@ -59,6 +60,16 @@ def differences(plain, sealed):
                 yield f"| `{case['name']}` | {name} | {cell(one)} | {cell(other)} |\n"
 
 
+def others():
+    names = {case["name"] for case in CASES}
+    yield "| suite | there | here |\n"
+    yield "|---|---|---|\n"
+    for suite, there, here in OTHERS:
+        if here not in names:
+            sys.exit(f"paths: {suite} has {there}, for which there is no case {here}")
+        yield f"| {suite} | {there} | `{here}` |\n"
+
+
 def without_words(line, at):
     """A row whose cell of number `at` has no words behind what happened."""
     cells = line.split(" | ")
@@ -92,10 +103,11 @@ def main():
     if arguments[1:2] == ["--tls"]:
         lines = list(differences(plain, shown(arguments[2])))
         # What happened is all that is compared: no words.
-        rows = [" | ".join(happened(each) for each in line.rstrip(" |\n").split(" | ")) + " |\n" for line in lines]
-        hold("what TLS changes", rows, len(CLIENTS) + 1, is_write)
+        rows = [" | ".join(happened(each) for each in line.rstrip(" |\n").split(" | ")) + " |\n" for line in lines[2:]]
+        hold("what TLS changes", lines[:2] + rows, len(CLIENTS) + 1, is_write)
         print(f"foreign: {len(CASES)} failures in TLS, shown as without it by {len(CLIENTS)} clients but for {len(lines) - 2} outcomes")
         return
+    hold("others", list(others()), len(CLIENTS) + 1, is_write)
     hold("outcomes", list(table(plain)), 1 + CLIENTS.index("Chromium"), is_write)
     print(f"foreign: {len(CASES)} failures, {len(CLIENTS)} clients show of them what the README says")
 
