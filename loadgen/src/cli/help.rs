@@ -60,7 +60,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Messages", &["size", "binary", "fragment", "payload", "deflate", "no-stamp", "no-verify"]),
     ("Request", &["header", "subprotocol", "origin", "draft"]),
     ("TLS (wss://)", &["cacert", "insecure", "cert", "key", "sni", "tls", "tls-resume"]),
-    ("This host, and others", &["spin", "stamps", "server-pid", "shard", "start-at"]),
+    ("This host, and others", &["spin", "spin-read", "stamps", "server-pid", "shard", "start-at"]),
     (
         "Report",
         &[

@@ -33,6 +33,8 @@ pub struct Spec {
     pub connect_timeout: Nanos,
     /// How long before a message is due the thread stops sleeping.
     pub spin: Nanos,
+    /// The thread does not sleep while replies are due.
+    pub spin_read: bool,
     pub seed: u64,
     pub threads: usize,
     /// Number of this process's first connection among those of a sharded run.

@@ -211,7 +211,7 @@ pub struct Config {
     pub draft: u64,
     /// Messages were sent compressed (RFC 7692).
     pub deflate: bool,
-    /// `sleep`, `hybrid` or `spin`.
+    /// How the thread waits: `sleep`, `hybrid` (awake just before a message is due) or `spin` (and while replies are due).
     pub idle: String,
     pub spin_ns: u64,
     /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
