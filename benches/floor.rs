@@ -12,6 +12,9 @@ mod client;
 mod frame;
 #[path = "floor/plain_echo.rs"]
 mod plain_echo;
+#[cfg(feature = "tls")]
+#[path = "floor/secure.rs"]
+mod secure;
 #[expect(dead_code, reason = "signals are for the other bench")]
 #[path = "floor/server.rs"]
 mod server;
@@ -30,6 +33,7 @@ use server::{Server, pin};
 /// wsecho's CPU time a message beside that of a plain TCP echo, measured by turns.
 ///
 /// Rows: small, pipelined, 16k, 1m, text, connect, memory, and deflate, whose first column is wsecho too, without compression.
+/// With `--features tls` there are those of wsecho in TLS beside others, all of whose names begin with tls.
 #[derive(FromArgs)]
 struct Args {
     /// rows to run; all of them without any
@@ -52,6 +56,11 @@ struct Args {
     /// be the plain TCP echo
     #[argh(switch, hidden_help)]
     plain_echo: bool,
+
+    /// be an echo over rustls's buffered API, with the certificate in this folder
+    #[argh(option, hidden_help)]
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is no TLS in this build"))]
+    rustls_echo: Option<std::path::PathBuf>,
 }
 
 struct Row {
@@ -105,19 +114,27 @@ fn main() -> io::Result<()> {
     if args.plain_echo {
         return plain_echo::run(false);
     }
-    if let Some(unknown) = args.rows.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
-        return Err(io::Error::other(format!(
-            "no row {unknown}: small, pipelined, 16k, 1m, text, connect, memory, deflate"
-        )));
+    let names = ROWS.iter().map(|row| row.name);
+    #[cfg(feature = "tls")]
+    if let Some(folder) = &args.rustls_echo {
+        return secure::rustls_echo::run(folder);
+    }
+    #[cfg(feature = "tls")]
+    let names = names.chain(secure::names());
+    let names: Vec<_> = names.collect();
+    if let Some(unknown) = args.rows.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(io::Error::other(format!("no row {unknown}: {}", names.join(", "))));
     }
     let cpus = available_parallelism()?.get();
     if cpus > 1 {
         pin(Pid::from_raw(0), 0)?;
     }
-    println!(
-        "{:42}{:>12}{:>12}{:>8}  {:13}{:>6}",
-        "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim"
-    );
+    if args.rows.is_empty() || ROWS.iter().any(|row| args.rows.iter().any(|name| name == row.name)) {
+        println!(
+            "{:42}{:>12}{:>12}{:>8}  {:13}{:>6}",
+            "server's CPU time", "plain echo", "wsecho", "ratio", "quartiles", "aim"
+        );
+    }
     for row in ROWS.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name))
     {
         print!("{:42}", row.title);
@@ -131,6 +148,8 @@ fn main() -> io::Result<()> {
             Work::Memory => memory(row, cpus)?,
         }
     }
+    #[cfg(feature = "tls")]
+    secure::run(&args, cpus)?;
     Ok(())
 }
 

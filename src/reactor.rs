@@ -60,6 +60,9 @@ const UNFINISHED_PER_TICK: usize = 16;
 /// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
 #[cfg(feature = "tls")]
 const EXPANDED_MAX: usize = 1024;
+/// Connections that there is room for from the beginning. What is not used takes no memory; but what grows from nothing leaves
+/// the allocations that it has outgrown behind, a quarter of a megabyte in all, before they are large enough to be moved.
+const ROOM: usize = 8192;
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
 /// How often clients are told to go while that is spread over time.
@@ -98,13 +101,13 @@ impl<K: Kernel> Reactor<K> {
         Reactor {
             kernel,
             listeners: roles.iter().map(|role| ListenerState::new(*role)).collect(),
-            connections: Slab::new(),
+            connections: Slab::with_capacity(ROOM),
             serial: 0,
             run: VecDeque::new(),
             newcomers: VecDeque::new(),
             unfinished: VecDeque::new(),
             brakes: Brakes::default(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::with_room(ROOM),
             shared: Shared::new(&config),
             relief: Relief::default(),
             config,
@@ -240,6 +243,9 @@ impl<K: Kernel> Reactor<K> {
     /// How long the next poll may wait.
     fn timeout(&self) -> Option<Duration> {
         if !self.unfinished.is_empty() || !self.newcomers.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if self.shared.boards.is_busy() && !self.shared.stats.memory.is_short() {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);

@@ -28,11 +28,11 @@ const SILENCE_MS: u16 = 5_000;
 /// What is said to a server, and what it has to answer.
 pub struct Script {
     /// `None`: no handshake, the message is the first thing said.
-    upgrade: Option<&'static [u8]>,
+    pub upgrade: Option<&'static [u8]>,
     /// The messages of one batch, back to back.
-    batch: Vec<u8>,
-    answer: Vec<u8>,
-    messages: u64,
+    pub batch: Vec<u8>,
+    pub answer: Vec<u8>,
+    pub messages: u64,
 }
 
 const UPGRADE: &[u8] =

@@ -19,7 +19,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits for its line `… listening on ADDR:PORT…`.
+    /// Starts `command` and waits for its line `… listening on ADDR:PORT…`, or `… TLS on ADDR:PORT…`.
     pub fn start(mut command: Command) -> io::Result<Server> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
@@ -30,7 +30,11 @@ impl Server {
                 let _ = child.wait();
                 return Err(io::Error::other(format!("{command:?} ended without listening: {said}")));
             }
-            let after = said[start..].split("listening on ").nth(1);
+            let line = &said[start..];
+            let after = line
+                .split_once("listening on ")
+                .or_else(|| line.split_once("TLS on "))
+                .map(|(_, after)| after);
             if let Some(address) = after.and_then(|text| text.split([',', ' ', '\n']).next()?.parse().ok()) {
                 break address;
             }
@@ -51,8 +55,7 @@ impl Server {
     /// message is answered and the wait here is over.
     pub fn cpu(&self) -> io::Result<u64> {
         std::thread::sleep(Duration::from_millis(5));
-        let schedstat = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
-        first_number(&schedstat).ok_or_else(|| io::Error::other("schedstat without a number"))
+        cpu_of(self.child.id())
     }
 
     /// Resident memory in bytes, counted page by page (VmRSS lags behind by up to 64 pages a CPU).
@@ -69,6 +72,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU time of a process's first thread so far, in nanoseconds.
+pub fn cpu_of(process: u32) -> io::Result<u64> {
+    let schedstat = fs::read_to_string(format!("/proc/{process}/schedstat"))?;
+    first_number(&schedstat).ok_or_else(|| io::Error::other("schedstat without a number"))
 }
 
 /// Keeps a process (0 = this one) on one CPU.

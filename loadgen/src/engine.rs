@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod commands;
 pub mod connection;
 pub mod connector;
+pub mod conversation;
 pub mod deliveries;
 pub mod flow;
 pub mod in_flight;
@@ -24,6 +25,7 @@ pub mod sender;
 pub mod size;
 pub mod spec;
 pub mod system;
+pub mod tally;
 pub mod target;
 pub mod time_series;
 pub mod timer;
@@ -41,7 +43,7 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::engine::commands::{Command, Event, Load, Outcome, TickReport, Traffic};
+use crate::engine::commands::{Command, Event, Load, TickReport, Traffic};
 use crate::engine::deliveries::Collector;
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
@@ -53,7 +55,7 @@ use crate::engine::sampler::Sampler;
 use crate::engine::schedule::{Cursor, Curve};
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::system::System;
-use crate::engine::time_series::Rows;
+use crate::engine::tally::Tally;
 use crate::engine::timetable::Timetable;
 use crate::engine::worker::Worker;
 use crate::host::clock::{Moment, Nanos};
@@ -147,25 +149,11 @@ impl Engine {
             thread.tell(Command::Run(Box::new(traffic)))?;
         }
         let sampler = Sampler::start(from, to, self.spec.seed);
-        let rows = Rows::new(plan, curve.clone(), &times, self.threads.len());
-        let idle = vec![Nanos(0); self.threads.len()];
-        let mut script =
-            Script { engine: self, plan, progress, rows, measured: Measured::default(), idle, from, to };
+        let tally = Tally::new(plan, curve, &times, self.threads.len());
+        let mut script = Script { engine: self, plan, progress, tally, from, to };
         script.run()?;
-        let Script { rows, idle, mut measured, .. } = script;
-        measured.intervals = rows.done;
-        let window = to.min(Moment::now()) - from;
-        let least_idle = idle.into_iter().min().unwrap_or_default();
-        // A run that ended in its warm-up measured nothing.
-        if window > Nanos(0) {
-            measured.busy_pct = (100.0 * (1.0 - least_idle.seconds() / window.seconds())).clamp(0.0, 100.0);
-        }
+        let mut measured = script.tally.settle(Moment::now());
         measured.hiccup = sampler.finish();
-        (measured.from, measured.to) = (from, to);
-        measured.scheduled = curve.map_or(0.0, |curve| {
-            let warmup = plan.warmup.as_secs_f64();
-            curve.due_between(warmup, warmup + times.length.as_secs_f64()) / plan.shard.1 as f64
-        });
         Ok(measured)
     }
 
@@ -244,10 +232,7 @@ struct Script<'a> {
     engine: &'a Engine,
     plan: &'a Plan,
     progress: &'a mut Progress,
-    rows: Rows,
-    measured: Measured,
-    /// Time each thread has waited while measuring.
-    idle: Vec<Nanos>,
+    tally: Tally,
     from: Moment,
     to: Moment,
 }
@@ -273,8 +258,8 @@ impl Script<'_> {
                     thread.tell(Command::Storm(Box::new(recovery)))?;
                 }
             }
-            if self.engine.interrupted() && !self.measured.interrupted {
-                self.measured.interrupted = true;
+            if self.engine.interrupted() && !self.tally.measured.interrupted {
+                self.tally.measured.interrupted = true;
                 for thread in &self.engine.threads {
                     thread.tell(Command::Stop)?;
                 }
@@ -283,35 +268,29 @@ impl Script<'_> {
                 Some((thread, Event::Tick(report))) => self.tick(thread, *report),
                 Some((_, Event::Finished(outcome))) => {
                     waiting -= 1;
-                    self.finished(*outcome);
+                    self.tally.finished(*outcome);
                 }
                 _ => {}
             }
         }
-        self.rows.finish();
-        while let Some(row) = self.rows.fresh() {
+        self.tally.rows.finish(Moment::now());
+        while let Some(row) = self.tally.rows.fresh() {
             self.progress.row(row);
         }
         let last = (Moment::now(), usage(me).unwrap_or_default(), self.plan.server_pid.and_then(usage));
         let (t0, own0, server0) = before.unwrap_or(last);
         let (t1, own1, server1) = after.unwrap_or(last);
-        self.measured.own = own1.since(own0, t1 - t0);
-        self.measured.server = server0.zip(server1).map(|(a, b)| b.since(a, t1 - t0));
+        self.tally.measured.own = own1.since(own0, t1 - t0);
+        self.tally.measured.server = server0.zip(server1).map(|(a, b)| b.since(a, t1 - t0));
         Ok(())
     }
 
     fn tick(&mut self, thread: usize, report: TickReport) {
+        self.tally.tick(thread, &report, self.engine.held());
         let TickReport { number, mut measured, mut warmup } = report;
-        self.measured.total.add(&measured);
-        self.idle[thread] += Nanos(measured.counts.idle_inside_ns);
         let shown = if number < 0 { &warmup } else { &measured };
-        self.rows.add(number, shown, self.engine.held());
-        if number < 0 {
-            // Measuring began before the last tick of the warm-up was handed over.
-            self.rows.row(0).recorder.add(&measured);
-        }
         self.progress.tick(&self.engine.gauges, self.plan, (self.from, self.to), number, shown);
-        while let Some(row) = self.rows.fresh() {
+        while let Some(row) = self.tally.rows.fresh() {
             self.progress.row(row);
         }
         for recorder in [&mut measured, &mut warmup] {
@@ -320,35 +299,5 @@ impl Script<'_> {
         let thread = &self.engine.threads[thread];
         let _ = thread.spare.send(measured);
         let _ = thread.spare.send(warmup);
-    }
-
-    fn finished(&mut self, outcome: Outcome) {
-        let all = &mut self.measured;
-        opened::add(&mut all.failures, &outcome.failures);
-        all.held_min += outcome.held_min;
-        all.unanswered.add(&outcome.unanswered);
-        for (sum, part) in all.in_flight.iter_mut().zip(outcome.in_flight) {
-            *sum += part;
-        }
-        all.silent += outcome.silent;
-        all.stuck += outcome.stuck;
-        all.replaced += outcome.replaced;
-        // It is one clock.
-        all.clock_steps = all.clock_steps.max(outcome.clock_steps);
-        if all.peaks.len() < outcome.peaks.len() {
-            all.peaks.resize(outcome.peaks.len(), 0);
-        }
-        for (peak, other) in all.peaks.iter_mut().zip(outcome.peaks) {
-            *peak = (*peak).max(other);
-        }
-        if let Some(recovery) = outcome.recovery {
-            match &mut all.recovery {
-                Some(sum) => sum.add(*recovery),
-                None => all.recovery = Some(*recovery),
-            }
-        }
-        if let Some(collector) = outcome.collector {
-            all.collector = Some(*collector);
-        }
     }
 }

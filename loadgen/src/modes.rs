@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod conns;
+pub mod conversation;
 pub mod doctor;
 pub mod fanout;
 pub mod find;

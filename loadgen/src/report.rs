@@ -12,6 +12,7 @@
 pub mod advice;
 pub mod blocks;
 pub mod compare;
+mod config;
 mod csv;
 mod escape;
 pub mod fit;
@@ -117,8 +118,11 @@ pub fn load(path: &Path) -> Result<Report, String> {
 pub fn read(text: &str, name: &str) -> Result<Report, String> {
     let json = html::json_inside(text).unwrap_or(text);
     let mut value: Value = serde_json::from_str(json).map_err(|_| format!("{name}: not a loadgen report"))?;
-    // Whoever wrote it may have meant the terminal.
+    // Whoever wrote it may have meant the terminal, or an overflow.
     escape(&mut value);
+    if !is_plausible(&value) {
+        return Err(format!("{name}: has numbers that no run can have"));
+    }
     let mut report: Report =
         serde_json::from_value(value).map_err(|_| format!("{name}: not a loadgen report"))?;
     match report.schema.as_str() {
@@ -130,6 +134,19 @@ pub fn read(text: &str, name: &str) -> Result<Report, String> {
         other => return Err(format!("schema `{other}` is none of {SCHEMA_1} and {SCHEMA}")),
     }
     Ok(report)
+}
+
+/// Whether every number in `value` but seeds and the time of day is one that doubles hold exactly, if it is whole: nanoseconds of a hundred
+/// days, or bytes of 8 PiB. So sums of them do not overflow.
+fn is_plausible(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() <= (1u64 << 53) as f64),
+        Value::Array(all) => all.iter().all(is_plausible),
+        Value::Object(map) => map.iter().all(|(key, value)| {
+            matches!(key.as_str(), "seed" | "measured_from_unix_ns") || is_plausible(value)
+        }),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 /// Escapes every text in `value`.

@@ -92,6 +92,17 @@ fn a_reader_ignores_fields_it_does_not_know_and_refuses_another_schema() {
     assert!(other.contains("schema `loadgen.report/3` is none of"), "{other}");
     assert!(load("{".into()).unwrap_err().ends_with("report.json: not a loadgen report"));
     assert!(report::load(&dir.join("absent.json")).unwrap_err().contains("absent.json"));
+    let huge = load(json.replacen('{', "{\"moon\": {\"phase\": 18446744073709551615},", 1)).unwrap_err();
+    assert!(huge.ends_with("report.json: has numbers that no run can have"), "{huge}");
+}
+
+#[test]
+fn an_interval_without_length_has_no_rate() {
+    let mut report = sample::run(1);
+    report.intervals[1].len_ns = 0;
+    for format in [Format::Text, Format::Svg] {
+        assert!(!format.render(&report, false).unwrap().contains("NaN"), "{format:?}");
+    }
 }
 
 #[test]

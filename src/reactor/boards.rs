@@ -47,12 +47,16 @@ struct Board {
     serial: u32,
     name: Box<str>,
     members: Vec<(ConnId, Framing)>,
+    /// What was said since a delivery began.
     log: Log,
+    /// What is under way, and how many of the members, from the first on, have been told. Empty once all are.
+    under_way: Log,
+    told: usize,
     /// Bytes that [`Memory`] knows of.
     counted: usize,
 }
 
-/// What was said since the last delivery, in both framings.
+/// What was said, in both framings.
 #[derive(Debug, Default)]
 struct Log {
     hybi: Vec<u8>,
@@ -77,7 +81,7 @@ pub struct Boards {
     serial: u32,
     /// When each board ends, in that order: they all live equally long.
     ends: VecDeque<(Moment, BoardId)>,
-    /// Boards on which something was said since the last delivery.
+    /// Boards on which something was said and not delivered to all.
     busy: Vec<BoardId>,
     undelivered: usize,
 }
@@ -126,8 +130,15 @@ impl Boards {
 
     fn open(&mut self, name: &str, now: Moment) -> u32 {
         self.serial = self.serial.wrapping_add(1);
-        let (members, log) = (Vec::new(), Log::default());
-        let board = Board { serial: self.serial, name: name.into(), members, log, counted: 0 };
+        let board = Board {
+            serial: self.serial,
+            name: name.into(),
+            members: Vec::new(),
+            log: Log::default(),
+            under_way: Log::default(),
+            told: 0,
+            counted: 0,
+        };
         let key = self.boards.insert(board) as u32;
         self.names.insert(name.into(), key);
         if let Some(lifetime) = self.rules.lifetime {
@@ -144,7 +155,13 @@ impl Boards {
     /// A member is gone; the last one takes the board with it.
     pub fn leave(&mut self, id: BoardId, member: ConnId, memory: &mut Memory) {
         let Some(board) = self.find(id) else { return };
-        if let Some(at) = board.members.iter().position(|(each, _)| *each == member) {
+        if let Some(mut at) = board.members.iter().position(|(each, _)| *each == member) {
+            if at < board.told {
+                // Who takes its place must be one who was told as well.
+                board.told -= 1;
+                board.members.swap(at, board.told);
+                at = board.told;
+            }
             board.members.swap_remove(at);
         }
         if board.members.is_empty() {
@@ -156,7 +173,7 @@ impl Boards {
         let mut board = self.boards.remove(id.key as usize);
         memory.recount(&mut board.counted, 0);
         self.names.remove(&board.name);
-        self.undelivered -= board.log.len();
+        self.undelivered -= board.log.len() + board.under_way.len();
     }
 
     /// Notes what a member says to the others: `messages` whole frames of a server, as `proto::member` writes them.
@@ -169,11 +186,12 @@ impl Boards {
         memory: &mut Memory,
     ) {
         let Some(board) = self.find(id) else { return };
-        let was_quiet = board.log.posts.is_empty();
+        let was_quiet = board.log.posts.is_empty() && board.under_way.posts.is_empty();
         let before = board.log.len();
         let has_hixie = board.members.iter().any(|(_, framing)| *framing == Framing::Hixie);
         board.log.push(sender, frames, messages, has_hixie);
-        memory.recount(&mut board.counted, board.log.allocated());
+        let allocated = board.allocated();
+        memory.recount(&mut board.counted, allocated);
         let added = board.log.len() - before;
         self.undelivered += added;
         if was_quiet {
@@ -181,7 +199,7 @@ impl Boards {
         }
     }
 
-    /// Whether anything waits to be delivered.
+    /// Whether anything waits to be delivered, now or once there is memory for it.
     #[inline]
     pub fn is_busy(&self) -> bool {
         !self.busy.is_empty()
@@ -194,26 +212,42 @@ impl Boards {
 
     /// Hands everything said since the last delivery, and how many messages that is, to `deliver`, once per member who is to
     /// hear any of it.
+    ///
+    /// When memory is short the rest of them wait: what one of them cannot take would be kept for it. No member is read
+    /// meanwhile, so what they wait for does not grow.
     pub fn deliver(&mut self, stats: &mut Stats, mut deliver: impl FnMut(ConnId, &[u8], u32, &mut Stats)) {
         let mut others = Vec::new();
-        while let Some(id) = self.busy.pop() {
+        while !stats.memory.is_short()
+            && let Some(id) = self.busy.pop()
+        {
             let Some(board) = self.find(id) else { continue };
-            let log = std::mem::take(&mut board.log);
-            for (member, framing) in &board.members {
-                let (bytes, messages) = log.for_member(*member, *framing, &mut others);
+            if board.under_way.posts.is_empty() {
+                (board.under_way, board.told) = (std::mem::take(&mut board.log), 0);
+            }
+            while !stats.memory.is_short()
+                && let Some((member, framing)) = board.members.get(board.told)
+            {
+                board.told += 1;
+                let (bytes, messages) = board.under_way.for_member(*member, *framing, &mut others);
                 if !bytes.is_empty() {
                     deliver(*member, bytes, messages, stats);
                 }
             }
-            stats.memory.recount(&mut board.counted, 0);
-            self.undelivered -= log.len();
+            let is_over = board.told == board.members.len();
+            let delivered = if is_over { std::mem::take(&mut board.under_way).len() } else { 0 };
+            let allocated = board.allocated();
+            stats.memory.recount(&mut board.counted, allocated);
+            if !is_over || !board.log.posts.is_empty() {
+                self.busy.push(id);
+            }
+            self.undelivered -= delivered;
         }
     }
 
     /// Bytes allocated for what was said and is not delivered.
     #[doc(hidden)]
     pub fn allocated(&self) -> usize {
-        self.boards.iter().map(|(_, board)| board.log.allocated()).sum()
+        self.boards.iter().map(|(_, board)| board.allocated()).sum()
     }
 
     /// When the next board ends.
@@ -251,6 +285,12 @@ impl Boards {
 
 fn is_alive(boards: &slab::Slab<Board>, id: BoardId) -> bool {
     boards.get(id.key as usize).is_some_and(|board| board.serial == id.serial)
+}
+
+impl Board {
+    fn allocated(&self) -> usize {
+        self.log.allocated() + self.under_way.allocated()
+    }
 }
 
 impl Log {
@@ -359,6 +399,44 @@ mod tests {
         boards.publish(board, member(1), b"\x81\x00", 1, &mut stats.memory);
         boards.leave(board, member(3), &mut stats.memory);
         assert_eq!(delivered(&mut boards, &mut stats), []);
+    }
+
+    #[test]
+    fn while_memory_is_short_the_rest_of_the_members_wait_and_nobody_hears_anything_twice() {
+        let rules = Rules { max_members: 9, ..RULES };
+        let (mut boards, mut stats) = (Boards::new(rules), Stats::default());
+        stats.memory = Memory::new(1000);
+        let mut board = None;
+        for key in 1..=7 {
+            board = boards.join("a", member(key), Framing::Hybi, Moment(0)).ok();
+        }
+        let board = board.expect("room");
+        boards.publish(board, member(7), b"\x81\x01x", 1, &mut stats.memory);
+        let (mut kept, mut heard) = (0, Vec::new());
+        boards.deliver(&mut stats, |member, bytes, _, stats| {
+            heard.push((member.key, bytes.to_vec()));
+            if heard.len() == 3 {
+                stats.memory.recount(&mut kept, 1000);
+            }
+        });
+        assert!(heard.len() == 3 && boards.is_busy());
+        // Meanwhile more is said, one who has heard leaves, one who has not, and one comes.
+        boards.publish(board, member(7), b"\x81\x01y", 1, &mut stats.memory);
+        boards.leave(board, member(1), &mut stats.memory);
+        boards.leave(board, member(6), &mut stats.memory);
+        boards.join("a", member(8), Framing::Hybi, Moment(0)).expect("room");
+        stats.memory.recount(&mut kept, 0);
+        let rest = delivered(&mut boards, &mut stats);
+        heard.extend(rest);
+        for key in [2, 3, 4, 5, 8] {
+            let words: Vec<u8> =
+                heard.iter().filter(|(each, _)| *each == key).flat_map(|(_, said)| said.clone()).collect();
+            assert_eq!(words, b"\x81\x01x\x81\x01y", "{key}");
+        }
+        assert_eq!(
+            (boards.undelivered, boards.allocated(), stats.memory.used(), boards.is_busy()),
+            (0, 0, 0, false)
+        );
     }
 
     #[test]

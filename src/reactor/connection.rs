@@ -143,7 +143,7 @@ impl<S: Stream> Connection<S> {
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {
             Received::Bytes { start, count } => (start, count),
             #[cfg(feature = "tls")]
-            Received::Part if !is_timed => return Ok(self.after_part()),
+            Received::Part if !is_timed => return Ok(self.after_part(context.now)),
             #[cfg(feature = "tls")]
             Received::Fault => return self.fail_tls(shared, context),
             #[cfg(feature = "tls")]
@@ -301,24 +301,26 @@ impl<S: Stream> Connection<S> {
 
     #[inline(never)]
     fn send_gathered(&mut self, gathered: Gathered, scratch: &[u8], stats: &mut Stats) -> io::Result<()> {
-        if let Some(header) = gathered.release {
-            self.release(header, stats)?;
+        let reply = &scratch[gathered.reply];
+        match gathered.release {
+            Some(header) => self.release(header, reply, stats)?,
+            None => self.send(reply, stats)?,
         }
-        self.send(&scratch[gathered.reply], stats)?;
         self.transport.gather(&scratch[gathered.keep], stats);
         if stats.memory.is_short() { self.give_out(stats) } else { Ok(()) }
     }
 
-    /// Sends text that was gathered, behind its header.
-    fn release(&mut self, header: Header, stats: &mut Stats) -> io::Result<()> {
+    /// Sends text that was gathered, behind its header and before `rest`.
+    fn release(&mut self, header: Header, rest: &[u8], stats: &mut Stats) -> io::Result<()> {
         if self.is_traced() {
             let gathered: Vec<u8> = self.transport.gathered().flatten().copied().collect();
             self.trace(|trace, tell| {
                 trace.sent(header.as_bytes(), tell);
                 trace.sent(&gathered, tell);
+                trace.sent(rest, tell);
             });
         }
-        self.transport.release(header.as_bytes(), stats)
+        self.transport.release(header.as_bytes(), rest, stats)
     }
 
     /// Sends `bytes` behind everything said so far.
@@ -333,7 +335,7 @@ impl<S: Stream> Connection<S> {
     /// Sends text that waits for the rest of its frame, where that makes a fragment large enough: memory is short.
     pub fn give_out(&mut self, stats: &mut Stats) -> io::Result<()> {
         match self.session.give_out() {
-            Some(header) => self.release(header, stats),
+            Some(header) => self.release(header, &[], stats),
             None => Ok(()),
         }
     }
@@ -460,19 +462,13 @@ impl<S: Stream> Connection<S> {
             return None;
         }
         let behind = self.transport.untaken();
-        let is_short = stats.memory.is_short();
-        if behind > 0 && (is_short || behind + bytes.len() > MEMBER_BEHIND_MAX) {
+        if behind > 0 && behind + bytes.len() > MEMBER_BEHIND_MAX {
             self.log(Level::Debug, format_args!("closed 1008: {behind} bytes behind its board"));
             stats.given_up(GivenUp::Behind);
             return self.try_close(close_code::POLICY_VIOLATION, "too far behind", stats, now);
         }
         let sent = self.send(bytes, stats);
         stats.messages_sent += u64::from(messages);
-        if is_short && self.transport.untaken() > SHORT_READ {
-            self.log(Level::Debug, format_args!("dropped: no memory for what its board says"));
-            stats.given_up(GivenUp::Behind);
-            return Some(Turn::Over(End::GivenUp));
-        }
         sent.err().map(|error| self.lost(&error))
     }
 

@@ -15,6 +15,11 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
+    /// No alarms, and room for so many.
+    pub fn with_room(count: usize) -> Deadlines {
+        Deadlines { alarms: BinaryHeap::with_capacity(count) }
+    }
+
     pub fn set(&mut self, at: Moment, id: ConnId) {
         self.alarms.push(Reverse((at, id)));
     }

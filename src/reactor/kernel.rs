@@ -2,7 +2,7 @@
 
 use super::moment::Moment;
 use super::token::{ConnId, Source};
-use std::io;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -56,6 +56,27 @@ pub enum Notice {
 
 /// A connected socket; dropping it closes it.
 pub trait Stream: io::Read + io::Write {
+    /// Writes `pieces` behind each other, as one write of all their bytes would be: how many of those were taken.
+    ///
+    /// By itself this is a write for each, until one is short; a system has one call for all.
+    fn write_pieces(&mut self, pieces: &[IoSlice]) -> io::Result<usize> {
+        let mut taken = 0;
+        for piece in pieces {
+            let count = loop {
+                match self.write(piece) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock && taken > 0 => break 0,
+                    result => break result?,
+                }
+            };
+            taken += count;
+            if count < piece.len() {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
     /// Says that nothing more will be written: a FIN behind what was.
     fn shutdown_write(&self) -> io::Result<()>;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Most bytes of a handshake that wait for the rest of a message: a chain of client certificates has some 10 KB.
 const FLIGHT_MAX: usize = 32 * 1024;
-/// Key updates in a row, with no data between them, that a peer may ask for; each costs a derivation, and buys it nothing.
+/// Key updates in a row, with no byte of data between them, that a peer may ask for; each costs a derivation, and buys it nothing.
 const UPDATES_MAX: u32 = 16;
 /// KeyUpdate that asks for none in return (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
@@ -42,13 +42,15 @@ struct Handshake {
     rustls: UnbufferedServerConnection,
     /// Bytes at the front of what waits that rustls has seen, and wants to see again: a message whose end is to come.
     shown: usize,
+    /// A record has been taken: what follows is TLS, or nothing.
+    begun: bool,
 }
 
 struct Open {
     rx: Keys,
     tx: Keys,
     secrets: KernelConnection<ServerConnectionData>,
-    /// Key updates since data came last.
+    /// Key updates since a byte of data came last.
     updates: u32,
     renewal: u64,
     /// The peer has said that it sends no more.
@@ -90,7 +92,7 @@ impl Tls {
     /// What rustls finds wrong with the configuration.
     pub fn new(config: Arc<ServerConfig>) -> Result<Tls, rustls::Error> {
         let rustls = UnbufferedServerConnection::new(config)?;
-        let state = State::Handshake(Box::new(Handshake { rustls, shown: 0 }));
+        let state = State::Handshake(Box::new(Handshake { rustls, shown: 0, begun: false }));
         Ok(Tls { state, fault: None })
     }
 
@@ -98,13 +100,9 @@ impl Tls {
         matches!(self.state, State::Open(_))
     }
 
-    /// Whether the peer sends no more, or is not heard any more.
-    pub fn is_deaf(&self) -> bool {
-        match &self.state {
-            State::Handshake(_) => false,
-            State::Open(open) => open.is_deaf,
-            State::Over => true,
-        }
+    /// Whether the peer has said that it sends no more. Behind a fault there is no such end: what comes is passed over.
+    pub fn has_peer_left(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.is_deaf)
     }
 
     /// Notes why there is no way on.
@@ -148,7 +146,7 @@ impl Tls {
     ) -> Opened {
         let mut opened = Opened { plain, rest: input, established: false, closed: false, fault: None };
         if let State::Handshake(handshake) = &self.state
-            && handshake.shown == 0
+            && !handshake.begun
             && buf[opened.rest.clone()].first().is_some_and(u8::is_ascii_uppercase)
         {
             // The beginning of a request line, where the first byte of a handshake is 22.
@@ -180,7 +178,7 @@ impl Tls {
     /// the keys that come out of it.
     fn shake_hands(&mut self, buf: &mut [u8], opened: &mut Opened, out: &mut Vec<u8>) {
         let State::Handshake(handshake) = &mut self.state else { return };
-        let rustls = &mut handshake.rustls;
+        let (rustls, from) = (&mut handshake.rustls, opened.rest.start);
         // `rest.start..shown` is what rustls sees: whole records, the last of them new to it.
         let mut shown = opened.rest.start + handshake.shown;
         let result = loop {
@@ -224,6 +222,7 @@ impl Tls {
             }
         };
         handshake.shown = shown - opened.rest.start;
+        handshake.begun |= handshake.shown > 0 || opened.rest.start > from;
         match result {
             Ok(false) => {}
             Ok(true) => self.hand_over(opened),
@@ -287,9 +286,10 @@ impl Tls {
     /// Appends the alert that says that no more will be said (RFC 8446 section 6.1).
     pub fn close(&mut self, out: &mut Vec<u8>) {
         if let State::Open(open) = &mut self.state
-            && !std::mem::replace(&mut open.is_mute, true)
+            && !open.is_mute
         {
             open.say(Content::Alert, &Alert::CloseNotify.message(), out);
+            open.is_mute = true;
         }
     }
 
@@ -325,7 +325,9 @@ impl Open {
             let content = record.start + content.start..record.start + content.end;
             match kind {
                 Content::Data => {
-                    self.updates = 0;
+                    if !content.is_empty() {
+                        self.updates = 0;
+                    }
                     join(buf, &mut opened.plain, content);
                 }
                 Content::Alert => {
@@ -357,7 +359,7 @@ impl Open {
         }
         let secret = self.secrets.update_rx_secret().map_err(|_| Alert::InternalError)?;
         self.rx = Keys::new(secret, version);
-        if wants_ours == 1 {
+        if wants_ours == 1 && !self.is_mute {
             self.renew(out)?;
         }
         Ok(())
@@ -380,8 +382,11 @@ impl Open {
         }
     }
 
-    /// Appends one record to `out`.
+    /// Appends one record to `out`; nothing behind the end that was said.
     fn say(&mut self, kind: Content, content: &[u8], out: &mut Vec<u8>) {
+        if self.is_mute {
+            return;
+        }
         let start = out.len();
         out.resize(start + self.tx.front(), 0);
         out.extend_from_slice(content);

@@ -164,6 +164,7 @@ async function main() {
     await drive(browser);
     await socket(browser);
     await deflate(browser);
+    return ['Chromium', browser.version(), '13', 'yes', 'chat', 'pages, boards, close codes and reasons, clean'];
   } finally {
     await browser.close();
   }

@@ -63,11 +63,15 @@ function events(emitter, names) {
   };
 }
 
-/** Runs `main`, says how many checks it made, and makes a failure the exit code. */
+/**
+ * Runs `main`, says how many checks it made, and makes a failure the exit code. What `main` gives, if anything, is a row of
+ * the table of clients: client, version, draft, deflate, subprotocol, what it showed.
+ */
 function run(client, main) {
   main().then(
-    () => {
+    (row) => {
       console.log(`${client}: ${checks} checks`);
+      if (row) console.log(row.join('\t'));
       process.exit(0);
     },
     (error) => {

@@ -42,5 +42,8 @@ def check_echo(got, message):
     check(f"echo of {len(message)} {'bytes' if isinstance(message, bytes) else 'characters'}", got, message)
 
 
-def done(client):
+def done(client, row=None):
+    """Says so, and the row of the table of clients: client, version, draft, deflate, subprotocol, what it showed."""
     print(f"{client}: {checks} checks")
+    if row:
+        print("\t".join(row))

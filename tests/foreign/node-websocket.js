@@ -80,6 +80,7 @@ async function main() {
 
   const [answer, response] = await connect('/nowhere');
   check('unknown path', answer === 'httpResponse' && response.statusCode, 404);
+  return ['npm websocket', require('websocket/package.json').version, version, 'no', 'superchat', 'fragments as they come, pings, close codes'];
 }
 
 run(`npm websocket ${require('websocket/package.json').version}, version ${version}`, main);

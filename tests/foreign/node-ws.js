@@ -6,6 +6,7 @@ const WebSocket = require('ws');
 const { texts, binaries, check, events, run } = require('./messages.js');
 
 const [address, version] = process.argv.slice(2);
+const wsVersion = require('ws/package.json').version;
 
 async function connect(path, protocols) {
   const ws = new WebSocket(`ws://${address}${path}`, protocols, { protocolVersion: Number(version), origin: 'http://a.example' });
@@ -68,6 +69,8 @@ async function main() {
 
   const nowhere = await connect('/nowhere', []);
   check('unknown path', nowhere.first[0] === 'error' && nowhere.first[1].message, 'Unexpected server response: 404');
+  const deflate = ws.extensions === 'permessage-deflate' ? 'yes' : 'no';
+  return ['Node ws', wsVersion, version, deflate, ws.protocol, 'fragments, pings, close codes and reasons'];
 }
 
-run(`Node ws ${require('ws/package.json').version}, version ${version}`, main);
+run(`Node ws ${wsVersion}, version ${version}`, main);

@@ -128,3 +128,4 @@ $ws = connection('/nowhere');
 check('unknown path', $ws->{handshake}->error =~ /Got \[\[HTTP\/1.1 404 /, 1);
 
 print "Perl Protocol::WebSocket $Protocol::WebSocket::VERSION, version $version: $checks checks\n";
+print join("\t", 'Perl Protocol::WebSocket', $Protocol::WebSocket::VERSION, $version, 'no', 'superchat', 'frames, the end of each draft'), "\n";

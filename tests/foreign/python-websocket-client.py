@@ -66,4 +66,6 @@ try:
     check("unknown path", 101, 404)
 except websocket.WebSocketBadStatusException as refusal:
     check("unknown path", refusal.status_code, 404)
-done(f"Python websocket-client {websocket.__version__}")
+version = websocket.__version__
+row = ("Python websocket-client", version, "13", "no", "superchat", "fragments, pings, close codes and reasons")
+done(f"Python websocket-client {version}", row)

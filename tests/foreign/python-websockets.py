@@ -64,4 +64,6 @@ async def main():
 
 
 asyncio.run(asyncio.wait_for(main(), PATIENCE))
-done(f"Python websockets {websockets.__version__}")
+version = websockets.__version__
+row = ("Python websockets", version, "13", "yes", "chat", "fragments, pings, close codes and reasons")
+done(f"Python websockets {version}", row)

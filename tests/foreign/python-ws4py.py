@@ -54,4 +54,5 @@ try:
     check("unknown path", 101, 404)
 except HandshakeError as refusal:
     check("unknown path", "404" in str(refusal), True)
-done(f"ws4py {ws4py.__version__}")
+row = ("Python ws4py", ws4py.__version__, "13", "no", "http-only", "fragments, pings, close codes")
+done(f"ws4py {ws4py.__version__}", row)

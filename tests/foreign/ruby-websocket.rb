@@ -135,3 +135,4 @@ if VERSION == 13
 end
 
 puts "Ruby websocket #{WebSocket::VERSION}, version #{VERSION}: #{$checks} checks"
+puts ['Ruby websocket', WebSocket::VERSION, VERSION, 'no', protocols.first || 'none', 'frames, refusals, the end of each draft'].join("\t")

@@ -134,3 +134,35 @@ fn answers_that_nobody_takes_are_given_up_and_those_that_drain_are_not() {
         assert_eq!(server.peer(peer).heard.len(), ANSWER.len() + frame.len() - 4, "client {peer}");
     }
 }
+
+#[test]
+fn members_of_a_board_who_take_what_they_are_told_are_not_given_up_for_want_of_memory() {
+    const MEMBERS: usize = 300;
+    let mut server = allocator::counted(|| {
+        Server::new(&[Role::Echo], |config| {
+            config.max_buffered = BUDGET;
+            config.boards.max_members = MEMBERS;
+        })
+    });
+    server.machine.borrow_mut().room = Some(ANSWER.len());
+    server.come(0, MEMBERS, REQUEST.replace("/echo", "/board/a").as_bytes());
+    while server.machine.borrow().peers.len() < MEMBERS || server.machine.borrow().events() > 0 {
+        server.tick();
+    }
+    allocator::take_peak();
+    // 100 KiB for each, 30 MB in all, of which they take 2,000 bytes a second each.
+    let message = masked(0x82, [1, 2, 3, 4], &[7; 1 << 10]);
+    for second in 0..60 {
+        for _ in 0..if second < 10 { 10 } else { 0 } {
+            server.say(0, &message);
+        }
+        (1..MEMBERS).for_each(|peer| server.take(peer, 2_000));
+        pass(&mut server, 1);
+        assert_bounded("a board");
+    }
+    let owed = ANSWER.len() + 100 * (message.len() - 4);
+    for peer in 1..MEMBERS {
+        let heard = server.peer(peer).heard.len();
+        assert_eq!((heard, server.peer(peer).gone), (owed, false), "member {peer}");
+    }
+}

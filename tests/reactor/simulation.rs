@@ -12,6 +12,8 @@ mod kernel;
 mod peer;
 mod program;
 mod said;
+#[cfg(feature = "tls")]
+mod secure;
 mod tcp;
 mod world;
 
@@ -47,7 +49,7 @@ fn chains_of_steps_among_other_clients() {
     seeds::each_seed(120, |mut rng| {
         let peers = rng.usize(1..60);
         let stops = rng.bool();
-        simulate_with(rng, peers, stops, 2);
+        simulate_with(rng, peers, stops, 2, false);
     });
 }
 
@@ -57,11 +59,27 @@ fn thousands_of_clients() {
 }
 
 fn simulate(rng: Rng, peers: usize, stops: bool) {
-    simulate_with(rng, peers, stops, 0);
+    simulate_with(rng, peers, stops, 0, false);
 }
 
-/// Of three clients so many are those of paths under `/ws`.
-fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
+/// rustls's own random numbers change nothing that is drawn here: a certificate of Ed25519 makes all its messages as long in
+/// every run.
+#[cfg(feature = "tls")]
+#[test]
+fn clients_in_tls_among_others() {
+    seeds::each_seed(60, |mut rng| {
+        let (peers, stops) = (rng.usize(1..40), rng.bool());
+        let programs = rng.usize(..2);
+        simulate_with(rng, peers, stops, programs, true);
+    });
+}
+
+#[cfg(feature = "tls")]
+static AUTHORITY: std::sync::LazyLock<crate::secure::Authority> =
+    std::sync::LazyLock::new(crate::secure::Authority::new);
+
+/// Of three clients so many are those of paths under `/ws`; of those who come for an echo, most speak TLS if they may.
+fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_be_secure: bool) {
     let mut config = config::config();
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
@@ -74,8 +92,19 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize) {
     if rng.bool() {
         world.table = rng.usize(..=peers);
     }
+    #[cfg(feature = "tls")]
+    if may_be_secure {
+        world.secure(&AUTHORITY);
+    }
     let world = Rc::new(RefCell::new(world));
-    let mut reactor = Reactor::new(Scripted(world.clone()), &[Role::Echo, Role::Policy], config);
+    #[cfg(feature = "tls")]
+    let roles = [Role::Echo, Role::Policy, Role::SecureEcho];
+    #[cfg(not(feature = "tls"))]
+    let roles = [Role::Echo, Role::Policy];
+    let roles = if may_be_secure { &roles[..] } else { &roles[..2] };
+    let mut reactor = Reactor::new(Scripted(world.clone()), roles, config);
+    #[cfg(feature = "tls")]
+    reactor.show(may_be_secure.then(|| AUTHORITY.service.clone()));
     let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
 
     let mut ticks = 0;

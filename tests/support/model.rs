@@ -8,6 +8,8 @@
 pub struct Answer {
     /// The frames, up to and without a Close of the server's own making; a peer's Close that is answered is among them.
     pub frames: Vec<u8>,
+    /// The beginning of a frame so large that it is passed on as it arrives, though its end is still to come.
+    pub begun: Vec<u8>,
     /// The conversation is over; with the code of a Close that the server makes because of a fault, or of `quit`.
     pub end: Option<End>,
 }
@@ -20,6 +22,9 @@ pub enum End {
     Code(u16),
 }
 
+/// Frames with more payload than that are passed on as they arrive, unless they are text that can be checked.
+const WHOLE_MAX: u64 = 32 * 1024;
+
 /// A message whose final fragment is still to come.
 struct Message {
     is_text: bool,
@@ -30,11 +35,11 @@ struct Message {
 
 /// The answer to `said`; `deflate` is whether permessage-deflate was agreed, and a message has at most `max_message` bytes.
 pub fn answer(said: &[u8], deflate: bool, max_message: usize) -> Answer {
-    let mut answer = Answer { frames: Vec::new(), end: None };
+    let mut answer = Answer { frames: Vec::new(), begun: Vec::new(), end: None };
     let mut message = None;
     let mut rest = said;
     while answer.end.is_none() && !rest.is_empty() {
-        match frame(&mut rest, &mut message, deflate, max_message) {
+        match frame(&mut rest, &mut message, &mut answer.begun, deflate, max_message) {
             Ok(Some((reply, end))) => {
                 answer.frames.extend(reply);
                 answer.end = end;
@@ -48,10 +53,12 @@ pub fn answer(said: &[u8], deflate: bool, max_message: usize) -> Answer {
 
 type Reply = (Vec<u8>, Option<End>);
 
-/// Takes one frame off `rest`: what it is answered with, `None` where its end is still to come, or a close code.
+/// Takes one frame off `rest`: what it is answered with, `None` where its end is still to come (with what is passed on
+/// already in `begun`), or a close code.
 fn frame(
     rest: &mut &[u8],
     message: &mut Option<Message>,
+    begun: &mut Vec<u8>,
     deflate: bool,
     max_message: usize,
 ) -> Result<Option<Reply>, u16> {
@@ -100,6 +107,10 @@ fn frame(
         }
     }
     if !is_whole {
+        if have > 0 && size > WHOLE_MAX && (!current.is_text || current.is_compressed) {
+            *begun = head(first, size);
+            begun.extend(payload);
+        }
         return Ok(None);
     }
     *rest = &body[have..];
@@ -121,6 +132,8 @@ fn length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, u16> {
         127 => match rest.first_chunk::<8>() {
             // The top bit is refused as soon as it is seen.
             _ if rest.first().is_some_and(|byte| byte & 0x80 != 0) => Err(1002),
+            // And so are six bytes of zeros, which two could say.
+            _ if rest.starts_with(&[0; 6]) => Err(1002),
             None => Ok(None),
             Some(bytes) if u64::from_be_bytes(*bytes) < 65536 => Err(1002),
             Some(bytes) => Ok(Some((u64::from_be_bytes(*bytes), 8))),
@@ -149,22 +162,28 @@ fn control(opcode: u8, payload: Vec<u8>) -> Result<Reply, u16> {
     }
 }
 
-/// A frame of a server, its length in the shortest form.
+/// A frame of a server.
 fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        size @ 0..=125 => frame.push(size as u8),
-        size @ 126..=0xFFFF => {
-            frame.push(126);
-            frame.extend((size as u16).to_be_bytes());
-        }
-        size => {
-            frame.push(127);
-            frame.extend((size as u64).to_be_bytes());
-        }
-    }
+    let mut frame = head(first, payload.len() as u64);
     frame.extend(payload);
     frame
+}
+
+/// What stands in front of its payload, with the length in its shortest form.
+fn head(first: u8, size: u64) -> Vec<u8> {
+    let mut head = vec![first];
+    match size {
+        0..=125 => head.push(size as u8),
+        126..=0xFFFF => {
+            head.push(126);
+            head.extend((size as u16).to_be_bytes());
+        }
+        _ => {
+            head.push(127);
+            head.extend(size.to_be_bytes());
+        }
+    }
+    head
 }
 
 /// Panics unless `heard`, what a server said after the handshake, is what it owes for `said`; it may give a reason in a Close
@@ -183,7 +202,7 @@ pub fn check(said: &[u8], heard: &[u8], deflate: bool, max_message: usize) {
     let show = || format!("said {said:02x?}\nheard {heard:02x?}\nowed {owed:02x?}");
     let Some(rest) = heard.strip_prefix(owed.frames.as_slice()) else { panic!("other frames\n{}", show()) };
     match owed.end {
-        None | Some(End::Answered) => assert!(rest.is_empty(), "more than is owed\n{}", show()),
+        None | Some(End::Answered) => assert!(rest == owed.begun, "more or less than is owed\n{}", show()),
         Some(End::Code(code)) => {
             let [high, low] = code.to_be_bytes();
             let is_close = matches!(rest, [0x88, size @ 2..=125, a, b, reason @ ..]

@@ -117,6 +117,20 @@ fn no_room_uses_one_above_it() {
     assert!(arrows.is_empty(), "upward:\n{}", arrows.join("\n"));
 }
 
+/// A count that a reader sees first is that of the table it stands for.
+#[test]
+fn the_foreign_clients_are_as_many_as_the_readme_says() {
+    let read = |path| fs::read_to_string(path).expect("it is there");
+    let (readme, table) = (read("README.md"), read("tests/foreign/README.md"));
+    let (_, table) = table.split_once("<!-- clients: ").expect("the table begins");
+    let (table, _) = table.split_once("<!-- end of clients -->").expect("the table ends");
+    // Its head is two lines.
+    let rows = table.lines().filter(|line| line.starts_with('|')).count() - 2;
+    assert!(rows >= 50, "{rows} foreign clients");
+    let said = format!("[{rows} foreign clients](tests/foreign/README.md)");
+    assert!(readme.contains(&said), "README.md does not say {said}");
+}
+
 #[test]
 fn one_name_has_one_meaning_in_a_crate() {
     let mut found = Vec::new();

@@ -1,13 +1,17 @@
 //! The command line.
 
+mod common;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use argh::FromArgs;
 
+pub use common::{Common, Words};
+
 use super::values::{
-    Clock, Fault, Portion, Shard, Steps, arrival, fault, fragment, header, origin, pid, positive, share,
-    some_count, some_share, some_time, stamp, start_at, steps, subprotocols, threads,
+    Clock, Fault, Placed, Portion, Shard, Steps, arrival, fault, fragment, header, origin, pid, placed,
+    positive, share, some_count, some_share, some_time, stamp, start_at, steps, subprotocols, threads,
 };
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{ArrivalProcess, Rate};
@@ -88,9 +92,33 @@ macro_rules! mode {
             /// send messages in fragments of so many bytes
             #[argh(option, from_str_fn(fragment), arg_name = "bytes")]
             pub fragment: Option<usize>,
-            /// send the content of a file
+            /// send the content of a file, or each line of FILE.jsonl; several are sent in turn, or by shares as 90%:FILE
             #[argh(option, arg_name = "file")]
-            pub payload: Option<PathBuf>,
+            pub payload: Vec<String>,
+            /// send a text, with {seq} and the like filled in (repeatable: in turn)
+            #[argh(option, arg_name = "text")]
+            pub message: Vec<String>,
+            /// say first on every connection: a text, or the content of @FILE (repeatable, in order)
+            #[argh(option, from_str_fn(placed), arg_name = "text")]
+            pub hello: Vec<Placed>,
+            /// wait then for a message that has this in it, where {name} stands for any value (repeatable)
+            #[argh(option, from_str_fn(placed), arg_name = "pattern")]
+            pub expect: Vec<Placed>,
+            /// keep what {NAME} stands for in a pattern, for texts behind it (repeatable)
+            #[argh(option, from_str_fn(placed), arg_name = "name=pattern")]
+            pub capture: Vec<Placed>,
+            /// what tells replies apart: the text around a number, '"id":{seq}', or any, when nothing does
+            #[argh(option, long = "match", arg_name = "pattern")]
+            pub matching: Option<String>,
+            /// so many messages are the reply to one (1)
+            #[argh(option, default = "1", from_str_fn(positive), arg_name = "n")]
+            pub replies: u32,
+            /// messages that have this in them are no replies: heartbeats, pushes (repeatable)
+            #[argh(option, arg_name = "pattern")]
+            pub ignore: Vec<String>,
+            /// answer such messages at once: 'PATTERN=>TEXT' (repeatable)
+            #[argh(option, arg_name = "pattern=>text")]
+            pub answer: Vec<String>,
             /// no stamp in messages: replies are told apart by their content
             #[argh(switch)]
             pub no_stamp: bool,
@@ -211,6 +239,20 @@ macro_rules! mode {
         }
 
         impl $name {
+            fn words(&self) -> Words {
+                Words {
+                    hello: self.hello.clone(),
+                    expect: self.expect.clone(),
+                    capture: self.capture.clone(),
+                    ignore: self.ignore.clone(),
+                    answer: self.answer.clone(),
+                    matching: self.matching.clone(),
+                    replies: self.replies,
+                    payload: self.payload.clone(),
+                    message: self.message.clone(),
+                }
+            }
+
             /// The options that every mode has, and what is left.
             pub fn common(&self) -> Common {
                 Common {
@@ -226,7 +268,7 @@ macro_rules! mode {
                     size: self.size.clone(),
                     binary: self.binary,
                     fragment: self.fragment,
-                    payload: self.payload.clone(),
+                    words: self.words(),
                     no_stamp: self.no_stamp,
                     no_verify: self.no_verify,
                     stamps: self.stamps,
@@ -278,55 +320,6 @@ macro_rules! mode {
             }
         }
     };
-}
-
-/// The options that every mode has.
-#[derive(Clone, Debug)]
-pub struct Common {
-    pub urls: Vec<String>,
-    pub connections: usize,
-    pub threads: Option<usize>,
-    pub connect_rate: f64,
-    pub connect_inflight: usize,
-    pub connect_timeout: Duration,
-    pub connect_to: Option<Place>,
-    pub source: Option<String>,
-    pub allow_partial: bool,
-    pub size: Sizes,
-    pub binary: bool,
-    pub fragment: Option<usize>,
-    pub payload: Option<PathBuf>,
-    pub no_stamp: bool,
-    pub no_verify: bool,
-    pub stamps: Clock,
-    pub draft: Draft,
-    pub deflate: bool,
-    pub header: Vec<String>,
-    pub subprotocol: Option<String>,
-    pub origin: Option<String>,
-    pub tls: tls_config::Options,
-    pub ping: Option<Duration>,
-    pub server_pid: Option<u32>,
-    pub spin: Option<Duration>,
-    pub spin_read: bool,
-    pub seed: u64,
-    pub shard: Shard,
-    pub start_at: Option<SystemTime>,
-    pub interval: Duration,
-    pub name: Option<String>,
-    pub quiet: bool,
-    pub format: Format,
-    pub output: Option<PathBuf>,
-    pub files: Vec<(Format, PathBuf)>,
-    pub ndjson: Option<PathBuf>,
-    pub fail_if: Vec<Condition>,
-    pub baseline: Option<PathBuf>,
-    pub noise_threshold: f64,
-    pub strict: bool,
-    /// `run` only.
-    pub max_inflight: Option<u32>,
-    /// `run` only.
-    pub timeout: Option<Duration>,
 }
 
 mode! {

@@ -12,7 +12,7 @@ pub const COMMANDS: [&str; 10] =
     ["run", "conns", "find", "fanout", "storm", "report", "compare", "merge", "doctor", "calibrate"];
 
 /// Options that belong together, by their long names; a command shows those that it has.
-const GROUPS: [(&str, &[&str]); 8] = [
+const GROUPS: [(&str, &[&str]); 9] = [
     (
         "Load",
         &[
@@ -57,7 +57,8 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "ping",
         ],
     ),
-    ("Messages", &["size", "binary", "fragment", "payload", "deflate", "no-stamp", "no-verify"]),
+    ("Messages", &["size", "binary", "fragment", "payload", "message", "deflate", "no-stamp", "no-verify"]),
+    ("Conversation", &["hello", "expect", "capture", "match", "replies", "ignore", "answer"]),
     ("Request", &["header", "subprotocol", "origin", "draft"]),
     ("TLS (wss://)", &["cacert", "insecure", "cert", "key", "sni", "tls", "tls-resume"]),
     ("This host, and others", &["spin", "spin-read", "stamps", "server-pid", "shard", "start-at"]),
@@ -122,7 +123,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 10] = [
 ];
 
 /// Words of a report, and what they mean.
-const TOPICS: [(&str, &str); 18] = [
+const TOPICS: [(&str, &str); 20] = [
     (
         "response",
         "From the time a message was due to the time its reply was there: what a user would have waited. It contains \
@@ -192,6 +193,18 @@ const TOPICS: [(&str, &str); 18] = [
         "gates",
         "--fail-if 'p99>5ms' fails (exit 3) if the condition holds, and also if it could not be judged. Names: p50 to \
          p99.99, max, mean, rate, errors, held, and more that a report lists. --baseline compares with an earlier one.",
+    ),
+    (
+        "templates",
+        "In a URL's path and query, in headers, --hello, --answer and messages: {conn}, {seq} (the connection's messages, \
+         from 0), {shard}, {now_ms} and {now_ns} (since 1970), {rand:N} (0 to N-1), {uuid}, {line:FILE} (a line a \
+         connection, shared out over shards), {stamp} (which message it is, 32 digits) and what --capture keeps. Every \
+         other brace is a brace; \\{ is one where a word would begin. What is filled in is not quoted.",
+    ),
+    (
+        "patterns",
+        "Literal text, anywhere in a message; {name} stands for what is there up to the next quote, comma, brace or \
+         space, or to where the pattern goes on. --match takes the text around {seq}: '\"id\":{seq}'.",
     ),
     (
         "exit-codes",

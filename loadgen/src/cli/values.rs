@@ -1,9 +1,23 @@
 //! What the values of options may be, and what is said of those that may not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine::schedule::ArrivalProcess;
 use crate::report::units;
+
+/// A value, and its place among such on the command line: of different options, which comes first matters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Placed {
+    pub place: usize,
+    pub text: String,
+}
+
+pub fn placed(text: &str) -> Result<Placed, String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // argh reads options in the order in which they stand.
+    Ok(Placed { place: NEXT.fetch_add(1, Ordering::Relaxed), text: text.to_owned() })
+}
 
 pub fn arrival(text: &str) -> Result<ArrivalProcess, String> {
     match text {

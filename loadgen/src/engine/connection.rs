@@ -15,10 +15,25 @@ pub enum Stage {
     /// The TLS handshake.
     Securing,
     Upgrading,
+    /// The opening words.
+    Greeting,
     Open,
     /// Our Close is sent.
     Closing,
     Gone,
+}
+
+impl Stage {
+    /// How reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Connecting => "connect",
+            Stage::Securing => "tls",
+            Stage::Upgrading => "upgrade",
+            Stage::Greeting => "hello",
+            Stage::Open | Stage::Closing | Stage::Gone => "open",
+        }
+    }
 }
 
 /// One connection. Small, since there may be a million: whatever only a busy one needs is in a box or in the thread's
@@ -52,9 +67,9 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Between SYN and 101.
+    /// Between SYN and the end of the opening words.
     pub fn is_under_way(&self) -> bool {
-        matches!(self.stage, Stage::Connecting | Stage::Securing | Stage::Upgrading)
+        matches!(self.stage, Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Greeting)
     }
 
     /// Becomes `fresh`, the next attempt. Indices go on, so that a late echo is never taken for a new one.

@@ -147,14 +147,29 @@ impl Connector {
         now
     }
 
-    /// A connection is a WebSocket.
-    pub fn upgraded(&mut self, since: Moment, now: Moment) {
+    /// A connection is a WebSocket; returns from when on its opening words are timed.
+    pub fn upgraded(&mut self, since: Moment, now: Moment) -> Moment {
+        if self.recovery.is_some() {
+            return since;
+        }
+        self.opening.upgrade.record(now - since);
+        now
+    }
+
+    /// The opening words that began at `since` are over.
+    pub fn greeted(&mut self, since: Moment, now: Moment) {
+        if self.recovery.is_none() {
+            self.opening.hello.record(now - since);
+        }
+    }
+
+    /// A connection is open; with the storm's, `since` is when it began.
+    pub fn ready(&mut self, since: Moment, now: Moment) {
         self.under_way -= 1;
         self.opening.opened += 1;
         self.opening.ended = now;
-        match &mut self.recovery {
-            Some(recovery) => recovery.came_back(now - since, now),
-            None => self.opening.upgrade.record(now - since),
+        if let Some(recovery) = &mut self.recovery {
+            recovery.came_back(now - since, now);
         }
     }
 

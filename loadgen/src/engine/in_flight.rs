@@ -165,10 +165,22 @@ impl InFlight {
         None
     }
 
-    /// Takes the message of this index, if it is out and written. Messages stand in the order of their indices, so what is
-    /// not there is soon known not to be.
+    /// Takes the message of this index, if it is out and written.
     pub fn take_index(&mut self, exchange: &mut Exchange, index: u32) -> Option<Entry> {
-        let list = &mut exchange.out;
+        let (before, id) = self.seek(exchange, index)?;
+        Some(self.unlink(&mut exchange.out, before, id))
+    }
+
+    /// The message of this index, if it is out and written.
+    pub fn find_index(&mut self, exchange: &Exchange, index: u32) -> Option<Entry> {
+        let (_, id) = self.seek(exchange, index)?;
+        Some(self.entries[id as usize])
+    }
+
+    /// The message of this index, and what it stands behind. Messages stand in the order of their indices, so what is not
+    /// there is soon known not to be.
+    fn seek(&mut self, exchange: &Exchange, index: u32) -> Option<(u32, u32)> {
+        let list = &exchange.out;
         if self.oldest(list).is_none_or(|oldest| oldest.index > index) {
             return None;
         }
@@ -189,7 +201,7 @@ impl InFlight {
                 if finger != NONE {
                     self.fingers.insert(list.head, finger);
                 }
-                return Some(self.unlink(list, before, id));
+                return Some((before, id));
             }
             if behind < BEHIND {
                 behind += 1;

@@ -28,6 +28,11 @@ pub trait Network {
     /// The time now, on a clock that never goes back.
     fn now(&mut self) -> Moment;
 
+    /// What the wall clock shows at `at`, nanoseconds since 1970.
+    fn wall(&mut self, at: Moment) -> u64 {
+        at.0
+    }
+
     /// Waits until something is ready or `until` is there, whichever comes first, or returns at once if that is `None`;
     /// appends what is ready to `ready`. It may return early, with nothing.
     ///

@@ -17,6 +17,8 @@ pub struct Opening {
     pub agreed: BTreeMap<Agreed, u64>,
     /// GET -> 101.
     pub upgrade: Times,
+    /// 101 -> the end of the opening words.
+    pub hello: Times,
     pub opened: u64,
     /// Processor time used while it lasted, of one processor.
     pub cpu_pct: f64,
@@ -36,6 +38,7 @@ impl Opening {
             *self.agreed.entry(agreed.clone()).or_default() += n;
         }
         self.upgrade.add(&other.upgrade);
+        self.hello.add(&other.hello);
         self.opened += other.opened;
         add(&mut self.failures, &other.failures);
         for (reason, answer) in &other.answers {

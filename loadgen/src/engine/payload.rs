@@ -9,6 +9,8 @@ use std::fmt;
 use crate::engine::size::Sizes;
 use crate::host::clock::{Moment, Nanos};
 use crate::protocol::frame::Opcode;
+use crate::protocol::pattern::Pattern;
+use crate::protocol::template::Template;
 
 /// Windows begin anywhere in this many bytes: so many messages in a row have each their own, and all of it stays in the
 /// first-level cache.
@@ -32,8 +34,35 @@ pub struct Payloads {
 }
 
 enum Body {
-    Random { sizes: Sizes, pool: Vec<u8> },
-    File(Vec<u8>),
+    Random {
+        sizes: Sizes,
+        pool: Vec<u8>,
+    },
+    Given {
+        all: Vec<Given>,
+        /// Cumulative shares of 1; empty: in turn.
+        shares: Vec<f64>,
+        /// Some of them have places.
+        filled: bool,
+        /// All of them say which message they are.
+        stamped: bool,
+    },
+}
+
+/// A message of the user's.
+#[derive(Clone, Debug)]
+pub enum Given {
+    Plain(Vec<u8>),
+    Filled(Template),
+}
+
+/// What says which message a reply answers, where it is no echo.
+#[derive(Clone, Debug)]
+pub enum Matched {
+    /// The number in a hole of a pattern is that of the message on its connection.
+    Number { pattern: Pattern, hole: usize },
+    /// Nothing: each answers the oldest.
+    Any,
 }
 
 /// How replies are told from each other.
@@ -43,6 +72,8 @@ pub enum Matching {
     Stamp,
     /// So short a message has no room for a stamp, but content of its own.
     Content,
+    /// A number in the reply says which message it is.
+    Number,
     /// By nothing: the first reply is taken for the first message's.
     Order,
 }
@@ -52,6 +83,7 @@ impl fmt::Display for Matching {
         f.write_str(match self {
             Matching::Stamp => "stamp",
             Matching::Content => "content",
+            Matching::Number => "number",
             Matching::Order => "order",
         })
     }
@@ -82,9 +114,16 @@ impl Payloads {
         Payloads { opcode, body: Body::Random { sizes, pool }, stamped, seed }
     }
 
-    /// The same content again and again.
-    pub fn file(opcode: Opcode, content: Vec<u8>) -> Payloads {
-        Payloads { opcode, body: Body::File(content), stamped: false, seed: 0 }
+    /// The messages of `all`, at least one: by `shares` that add up to 1, or in turn where there are none.
+    pub fn given(opcode: Opcode, all: Vec<Given>, shares: &[f64], seed: u64) -> Payloads {
+        let shares = shares.iter().scan(0.0, |sum, share| {
+            *sum += share;
+            Some(*sum)
+        });
+        let shares = shares.collect();
+        let filled = all.iter().any(|given| given.template().is_some());
+        let stamped = all.iter().all(|given| given.template().is_some_and(Template::has_stamp));
+        Payloads { opcode, body: Body::Given { all, shares, filled, stamped }, stamped: false, seed }
     }
 
     pub fn opcode(&self) -> Opcode {
@@ -95,15 +134,43 @@ impl Payloads {
     pub fn size(&self, id: MessageId) -> usize {
         match &self.body {
             Body::Random { sizes, .. } => sizes.pick(mix(self.seed, id, 0)),
-            Body::File(content) => content.len(),
+            Body::Given { .. } => self.given_as(id).map_or(0, Given::size),
         }
+    }
+
+    /// The message of the user's that message `id` is.
+    fn given_as(&self, id: MessageId) -> Option<&Given> {
+        let Body::Given { all, shares, .. } = &self.body else { return None };
+        let turn = id.conn as usize + id.index as usize;
+        // 53 bits make a float in [0, 1).
+        let u = (mix(self.seed, id, 0) >> 11) as f64 / (1u64 << 53) as f64;
+        let at = match shares.is_empty() {
+            true => turn % all.len(),
+            false => shares.partition_point(|upto| *upto <= u).min(all.len() - 1),
+        };
+        Some(&all[at])
+    }
+
+    /// What message `id` is filled in from, where it has places.
+    pub fn template(&self, id: MessageId) -> Option<&Template> {
+        self.given_as(id)?.template()
+    }
+
+    /// Whether what was sent can be told again, so that a reply can be held against it.
+    pub fn can_check(&self) -> bool {
+        !matches!(self.body, Body::Given { filled: true, .. })
+    }
+
+    /// Every message of the user's carries a stamp somewhere in it.
+    fn stamp_is_inside(&self) -> bool {
+        matches!(self.body, Body::Given { stamped: true, .. })
     }
 
     /// The longest message there is.
     pub fn max_size(&self) -> usize {
         match &self.body {
             Body::Random { sizes, .. } => sizes.max(),
-            Body::File(content) => content.len(),
+            Body::Given { all, .. } => all.iter().map(Given::size).max().unwrap_or(0),
         }
     }
 
@@ -117,6 +184,7 @@ impl Payloads {
         match &self.body {
             Body::Random { sizes, .. } if self.is_stamped(sizes.min()) => Matching::Stamp,
             Body::Random { sizes, .. } if verify && sizes.min() >= TELLING => Matching::Content,
+            Body::Given { .. } if self.stamp_is_inside() => Matching::Stamp,
             _ => Matching::Order,
         }
     }
@@ -163,6 +231,20 @@ impl Payloads {
         (bits == self.stamp(id, Moment(clock))).then_some(Stamp { id, clock })
     }
 
+    /// The stamp in `payload`, which may be anywhere in it where the user's messages have theirs.
+    pub fn find_stamp(&self, payload: &[u8]) -> Option<Stamp> {
+        if !self.stamp_is_inside() {
+            return self.read_stamp(payload);
+        }
+        let runs = payload.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() >= 2 * STAMP);
+        runs.flat_map(|run| run.windows(2 * STAMP)).find_map(|digits| self.read_stamp(digits))
+    }
+
+    /// The stamp of message `id`, due at `due`, as text.
+    pub fn stamp_digits(&self, id: MessageId, due: Moment) -> [u8; 2 * STAMP] {
+        hex(self.stamp(id, due))
+    }
+
     /// Whether `payload`, behind its stamp if it carries one, is the body of message `name`.
     pub fn has_body(&self, payload: &[u8], id: MessageId) -> bool {
         let from = if self.is_stamped(payload.len()) { self.stamp_size() } else { 0 };
@@ -177,7 +259,10 @@ impl Payloads {
 
     fn window(&self, id: MessageId, size: usize) -> &[u8] {
         match &self.body {
-            Body::File(content) => &content[..size.min(content.len())],
+            Body::Given { .. } => match self.given_as(id) {
+                Some(Given::Plain(content)) => &content[..size.min(content.len())],
+                _ => &[],
+            },
             Body::Random { pool, .. } => {
                 // An odd factor visits every window before any comes again.
                 let at = (id.index as usize)
@@ -186,6 +271,20 @@ impl Payloads {
                 let at = at % WINDOWS;
                 &pool[at..at + size]
             }
+        }
+    }
+}
+
+impl Given {
+    fn template(&self) -> Option<&Template> {
+        if let Given::Filled(template) = self { Some(template) } else { None }
+    }
+
+    /// Bytes of it, as far as they are always the same.
+    fn size(&self) -> usize {
+        match self {
+            Given::Plain(content) => content.len(),
+            Given::Filled(template) => template.plain_size(),
         }
     }
 }
@@ -283,7 +382,8 @@ mod tests {
 
     #[test]
     fn a_file_is_sent_as_it_is() {
-        let messages = Payloads::file(Opcode::Text, b"{\"op\":\"ping\"}".to_vec());
+        let messages =
+            Payloads::given(Opcode::Text, vec![Given::Plain(b"{\"op\":\"ping\"}".to_vec())], &[], 0);
         assert_eq!(payload(&messages, ID, 1), b"{\"op\":\"ping\"}");
         assert!(messages.has_body(b"{\"op\":\"ping\"}", ID));
         assert!(!messages.has_body(b"{\"op\":\"pong\"}", ID));

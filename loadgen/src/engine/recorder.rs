@@ -80,6 +80,8 @@ impl Times {
 pub struct Recorder {
     /// Due -> read.
     pub response: Times,
+    /// Due -> the first of several messages that are one reply.
+    pub first: Option<Box<Times>>,
     /// Written -> read.
     pub wire: Times,
     /// The response less what loadgen itself added to it: its slip, and where no kernel stamp ends the reply, the time
@@ -101,6 +103,9 @@ pub struct Recorder {
 impl Recorder {
     pub fn add(&mut self, other: &Recorder) {
         self.response.add(&other.response);
+        if let Some(other) = &other.first {
+            self.first.get_or_insert_default().add(other);
+        }
         self.wire.add(&other.wire);
         self.undisturbed.add(&other.undisturbed);
         if let Some(other) = &other.bounds {
@@ -128,6 +133,9 @@ impl Recorder {
             &mut self.ping,
         ] {
             times.clear();
+        }
+        if let Some(first) = &mut self.first {
+            first.clear();
         }
         if let Some(bounds) = &mut self.bounds {
             bounds.low.clear();
@@ -177,7 +185,10 @@ counts! {
     late,
     /// The server's own: they answer nothing.
     unsolicited,
-    /// Of those, as long as a message that was out, and of its kind.
+    /// Matched `--ignore`, or `--answer` and were answered.
+    ignored,
+    answered,
+    /// Of those unsolicited, as long as a message that was out, and of its kind.
     alike,
     /// Replies of which nobody can tell which message they answer.
     ambiguous,

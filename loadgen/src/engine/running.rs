@@ -304,6 +304,12 @@ impl Running {
         }
     }
 
+    /// Records the first of several messages that are the reply to one.
+    pub fn record_first(&mut self, entry: &Entry, arrival: Arrival) {
+        let response = arrival.after(entry.sent).at - entry.due;
+        self.recorder_at(entry.due).first.get_or_insert_default().record(response);
+    }
+
     /// Keeps the longest response of each piece of the schedule; of replies only, since what never came is no stall.
     pub fn peak(&mut self, entry: &Entry, at: Moment) {
         let from = self.traffic.from;

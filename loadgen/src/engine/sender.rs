@@ -1,12 +1,13 @@
 //! Messages: taken off the schedule when they are due, matched with what comes back, recorded. No I/O and no clock:
 //! whoever has a socket writes what [`Sender::encode`] gives and says when that was.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::commands::{Outcome, TickReport, Traffic};
 use crate::engine::in_flight::{Entry, Exchange, InFlight, NONE};
 use crate::engine::patience::GivenUp;
-use crate::engine::payload::{Matching, MessageId};
+use crate::engine::payload::{Matched, Matching, MessageId};
 use crate::engine::recorder::{Counts, Recorder};
 use crate::engine::running::{Arrival, Due, Running};
 use crate::engine::spec::{Gauges, Spec};
@@ -14,6 +15,7 @@ use crate::engine::verify::{self, Reply};
 use crate::host::clock::{Moment, Nanos};
 use crate::protocol::encoder::Encoder;
 use crate::protocol::frame::Opcode;
+use crate::protocol::template::{Template, Values};
 
 /// One thread's messages.
 pub struct Sender {
@@ -26,6 +28,8 @@ pub struct Sender {
     /// The payload and the frames of the message being sent.
     payload: Vec<u8>,
     frames: Vec<u8>,
+    /// Messages of which a part of the reply has come, by connection and index: how many.
+    partly: HashMap<(u32, u32), u32>,
     running: Option<Box<Running>>,
     /// What happens while no run is under way.
     uncounted: Counts,
@@ -50,6 +54,7 @@ impl Sender {
             in_flight: InFlight::default(),
             payload: Vec::new(),
             frames: Vec::new(),
+            partly: HashMap::new(),
             running: None,
             uncounted: Counts::default(),
             next_ping: Moment::NEVER,
@@ -133,17 +138,44 @@ impl Sender {
         }
     }
 
-    /// The frames of `message`, of connection `i`.
-    pub fn encode(&mut self, i: usize, message: u32) -> &[u8] {
+    /// The frames of `message`, of connection `i`, which keeps `kept`; `wall` is the time for people.
+    pub fn encode(&mut self, i: usize, message: u32, wall: u64, kept: &[Vec<u8>]) -> &[u8] {
         let Entry { due, index, size, .. } = *self.in_flight.get(message);
         let payloads = &self.spec.payloads;
         let id = MessageId { conn: self.spec.number(self.me, i) as u32, index };
-        payloads.write(&mut self.payload, id, size as usize, due);
+        match payloads.template(id) {
+            None => payloads.write(&mut self.payload, id, size as usize, due),
+            Some(template) => {
+                let (seq, stamp) = (u64::from(index), payloads.stamp_digits(id, due));
+                self.payload.clear();
+                let rng = &mut self.rng;
+                template.write(&mut self.payload, &mut values(&self.spec, id, seq, wall, &stamp, kept, rng));
+                self.in_flight.get_mut(message).size = self.payload.len() as u32;
+            }
+        }
         self.frames.clear();
         let rng = &mut self.rng;
         let key = || rng.u32(..).to_ne_bytes();
         self.encoder.message(&mut self.frames, payloads.opcode(), &self.payload, key);
         &self.frames
+    }
+
+    /// The frames of one of the opening words of connection `i`, or of an answer to a heartbeat.
+    pub fn words(&mut self, i: usize, words: &Template, wall: u64, kept: &[Vec<u8>]) -> &[u8] {
+        let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
+        self.payload.clear();
+        let rng = &mut self.rng;
+        words.write(&mut self.payload, &mut values(&self.spec, id, 0, wall, &[], kept, rng));
+        self.frames.clear();
+        let key = || rng.u32(..).to_ne_bytes();
+        self.encoder.message(&mut self.frames, Opcode::Text, &self.payload, key);
+        &self.frames
+    }
+
+    /// What of `words`, said on connection `i`, nobody else may see.
+    pub fn secrets(&mut self, i: usize, words: &Template, kept: &[Vec<u8>]) -> Vec<String> {
+        let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
+        words.secrets(&values(&self.spec, id, 0, 0, &[], kept, &mut self.rng))
     }
 
     /// A control frame.
@@ -227,7 +259,7 @@ impl Sender {
         let payloads = &self.spec.payloads;
         let Some(running) = &mut self.running else { return false };
         if let Some(collector) = &mut running.traffic.collector {
-            if let Some((due, delay)) = collector.delivered(number, payloads.read_stamp(payload), arrival.at)
+            if let Some((due, delay)) = collector.delivered(number, payloads.find_stamp(payload), arrival.at)
             {
                 let recorder = running.recorder_at(due);
                 recorder.response.record(delay);
@@ -235,12 +267,28 @@ impl Sender {
             }
             return false;
         }
-        let (matching, check) = (self.spec.matching(), self.spec.verify);
+        let (matching, matched) = (self.spec.matching(), self.spec.matched.as_ref());
+        let check = self.spec.verify && payloads.can_check() && matched.is_none();
+        let named = match matched {
+            Some(Matched::Number { pattern, hole }) => {
+                Some(pattern.number(payload, *hole).and_then(|number| u32::try_from(number).ok()))
+            }
+            None if matching == Matching::Stamp && (!payloads.can_check() || self.spec.replies > 1) => {
+                let stamp = payloads.find_stamp(payload).filter(|stamp| stamp.id.conn == number);
+                Some(stamp.map(|stamp| stamp.id.index))
+            }
+            _ => None,
+        };
+        if self.spec.replies > 1 && self.more_come(i, exchange, named, arrival) {
+            return false;
+        }
+        let payloads = &self.spec.payloads;
+        let Some(running) = &mut self.running else { return false };
         let newest = self.in_flight.newest(&exchange.out).map(|e| e.due);
-        let reply = if matching == Matching::Order && !check {
-            verify::next(&mut self.in_flight, exchange)
-        } else {
-            verify::identify(payloads, &mut self.in_flight, exchange, number, opcode, payload, check)
+        let reply = match named {
+            Some(index) => verify::numbered(&mut self.in_flight, exchange, index),
+            None if matching == Matching::Order && !check => verify::next(&mut self.in_flight, exchange),
+            None => verify::identify(payloads, &mut self.in_flight, exchange, number, opcode, payload, check),
         };
         match reply {
             Reply::Answer { entry, corrupt, reordered } => {
@@ -264,6 +312,33 @@ impl Sender {
             }
         }
         false
+    }
+
+    /// Several messages are the reply to one: whether this is not the last of them. It is one of those for the message
+    /// `named`, or where nothing names any, for the oldest.
+    fn more_come(
+        &mut self,
+        i: usize,
+        exchange: &Exchange,
+        named: Option<Option<u32>>,
+        arrival: Arrival,
+    ) -> bool {
+        let entry = match named {
+            Some(index) => index.and_then(|index| self.in_flight.find_index(exchange, index)),
+            None => self.in_flight.oldest_written(exchange).copied(),
+        };
+        let (Some(entry), Some(running)) = (entry, &mut self.running) else { return false };
+        let message = (i as u32, entry.index);
+        let so_far = self.partly.entry(message).or_default();
+        *so_far += 1;
+        if *so_far == 1 {
+            running.record_first(&entry, arrival);
+        }
+        let more = *so_far < self.spec.replies;
+        if !more {
+            self.partly.remove(&message);
+        }
+        more
     }
 
     /// The reply to `entry` has come; true when the next is to be sent for it.
@@ -305,12 +380,13 @@ impl Sender {
     /// Gives up the oldest message of connection `i`, and the connection where a late reply could not be told from the
     /// next one's.
     pub fn give_up(&mut self, i: usize, exchange: &mut Exchange, now: Moment) -> GivenUp {
-        let told_apart = self.spec.matching() == Matching::Stamp;
+        let told_apart = matches!(self.spec.matching(), Matching::Stamp | Matching::Number);
         let connection = i as u32;
         let mut written = true;
         while exchange.out.len > 0 {
             written &= exchange.out.head != exchange.unsent;
             let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
+            self.partly.remove(&(connection, entry.index));
             self.never_answered(i, &entry, written, now);
             let Some(running) = &mut self.running else { break };
             running.out -= 1;
@@ -459,6 +535,7 @@ impl Sender {
             exchange.unsent = NONE;
         }
         self.gauges.set_inflight(0);
+        self.partly.clear();
         self.next_ping = Moment::NEVER;
         let mut running = self.running.take()?;
         running.flow(0, now);
@@ -483,4 +560,17 @@ impl Sender {
             self.gauges.set_inflight(running.flow(change, now));
         }
     }
+}
+
+/// What is filled into a message.
+fn values<'a>(
+    spec: &Spec,
+    id: MessageId,
+    seq: u64,
+    wall: u64,
+    stamp: &'a [u8],
+    kept: &'a [Vec<u8>],
+    rng: &'a mut fastrand::Rng,
+) -> Values<'a> {
+    Values { conn: u64::from(id.conn), seq, shard: spec.shard as u64, now: wall, stamp, kept, rng }
 }

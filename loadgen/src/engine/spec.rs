@@ -2,16 +2,25 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::engine::payload::{Matching, Payloads};
+use crate::engine::conversation::Talk;
+use crate::engine::payload::{Matched, Matching, Payloads};
 use crate::engine::target::Target;
 use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
 use crate::protocol::session::Rules;
+use crate::protocol::template::Template;
 
 /// What all connections share.
 pub struct Spec {
     pub targets: Vec<Target>,
     pub rules: Rules,
+    /// The header lines of the request that have places in them, by their number among those of the rules.
+    pub headers: Vec<(usize, Template)>,
+    pub talk: Talk,
+    /// How replies are known, where they are no echo.
+    pub matched: Option<Matched>,
+    /// So many messages are the reply to one.
+    pub replies: u32,
     pub sources: Sources,
     pub payloads: Payloads,
     /// Payload bytes a fragment.
@@ -39,6 +48,10 @@ pub struct Spec {
     pub threads: usize,
     /// Number of this process's first connection among those of a sharded run.
     pub first: usize,
+    /// Number of this process among those of a sharded run.
+    pub shard: usize,
+    /// What the wall clock shows (nanoseconds since 1970) more than the engine's, as it was at the start.
+    pub wall_offset: u64,
 }
 
 impl Spec {
@@ -54,7 +67,11 @@ impl Spec {
 
     /// How replies are told from each other.
     pub fn matching(&self) -> Matching {
-        self.payloads.matching(self.verify)
+        match &self.matched {
+            None => self.payloads.matching(self.verify),
+            Some(Matched::Any) => Matching::Order,
+            Some(Matched::Number { .. }) => Matching::Number,
+        }
     }
 
     /// How many of `n` connections are thread `me`'s.

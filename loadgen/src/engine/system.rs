@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use crate::engine::network::{Network, Readiness};
 use crate::engine::timer::Timer;
 use crate::host::address::Address;
-use crate::host::clock::Moment;
+use crate::host::clock::{self, Moment};
 use crate::host::source_addresses;
 use crate::host::stamps::Stamps;
 
@@ -50,6 +50,10 @@ impl Network for System {
 
     fn now(&mut self) -> Moment {
         Moment::now()
+    }
+
+    fn wall(&mut self, at: Moment) -> u64 {
+        clock::unix_ns(at.wall())
     }
 
     fn wait(&mut self, until: Option<Moment>, ready: &mut Vec<Readiness>) -> io::Result<()> {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use crate::engine::conversation::Word;
 use crate::host::address::Address;
 use crate::host::system_error::describe;
+use crate::protocol::template::Template;
 use crate::protocol::tls::Tls;
 use crate::protocol::url::{Place, Url};
 
@@ -24,6 +26,10 @@ pub struct Target {
     pub address: Address,
     /// Of a `wss:` URL.
     pub tls: Option<Secured>,
+    /// What the URL's path and query are filled in from, where they have places.
+    pub resource: Option<Template>,
+    /// The opening words of its connections.
+    pub script: Arc<[Word]>,
 }
 
 /// How connections are made secure.
@@ -61,7 +67,7 @@ impl Target {
             _ => first_to_connect(&all, patience)
                 .map_err(|e| format!("cannot connect to {}: {e}", url.shown))?,
         };
-        Ok(Target { url, address, tls: None })
+        Ok(Target { url, address, tls: None, resource: None, script: Arc::default() })
     }
 }
 

@@ -78,15 +78,15 @@ impl Rows {
         self.open.entry(number).or_default()
     }
 
-    /// Ends the rows that are not full.
-    pub fn finish(&mut self) {
+    /// Ends the rows that are not full at `now`, when all is over.
+    pub fn finish(&mut self, now: Moment) {
         for (number, row) in std::mem::take(&mut self.open) {
             // The last tick of a run ends with the last reply, so that its length is what is left until now.
             let full = self.times.tick * row.ticks.div_ceil(self.threads);
             let start = self.times.from.offset(number, self.times.interval);
             let len = match number {
                 ..0 => full,
-                _ => (Moment::now() - start).clamp(Nanos(1), self.times.interval),
+                _ => (now - start).clamp(Nanos(1), self.times.interval),
             };
             let counts = &row.recorder.counts;
             if counts.sent + counts.received + counts.errors() > 0 {
@@ -126,6 +126,7 @@ impl Rows {
             inflight: counts.inflight_ns as f64 / len.0 as f64,
             errors: counts.errors(),
             response: recorder.response.stat(),
+            undisturbed: recorder.undisturbed.stat(),
             wire: recorder.wire.brief(),
             own_slip: recorder.own_slip.brief(),
             loop_busy_pct: (100.0 * (1.0 - waited)).clamp(0.0, 100.0),

@@ -29,6 +29,20 @@ pub enum Reply {
     },
 }
 
+/// Takes the message of the number that a reply names; one that names none, or none that was sent, is no reply.
+pub fn numbered(in_flight: &mut InFlight, exchange: &mut Exchange, index: Option<u32>) -> Reply {
+    let sent = index.filter(|index| *index < exchange.next_index);
+    let Some(index) = sent else { return Reply::Unsolicited { alike: false } };
+    match in_flight.take_index(exchange, index) {
+        Some(entry) => {
+            let reordered = index < exchange.seen;
+            exchange.seen = exchange.seen.max(index + 1);
+            Reply::Answer { entry, corrupt: false, reordered }
+        }
+        None => Reply::Duplicate(index),
+    }
+}
+
 /// Takes the oldest message of a connection whose replies nothing tells apart.
 pub fn next(in_flight: &mut InFlight, exchange: &mut Exchange) -> Reply {
     match in_flight.take_written(exchange, 1, |_| true) {

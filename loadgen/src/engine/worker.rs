@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender as Channel};
 use crate::engine::commands::{Command, Event, Outcome};
 use crate::engine::connection::{Connection, Stage};
 use crate::engine::connector::{Connector, Pace};
+use crate::engine::conversation::{Aside, Conversations};
 use crate::engine::in_flight::{Entry, NONE};
 use crate::engine::network::{Network, Readiness};
 use crate::engine::opened::Failures;
@@ -24,6 +25,7 @@ use crate::host::clock::Moment;
 use crate::protocol::deflate::Inflater;
 use crate::protocol::frame::Opcode;
 use crate::protocol::session::Received;
+use crate::protocol::template::Template;
 use crate::protocol::tls::Buffers;
 
 /// One read. Large enough for any message that is not itself large.
@@ -52,6 +54,7 @@ pub struct Worker<N: Network> {
     connections: Vec<Connection<N::Socket>>,
     connector: Connector,
     sender: Sender,
+    conversations: Conversations,
     /// With `wss://`.
     records: Buffers,
     reader: Reader,
@@ -73,6 +76,8 @@ pub struct Worker<N: Network> {
 enum Bytes<'a> {
     Request(&'a [u8]),
     Control(Opcode, &'a [u8]),
+    /// One of the opening words, or the answer to a heartbeat.
+    Words(&'a Template),
     /// A message in flight.
     Message(u32),
 }
@@ -103,6 +108,7 @@ impl<N: Network> Worker<N> {
             me,
             connector: Connector::new(pace, spec.seed ^ (me as u64) << 48),
             sender: Sender::new(me, spec.clone(), gauges.clone()),
+            conversations: Conversations::default(),
             records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             now: network.now(),
@@ -240,7 +246,14 @@ impl<N: Network> Worker<N> {
         let (bytes, kind) = match bytes {
             Bytes::Request(bytes) => (bytes, Kind::Aside),
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
-            Bytes::Message(message) => (self.sender.encode(i, message), Kind::Message),
+            Bytes::Words(words) => {
+                let wall = if words.has_time() { self.network.wall(self.now) } else { 0 };
+                (self.sender.words(i, words, wall, self.conversations.kept(i)), Kind::Aside)
+            }
+            Bytes::Message(message) => {
+                let wall = if self.spec.payloads.can_check() { 0 } else { self.network.wall(self.now) };
+                (self.sender.encode(i, message, wall, self.conversations.kept(i)), Kind::Message)
+            }
         };
         if kind == Kind::Message {
             // As late as can be: whatever comes between this and the write would count as the server's.
@@ -379,8 +392,15 @@ impl<N: Network> Worker<N> {
 
     /// Acts on what the server said on connection `i`.
     fn take(&mut self, i: usize, received: Received, arrival: Arrival) {
+        let spec = self.spec.clone();
         match received {
-            Received::Open => self.opened(i),
+            Received::Open => self.upgraded(i),
+            Received::Message(_, payload) if let Some(aside) = spec.talk.aside(payload) => {
+                self.aside(i, aside, payload);
+            }
+            Received::Message(_, payload) if self.connections[i].stage == Stage::Greeting => {
+                self.hear(i, payload);
+            }
             Received::Message(opcode, payload) => {
                 let exchange = &mut self.connections[i].exchange;
                 if self.sender.reply(i, exchange, opcode, payload, arrival) {
@@ -396,14 +416,26 @@ impl<N: Network> Worker<N> {
         }
     }
 
+    /// A message has come that is no reply: a heartbeat, or what is not of interest.
+    fn aside(&mut self, i: usize, aside: Aside, message: &[u8]) {
+        match aside {
+            Aside::Ignored => self.sender.count(self.now).ignored += 1,
+            Aside::Answered(answer) => {
+                self.sender.count(self.now).answered += 1;
+                self.conversations.keep_for(i, answer, message);
+                self.put(i, Bytes::Words(&answer.text));
+            }
+        }
+    }
+
     /// The server closes (RFC 6455 section 5.5.1): answer with its own code, then it ends the connection.
     fn closed_by_server(&mut self, i: usize, payload: &[u8]) {
         self.sender.count(self.now).closes_received += 1;
-        if self.connections[i].stage == Stage::Open {
+        if let stage @ (Stage::Open | Stage::Greeting) = self.connections[i].stage {
             let code = payload.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
             let name = code.map_or("no code".to_owned(), |code| code.to_string());
             self.put(i, Bytes::Control(Opcode::Close, &payload[..payload.len().min(2)]));
-            self.fail(i, format!("open: closed by the server ({name})").into());
+            self.fail(i, format!("{}: closed by the server ({name})", stage.name()).into());
         } else {
             self.connections[i].close(&mut self.network, false);
         }

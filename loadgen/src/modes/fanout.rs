@@ -3,6 +3,7 @@
 use crate::cli::args;
 use crate::cli::problem::Problem;
 use crate::engine::measured::Measured;
+use crate::engine::payload::Matching;
 use crate::engine::plan::Plan;
 use crate::host::clock::Moment;
 use crate::modes::measurement::{Measurement, config, plan};
@@ -29,14 +30,10 @@ pub fn command(args: &args::FanoutArgs) -> Result<(Measurement, Report), Problem
     }
     let mut measurement = Measurement::new(common)?;
     let engine = measurement.engine(connections)?;
-    let least = if measurement.common.binary { 16 } else { 32 };
-    if measurement.common.payload.is_some()
-        || measurement.common.no_stamp
-        || !engine.spec.payloads.is_stamped(least)
-    {
-        return Err(Problem::Usage(
-            "fanout needs stamped messages: leave out --payload and --no-stamp".into(),
-        ));
+    if engine.spec.payloads.matching(true) != Matching::Stamp {
+        let text = "fanout needs stamped messages: no --no-stamp, a --size of 32 (--binary: 16) or more, and {stamp} in \
+                    every --message and --payload";
+        return Err(Problem::Usage(text.into()));
     }
     let opening = engine.open(connections, &mut measurement.progress)?;
     let interrupted = engine.interrupted();

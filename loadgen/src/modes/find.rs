@@ -27,14 +27,53 @@ const TRIES: usize = 3;
 /// Loads tried at most.
 const STEPS_MAX: usize = 40;
 
-/// The command: doubles the load until the objective is missed, then halves the gap (on a logarithmic scale) until it
-/// is small. The report is that of the best load.
+/// Where loads are tried: on the sockets of a measurement, or in a simulation.
+pub trait Ground {
+    /// A plan that sends nothing in particular, for steps to fill in.
+    fn plan(&self) -> Plan;
+
+    /// Opens `connections`, runs `plan` and closes.
+    ///
+    /// # Errors
+    /// Those of [`measure`].
+    fn measure(&mut self, connections: usize, plan: &Plan) -> Result<Report, Problem>;
+
+    /// Shows a step that is over.
+    fn say(&mut self, line: &str);
+}
+
+impl Ground for Measurement {
+    fn plan(&self) -> Plan {
+        plan(self)
+    }
+
+    fn measure(&mut self, connections: usize, plan: &Plan) -> Result<Report, Problem> {
+        Ok(measure(self, Mode::Find, connections, plan)?.0)
+    }
+
+    fn say(&mut self, line: &str) {
+        self.progress.say(line);
+    }
+}
+
+/// The command: see [`search`].
 ///
 /// # Errors
-/// When no load could be tried.
+/// When the options contradict each other, or no load could be tried.
 pub fn command(args: &FindArgs) -> Result<(Measurement, Report), Problem> {
-    let common = args.common();
-    let most = common.connections as f64;
+    search(args, || Measurement::new(args.common()))
+}
+
+/// Doubles the load until the objective is missed, then halves the gap (on a logarithmic scale) until it is small. The
+/// report is that of the best load.
+///
+/// # Errors
+/// When the options contradict each other, `ground` cannot be had, or no load could be tried.
+pub fn search<G: Ground>(
+    args: &FindArgs,
+    ground: impl FnOnce() -> Result<G, Problem>,
+) -> Result<(G, Report), Problem> {
+    let most = args.connections as f64;
     let (low, high) = match args.by_connections {
         true => (args.min.unwrap_or(100.0).min(most), args.max.unwrap_or(most)),
         false => (args.min.unwrap_or(1e3), args.max.unwrap_or(1e6)),
@@ -45,13 +84,13 @@ pub fn command(args: &FindArgs) -> Result<(Measurement, Report), Problem> {
     if args.precision < 0.001 {
         return Err(Problem::Usage("--precision takes a percentage of 0.1% or more".into()));
     }
-    let measurement = Measurement::new(common)?;
+    let ground = ground()?;
     let found = Find {
         objective: args.slo.to_string(),
         axis: if args.by_connections { "connections" } else { "rate" }.into(),
         ..Find::default()
     };
-    let mut hunt = Hunt { args, measurement, found, best: None, other: None, rested: None };
+    let mut hunt = Hunt { args, ground, found, best: None, other: None, rested: None };
     let mut search = Search::new(low, high, args.precision);
     while let Some(load) = search.next()
         && hunt.found.steps.len() < STEPS_MAX
@@ -65,9 +104,9 @@ pub fn command(args: &FindArgs) -> Result<(Measurement, Report), Problem> {
 }
 
 /// A search under way.
-struct Hunt<'a> {
+struct Hunt<'a, G> {
     args: &'a FindArgs,
-    measurement: Measurement,
+    ground: G,
     found: Find,
     /// The report of the best load.
     best: Option<Report>,
@@ -77,7 +116,7 @@ struct Hunt<'a> {
     rested: Option<u64>,
 }
 
-impl Hunt<'_> {
+impl<G: Ground> Hunt<'_, G> {
     /// Tries `load` until it is known what it does; `None` when the search is over.
     fn step(&mut self, load: f64) -> Result<Option<Answer>, Problem> {
         let mut missed = 0;
@@ -110,16 +149,16 @@ impl Hunt<'_> {
     fn attempt(&mut self, load: f64) -> Result<Report, Problem> {
         let (connections, rate) = match self.args.by_connections {
             true => (load.round() as usize, self.args.per_conn_rate * load.round()),
-            false => (self.measurement.common.connections, load),
+            false => (self.args.connections as usize, load),
         };
         let plan = Plan {
             rate: Some(Rate::Constant(rate)),
             warmup: self.args.warmup,
             duration: self.args.duration.max(length(&self.args.slo, rate)),
             drain: PATIENCE,
-            ..plan(&self.measurement)
+            ..self.ground.plan()
         };
-        Ok(measure(&mut self.measurement, Mode::Find, connections, &plan)?.0)
+        self.ground.measure(connections, &plan)
     }
 
     /// Waits until the server has nothing left to do, and says whether it came to that.
@@ -136,10 +175,9 @@ impl Hunt<'_> {
                 rate: Some(Rate::Constant(20.0)),
                 duration: Duration::from_millis(500),
                 drain: PATIENCE,
-                ..plan(&self.measurement)
+                ..self.ground.plan()
             };
-            let connections = self.measurement.common.shard.count;
-            let (probe, _) = measure(&mut self.measurement, Mode::Find, connections, &few)?;
+            let probe = self.ground.measure(few.shard.1, &few)?;
             let longest = probe.latency_ns.response.as_ref().map(|stat| stat.max);
             // One that loses messages loses these too, and is at rest for all that.
             if probe.run.interrupted || longest.is_some_and(|ns| ns <= enough || probe.messages.lost > 0) {
@@ -158,7 +196,7 @@ impl Hunt<'_> {
             format::short(step.load),
             step.answer().word()
         );
-        self.measurement.progress.say(&line);
+        self.ground.say(&line);
         match step.ok {
             true => self.best = Some(report),
             false => self.other = Some(report),
@@ -166,7 +204,7 @@ impl Hunt<'_> {
         self.found.steps.push(step);
     }
 
-    fn end(mut self, search: &Search) -> Result<(Measurement, Report), Problem> {
+    fn end(mut self, search: &Search) -> Result<(G, Report), Problem> {
         if self.found.stopped.is_empty() {
             self.found.stopped = search.why();
         }
@@ -186,7 +224,7 @@ impl Hunt<'_> {
         let report = self.best.or(self.other);
         let mut report = report.ok_or_else(|| Problem::Failed("no load was tried".into()))?;
         report.find = Some(self.found);
-        Ok((self.measurement, report))
+        Ok((self.ground, report))
     }
 }
 

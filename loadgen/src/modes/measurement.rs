@@ -1,8 +1,9 @@
 //! What every mode begins and ends with: the engine for its options, and the report from what was found.
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, Words};
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
@@ -21,9 +22,11 @@ use crate::host::ceiling;
 use crate::host::clock::{self, Moment, Nanos};
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::{self, Sources};
+use crate::modes::conversation::Conversation;
 use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::Extras;
 use crate::protocol::session::Rules;
+use crate::protocol::template::Template;
 use crate::protocol::url::Url;
 use crate::report::compare::{self, Decision};
 use crate::report::model::{
@@ -42,6 +45,8 @@ pub struct Measurement {
     pub progress: Progress,
     pub signals: Signals,
     pub targets: Vec<Target>,
+    /// It keeps what it has read.
+    conversation: RefCell<Conversation>,
     /// What `--baseline` names.
     pub baseline: Option<Report>,
     pub destinations: Destinations,
@@ -76,24 +81,34 @@ impl Measurement {
                 "{option}: --draft {draft} has whole text messages and no more"
             )));
         }
-        let urls: Result<Vec<Url>, String> = common.urls.iter().map(|url| Url::parse(url)).collect();
+        let urls: Result<Vec<Url>, String> = common.urls.iter().map(|url| Url::with_places(url)).collect();
         let urls = urls.map_err(Problem::Usage)?;
         let reach = source_addresses::reach(common.source.as_deref()).map_err(Problem::Usage)?;
         let destinations = Destinations::of(&common).map_err(Problem::Usage)?;
         destinations.check()?;
+        let mut conversation = Conversation::of(&common.words).map_err(Problem::Usage)?;
+        let script = conversation.script(0..usize::MAX).map_err(Problem::Usage)?;
         let baseline = common.baseline.as_ref().map(|path| report::load(path));
         let baseline = baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))?;
         let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
         let secured = secured(&urls, &common).map_err(Problem::Usage)?;
         let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         let targets = targets.map_err(Problem::Failed)?.into_iter().zip(secured);
-        let targets = targets.map(|(target, tls)| Target { tls, ..target }).collect();
+        let mut targets: Vec<Target> =
+            targets.map(|(target, tls)| Target { tls, script: script.clone(), ..target }).collect();
+        for target in &mut targets {
+            if target.url.resource.contains('{') {
+                let resource = conversation.template("URL", &target.url.resource, false);
+                target.resource = Some(resource.map_err(Problem::Usage)?);
+            }
+        }
         Ok(Measurement {
             baseline,
             progress: Progress::new(common.quiet, destinations.open_ndjson()?),
             destinations,
             signals: Signals::new()?,
             targets,
+            conversation: RefCell::new(conversation),
             started: SystemTime::now(),
             before: Counters::now(),
             common,
@@ -118,18 +133,13 @@ impl Measurement {
         let sources = Sources::plan(common.source.as_deref(), &self.targets[0].address, per_target, range)
             .map_err(Problem::Usage)?;
         let opcode = if common.binary { Opcode::Binary } else { Opcode::Text };
-        let payloads = match &common.payload {
-            None => Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed),
-            Some(path) => {
-                let content = std::fs::read(path)
-                    .map_err(|e| Problem::Failed(format!("--payload {}: {e}", path.display())))?;
-                if opcode == Opcode::Text && std::str::from_utf8(&content).is_err() {
-                    let text = format!("--payload {}: not UTF-8, so it needs --binary", path.display());
-                    return Err(Problem::Usage(text));
-                }
-                Payloads::file(opcode, content)
-            }
-        };
+        let mut conversation = self.conversation.borrow_mut();
+        let given = conversation.payloads(opcode, common.seed).map_err(Problem::Usage)?;
+        let random = || Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed);
+        let payloads = given.unwrap_or_else(random);
+        let headers = common.header.iter().enumerate().filter(|(_, line)| line.contains('{'));
+        let headers: Result<Vec<(usize, Template)>, String> =
+            headers.map(|(at, line)| Ok((at, conversation.template("-H", line, false)?))).collect();
         let threads = self.threads(mine);
         let spin = common.spin.map(Nanos::from);
         let spec = Spec {
@@ -144,6 +154,10 @@ impl Measurement {
                 },
                 limit: payloads.max_size() + COURTESY,
             },
+            headers: headers.map_err(Problem::Usage)?,
+            talk: conversation.talk.clone(),
+            matched: conversation.matched.clone(),
+            replies: conversation.replies,
             sources,
             payloads,
             fragment: common.fragment,
@@ -162,6 +176,8 @@ impl Measurement {
             seed: common.seed,
             threads,
             first,
+            shard: common.shard.index,
+            wall_offset: clock::wall_ns().wrapping_sub(Moment::now().0),
         };
         Ok(Engine::start(spec, self.signals.flag.clone())?)
     }
@@ -185,18 +201,6 @@ impl Measurement {
     pub fn report(&self, config: Config, engine: &Engine) -> Report {
         let common = &self.common;
         let counted = Counters::now().since(self.before);
-        let size = match &common.payload {
-            Some(path) => Size {
-                kind: "file".into(),
-                bytes: engine.spec.payloads.max_size() as u64,
-                spec: Some(path.display().to_string()),
-            },
-            None => Size {
-                kind: common.size.kind().into(),
-                bytes: common.size.mean().round() as u64,
-                spec: (common.size.kind() != "fixed").then(|| common.size.to_string()),
-            },
-        };
         let spin = engine.spec.spin;
         Report {
             schema: SCHEMA.into(),
@@ -219,7 +223,7 @@ impl Measurement {
             },
             config: Config {
                 threads: engine.spec.threads as u64,
-                size,
+                size: size(common, &engine.spec),
                 opcode: if common.binary { "binary" } else { "text" }.into(),
                 draft: common.draft.number(),
                 deflate: common.deflate,
@@ -234,6 +238,7 @@ impl Measurement {
                 matching: engine.spec.matching().to_string(),
                 timeout_ns: engine.spec.timeout.map(|limit| limit.0),
                 max_inflight: engine.spec.max_inflight.map(u64::from),
+                conversation: self.conversation.borrow().shown(),
                 ..config
             },
             tls: self
@@ -274,6 +279,27 @@ impl Measurement {
         let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
         report.run.measured_from_unix_ns = clock::unix_ns(from);
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
+    }
+}
+
+/// What messages are sent, as a report has it.
+fn size(common: &Common, spec: &Spec) -> Size {
+    let Words { payload, message, .. } = &common.words;
+    match (&payload[..], message.len()) {
+        ([path], 0) => {
+            Size { kind: "file".into(), bytes: spec.payloads.max_size() as u64, spec: Some(path.clone()) }
+        }
+        (files, texts) if files.len() + texts > 0 => Size {
+            kind: "given".into(),
+            bytes: spec.payloads.max_size() as u64,
+            // What a text says may be a secret.
+            spec: Some(format!("{} files and {texts} texts", files.len())),
+        },
+        _ => Size {
+            kind: common.size.kind().into(),
+            bytes: common.size.mean().round() as u64,
+            spec: (common.size.kind() != "fixed").then(|| common.size.to_string()),
+        },
     }
 }
 

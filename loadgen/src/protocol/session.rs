@@ -4,6 +4,7 @@
 //! there is nothing more, or says why the connection is over. What was not whole is kept by [`Incoming::finish`] and
 //! stands in front of the next bytes. A session with nothing to keep has no memory but itself.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::protocol::deflate::Inflater;
@@ -13,9 +14,10 @@ use crate::protocol::hixie::{self, Piece};
 use crate::protocol::url::Url;
 
 /// What the answer to an upgrade request is held against.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Upgrade<'a> {
-    pub url: &'a Url,
+    pub url: Cow<'a, Url>,
+    pub extras: Cow<'a, Extras>,
     /// The random number behind the request's keys.
     pub nonce: u128,
 }
@@ -101,9 +103,9 @@ impl Session {
 
     /// What the answer to `upgrade` says although it is not all there and nothing more comes; `None` when the WebSocket
     /// is open.
-    pub fn cut_short(&self, rules: &Rules, upgrade: Upgrade) -> Option<Refusal> {
+    pub fn cut_short(&self, upgrade: Upgrade) -> Option<Refusal> {
         let kept = self.kept.as_ref().map_or(&[][..], |kept| &kept.raw);
-        let answer = || handshake::response(kept, upgrade.url, &rules.extras, upgrade.nonce, true);
+        let answer = || handshake::response(kept, &upgrade.url, &upgrade.extras, upgrade.nonce, true);
         if self.open { None } else { answer().err() }
     }
 
@@ -130,7 +132,7 @@ impl Incoming<'_> {
         inflater: &'b mut Option<Box<Inflater>>,
     ) -> Result<Option<Received<'b>>, Refusal> {
         if !self.session.open {
-            return self.open(rules, upgrade());
+            return self.open(upgrade());
         }
         let step = loop {
             match self.step(rules)? {
@@ -184,10 +186,10 @@ impl Incoming<'_> {
     }
 
     /// Looks for the end of the answer to the upgrade request.
-    fn open(&mut self, rules: &Rules, upgrade: Upgrade) -> Result<Option<Received<'static>>, Refusal> {
+    fn open(&mut self, upgrade: Upgrade) -> Result<Option<Received<'static>>, Refusal> {
         let input = self.input();
         let head = &input[..input.len().min(HEAD_MAX + hixie::DIGEST)];
-        let answer = handshake::response(head, upgrade.url, &rules.extras, upgrade.nonce, false)?;
+        let answer = handshake::response(head, &upgrade.url, &upgrade.extras, upgrade.nonce, false)?;
         Ok(answer.map(|size| {
             (self.at, self.session.open) = (size, true);
             Received::Open

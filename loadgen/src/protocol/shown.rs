@@ -76,11 +76,19 @@ pub fn masked_header(line: &str) -> String {
 ///
 /// `words` may be spelled as people do (`-HCookie:a=b`, `--header=Cookie: a=b`); `is_url` tells which can be dialled.
 pub fn masked_words(words: &[String], is_url: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut header = false;
+    let (mut header, mut words_next) = (false, None);
     let mask = |word: &String| {
         let value_is_next = std::mem::replace(&mut header, matches!(&**word, "-H" | "--header"));
         if value_is_next {
             return masked_header(word);
+        }
+        if let Some(mask) = std::mem::replace(&mut words_next, masked_option(word)) {
+            return mask(word);
+        }
+        if let Some((option, value)) = word.split_once('=')
+            && let Some(mask) = masked_option(option)
+        {
+            return format!("{option}={}", mask(value));
         }
         for option in ["--header=", "-H=", "-H"] {
             if let Some(line) = word.strip_prefix(option).filter(|line| !line.is_empty()) {
@@ -93,6 +101,18 @@ pub fn masked_words(words: &[String], is_url: impl Fn(&str) -> bool) -> Vec<Stri
         }
     };
     words.iter().map(mask).collect()
+}
+
+/// How the value of an option is masked that says something to the server.
+fn masked_option(option: &str) -> Option<fn(&str) -> String> {
+    match option {
+        "--hello" => Some(|_| MASK.to_owned()),
+        "--answer" => Some(|value| match value.split_once("=>") {
+            Some((pattern, _)) => format!("{pattern}=>{MASK}"),
+            None => MASK.to_owned(),
+        }),
+        _ => None,
+    }
 }
 
 /// `text` with every word of `given` in it as it is in `masked`.
@@ -245,5 +265,22 @@ mod tests {
     fn percent_signs_that_mean_nothing_stay() {
         assert_eq!(decoded("a%20b%4"), "a b%4");
         assert_eq!(decoded("%zz%C3%A9"), "%zzé");
+    }
+
+    #[test]
+    fn what_is_said_to_the_server_is_masked() {
+        let line = [
+            "--hello",
+            "s3cret",
+            "--hello=s3cret",
+            "--answer",
+            "ping=>s3cret",
+            "--expect",
+            "ok",
+            "--answer",
+            "s3cret",
+        ];
+        let shown = masked_words(&line.map(str::to_owned), |_| false).join(" ");
+        assert_eq!(shown, "--hello *** --hello=*** --answer ping=>*** --expect ok --answer ***");
     }
 }

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::shown::{Secret, decoded, escaped, masked_url};
+use super::template::place;
 
 /// Where a URL leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +51,19 @@ impl Url {
     /// # Errors
     /// A sentence that says what is wrong, without what is secret in `text`.
     pub fn parse(text: &str) -> Result<Url, String> {
+        Url::read(text, false)
+    }
+
+    /// [`Url::parse`], with places of a [`Template`](super::template::Template) in path and query: the resource is what
+    /// that is read from.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn with_places(text: &str) -> Result<Url, String> {
+        Url::read(text, true)
+    }
+
+    fn read(text: &str, places: bool) -> Result<Url, String> {
         let wrong = |what: String| format!("`{}`: {what}", escaped(&masked_url(text, false)));
         if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace() || "\"<>\\".contains(*c)) {
             return Err(wrong(format!("{c:?} cannot stand in a URL; write %{:02X}", u32::from(c))));
@@ -70,7 +84,7 @@ impl Url {
         let rest = rest.split('#').next().unwrap_or_default();
         let shown = masked_url(text, true);
         if unix {
-            return unix_socket(rest, secure, shown).map_err(wrong);
+            return unix_socket(rest, secure, shown, places).map_err(wrong);
         }
         let rest =
             rest.strip_prefix("//").ok_or_else(|| wrong(format!("{scheme}: wants two slashes behind it")))?;
@@ -80,12 +94,12 @@ impl Url {
             None => (None, authority),
         };
         let default = if secure { 443 } else { 80 };
-        let (place, authority) = place(host, default).map_err(&wrong)?;
+        let (place, authority) = place_of(host, default).map_err(&wrong)?;
         Ok(Url {
             secure,
             place,
             authority,
-            resource: resource_of(resource).map_err(&wrong)?,
+            resource: resource_of(resource, places).map_err(&wrong)?,
             authorization: userinfo.map(basic).transpose().map_err(wrong)?,
             shown,
         })
@@ -111,7 +125,7 @@ impl Url {
 /// # Errors
 /// A sentence that says what is wrong.
 pub fn host_and_port(text: &str) -> Result<Place, String> {
-    match place(text, 0) {
+    match place_of(text, 0) {
         Ok((Place::Name(_, 0) | Place::V6(_, _, 0), _)) => Err(format!("`{text}` names no port")),
         Ok((place, _)) => Ok(place),
         Err(what) => Err(format!("`{text}`: {what}")),
@@ -119,7 +133,7 @@ pub fn host_and_port(text: &str) -> Result<Place, String> {
 }
 
 /// The place that `HOST` or `HOST:PORT` names, and how the Host header names it.
-fn place(text: &str, default: u16) -> Result<(Place, String), String> {
+fn place_of(text: &str, default: u16) -> Result<(Place, String), String> {
     if text.matches(':').count() > 1 && !text.starts_with('[') {
         return Err("an IPv6 address stands in brackets, and behind it at most a port".into());
     }
@@ -166,7 +180,7 @@ fn place(text: &str, default: u16) -> Result<(Place, String), String> {
 }
 
 /// `/path/of/socket:/resource`.
-fn unix_socket(rest: &str, secure: bool, shown: String) -> Result<Url, String> {
+fn unix_socket(rest: &str, secure: bool, shown: String, places: bool) -> Result<Url, String> {
     // Two slashes would begin an authority: an empty one is none.
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (path, resource) = rest.split_once(':').unwrap_or((rest, ""));
@@ -177,17 +191,23 @@ fn unix_socket(rest: &str, secure: bool, shown: String) -> Result<Url, String> {
         secure,
         place: Place::Unix(decoded(path).into()),
         authority: "localhost".into(),
-        resource: resource_of(resource)?,
+        resource: resource_of(resource, places)?,
         authorization: None,
         shown,
     })
 }
 
-/// Path and query as they are sent: with a path, and encoded where RFC 3986 wants it.
-fn resource_of(text: &str) -> Result<String, String> {
+/// Path and query as they are sent: with a path, and encoded where RFC 3986 wants it. With `places`, what will be filled
+/// in stays as it is.
+fn resource_of(text: &str, places: bool) -> Result<String, String> {
     let mut out = if text.starts_with('/') { String::new() } else { "/".to_owned() };
+    let mut filled = 0;
     for (at, c) in text.char_indices() {
+        if let Some((.., rest)) = place(&text[at..]).filter(|_| places) {
+            filled = text.len() - rest.len();
+        }
         match c {
+            c if at < filled => out.push(c),
             '%' if !is_triplet(&text[at + 1..]) => {
                 return Err("a % that is not followed by two hexadecimal digits; write %25".into());
             }
@@ -200,6 +220,20 @@ fn resource_of(text: &str) -> Result<String, String> {
         }
     }
     Ok(out)
+}
+
+/// What was filled into a path and query, as it can be sent: what cannot stand there is percent-encoded.
+pub fn encoded(resource: &[u8]) -> String {
+    let mut out = String::with_capacity(resource.len());
+    for &byte in resource {
+        match byte {
+            b'!' | b'#'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~' if byte != b'#' => {
+                out.push(char::from(byte));
+            }
+            byte => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
 }
 
 fn is_triplet(text: &str) -> bool {
@@ -376,5 +410,15 @@ mod tests {
             assert_eq!(ours.secure, theirs.scheme() == "wss", "{text}");
             assert_eq!(ours.authorization.is_some(), !theirs.username().is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn places_stay_and_what_is_filled_in_is_encoded() {
+        let url = Url::with_places("ws://h/{conn}/{x|y}?t={line:/a b}&u={now_ms}").map(|url| url.resource);
+        assert!(url.is_err(), "a space is refused wherever it is");
+        let url = Url::with_places("ws://h/{conn}/{x|y}?t={line:/a}&u={now_ms}").unwrap();
+        assert_eq!(url.resource, "/{conn}/%7Bx%7Cy%7D?t={line:/a}&u={now_ms}");
+        assert_eq!(Url::parse("ws://h/{conn}").unwrap().resource, "/%7Bconn%7D");
+        assert_eq!(encoded(b"/a b?t=\xff\"{#}~&u=%20"), "/a%20b?t=%FF%22%7B%23%7D~&u=%20");
     }
 }

@@ -12,7 +12,7 @@
 use hdrhistogram::Histogram;
 
 use super::format;
-use super::model::{PERCENTILES, Phase, Report};
+use super::model::{Interval, PERCENTILES, Phase, Report, Stat};
 use super::stats::student_t;
 
 /// Fewer blocks say nothing about how they differ.
@@ -82,13 +82,24 @@ impl Blocks {
         blocks
     }
 
-    /// Of a report's time series; what came in the drain belongs to the last stretch of the measured time. `None` where
-    /// the report has no histograms by interval.
+    /// Of the response times in a report's time series; what came in the drain belongs to the last stretch of the measured
+    /// time. `None` where the report has no histograms by interval.
     pub fn of(report: &Report) -> Option<Blocks> {
+        Blocks::of_times(report, |interval| interval.response.as_ref())
+    }
+
+    /// Of the response times less what loadgen itself added to them.
+    pub fn undisturbed(report: &Report) -> Option<Blocks> {
+        let known = report.measured_intervals().all(|i| i.undisturbed.is_some() || i.response.is_none());
+        let known = known && report.measured_intervals().any(|i| i.undisturbed.is_some());
+        known.then(|| Blocks::of_times(report, |interval| interval.undisturbed.as_ref()))?
+    }
+
+    fn of_times<'a>(report: &'a Report, times: fn(&'a Interval) -> Option<&'a Stat>) -> Option<Blocks> {
         let mut histograms: Vec<Histogram<u64>> = Vec::new();
         let mut seconds = 0.0;
         for interval in report.measured_intervals() {
-            let found = interval.response.as_ref().map(|stat| stat.histogram()).transpose().ok()?;
+            let found = times(interval).map(|stat| stat.histogram()).transpose().ok()?;
             let h = found.unwrap_or_else(empty);
             match (interval.phase, histograms.last_mut()) {
                 (Phase::Drain, Some(last)) => {

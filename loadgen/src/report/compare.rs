@@ -32,6 +32,8 @@ pub struct Comparison {
     names: [String; 2],
     /// How many pairs of runs this is about.
     pairs: usize,
+    /// Times are those less loadgen's own lateness.
+    undisturbed: bool,
 }
 
 /// What a comparison comes to.
@@ -57,7 +59,7 @@ pub struct Row {
     pub sees: Option<f64>,
     pub change: Change,
     unit: Unit,
-    /// How much of the two may be loadgen's own, as a change.
+    /// How much of the change may be loadgen's own or the host's.
     doubt: f64,
 }
 
@@ -67,7 +69,7 @@ pub enum Change {
     Same,
     /// Larger, but two runs of one server differ as much.
     Noise,
-    /// Larger, but it may be loadgen's own doing.
+    /// Larger, but it may be loadgen's own doing, or the host's, which was another one in the two runs.
     Doubt,
     /// There is no telling how much two runs of one server would differ.
     Unknown,
@@ -77,7 +79,7 @@ pub enum Change {
 
 /// Compares what both reports have: see [`Source`]. `noise` is the smallest change worth mentioning, as a fraction.
 pub fn reports(old: &Report, new: &Report, noise: f64) -> Comparison {
-    let sources = [Source::new(old), Source::new(new)];
+    let sources = Source::both(old, new);
     let judged = paired(&sources, FALSE_ALARMS).filter(|(a, b)| a.bounds.is_some() && b.bounds.is_some());
     let beyond = share(judged.count());
     let mut rows: Vec<Row> = paired(&sources, beyond).map(|(a, b)| Row::of(&a, &b, beyond)).collect();
@@ -96,6 +98,7 @@ pub fn reports(old: &Report, new: &Report, noise: f64) -> Comparison {
         noise,
         names: [label(old, "old"), label(new, "new")],
         pairs: 1,
+        undisturbed: sources[0].undisturbed,
     }
 }
 
@@ -110,10 +113,8 @@ pub fn pairs(pairs: &[(Report, Report)], noise: f64) -> Comparison {
             None => good.push((old, new)),
         }
     }
-    let metrics: Vec<Vec<(Metric, Metric)>> = good
-        .iter()
-        .map(|(old, new)| paired(&[Source::new(old), Source::new(new)], FALSE_ALARMS).collect())
-        .collect();
+    let metrics: Vec<Vec<(Metric, Metric)>> =
+        good.iter().map(|(old, new)| paired(&Source::both(old, new), FALSE_ALARMS).collect()).collect();
     let mut rows = Vec::new();
     let first = metrics.first().map_or(&[][..], |first| &first[..]);
     for (a, _) in first {
@@ -135,13 +136,14 @@ pub fn pairs(pairs: &[(Report, Report)], noise: f64) -> Comparison {
         noise,
         names: ["A".into(), "B".into()],
         pairs: good.len(),
+        undisturbed: good.iter().all(|(old, new)| Source::both(old, new)[0].undisturbed),
     }
 }
 
-/// A row's share of the false alarms. The percentiles of one distribution go up and down together, so that rows count by
-/// half: `loadgen/tests/statistics.rs` counts what comes of it.
+/// A row's share of the false alarms. The percentiles of one distribution go up and down together, so that each further
+/// row counts by a third: `loadgen/tests/statistics.rs` and `virtual_time.rs` count what comes of it.
 fn share(rows: usize) -> f64 {
-    FALSE_ALARMS / (1.0 + rows.saturating_sub(1) as f64 / 2.0)
+    FALSE_ALARMS / (1.0 + rows.saturating_sub(1) as f64 / 3.0)
 }
 
 /// The metrics that both have.
@@ -201,7 +203,7 @@ impl Comparison {
                 _ if self.obstacle.is_some() => "not judged".into(),
                 Change::Same => format!("same (within {:.1}%)", self.noise * 100.0),
                 Change::Noise => "within noise".into(),
-                Change::Doubt => "may be loadgen's own".into(),
+                Change::Doubt => "may be ours or the host's".into(),
                 Change::Unknown => "too short to say".into(),
                 Change::Better => "better".into(),
                 Change::Worse => "REGRESSION".into(),
@@ -215,6 +217,9 @@ impl Comparison {
                 shown(row.change()),
                 row.sees.map_or("-".into(), shown),
             );
+        }
+        if self.undisturbed {
+            out.push_str("p50 to mean: the response less loadgen's own slip. ");
         }
         out.push_str(&match self.pairs {
             1 => "sees: the change for the worse that nine such comparisons of ten would call. What differs from one run \
@@ -235,7 +240,8 @@ impl Row {
             // The method of variance estimates recovery (Donner and Zou, 2012): it takes intervals that are not symmetric.
             [y - x - (y - y0).hypot(x1 - x), y - x + (y1 - y).hypot(x - x0)]
         });
-        let doubt = if a.unit == Unit::Time { (a.doubt_ns + b.doubt_ns) / a.value.max(1.0) } else { 0.0 };
+        // A host that does the same to both runs makes no difference.
+        let doubt = (a.ours_ns + b.ours_ns + (a.host_ns - b.host_ns).abs()) / a.value.max(1.0);
         Row {
             doubt,
             ..Row::new(a.name.clone(), a.unit, [a.value, b.value], interval, student_t(1.0 - beyond, 30))
@@ -282,7 +288,7 @@ impl Row {
             None => Change::Unknown,
             _ if change.abs() <= noise => Change::Same,
             Some([low, high]) if low <= 0.0 && high >= 0.0 => Change::Noise,
-            _ if change.abs() <= self.doubt => Change::Doubt,
+            Some([low, high]) if low <= self.doubt && high >= -self.doubt => Change::Doubt,
             _ if (change > 0.0) == self.unit.more_is_better() => Change::Better,
             _ => Change::Worse,
         };

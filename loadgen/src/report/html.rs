@@ -211,6 +211,8 @@ fn latencies(out: &mut String, report: &Report) {
             "connect" => "connect|SYN to connected",
             "tls" => "TLS|connected to finished",
             "upgrade" => "upgrade|GET to 101",
+            "hello" => "hello|101 to the last word",
+            "first_reply" => "first reply|scheduled to read",
             "ping" => "ping to pong",
             _ => "host hiccup|1 kHz timer",
         };

@@ -79,6 +79,7 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
         ("pipeline", x.pipeline != y.pipeline),
         ("stamps", x.stamps != y.stamps),
         ("matching", x.matching != y.matching),
+        ("conversation", x.conversation != y.conversation),
         ("steps", steps(a) != steps(b)),
     ]
     .into_iter()
@@ -242,6 +243,8 @@ fn add_messages(m: &mut Messages, part: &Messages) {
         unanswered,
         late,
         unsolicited,
+        ignored,
+        heartbeats_answered,
         ambiguous,
         stuck,
         not_sent,
@@ -267,6 +270,8 @@ fn add_messages(m: &mut Messages, part: &Messages) {
     m.unanswered += unanswered;
     m.late += late;
     m.unsolicited += unsolicited;
+    m.ignored += ignored;
+    m.heartbeats_answered += heartbeats_answered;
     m.ambiguous += ambiguous;
     m.stuck += stuck;
     m.not_sent += not_sent;
@@ -317,6 +322,7 @@ fn add_tls(whole: &mut Option<TlsInfo>, part: Option<&TlsInfo>) {
 fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     let Latencies {
         response,
+        first_reply,
         wire,
         undisturbed,
         response_low,
@@ -327,6 +333,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         connect,
         tls,
         upgrade,
+        hello,
         ping,
         hiccup,
     } = part;
@@ -341,6 +348,8 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.connect, connect)?;
     add_stat(&mut a.tls, tls)?;
     add_stat(&mut a.upgrade, upgrade)?;
+    add_stat(&mut a.hello, hello)?;
+    add_stat(&mut a.first_reply, first_reply)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)
 }
@@ -377,7 +386,13 @@ fn add_intervals(whole: &mut Vec<Interval>, part: &[Interval]) -> Result<(), Str
         interval.errors += other.errors;
         interval.loop_busy_pct = interval.loop_busy_pct.max(other.loop_busy_pct);
         interval.server = interval.server.or(other.server);
+        // Where a part has none, the sum would be of the others alone.
+        let whole = [&*interval, other].iter().all(|i| i.undisturbed.is_some() || i.response.is_none());
         add_stat(&mut interval.response, &other.response)?;
+        match whole {
+            true => add_stat(&mut interval.undisturbed, &other.undisturbed)?,
+            false => interval.undisturbed = None,
+        }
         for (a, b) in [(&mut interval.wire, &other.wire), (&mut interval.own_slip, &other.own_slip)] {
             // A mere summary cannot be added; better no number than a made-up one.
             if add_stat(a, b).is_err() {

@@ -54,7 +54,9 @@ pub struct Metric {
     /// Where the truth is; absent where the run cannot say.
     pub bounds: Option<Bounds>,
     /// How much of it may be loadgen's own, nanoseconds.
-    pub doubt_ns: f64,
+    pub ours_ns: f64,
+    /// What a bare timer saw of the host at the same point of its distribution, nanoseconds.
+    pub host_ns: f64,
 }
 
 /// Histograms without a time series of their own are taken to be worth this share of their samples, since samples of one
@@ -71,11 +73,19 @@ const FINDS_DIFFER: f64 = 1.05;
 pub struct Source<'a> {
     report: &'a Report,
     blocks: Option<Blocks>,
+    /// Times are those less loadgen's own lateness.
+    pub undisturbed: bool,
 }
 
-impl Source<'_> {
-    pub fn new(report: &Report) -> Source<'_> {
-        Source { report, blocks: Blocks::of(report) }
+impl<'a> Source<'a> {
+    /// Two reports to be compared. What loadgen itself added to the times is no server's doing and differs from run to
+    /// run, so that times are taken without it where both reports can.
+    pub fn both(old: &'a Report, new: &'a Report) -> [Source<'a>; 2] {
+        let source = |report, blocks, undisturbed| Source { report, blocks, undisturbed };
+        match (Blocks::undisturbed(old), Blocks::undisturbed(new)) {
+            (Some(a), Some(b)) => [source(old, Some(a), true), source(new, Some(b), true)],
+            _ => [old, new].map(|report| source(report, Blocks::of(report), false)),
+        }
     }
 
     /// How long the run would have to be for what it cannot say, seconds.
@@ -89,11 +99,11 @@ impl Source<'_> {
         let report = self.report;
         let mut list = MetricList { beyond, found: Vec::new() };
         match report.config.mode {
-            Mode::Open | Mode::Closed => list.responses(report, self.blocks.as_ref()),
+            Mode::Open | Mode::Closed => list.responses(self),
             Mode::Conns => list.conns(report),
             Mode::Find => list.find(report),
             Mode::Fanout => {
-                list.responses(report, self.blocks.as_ref());
+                list.responses(self);
                 list.fanout(report);
             }
             Mode::Storm => list.storm(report),
@@ -107,14 +117,6 @@ impl Source<'_> {
     }
 }
 
-/// How much of percentile `key` may be loadgen's own or, where the server shares this host, the host's: what it does to a
-/// bare timer, it does to a server, and from one run to the next it is another.
-fn doubt(report: &Report, key: &str) -> f64 {
-    let ours = report.verdict.doubt_ns(key).unwrap_or(0);
-    let hiccup = report.latency_ns.hiccup.as_ref().filter(|_| report.target.local);
-    ours.max(hiccup.and_then(|stat| stat.p.get(key)).copied().unwrap_or(0)) as f64
-}
-
 struct MetricList {
     beyond: f64,
     found: Vec<Metric>,
@@ -122,25 +124,38 @@ struct MetricList {
 
 impl MetricList {
     fn push(&mut self, name: &str, unit: Unit, value: f64, bounds: Option<Bounds>) {
-        self.found.push(Metric { name: name.to_owned(), unit, value, bounds, doubt_ns: 0.0 });
+        let name = name.to_owned();
+        self.found.push(Metric { name, unit, value, bounds, ours_ns: 0.0, host_ns: 0.0 });
+    }
+
+    fn push_time(&mut self, name: &str, value: f64, bounds: Option<Bounds>, ours_ns: f64, host_ns: f64) {
+        // Value and bounds are of the same messages.
+        let value = bounds.map_or(value, |b| b.value);
+        self.found.push(Metric { name: name.to_owned(), unit: Unit::Time, value, bounds, ours_ns, host_ns });
     }
 
     /// Percentiles and mean of the response time.
-    fn responses(&mut self, report: &Report, blocks: Option<&Blocks>) {
-        let Some(response) = &report.latency_ns.response else { return };
-        let evidence = blocks.and_then(|blocks| blocks.evidence(self.beyond).ok());
+    fn responses(&mut self, source: &Source) {
+        let report = source.report;
+        let times = &report.latency_ns;
+        let stat = if source.undisturbed { &times.undisturbed } else { &times.response };
+        let Some(stat) = stat else { return };
+        let evidence = source.blocks.as_ref().and_then(|blocks| blocks.evidence(self.beyond).ok());
+        let ours = |key| match source.undisturbed {
+            true => 0.0,
+            false => report.verdict.doubt_ns(key).unwrap_or(0) as f64,
+        };
+        // What the host does to a bare timer, it does to a server on it.
+        let host = times.hiccup.as_ref().filter(|_| report.target.local);
         for key in ["50", "90", "99", "99.9"] {
-            let Some(&value) = response.p.get(key) else { continue };
+            let Some(&value) = stat.p.get(key) else { continue };
             let bounds = evidence.as_ref().and_then(|e| e.percentiles.iter().find(|(k, _)| *k == key));
-            // Value and bounds are of the same messages.
-            let value = bounds.map_or(value as f64, |(_, b)| b.value);
-            self.push(&format!("p{key}"), Unit::Time, value, bounds.map(|(_, b)| *b));
-            self.found.last_mut().expect("just pushed").doubt_ns = doubt(report, key);
+            let host = host.and_then(|stat| stat.p.get(key)).map_or(0.0, |ns| *ns as f64);
+            self.push_time(&format!("p{key}"), value as f64, bounds.map(|(_, b)| *b), ours(key), host);
         }
-        let bounds = evidence.map(|e| e.mean);
-        self.push("mean", Unit::Time, bounds.map_or(response.mean, |b| b.value), bounds);
+        let host = host.map_or(0.0, |stat| stat.mean);
         // Half of a mean is made by the slowest tenth.
-        self.found.last_mut().expect("just pushed").doubt_ns = doubt(report, "90") / 2.0;
+        self.push_time("mean", stat.mean, evidence.map(|e| e.mean), ours("90") / 2.0, host);
     }
 
     /// What the server did of what it was sent; in a closed loop, how much that was.

@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::config::{Config, Mode, Size, WordCounts};
 use super::format;
 pub use super::judgement::{Finding, Status, Trust, Verdict};
 pub use super::mode_results::{Answer, Conns, ConnsStep, Fanout, Find, FindStep, Storm, StormPhase};
@@ -114,34 +115,6 @@ pub struct Run {
     pub shard: Option<[u32; 2]>,
 }
 
-/// What kind of run a report is of.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// `run`: messages go out by a schedule.
-    #[default]
-    Open,
-    /// `run --closed`: replies send the next messages.
-    Closed,
-    Conns,
-    Find,
-    Fanout,
-    Storm,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Open => "open",
-            Mode::Closed => "closed",
-            Mode::Conns => "conns",
-            Mode::Find => "find",
-            Mode::Fanout => "fanout",
-            Mode::Storm => "storm",
-        })
-    }
-}
-
 /// What a stretch of a run was for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,67 +149,6 @@ pub struct TargetInfo {
     pub addresses: Vec<String>,
     /// Client and server share this host.
     pub local: bool,
-}
-
-/// What was asked for, enough to run it again. Of a shard: its own share, so that shards add up.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Config {
-    pub mode: Mode,
-    pub connections: u64,
-    /// How many of the connections send.
-    pub active: u64,
-    /// Messages a second over all connections; absent in closed mode.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<f64>,
-    /// `A:B` or `steps` as given, when the rate is not constant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_plan: Option<String>,
-    /// Messages in flight a connection, closed mode.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pipeline: Option<u64>,
-    /// `even` or `poisson`.
-    pub arrival: String,
-    pub threads: u64,
-    pub warmup_ns: u64,
-    pub duration_ns: u64,
-    pub drain_ns: u64,
-    pub size: Size,
-    /// `text` or `binary`.
-    pub opcode: String,
-    /// Payload bytes a fragment; absent for whole messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fragment: Option<u64>,
-    /// 13 (RFC 6455), 8, 7, 76 or 75.
-    pub draft: u64,
-    /// Messages were sent compressed (RFC 7692).
-    pub deflate: bool,
-    /// How the thread waits: `sleep`, `hybrid` (awake just before a message is due) or `spin` (and while replies are due).
-    pub idle: String,
-    pub spin_ns: u64,
-    /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
-    /// read it). Figures of one are not to be compared with figures of the other.
-    pub stamps: String,
-    /// How replies were told from each other: `stamp`, `content`, or `order` where nothing else was left.
-    pub matching: String,
-    /// `--timeout`, or its default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_ns: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_inflight: Option<u64>,
-}
-
-/// Message sizes, payload bytes.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Size {
-    /// `fixed`, `range`, `mix`, `lognormal` or `file`.
-    pub kind: String,
-    /// The size if fixed, else the mean.
-    pub bytes: u64,
-    /// As given on the command line, when not fixed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spec: Option<String>,
 }
 
 /// The load generator's host during the run.
@@ -355,6 +267,9 @@ pub struct Messages {
     pub late: u64,
     /// Messages of the server's own: pushes, heartbeats, greetings. They answer nothing.
     pub unsolicited: u64,
+    /// Were to be ignored (`--ignore`), or were answered (`--answer`).
+    pub ignored: u64,
+    pub heartbeats_answered: u64,
     /// Replies of which it cannot be told which message they answer.
     pub ambiguous: u64,
     /// Closed loop: slots whose message was still out at the end.
@@ -386,6 +301,9 @@ pub struct Latencies {
     /// Scheduled -> read. The headline; in closed mode the same as `wire`, in a fan-out of every delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+    /// Scheduled -> the first of several messages that are one reply (`--replies`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_reply: Option<Stat>,
     /// Written -> read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
@@ -415,6 +333,9 @@ pub struct Latencies {
     /// GET -> 101.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Stat>,
+    /// 101 -> the end of the opening words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<Stat>,
     /// Ping -> Pong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping: Option<Stat>,
@@ -428,6 +349,7 @@ impl Latencies {
     pub fn each(&self) -> impl Iterator<Item = (&'static str, &Stat)> {
         [
             ("response", &self.response),
+            ("first_reply", &self.first_reply),
             ("wire", &self.wire),
             ("undisturbed", &self.undisturbed),
             ("response_low", &self.response_low),
@@ -438,6 +360,7 @@ impl Latencies {
             ("connect", &self.connect),
             ("tls", &self.tls),
             ("upgrade", &self.upgrade),
+            ("hello", &self.hello),
             ("ping", &self.ping),
             ("hiccup", &self.hiccup),
         ]
@@ -561,6 +484,9 @@ pub struct Interval {
     /// Carries its histogram, so that bands, `compare` and `.hlog` are exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
+    /// The response less what loadgen itself added to it, with its histogram: what `compare` goes by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undisturbed: Option<Stat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<Stat>,
     #[serde(skip_serializing_if = "Option::is_none")]

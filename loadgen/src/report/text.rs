@@ -217,6 +217,8 @@ fn messages(out: &mut String, report: &Report) {
     let _ = writeln!(out, "  unanswered {}", count(m.unanswered));
     for (what, n) in [
         ("answer nothing: the server's own", m.unsolicited),
+        ("to be ignored", m.ignored),
+        ("heartbeats, answered", m.heartbeats_answered),
         ("came after they had been given up", m.late),
         ("later than --timeout", m.timeouts),
         ("never sent: their connections were gone", m.not_sent),
@@ -280,6 +282,8 @@ fn latencies(out: &mut String, report: &Report) {
             "read_lag" => "read lag (wake→read)",
             "tls" => "tls (connected→done)",
             "upgrade" => "upgrade (GET→101)",
+            "hello" => "hello (101→last word)",
+            "first_reply" => "first reply",
             "ping" => "ping → pong",
             "hiccup" => "host hiccup",
             other => other,

@@ -62,7 +62,7 @@ pub fn fill(
     if report.latency_ns.response_low.is_some() {
         // What holds for the whole holds for its parts.
         for row in &mut report.intervals {
-            (row.response, row.wire) = (None, None);
+            (row.response, row.undisturbed, row.wire) = (None, None, None);
         }
     }
     verdict::judge(report, measured, opening, facts);
@@ -98,6 +98,8 @@ fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
         unanswered: counts.unanswered,
         late: counts.late,
         unsolicited: counts.unsolicited - changed,
+        ignored: counts.ignored,
+        heartbeats_answered: counts.answered,
         ambiguous: counts.ambiguous,
         stuck: measured.stuck,
         not_sent: counts.not_sent,
@@ -132,6 +134,7 @@ fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
         Some(bounds) => (times.response_low, times.response_high) = (bounds.low.stat(), bounds.high.stat()),
         None => {
             times.response = total.response.stat();
+            times.first_reply = total.first.as_ref().and_then(|first| first.stat());
             times.wire = total.wire.stat();
             times.undisturbed = total.undisturbed.stat();
         }
@@ -150,6 +153,7 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
     report.latency_ns.connect = opening.connect.stat();
     report.latency_ns.tls = opening.tls.stat();
     report.latency_ns.upgrade = opening.upgrade.stat();
+    report.latency_ns.hello = opening.hello.stat();
     if let Some(tls) = &mut report.tls {
         tls.opening_cpu_pct = Some(opening.cpu_pct).filter(|pct| *pct > 0.0);
         tls.sessions = opening.agreed.iter().map(|(agreed, n)| sessions(agreed, *n)).collect();

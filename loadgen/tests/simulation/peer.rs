@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::wire::{accepted, frame, take_frame};
 use fastrand::Rng;
-use tungstenite::handshake::derive_accept_key;
 
 /// What a server makes of one connection.
 #[derive(Clone, Debug, Default)]
@@ -294,12 +294,7 @@ impl Peer {
         self.upgraded = true;
         match self.manners.upgrade {
             Upgrade::Yes => {
-                let accept = derive_accept_key(key.as_bytes());
-                let answer = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                     Sec-WebSocket-Accept: {accept}\r\n\r\n"
-                );
-                self.say(answer.into_bytes(), Said::Open, now);
+                self.say(accepted(key), Said::Open, now);
             }
             Upgrade::No => {
                 let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec();
@@ -401,41 +396,4 @@ impl Peer {
         }
         self.arrivals.push_back((at, self.stream.len()));
     }
-}
-
-/// Takes a client's frame off the front of `inbox`: its first byte, its payload, and its size on the wire.
-fn take_frame(inbox: &mut Vec<u8>) -> Option<(u8, Vec<u8>, usize)> {
-    let (&[first, second], rest) = inbox.split_first_chunk::<2>()?;
-    assert_ne!(second & 0x80, 0, "clients mask");
-    assert_eq!(first & 0x70, 0, "no extension was agreed to");
-    let (len, wide) = match second & 0x7F {
-        126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
-        127 => (u64::from_be_bytes(*rest.first_chunk()?) as usize, 8),
-        len => (usize::from(len), 0),
-    };
-    let key: [u8; 4] = *rest.get(wide..)?.first_chunk()?;
-    let size = 2 + wide + 4 + len;
-    if inbox.len() < size {
-        return None;
-    }
-    let mut payload: Vec<u8> = inbox.drain(..size).skip(6 + wide).collect();
-    payload.iter_mut().zip(key.into_iter().cycle()).for_each(|(byte, k)| *byte ^= k);
-    Some((first, payload, size))
-}
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(n as u8),
-        n @ 126..65_536 => {
-            out.push(126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(payload);
-    out
 }

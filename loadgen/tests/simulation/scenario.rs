@@ -11,6 +11,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use hdrhistogram::Histogram;
 use loadgen::engine::commands::{Command, Event, Load, Outcome, Traffic};
+use loadgen::engine::conversation::Talk;
 use loadgen::engine::payload::Payloads;
 use loadgen::engine::recorder::{Counts, Recorder, Times};
 use loadgen::engine::schedule::{ArrivalProcess, Cursor, Curve, Rate};
@@ -95,7 +96,13 @@ impl Scenario {
                 url: Url::parse("ws://127.0.0.1:9/sim").expect("a URL"),
                 address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
                 tls: None,
+                resource: None,
+                script: Arc::default(),
             }],
+            headers: Vec::new(),
+            talk: Talk::default(),
+            matched: None,
+            replies: 1,
             rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
             sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
             payloads,
@@ -113,6 +120,8 @@ impl Scenario {
             seed,
             threads,
             first,
+            shard: 0,
+            wall_offset: 0,
         };
         let rules = Rules {
             first_number: first + me,

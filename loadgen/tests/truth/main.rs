@@ -15,6 +15,7 @@ mod server;
 mod find;
 mod order;
 mod queues;
+mod services;
 mod starved;
 
 use loadgen::report::{Report, Stat};

@@ -3,7 +3,7 @@
 use loadgen::report::model::Phase;
 use loadgen::report::{Report, Status};
 
-use crate::server::{Nature, Server, Time};
+use crate::server::{Nature, Server, Speech, Time};
 use crate::support::{codes, disturbance, measure};
 use crate::{MS, agrees, ms, row, stat_cell, truth, truth_cell, words};
 
@@ -22,6 +22,7 @@ const OVERTAKES: Nature = Nature {
     greets: false,
     half_silent: false,
     restart: None,
+    speech: Speech::Echo,
 };
 
 #[test]

@@ -32,6 +32,18 @@ pub enum Time {
     Between(Duration, Duration),
 }
 
+/// What the server's replies say.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Speech {
+    /// What was sent.
+    #[default]
+    Echo,
+    /// JSON-RPC: so many messages, so long after each other, that name the id of the request.
+    Rpc(u32, Duration),
+    /// The same for whoever has logged in: `{"login":"NAME"}` is answered with a token that requests have to carry.
+    Guarded,
+}
+
 /// What the server does to messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nature {
@@ -60,6 +72,7 @@ pub struct Nature {
     pub half_silent: bool,
     /// All connections are cut so long after the first message.
     pub restart: Option<Duration>,
+    pub speech: Speech,
 }
 
 /// What became of one message.
@@ -96,6 +109,11 @@ struct State {
     busy_until: u64,
     rng: fastrand::Rng,
     began: u64,
+    /// Who has logged in on a connection.
+    tokens: HashMap<u64, String>,
+    pongs: u64,
+    /// The requests of all connections.
+    heads: Vec<String>,
 }
 
 #[derive(Eq, PartialEq)]
@@ -155,6 +173,9 @@ impl Server {
             busy_until: 0,
             rng: fastrand::Rng::with_seed(7),
             began: now(),
+            tokens: HashMap::new(),
+            pongs: 0,
+            heads: Vec::new(),
         };
         let shared = Arc::new(Shared { nature, state: Mutex::new(state), changed: Condvar::new() });
         let (clerk, pusher, door) = (shared.clone(), shared.clone(), shared.clone());
@@ -176,6 +197,16 @@ impl Server {
         format!("ws://{}/truth", self.address)
     }
 
+    /// The requests of all connections so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.lock().heads.clone()
+    }
+
+    /// Answers to its heartbeats so far.
+    pub fn pongs(&self) -> u64 {
+        self.shared.lock().pongs
+    }
+
     /// What became of every message so far, in the order they came.
     pub fn log(&self) -> Vec<Handled> {
         self.shared.lock().log.clone()
@@ -194,6 +225,7 @@ impl Shared {
             TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
         sockopt::Timestamping.set(&stream, &flags)?;
         let head = read_head(&mut stream)?;
+        self.lock().heads.push(head.clone());
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or("none");
         // In one piece: some clients take no other.
         let answer = format!(
@@ -225,6 +257,9 @@ impl Shared {
     fn take(&self, connection: u64, first: u8, mut payload: Vec<u8>, arrived: u64) {
         let nature = &self.nature;
         let due = due(&payload, arrived);
+        if self.is_aside(connection, &payload) {
+            return;
+        }
         let mut state = self.lock();
         state.log.push(Handled { due, arrived, left: 0 });
         let n = state.log.len() as u64;
@@ -259,7 +294,15 @@ impl Shared {
             when = when.max(*last);
             *last = when;
         }
+        let token = state.tokens.get(&connection).cloned();
         drop(state);
+        if let Some((payload, parts, apart)) = self.reply(&payload, token.as_deref()) {
+            for part in 0..parts {
+                let when = when + u64::from(part) * apart.as_nanos() as u64;
+                self.queue(connection, when, frame(0x81, payload.as_bytes()), entry);
+            }
+            return;
+        }
         if hit(nature.corrupt) {
             let at = n as usize / 7 % payload.len();
             payload[at] ^= 1;
@@ -272,6 +315,47 @@ impl Shared {
             self.queue(connection, when, bytes.clone(), entry);
         }
         self.queue(connection, when, bytes, entry);
+    }
+
+    /// Whether a message is a login, which is answered at once, or the answer to a heartbeat.
+    fn is_aside(&self, connection: u64, payload: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(payload);
+        if text.starts_with("{\"type\":\"pong\"") {
+            self.lock().pongs += 1;
+            return true;
+        }
+        let Some(name) =
+            text.strip_prefix("{\"login\":\"").filter(|_| matches!(self.nature.speech, Speech::Guarded))
+        else {
+            return false;
+        };
+        let name = name.split('"').next().unwrap_or_default();
+        let answer = if name.starts_with("mallory") {
+            // As servers do that say too much.
+            format!("{{\"error\":\"not you\",\"you_said\":{text:?}}}")
+        } else {
+            self.lock().tokens.insert(connection, format!("{name}-{connection}"));
+            format!("{{\"ok\":true,\"token\":\"{name}-{connection}\"}}")
+        };
+        self.queue(connection, now(), frame(0x81, answer.as_bytes()), None);
+        true
+    }
+
+    /// What a request is answered with, how often and how long after each other; `None` where it is an echo.
+    fn reply(&self, payload: &[u8], token: Option<&str>) -> Option<(String, u32, Duration)> {
+        let text = String::from_utf8_lossy(payload);
+        let id = text.split("\"id\":").nth(1)?.split([',', '}']).next()?;
+        match self.nature.speech {
+            Speech::Echo => None,
+            Speech::Rpc(parts, apart) => {
+                Some((format!("{{\"result\":[\"id\",0],\"id\":{id},\"jsonrpc\":\"2.0\"}}"), parts, apart))
+            }
+            Speech::Guarded => {
+                let known = token.is_some_and(|token| text.contains(&format!("\"token\":\"{token}\"")));
+                let word = if known { "result" } else { "error" };
+                Some((format!("{{\"{word}\":1,\"id\":{id}}}"), 1, Duration::ZERO))
+            }
+        }
     }
 
     fn queue(&self, connection: u64, when: u64, bytes: Vec<u8>, entry: Option<usize>) {

@@ -23,7 +23,7 @@ impl Utf8 {
             piece = rest;
             self.continue_with(byte)?;
         }
-        match std::str::from_utf8(piece) {
+        match simdutf8::compat::from_utf8(piece) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(NotUtf8),
             Err(error) => {
@@ -88,6 +88,29 @@ mod tests {
         ] {
             assert_eq!(refused_at(bytes), Some(at), "{bytes:x?}");
             assert!(Utf8::default().feed(bytes).is_err(), "{bytes:x?} in one piece");
+        }
+    }
+
+    /// Long text is checked in vectors, short text is not: both must find the same.
+    #[test]
+    fn a_fault_is_found_wherever_it_stands_in_a_long_text() {
+        let plain = "\u{3bb}\u{20ac}\u{10348}a".repeat(40);
+        for at in (0..=plain.len()).filter(|at| plain.is_char_boundary(*at)) {
+            let (front, back) = plain.as_bytes().split_at(at);
+            for fault in
+                [&b"\x80"[..], b"\xC1\xBF", b"\xE0\x9F\x80", b"\xED\xA0\x80", b"\xF4\x90\x80\x80", b"\xCE"]
+            {
+                let text = [front, fault, back].concat();
+                // Behind the last byte an unfinished code point is no fault yet.
+                let good = fault == b"\xCE" && back.is_empty();
+                assert_eq!(Utf8::default().feed(&text).is_ok(), good, "{fault:x?} at {at}");
+                assert!(!Utf8::default().takes(&text, true), "{fault:x?} at {at}");
+            }
+            for cut in [at, at + 1, at + 2, at + 3] {
+                let (front, back) = plain.as_bytes().split_at(cut.min(plain.len()));
+                let mut utf8 = Utf8::default();
+                assert!(utf8.feed(front).is_ok() && utf8.takes(back, true), "cut at {cut}");
+            }
         }
     }
 

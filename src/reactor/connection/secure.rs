@@ -2,10 +2,12 @@
 
 use super::super::kernel::Stream;
 use super::super::listener::Role;
+use super::super::moment::Moment;
 use super::super::stats::Stats;
 use super::super::turn::{Context, Shared, Turn};
 use super::Connection;
 use crate::log::Level;
+use crate::proto::session::Stage;
 use crate::tls::connection::Tls;
 use std::io;
 use std::ops::Range;
@@ -39,8 +41,11 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
-    /// What came was no part of the conversation.
-    pub(super) fn after_part(&mut self) -> Turn {
+    /// What came was no part of the conversation, but a sign of life.
+    pub(super) fn after_part(&mut self, now: Moment) -> Turn {
+        if self.session.stage() == Stage::Open {
+            self.since = now;
+        }
         if self.transport.is_readable() || self.transport.could_write() { Turn::Again } else { Turn::Wait }
     }
 
@@ -50,7 +55,7 @@ impl<S: Stream> Connection<S> {
         self.log(Level::Debug, format_args!("TLS: {}", why.unwrap_or_default()));
         self.session.end();
         self.said_all(&mut shared.stats, context.now)?;
-        Ok(self.after_part())
+        Ok(self.after_part(context.now))
     }
 
     /// Sends `scratch[reply]`, sealed where it stands if nothing around it is needed any more.

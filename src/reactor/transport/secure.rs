@@ -40,6 +40,9 @@ impl<S: Stream> Transport<S> {
         most: usize,
         stats: &mut Stats,
     ) -> io::Result<Received> {
+        if self.tls.as_ref().is_some_and(|tls| tls.has_peer_left()) {
+            return self.hear_end(stats);
+        }
         let base = HEADROOM + self.carry().len();
         let mut start = base;
         if let Some(kept) = &mut self.kept {
@@ -78,7 +81,6 @@ impl<S: Stream> Transport<S> {
         stats: &mut Stats,
     ) -> io::Result<Received> {
         let Some(tls) = &mut self.tls else { return Ok(Received::Nothing) };
-        let is_deaf = tls.is_deaf();
         let carried = if base > HEADROOM { HEADROOM..base } else { 0..0 };
         let mut out = Vec::new();
         let opened = tls.open(scratch, carried.clone(), base..end, &mut out);
@@ -96,16 +98,26 @@ impl<S: Stream> Transport<S> {
         if fault {
             return Ok(Received::Fault);
         }
-        if opened.closed {
-            if is_deaf {
-                return Ok(Received::End);
-            }
-            // What came before is heard first; the end is told of by the next read.
-            self.readable = true;
-        }
         let start = if carried.is_empty() { opened.plain.start } else { base };
         let count = opened.plain.end.saturating_sub(start);
-        Ok(if count > 0 { Received::Bytes { start, count } } else { Received::Part })
+        let has_left = self.tls.as_ref().is_some_and(|tls| tls.has_peer_left());
+        Ok(match (count > 0, has_left) {
+            (true, has_left) => {
+                // What came before its end is heard first.
+                self.readable |= has_left;
+                Received::Bytes { start, count }
+            }
+            (false, true) => return self.hear_end(stats),
+            (false, false) => Received::Part,
+        })
+    }
+
+    /// The peer has said that it sends no more: that is said back (RFC 8446 section 6.1), whether or not anybody hears it.
+    fn hear_end(&mut self, stats: &mut Stats) -> io::Result<Received> {
+        if !self.write_closed {
+            let _ = self.say_end(stats);
+        }
+        Ok(Received::End)
     }
 
     /// Sends `scratch[reply]`; sealed where it stands if `is_alone`, nothing around it being needed any more.

@@ -197,6 +197,21 @@ fn a_flood_of_key_updates_ends_the_connection() {
     assert_eq!(end.fault.as_deref(), Some("UnexpectedMessage"));
 }
 
+#[test]
+fn what_comes_behind_a_record_is_not_taken_for_http() {
+    let own = Own::make_for_tests();
+    let said = b"\x15\x03\x01\x00\x02\x01\x50POST";
+    for piece in [1, 7, 100] {
+        let mut end = End::new(&own);
+        assert_eq!(end.take(said, piece), b"", "in pieces of {piece}");
+        assert_eq!((end.closed, &end.fault), (false, &None), "in pieces of {piece}");
+    }
+    for piece in [1, 100] {
+        let mut end = End::new(&own);
+        assert!(end.take(b"GET / HTTP/1.1", piece).starts_with(PLAIN_HTTP), "in pieces of {piece}");
+    }
+}
+
 /// A record as it comes, what is done to it, and how it is refused.
 type Case = (&'static str, fn(&mut Vec<u8>), &'static str);
 

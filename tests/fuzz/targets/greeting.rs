@@ -20,11 +20,21 @@ fuzz_target!(|data: &[u8]| {
     let whole = answer(role, said, usize::MAX);
     let pieces = answer(role, said, usize::from(*cut));
     // What is read behind the end of a head differs by the cut, where it is more than one may have.
-    assert!(whole == pieces, "whole {:?}\npieces of {cut} {:?}", text(&whole.0), text(&pieces.0));
+    let same = match role {
+        // Among the numbers are those of bytes and reads so far.
+        Role::Stats => shape(&whole.0) == shape(&pieces.0) && whole.1 == pieces.1,
+        _ => whole == pieces,
+    };
+    assert!(same, "whole {:?}\npieces of {cut} {:?}", text(&whole.0), text(&pieces.0));
     let heard = &whole.0;
     let is_answer = heard.is_empty() || heard.starts_with(b"HTTP/1.1 ") || heard.starts_with(b"<cross-domain-policy>");
     assert!(is_answer, "{:?}", text(heard));
 });
+
+/// Without its numbers.
+fn shape(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).split(|char: char| char.is_ascii_digit()).filter(|part| !part.is_empty()).collect()
+}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned()

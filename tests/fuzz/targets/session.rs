@@ -13,6 +13,9 @@ use wsecho::reactor::listener::Role;
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
+/// The challenge of the example in draft 76, whose last eight bytes stand behind the head.
+const KEYS_76: &str = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
+
 /// Everything that is said to one client.
 fn converse(request: &str, said: &[u8], piece: usize) -> (Vec<u8>, bool) {
     let config = config::config();
@@ -27,14 +30,15 @@ fuzz_target!(|data: &[u8]| {
     if said.len() > 30_000 {
         return; // beyond that, text comes back in as many fragments as it arrived in pieces
     }
-    let (request, hybi) = match dialect % 4 {
+    let (request, hybi) = match dialect % 5 {
         0 => (REQUEST.to_owned(), Some((ANSWER.len(), false))),
         1 => (
             REQUEST.replacen("\r\n\r\n", &format!("\r\n{DEFLATE}\r\n"), 1),
             Some((ANSWER.len() + DEFLATE.len(), true)),
         ),
         2 => (REQUEST.replacen("/echo", "/board/fuzz", 1), None),
-        _ => (format!("{REQUEST_75}Origin: http://example.com\r\n\r\n"), None),
+        3 => (format!("{REQUEST_75}Origin: http://example.com\r\n\r\n"), None),
+        _ => (format!("{REQUEST_75}{KEYS_76}Origin: http://example.com\r\n\r\n^n:ds[4U"), None),
     };
     let whole = converse(&request, said, usize::MAX);
     let pieces = converse(&request, said, usize::from(*cut));

@@ -23,17 +23,21 @@ impl Authority {
     pub fn new() -> Authority {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        // Its signatures always have the same length.
+        let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        parameters.serial_number = Some(1.into());
+        let made = parameters.self_signed(&signing_key).expect("a certificate");
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("secure-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let files = (folder.join("cert.pem"), folder.join("key.pem"));
-        fs::write(&files.0, made.cert.pem()).expect("room");
-        fs::write(&files.1, made.signing_key.serialize_pem()).expect("room");
+        fs::write(&files.0, made.pem()).expect("room");
+        fs::write(&files.1, signing_key.serialize_pem()).expect("room");
         let identity = Identity { files: Some(files), ..Identity::default() };
         let service = identity.load().expect("a good certificate");
         fs::remove_dir_all(&folder).expect("it is ours");
-        Authority { service, root: made.cert.der().clone() }
+        Authority { service, root: made.der().clone() }
     }
 
     /// A server in TLS with nobody there.

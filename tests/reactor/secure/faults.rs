@@ -221,6 +221,28 @@ fn key_updates_are_followed_and_a_flood_of_them_ends() {
 }
 
 #[test]
+fn nothing_is_said_behind_our_end() {
+    let authority = Authority::new();
+    for bad in [false, true] {
+        let mut talk = Talk::open(&authority, authority.client(&[&TLS13]), |_| {});
+        assert_eq!(talk.exchange(&text(b"quit"), usize::MAX), b"\x88\x02\x03\xe8");
+        assert_eq!(talk.exchange(&masked(0x88, KEY, &1000u16.to_be_bytes()), usize::MAX), b"");
+        assert!(talk.server.peer(0).ended);
+        let written = talk.server.peer(0).heard.len();
+        // The machine fails what is written behind the FIN; a real one would send a RST for it.
+        let more = if bad {
+            b"\x17\x03\x03\x00\x02ab".to_vec()
+        } else {
+            talk.client.tls.refresh_traffic_keys().expect("TLS 1.3");
+            talk.client.flush()
+        };
+        talk.say_raw(&more, usize::MAX);
+        assert_eq!(talk.server.peer(0).heard.len(), written);
+        assert_eq!(kept(&talk), 0);
+    }
+}
+
+#[test]
 fn a_second_handshake_under_the_keys_of_the_first_is_refused() {
     let authority = Authority::new();
     for versions in VERSIONS {

@@ -1,6 +1,8 @@
 //! A client: what it says, how it reads, how it leaves, and what it is owed.
 
 use super::program::Program;
+#[cfg(feature = "tls")]
+use super::secure::Secure;
 use fastrand::Rng;
 use std::collections::VecDeque;
 use support::reader::Reader;
@@ -14,7 +16,7 @@ const POLICY: &[u8] =
 
 /// One client.
 pub struct Peer {
-    /// Which listener it connects to: 0 echoes, 1 has the policy.
+    /// Which listener it connects to: 0 echoes, 1 has the policy, 2 echoes in TLS.
     pub listener: usize,
     pub connected: bool,
     pub opening: Option<Vec<u8>>,
@@ -34,6 +36,9 @@ pub struct Peer {
     heard: Vec<u8>,
     pub opened: bool,
     pub reader: Reader,
+    /// Its TLS, where it speaks that.
+    #[cfg(feature = "tls")]
+    pub secure: Option<Box<Secure>>,
     /// What its path under `/ws` does, where it has one.
     pub program: Option<Box<Program>>,
     /// It saw the end of what the server says.
@@ -131,6 +136,8 @@ impl Peer {
             heard: Vec::new(),
             opened: false,
             reader: Reader::default(),
+            #[cfg(feature = "tls")]
+            secure: None,
             program: None,
             saw_end: false,
             excused: false,
@@ -174,6 +181,47 @@ impl Peer {
 
     /// What it puts on the wire next, if anything.
     pub fn says(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
+        #[cfg(feature = "tls")]
+        if let Some(mut secure) = self.secure.take() {
+            let said = match secure.says(rng) {
+                Ok(flight) => Some(flight),
+                Err(false) => None,
+                Err(true) => self.says_plain(rng).map(|plain| secure.seal(&plain)),
+            };
+            self.secure = Some(secure);
+            return said;
+        }
+        self.says_plain(rng)
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.secure.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    /// Whether it has said in TLS that it sends no more, which may still be under way.
+    pub fn has_sent_all(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.secure.as_ref().is_some_and(|secure| secure.is_mute);
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    /// Has it speak TLS, if it comes for the echo.
+    #[cfg(feature = "tls")]
+    pub fn secure(mut self, rng: &mut Rng, authority: &crate::secure::Authority) -> Peer {
+        if self.listener == 0 {
+            self.listener = 2;
+            self.secure = Some(Box::new(Secure::new(rng, authority)));
+        }
+        self
+    }
+
+    /// What it says of itself, whatever carries it.
+    fn says_plain(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }

@@ -9,6 +9,8 @@
 mod checks;
 mod clients;
 mod epoll;
+#[cfg(feature = "tls")]
+mod unseal;
 
 use super::peer::{Expects, Peer};
 use super::tcp::{Reset, Wire};
@@ -103,7 +105,7 @@ impl World {
             wires: peers.iter().map(|_| Wire::default()).collect(),
             restless: (0..peers.len()).collect(),
             peers,
-            backlogs: vec![Backlog::default(), Backlog::default()],
+            backlogs: (0..3).map(|_| Backlog::default()).collect(),
             ready: VecDeque::new(),
             graveyard: Vec::new(),
             table: usize::MAX,
@@ -289,6 +291,10 @@ impl World {
         let wire = &mut self.wires[index];
         buf[..count].copy_from_slice(&wire.sent[wire.read..wire.read + count]);
         wire.read += count;
+        if self.peers[index].has_sent_all() && wire.read == wire.sent.len() {
+            // Its close_notify is as good an end.
+            wire.told_end = true;
+        }
         wire.heard_at = self.now;
         wire.pinged_at = None;
         wire.was_blocked = false;
@@ -314,10 +320,14 @@ impl World {
         self.touch(index);
         self.wake(index);
         let miser = self.trouble && self.chance(8);
+        // What is sealed tells of itself when it has been opened: see below.
+        let is_sealed = self.peers[index].is_secure();
         let wire = &mut self.wires[index];
-        wire.has_answered = true;
-        if bytes == [0x89, 0] {
-            wire.pinged_at.get_or_insert(self.now);
+        if !is_sealed {
+            wire.has_answered = true;
+            if bytes == [0x89, 0] {
+                wire.pinged_at.get_or_insert(self.now);
+            }
         }
         match wire.reset {
             Reset::No => {}
@@ -333,7 +343,7 @@ impl World {
         }
         wire.written += bytes.len();
         let mut said = wire.said.clone();
-        if self.peers[index].expects == Expects::Echo {
+        if self.peers[index].expects == Expects::Echo && !is_sealed {
             said.take(bytes);
         }
         if said.close.is_some() {
@@ -343,7 +353,7 @@ impl World {
         let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         // What waited in the outbox was said earlier.
-        let is_said_now = !wire.was_blocked && !self.peers[index].ends;
+        let is_said_now = !is_sealed && !wire.was_blocked && !self.peers[index].ends;
         let says_going_away = is_said_now && said.close == Some(1001);
         if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
             self.fault(index, "told that it is idle, which it is not");
@@ -363,7 +373,7 @@ impl World {
         if miser && count > 0 {
             count = self.rng.usize(1..=count);
         }
-        if self.peers[index].expects == Expects::Echo {
+        if self.peers[index].expects == Expects::Echo && !is_sealed {
             wire.said.take(&bytes[..count]);
         }
         wire.written -= bytes.len() - count;
@@ -381,6 +391,10 @@ impl World {
             return Err(ErrorKind::WouldBlock.into());
         }
         wire.wrote_at = self.now;
+        #[cfg(feature = "tls")]
+        if is_sealed {
+            self.unseal(index, &bytes[..count]);
+        }
         Ok(count)
     }
 
@@ -420,7 +434,7 @@ impl World {
         let wire = &mut self.wires[index];
         let is_second = wire.server_fin.replace(now).is_some();
         let peer = &self.peers[index];
-        let answered = peer.said_close && wire.unread() == 0;
+        let answered = peer.said_close && (wire.unread() == 0 || peer.has_sent_all());
         let is_clean = peer.opened && matches!(wire.said.close, Some(1000 | 1001));
         let is_hasty = is_clean && !answered && !peer.ends;
         let is_hasty = is_hasty && wire.said_close_at.is_none_or(|at| now < at + LINGER);

@@ -1,11 +1,14 @@
 //! How connections begin and end.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::engine::commands::Event;
 use crate::engine::connection::{Connection, Stage};
+use crate::engine::conversation::{Next, Word};
 use crate::engine::network::Network;
 use crate::engine::opened;
 use crate::engine::patience::GivenUp;
@@ -15,13 +18,31 @@ use crate::host::clock::Nanos;
 use crate::host::system_error::describe;
 use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::{self, Refusal};
+use crate::protocol::pattern::Pattern;
 use crate::protocol::session::Upgrade;
+use crate::protocol::shown::{escaped, masked_values};
+use crate::protocol::template::{Template, Values};
+use crate::protocol::url::encoded;
 
 /// Connects in a row before anything else is looked at.
 const CONNECTS: usize = 16;
 
 /// How long closed connections may take to be closed by the server too.
 const LINGER: Nanos = Nanos(2 * Nanos::SECOND.0);
+
+/// Of a message that was not expected, bytes that are looked at, and characters that are shown.
+const LOOKED_AT: usize = 4096;
+const SHOWN: usize = 200;
+
+/// A pattern in a reason.
+fn shown(pattern: &Pattern) -> String {
+    format!("`{}`", escaped(pattern.text()))
+}
+
+/// A header line that was filled in, with nothing in it that would end it (RFC 9110 section 5.5).
+fn one_line(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
 
 impl<N: Network> Worker<N> {
     /// Gives up the connections that took too long and starts those that are due.
@@ -104,7 +125,7 @@ impl<N: Network> Worker<N> {
     /// Sends the request of connection `i`.
     fn ask(&mut self, i: usize) {
         let upgrade = self.upgrade(i);
-        let request = handshake::request(upgrade.url, &self.spec.rules.extras, upgrade.nonce);
+        let request = handshake::request(&upgrade.url, &upgrade.extras, upgrade.nonce);
         self.connections[i].stage = Stage::Upgrading;
         self.put(i, Bytes::Request(&request));
     }
@@ -115,14 +136,108 @@ impl<N: Network> Worker<N> {
         let number = self.spec.number(self.me, i);
         let attempt = u64::from(self.connections[i].attempt);
         let mut rng = fastrand::Rng::with_seed(self.spec.seed ^ (number as u64) << 24 ^ attempt << 56);
-        Upgrade { url: &self.spec.target(number).url, nonce: rng.u128(..) }
+        let target = self.spec.target(number);
+        let nonce = rng.u128(..);
+        let (mut url, mut extras) = (Cow::Borrowed(&target.url), Cow::Borrowed(&self.spec.rules.extras));
+        if target.resource.is_some() || !self.spec.headers.is_empty() {
+            let since = self.connections[i].since;
+            let mut values = Values {
+                conn: number as u64,
+                seq: 0,
+                shard: self.spec.shard as u64,
+                // The same when the answer is looked at.
+                now: self.spec.wall_offset.wrapping_add(since.0),
+                stamp: &[],
+                kept: self.conversations.kept(i),
+                rng: &mut rng,
+            };
+            let mut filled = |template: &Template| {
+                let mut text = Vec::new();
+                template.write(&mut text, &mut values);
+                text
+            };
+            if let Some(resource) = &target.resource {
+                url.to_mut().resource = encoded(&filled(resource));
+            }
+            for (at, line) in &self.spec.headers {
+                extras.to_mut().headers[*at] = one_line(&filled(line));
+            }
+        }
+        Upgrade { url, extras, nonce }
     }
 
-    /// Connection `i` is a WebSocket.
-    pub(super) fn opened(&mut self, i: usize) {
+    /// Connection `i` is a WebSocket: it says what is to be said first.
+    pub(super) fn upgraded(&mut self, i: usize) {
+        let connection = &mut self.connections[i];
+        connection.since = self.connector.upgraded(connection.since, self.now);
+        if self.spec.target(self.spec.number(self.me, i)).script.is_empty() {
+            return self.opened(i);
+        }
+        connection.stage = Stage::Greeting;
+        self.conversations.begin(i);
+        self.speak(i);
+    }
+
+    /// Says the opening words of connection `i` up to the next that are to be heard, or to the last.
+    fn speak(&mut self, i: usize) {
+        let script = self.script(i);
+        while self.connections[i].stage == Stage::Greeting {
+            match self.conversations.next(i, &script) {
+                Next::Say(words) => {
+                    self.put(i, Bytes::Words(words));
+                }
+                Next::Wait(_) => return,
+                Next::Done => {
+                    self.read_clock();
+                    self.connector.greeted(self.connections[i].since, self.now);
+                    return self.opened(i);
+                }
+            }
+        }
+    }
+
+    /// Takes `message` as what connection `i` waits to hear, or as the end of it.
+    pub(super) fn hear(&mut self, i: usize, message: &[u8]) {
+        let script = self.script(i);
+        match self.conversations.hear(i, &script, message) {
+            Ok(()) => self.speak(i),
+            Err(pattern) => {
+                let reason = format!("hello: {} was expected and something else came", shown(pattern));
+                let answer = self.first_bytes(i, &script, message);
+                self.fail(i, Refusal { reason, answer: Some(answer) });
+            }
+        }
+    }
+
+    fn script(&self, i: usize) -> Arc<[Word]> {
+        self.spec.target(self.spec.number(self.me, i)).script.clone()
+    }
+
+    /// The first bytes of a message that was not expected, without what connection `i` said or kept that is secret.
+    fn first_bytes(&mut self, i: usize, script: &[Word], message: &[u8]) -> String {
+        let mut secrets: Vec<String> = self
+            .conversations
+            .kept(i)
+            .iter()
+            .map(|kept| String::from_utf8_lossy(kept).into_owned())
+            .collect();
+        for step in script {
+            if let Word::Say(words) = step {
+                secrets.extend(self.sender.secrets(i, words, self.conversations.kept(i)));
+            }
+        }
+        secrets.retain(|secret| !secret.is_empty());
+        // A secret that is cut in two is none that is found: first it is hidden, then cut.
+        let text =
+            masked_values(&String::from_utf8_lossy(&message[..message.len().min(LOOKED_AT)]), &secrets);
+        escaped(&text).chars().take(SHOWN).collect()
+    }
+
+    /// Connection `i` is open: messages can be sent.
+    fn opened(&mut self, i: usize) {
         let connection = &mut self.connections[i];
         connection.stage = Stage::Open;
-        self.connector.upgraded(connection.since, self.now);
+        self.connector.ready(connection.since, self.now);
         let messages = self.sender.opened(i, self.now);
         self.count_held(1);
         for _ in 0..messages {
@@ -133,9 +248,17 @@ impl<N: Network> Worker<N> {
     /// Connection `i` has taken too long. A refusal whose body did not come is a refusal.
     fn time_out(&mut self, i: usize) {
         let refused = self.cut_short(i).filter(|refusal| refusal.reason.contains("HTTP "));
-        match refused {
-            Some(refusal) => self.fail(i, refusal),
-            None => self.fail_here(i, "timed out"),
+        let script = self.script(i);
+        let waits = match self.connections[i].stage {
+            Stage::Greeting => self.conversations.next(i, &script),
+            _ => Next::Done,
+        };
+        match (refused, waits) {
+            (Some(refusal), _) => self.fail(i, refusal),
+            (None, Next::Wait(pattern)) => {
+                self.fail_here(i, &format!("timed out waiting for {}", shown(pattern)));
+            }
+            (None, _) => self.fail_here(i, "timed out"),
         }
     }
 
@@ -146,7 +269,7 @@ impl<N: Network> Worker<N> {
             None if self.connections[i].stage == Stage::Securing => {
                 self.fail_here(i, "ended by the server within the handshake: does it speak TLS there?");
             }
-            None => self.fail(i, "open: ended by the server without a Close".to_owned().into()),
+            None => self.fail_here(i, "ended by the server without a Close"),
         }
     }
 
@@ -165,18 +288,12 @@ impl<N: Network> Worker<N> {
     fn cut_short(&self, i: usize) -> Option<Refusal> {
         let connection = &self.connections[i];
         let session = Some(&connection.session).filter(|_| connection.stage == Stage::Upgrading)?;
-        session.cut_short(&self.spec.rules, self.upgrade(i))
+        session.cut_short(self.upgrade(i))
     }
 
     /// Connection `i` is no more, because of what happened in the stage it is in.
     pub(super) fn fail_here(&mut self, i: usize, what: &str) {
-        let stage = match self.connections[i].stage {
-            Stage::Connecting => "connect",
-            Stage::Securing => "tls",
-            Stage::Upgrading => "upgrade",
-            _ => "open",
-        };
-        self.fail(i, format!("{stage}: {what}").into());
+        self.fail(i, format!("{}: {what}", self.connections[i].stage.name()).into());
     }
 
     /// Connection `i` is no more, for the reason given, which the report will show.
@@ -189,7 +306,7 @@ impl<N: Network> Worker<N> {
         let stage = connection.stage;
         connection.close(&mut self.network, false);
         match stage {
-            Stage::Connecting | Stage::Securing | Stage::Upgrading => {
+            Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Greeting => {
                 let attempt = connection.attempt;
                 self.read_clock();
                 if self.connector.failed(i, attempt, self.now) {
@@ -270,7 +387,7 @@ impl<N: Network> Worker<N> {
                         self.count_held(-1);
                     }
                 }
-                Stage::Connecting | Stage::Securing | Stage::Upgrading => {
+                Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Greeting => {
                     self.connections[i].close(&mut self.network, true)
                 }
                 Stage::Closing | Stage::Gone => {}

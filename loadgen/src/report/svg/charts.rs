@@ -91,7 +91,7 @@ fn over_time(intervals: &[Interval], width: f64) -> Option<Chart> {
             series: &[
                 ("s0 halo", "target messages/s", |i| i.target_rate),
                 ("s1 halo", "sent/s", |i| Some(i.achieved_rate)),
-                ("s2", "received/s", |i| Some(i.received as f64 / (i.len_ns as f64 / 1e9))),
+                ("s2", "received/s", |i| (i.len_ns > 0).then(|| i.received as f64 / (i.len_ns as f64 / 1e9))),
             ],
         },
         Panel { label: load, series: &[("s1", "connections held", |i| Some(i.held as f64))] },

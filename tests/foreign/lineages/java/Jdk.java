@@ -8,7 +8,7 @@ import java.util.concurrent.CompletionStage;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
-/** The JDK's own client (java.net.http) against the server at ADDRESS:PORT. */
+/** The JDK's own client (java.net.http) against the echo at URL, in TLS as well. usage: Jdk URL */
 public class Jdk {
     static class Listener implements WebSocket.Listener {
         final LinkedBlockingQueue<Object> messages = new LinkedBlockingQueue<>();
@@ -56,7 +56,7 @@ public class Jdk {
     }
 
     public static void main(String[] args) throws Exception {
-        URI uri = URI.create("ws://" + args[0] + "/echo");
+        URI uri = URI.create(args[0]);
         HttpClient http = HttpClient.newHttpClient();
         Listener listener = new Listener();
         WebSocket ws = http.newWebSocketBuilder().subprotocols("chat").buildAsync(uri, listener).get(30, TimeUnit.SECONDS);

@@ -71,7 +71,13 @@ impl World {
                 self.fault(index, "forgotten with something to read");
             } else if wire.blocked && !wire.no_space {
                 self.fault(index, "forgotten with something to write");
-            } else if wire.blocked && wire.is_in_mid_message() && wire.unread() > 0 && self.goes_on(index) {
+            } else if wire.blocked
+                && wire.is_in_mid_message()
+                && wire.unread() > 0
+                && self.goes_on(index)
+                && !self.peers[index].is_secure()
+            {
+                // Half a record tells of no message.
                 self.fault(index, "forgotten in the middle of a message");
             } else if self.deadline(index).is_some_and(|at| at <= self.now) {
                 self.fault(index, "overdue, and still there");
@@ -80,7 +86,7 @@ impl World {
         let players = |index: &usize| self.peers[*index].listener == 1 && self.is_open(*index);
         let players = (0..self.wires.len()).filter(players).count();
         for (listener, backlog) in self.backlogs.iter().enumerate() {
-            let has_share = listener == 0 || players < (self.max_connections / POLICY_SHARE).max(1);
+            let has_share = listener != 1 || players < (self.max_connections / POLICY_SHARE).max(1);
             let may_accept = has_share && self.used < self.table.min(self.max_connections);
             let retries = backlog.short && timeout.is_some_and(|timeout| timeout <= STALL);
             if !backlog.clients.is_empty() && may_accept && !retries {
@@ -110,6 +116,10 @@ impl World {
         let life = wire.heard_at.max(wire.taken_at).max(wire.wrote_at);
         if let Some(at) = wire.server_fin {
             return Some(at.max(life) + LINGER);
+        }
+        if wire.blocked && self.peers[index].is_secure() {
+            // It may have answered, in a record whose end is not out.
+            return None;
         }
         if !wire.has_answered {
             return Some(self.greeting_end(index));

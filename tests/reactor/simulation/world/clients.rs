@@ -102,7 +102,17 @@ impl World {
             return ends && !std::mem::replace(&mut peer.saw_end, true);
         }
         let count = if self.rng.bool() { most } else { self.rng.usize(1..=most) };
-        if let Err(fault) = peer.hears(&wire.out[..count])
+        #[cfg(feature = "tls")]
+        let heard = match &mut peer.secure {
+            Some(secure) => {
+                let plain = secure.takes(wire.written + count - all);
+                peer.hears(&plain)
+            }
+            None => peer.hears(&wire.out[..count]),
+        };
+        #[cfg(not(feature = "tls"))]
+        let heard = peer.hears(&wire.out[..count]);
+        if let Err(fault) = heard
             && !peer.excused
         {
             self.fault(index, &fault);
@@ -158,11 +168,21 @@ impl World {
             return true;
         }
         let leaves = match peer.leaves {
-            Leaves::AtOnce => true,
+            // In TLS its last byte waits for the handshake.
+            Leaves::AtOnce => peer.opening.is_none(),
             Leaves::Late => peer.saw_end,
             _ => peer.saw_end || peer.is_satisfied(),
         };
         if leaves {
+            // Some say it in TLS, too, before they do.
+            #[cfg(feature = "tls")]
+            if let Some(secure) = peer.secure.as_mut().filter(|secure| secure.may_close())
+                && self.rng.bool()
+            {
+                wire.sent.extend(secure.close());
+                wire.ends.insert(wire.sent.len());
+                return true;
+            }
             wire.fin = true;
             self.list(index);
         }

@@ -1,4 +1,4 @@
-// gorilla/websocket against the server at ADDRESS:PORT. usage: gorilla ADDRESS:PORT
+// gorilla/websocket against the echo at URL; in TLS by Go's crypto/tls, with the authority in $SSL_CERT_FILE. usage: gorilla URL
 package main
 
 import (
@@ -11,9 +11,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+var version = "unknown" // of the package, said by the linker
+
 func dial() (*websocket.Conn, string) {
 	dialer := websocket.Dialer{Subprotocols: []string{"chat"}, EnableCompression: true}
-	conn, response, err := dialer.Dial("ws://"+os.Args[1]+"/echo", nil)
+	conn, response, err := dialer.Dial(os.Args[1], nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -49,5 +51,5 @@ func main() {
 	if strings.Contains(extensions, "permessage-deflate") {
 		deflate = "yes"
 	}
-	fmt.Printf("Go gorilla/websocket\tDebian\t13\t%s\t%s\tclose codes 4000, 1000\n", deflate, conn.Subprotocol())
+	fmt.Printf("Go gorilla/websocket\t%s\t13\t%s\t%s\tclose codes 4000, 1000\n", version, deflate, conn.Subprotocol())
 }

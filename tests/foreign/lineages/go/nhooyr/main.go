@@ -13,6 +13,8 @@ import (
 	"nhooyr.io/websocket"
 )
 
+var version = "unknown" // of the package, said by the linker
+
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -49,5 +51,5 @@ func main() {
 	if strings.Contains(extensions, "permessage-deflate") {
 		deflate = "yes"
 	}
-	fmt.Printf("Go nhooyr.io/websocket\tDebian\t13\t%s\t%s\tclose codes 4000, 1000\n", deflate, conn.Subprotocol())
+	fmt.Printf("Go nhooyr.io/websocket\t%s\t13\t%s\t%s\tclose codes 4000, 1000\n", version, deflate, conn.Subprotocol())
 }

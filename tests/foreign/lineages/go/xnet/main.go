@@ -12,6 +12,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
+var version = "unknown" // of the package, said by the linker
+
 func dial() *websocket.Conn {
 	conn, err := websocket.Dial("ws://"+os.Args[1]+"/echo", "chat", "http://localhost/")
 	if err != nil {
@@ -40,5 +42,5 @@ func main() {
 	if err := websocket.Message.Receive(quit, &echo); err != io.EOF {
 		log.Fatalf("after quit: %q, %v", echo, err)
 	}
-	fmt.Println("Go x/net/websocket\tDebian\t13\tno\tchat\tend of file for either Close; 1 MiB of text in one piece")
+	fmt.Println("Go x/net/websocket\t" + version + "\t13\tno\tchat\tend of file for either Close; 1 MiB of text in one piece")
 }

@@ -2,7 +2,7 @@
 'use strict';
 const faye = require('faye-websocket');
 const deflate = require('permessage-deflate');
-const { texts, binaries, check } = require('../messages.js');
+const { texts, binaries, check } = require('../../messages.js');
 
 const open = () => new faye.Client(`ws://${process.argv[2]}/echo`, ['chat'], { extensions: [deflate] });
 const ws = open();

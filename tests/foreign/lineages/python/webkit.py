@@ -88,7 +88,7 @@ def main():
     ask(f"{base}/url", {"url": f"http://{ADDRESS}/board/webkit"})
     until("on a board", "document.querySelector('#participants').textContent === '1'")
     ask(base, method="DELETE")
-    done("WebKitGTK", version, "deflate" in agreed[1], agreed[0], f"page, board, {ROUNDS} closes by the server, all clean")
+    done("WebKitGTK", version, "deflate" in agreed[1], agreed[0], "page, board, many closes by the server, all clean")
 
 
 driver = subprocess.Popen(["WebKitWebDriver", "--host=127.0.0.1", "--port=4567"])

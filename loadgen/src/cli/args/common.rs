@@ -1,0 +1,74 @@
+//! The options that every mode has.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::cli::values::{Clock, Placed, Shard};
+use crate::engine::size::Sizes;
+use crate::host::tls_config;
+use crate::protocol::draft::Draft;
+use crate::protocol::url::Place;
+use crate::report::{Condition, Format};
+
+/// The options that every mode has.
+#[derive(Clone, Debug)]
+pub struct Common {
+    pub urls: Vec<String>,
+    pub connections: usize,
+    pub threads: Option<usize>,
+    pub connect_rate: f64,
+    pub connect_inflight: usize,
+    pub connect_timeout: Duration,
+    pub connect_to: Option<Place>,
+    pub source: Option<String>,
+    pub allow_partial: bool,
+    pub size: Sizes,
+    pub binary: bool,
+    pub fragment: Option<usize>,
+    pub words: Words,
+    pub no_stamp: bool,
+    pub no_verify: bool,
+    pub stamps: Clock,
+    pub draft: Draft,
+    pub deflate: bool,
+    pub header: Vec<String>,
+    pub subprotocol: Option<String>,
+    pub origin: Option<String>,
+    pub tls: tls_config::Options,
+    pub ping: Option<Duration>,
+    pub server_pid: Option<u32>,
+    pub spin: Option<Duration>,
+    pub spin_read: bool,
+    pub seed: u64,
+    pub shard: Shard,
+    pub start_at: Option<SystemTime>,
+    pub interval: Duration,
+    pub name: Option<String>,
+    pub quiet: bool,
+    pub format: Format,
+    pub output: Option<PathBuf>,
+    pub files: Vec<(Format, PathBuf)>,
+    pub ndjson: Option<PathBuf>,
+    pub fail_if: Vec<Condition>,
+    pub baseline: Option<PathBuf>,
+    pub noise_threshold: f64,
+    pub strict: bool,
+    /// `run` only.
+    pub max_inflight: Option<u32>,
+    /// `run` only.
+    pub timeout: Option<Duration>,
+}
+
+/// The options of a conversation, as they were given.
+#[derive(Clone, Debug)]
+pub struct Words {
+    pub hello: Vec<Placed>,
+    pub expect: Vec<Placed>,
+    pub capture: Vec<Placed>,
+    pub ignore: Vec<String>,
+    pub answer: Vec<String>,
+    pub matching: Option<String>,
+    pub replies: u32,
+    pub payload: Vec<String>,
+    pub message: Vec<String>,
+}

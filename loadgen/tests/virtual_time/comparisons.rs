@@ -1,0 +1,143 @@
+//! How often `loadgen compare` is wrong about pairs of runs of the default length.
+
+use loadgen::report::Report;
+use loadgen::report::compare::{self, Decision};
+
+use crate::host::{Host, Manner};
+use crate::rounds;
+use crate::run::run;
+use crate::servers::{Server, Time};
+use crate::world::World;
+
+/// A kind of server, whose times can be longer by a factor.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    name: &'static str,
+    line: &'static str,
+    host: Manner,
+    delay: fn(f64) -> Time,
+    work: fn(f64) -> Time,
+    /// A tenth more is to be seen in nine of ten pairs.
+    clear: bool,
+}
+
+const MS: f64 = 1e6;
+
+const KINDS: [Kind; 7] = [
+    Kind {
+        name: "echo",
+        line: "",
+        host: Manner::Quiet,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Fixed(0.06 * MS * by),
+        clear: true,
+    },
+    Kind {
+        name: "echo, neighbours on its machine",
+        line: "",
+        host: Manner::Shared,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Fixed(0.06 * MS * by),
+        clear: true,
+    },
+    Kind {
+        name: "echo, more neighbours",
+        line: "",
+        host: Manner::Crowded,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Fixed(0.06 * MS * by),
+        clear: true,
+    },
+    Kind {
+        name: "every reply 20 ms late, neighbours",
+        line: "",
+        host: Manner::Shared,
+        delay: |by| Time::Fixed(20.0 * MS * by),
+        work: |_| Time::Fixed(0.0),
+        clear: true,
+    },
+    Kind {
+        name: "exponential delay of 20 ms, neighbours",
+        line: "",
+        host: Manner::Shared,
+        delay: |by| Time::Exponential(20.0 * MS * by),
+        work: |_| Time::Fixed(0.0),
+        clear: true,
+    },
+    Kind {
+        name: "M/M/1, 90 % load",
+        line: "--arrival poisson",
+        host: Manner::Quiet,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Exponential(9.0 * MS * by),
+        clear: false,
+    },
+    Kind {
+        name: "M/M/1, 95 % load",
+        line: "--arrival poisson",
+        host: Manner::Quiet,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Exponential(9.5 * MS * by),
+        clear: false,
+    },
+];
+
+fn report(kind: Kind, seed: u64, by: f64) -> Report {
+    let server = Server::new((kind.delay)(by), (kind.work)(by), seed ^ 0x5EED);
+    let [ours, servers, bystander] = Host::threads(kind.host, seed << 8);
+    run(kind.line, seed, World::new(server, [ours, servers]), bystander).report
+}
+
+/// What `compare` said of pairs.
+#[derive(Debug, Default)]
+struct Calls {
+    worse: u64,
+    unjudged: u64,
+    /// The least change that each pair would have seen.
+    sees: Vec<f64>,
+}
+
+impl Calls {
+    fn count(&mut self, old: &Report, new: &Report) {
+        let comparison = compare::reports(old, new, 0.02);
+        match comparison.decision() {
+            Decision::Worse(_) => self.worse += 1,
+            Decision::NotJudged(_) => self.unjudged += 1,
+            Decision::Fine => {}
+        }
+        let times = comparison.rows.iter().filter(|row| row.what != "answered" && row.what != "errors");
+        self.sees.extend(times.filter_map(|row| row.sees).reduce(f64::min));
+    }
+
+    fn usually_sees(&mut self) -> String {
+        self.sees.sort_by(f64::total_cmp);
+        let median = self.sees.get(self.sees.len() / 2);
+        median.map_or("-".into(), |sees| format!("{:+.1} %", 100.0 * sees))
+    }
+}
+
+/// At most one in twenty, and of a tenth more nine in ten, but for what chance adds in so many pairs (two standard errors).
+#[test]
+fn pairs_of_one_server_are_seldom_called_worse_and_a_tenth_more_nearly_always() {
+    println!(
+        "| server | pairs | called worse | not judged | +10 % called worse | sees (median) |\n|--|--|--|--|--|--|"
+    );
+    for kind in KINDS {
+        let pairs = 6 * rounds();
+        let (mut same, mut slower) = (Calls::default(), Calls::default());
+        for pair in 0..pairs {
+            let [a, b] = [0, 1].map(|i| report(kind, 3 * pair + i, 1.0));
+            same.count(&a, &b);
+            slower.count(&a, &report(kind, 3 * pair + 2, 1.1));
+        }
+        let sees = same.usually_sees();
+        let (worse, unjudged, called) = (same.worse, same.unjudged, slower.worse);
+        println!("| {} | {pairs} | {worse} | {unjudged} | {called} | {sees} |", kind.name);
+        let chance = |share: f64| 2.0 * (pairs as f64 * share * (1.0 - share)).sqrt();
+        assert!(same.worse as f64 <= 0.05 * pairs as f64 + chance(0.05), "{kind:?}: {same:?}");
+        assert!(
+            !kind.clear || slower.worse as f64 >= 0.9 * pairs as f64 - chance(0.1),
+            "{kind:?}: {slower:?}"
+        );
+    }
+}
