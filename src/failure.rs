@@ -3,7 +3,9 @@
 /// Why the server did not start, or stopped: one line, and the exit status.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// One line, which says what to do; empty where another process has said it.
     pub text: String,
+    /// What the program ends with.
     pub status: u8,
 }
 

@@ -33,8 +33,13 @@ struct Outbox {
 pub enum Input {
     /// The server has ended the connection.
     Ended,
-    /// So many bytes, which may be none; `drained` when nothing is left in the socket.
-    Bytes { count: usize, drained: bool },
+    /// Bytes, which may be none, and whether the socket has more.
+    Bytes {
+        /// How many.
+        count: usize,
+        /// Nothing is left.
+        drained: bool,
+    },
 }
 
 /// What is being sent.
@@ -244,6 +249,11 @@ impl<S> Transport<S> {
             self.more = None;
         }
         Ok(Flushed::Message(message))
+    }
+
+    /// How many segments had to be sent again on this socket so far.
+    pub fn sent_again(&self, network: &impl Network<Socket = S>) -> u64 {
+        self.socket.as_ref().map_or(0, |socket| network.sent_again(socket))
     }
 
     /// Lets the socket go, and what waits for it; with `reset`, unread data and the peer's view are cut off at once.

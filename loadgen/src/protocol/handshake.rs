@@ -23,12 +23,15 @@ const LINES: usize = 64;
 /// The parts of the upgrade request the user chose.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
+    /// The protocol's version.
     pub draft: Draft,
     /// Offer permessage-deflate.
     pub deflate: bool,
     /// Whole header lines, `Name: value`; they stand in the place of ours of the same name.
     pub headers: Vec<String>,
+    /// As Sec-WebSocket-Protocol offers them.
     pub subprotocols: Option<String>,
+    /// As the Origin header has it.
     pub origin: Option<String>,
 }
 
@@ -374,7 +377,9 @@ impl<'a> ResponseHead<'a> {
 
 /// What no answer of the server's may bring into a report.
 fn secrets(url: &Url, extras: &Extras) -> Vec<String> {
-    let mut all = values(&url.resource, extras.headers.iter().map(String::as_str));
+    let offered = extras.subprotocols.iter().map(|names| format!("Sec-WebSocket-Protocol: {names}"));
+    let lines: Vec<String> = extras.headers.iter().cloned().chain(offered).collect();
+    let mut all = values(&url.resource, lines.iter().map(String::as_str));
     if let Some(authorization) = &url.authorization {
         let encoded = authorization.0.strip_prefix("Basic ").unwrap_or_default();
         let plain = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();
