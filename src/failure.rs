@@ -17,10 +17,12 @@ impl Failure {
     /// The policy listener was asked for and cannot be had.
     pub const POLICY: u8 = 4;
 
+    /// With this exit status.
     pub fn new(status: u8, text: String) -> Failure {
         Failure { text, status }
     }
 
+    /// Of the system.
     pub fn system(text: String) -> Failure {
         Failure::new(Failure::SYSTEM, text)
     }

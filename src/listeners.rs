@@ -20,7 +20,9 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Debug)]
 pub struct Listeners {
     sharing: Sharing,
+    /// What is listened on.
     pub sockets: Vec<Listener>,
+    /// What each of them is for.
     pub roles: Vec<Role>,
     names: Vec<String>,
 }

@@ -10,6 +10,7 @@ const WORKERS_MAX: usize = 1024;
 /// Several processes behind one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workers {
+    /// How many.
     pub count: usize,
     /// What they are told, as it was said to the parent, but for the ports.
     pub words: Vec<String>,

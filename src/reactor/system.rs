@@ -75,6 +75,7 @@ impl Drop for SocketFile {
 /// Who else may bind a TCP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
+    /// Nobody else.
     Nobody,
     /// Other processes that share it, too (SO_REUSEPORT).
     Others,
