@@ -301,7 +301,7 @@ impl Line {
     fn compose(&mut self, level: Level, text: fmt::Arguments) -> fmt::Result {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let stamp = Stamp(TIMED.load(Relaxed).then_some(time));
-        let worker = Worker(WORKER.load(Relaxed));
+        let worker = Author(WORKER.load(Relaxed));
         match format() {
             Format::Text => write!(self, "{stamp}wsecho: {worker}{text}"),
             Format::Journal => write!(self, "<{}>{stamp}{worker}{text}", priority(level)),
@@ -340,9 +340,9 @@ impl fmt::Write for Line {
 }
 
 /// `worker 3: `, or nothing.
-struct Worker(usize);
+struct Author(usize);
 
-impl fmt::Display for Worker {
+impl fmt::Display for Author {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.checked_sub(1) {
             Some(number) => write!(out, "worker {number}: "),

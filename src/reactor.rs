@@ -171,7 +171,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Waits for events and does what signals ask for.
     fn collect(&mut self) -> io::Result<()> {
-        let mut heard = Heard::default();
+        let mut heard = Notes::default();
         let polled = self.wait(&mut heard);
         self.now = self.kernel.now();
         if heard.reports > 0 {
@@ -192,7 +192,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Waits for events: awake while the last are not older than `--spin`, then asleep.
-    fn wait(&mut self, heard: &mut Heard) -> io::Result<()> {
+    fn wait(&mut self, heard: &mut Notes) -> io::Result<()> {
         let timeout = self.timeout();
         if self.config.spin.is_zero() {
             return self.poll(timeout, heard);
@@ -218,7 +218,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Takes the events of one poll, and notes who is ready.
     #[inline]
-    fn poll(&mut self, timeout: Option<Duration>, heard: &mut Heard) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, heard: &mut Notes) -> io::Result<()> {
         let Reactor { kernel, listeners, connections, run, newcomers, .. } = self;
         kernel.poll(timeout, |event: Readiness| {
             heard.anything = true;
@@ -571,7 +571,7 @@ impl<K: Kernel> Reactor<K> {
 
 /// What a wait brought, beside those who became ready.
 #[derive(Default)]
-struct Heard {
+struct Notes {
     /// Any event at all.
     anything: bool,
     stops: u32,

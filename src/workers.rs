@@ -124,7 +124,7 @@ fn numbered(address: &Address, number: usize) -> Option<String> {
 }
 
 /// A process, and what there is to know of it.
-struct Worker {
+struct Process {
     orders: Vec<String>,
     child: Option<Child>,
     /// Where it says what others say to the service manager.
@@ -140,14 +140,14 @@ struct Worker {
     again: Option<Instant>,
 }
 
-impl Worker {
-    fn new(number: usize, orders: Vec<String>, poll: &Poll) -> io::Result<Worker> {
+impl Process {
+    fn new(number: usize, orders: Vec<String>, poll: &Poll) -> io::Result<Process> {
         let name = format!("wsecho-{}-{number}", std::process::id());
         let socket = net::UnixDatagram::bind_addr(&net::SocketAddr::from_abstract_name(&name)?)?;
         socket.set_nonblocking(true)?;
         let mut notices = UnixDatagram::from_std(socket);
         poll.registry().register(&mut notices, Token(number), Interest::READABLE)?;
-        Ok(Worker {
+        Ok(Process {
             orders,
             child: None,
             notices,
@@ -214,7 +214,7 @@ struct Parent {
     events: Events,
     signals: SignalFd,
     manager: Manager,
-    workers: Vec<Worker>,
+    workers: Vec<Process>,
     /// A signal has come that ends all.
     is_stopping: bool,
 }
@@ -233,8 +233,8 @@ impl Parent {
         let signals = SignalFd::with_flags(&caught, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
         let workers = orders.into_iter().enumerate();
-        let workers = workers.map(|(number, orders)| Worker::new(number, orders, &poll));
-        let workers = workers.collect::<io::Result<Vec<Worker>>>()?;
+        let workers = workers.map(|(number, orders)| Process::new(number, orders, &poll));
+        let workers = workers.collect::<io::Result<Vec<Process>>>()?;
         let manager = Manager::from_environment();
         Ok(Parent { events: Events::with_capacity(64), poll, signals, manager, workers, is_stopping: false })
     }
