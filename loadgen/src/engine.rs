@@ -34,9 +34,9 @@ pub mod verify;
 pub mod worker;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -143,8 +143,10 @@ impl Engine {
         let times = Timetable::of(plan, Moment::now() + LEAD);
         let (from, to) = (times.from, times.to);
         let curve = plan.rate.as_ref().map(|rate| Arc::new(Curve::new(rate, plan.warmup, times.length)));
+        let collector = plan.fanout.map(|audience| Collector::new(self.held(), audience, times.from));
+        let collector = collector.map(|collector| Arc::new(Mutex::new(collector)));
         for (me, thread) in self.threads.iter().enumerate() {
-            let traffic = self.traffic(me, plan, &times, curve.as_ref());
+            let traffic = self.traffic(me, plan, &times, curve.as_ref(), collector.clone());
             thread.tell(Command::Run(Box::new(traffic)))?;
         }
         let sampler = Sampler::start(from, to, self.spec.seed);
@@ -155,6 +157,9 @@ impl Engine {
         script.run()?;
         let Script { rows, idle, mut measured, .. } = script;
         measured.intervals = rows.done;
+        // The threads have let go of it.
+        let collector = collector.and_then(Arc::into_inner);
+        measured.collector = collector.map(|all| all.into_inner().unwrap_or_else(PoisonError::into_inner));
         let window = to.min(Moment::now()) - from;
         let least_idle = idle.into_iter().min().unwrap_or_default();
         // A run that ended in its warm-up measured nothing.
@@ -171,9 +176,18 @@ impl Engine {
     }
 
     /// What thread `me` is to send.
-    fn traffic(&self, me: usize, plan: &Plan, times: &Timetable, curve: Option<&Arc<Curve>>) -> Traffic {
-        let number = plan.shard.0 * self.threads.len() + me;
-        let all = self.threads.len() * plan.shard.1;
+    fn traffic(
+        &self,
+        me: usize,
+        plan: &Plan,
+        times: &Timetable,
+        curve: Option<&Arc<Curve>>,
+        collector: Option<Arc<Mutex<Collector>>>,
+    ) -> Traffic {
+        // Threads without a connection that sends have no share of the schedule.
+        let threads = self.threads.len().min(plan.active.max(1));
+        let number = plan.shard.0 * threads + me.min(threads - 1);
+        let all = threads * plan.shard.1;
         let load = match curve {
             Some(curve) => {
                 let (number, all) = (number as u64, all as u64);
@@ -189,7 +203,7 @@ impl Engine {
             until: times.until,
             tick: times.tick,
             begin: times.begin,
-            collector: plan.fanout.then(|| Box::new(Collector::new(self.held(), times.from))),
+            collector,
         }
     }
 
@@ -347,9 +361,6 @@ impl Script<'_> {
                 Some(sum) => sum.add(*recovery),
                 None => all.recovery = Some(*recovery),
             }
-        }
-        if let Some(collector) = outcome.collector {
-            all.collector = Some(*collector);
         }
     }
 }

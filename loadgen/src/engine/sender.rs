@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::commands::{Outcome, TickReport, Traffic};
+use crate::engine::deliveries::locked;
 use crate::engine::in_flight::{Entry, Exchange, InFlight, NONE};
 use crate::engine::patience::GivenUp;
 use crate::engine::payload::{Matched, Matching, MessageId};
@@ -30,6 +31,10 @@ pub struct Sender {
     frames: Vec<u8>,
     /// Messages of which a part of the reply has come, by connection and index: how many.
     partly: HashMap<(u32, u32), u32>,
+    /// Where nothing is sent: when each connection heard something last.
+    heard: Vec<Moment>,
+    /// What the wall clock shows more than the engine's, nanoseconds.
+    wall_offset: u64,
     running: Option<Box<Running>>,
     /// What happens while no run is under way.
     uncounted: Counts,
@@ -55,6 +60,8 @@ impl Sender {
             payload: Vec::new(),
             frames: Vec::new(),
             partly: HashMap::new(),
+            heard: Vec::new(),
+            wall_offset: 0,
             running: None,
             uncounted: Counts::default(),
             next_ping: Moment::NEVER,
@@ -66,7 +73,10 @@ impl Sender {
     /// Begins a run on the connections `open`, of which as many as `traffic` says send.
     pub fn begin(&mut self, traffic: Traffic, open: &[u32], now: Moment) {
         let active = traffic.active.min(open.len());
-        let mut order: Vec<u32> = (0..active).map(|a| open[a * open.len() / active]).collect();
+        let mut order: Vec<u32> = match self.spec.publishers {
+            Some(n) => open.iter().copied().filter(|i| self.spec.number(self.me, *i as usize) < n).collect(),
+            None => (0..active).map(|a| open[a * open.len() / active]).collect(),
+        };
         // The seed alone says whose turn it is, not what was sent before.
         fastrand::Rng::with_seed(self.seed()).shuffle(&mut order);
         if let Some(gap) = self.spec.ping {
@@ -195,9 +205,9 @@ impl Sender {
         counts.sent += 1;
         counts.bytes_sent += bytes as u64;
         let from = running.traffic.from;
-        if let Some(collector) = &mut running.traffic.collector {
+        if let Some(collector) = &running.traffic.collector {
             // No reply is owed to the sender.
-            collector.published(due >= from);
+            locked(collector).published(due >= from);
             self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
             self.count_written(-1, now);
@@ -217,6 +227,11 @@ impl Sender {
         if let Some(running) = &mut self.running {
             running.recorder_at(due).backpressure.record(time);
         }
+    }
+
+    /// The wall clock shows so much more than the engine's, nanoseconds.
+    pub fn set_wall_offset(&mut self, offset: u64) {
+        self.wall_offset = offset;
     }
 
     /// A read returned `n` bytes.
@@ -258,9 +273,20 @@ impl Sender {
         let number = self.spec.number(self.me, i) as u32;
         let payloads = &self.spec.payloads;
         let Some(running) = &mut self.running else { return false };
-        if let Some(collector) = &mut running.traffic.collector {
-            if let Some((due, delay)) = collector.delivered(number, payloads.find_stamp(payload), arrival.at)
-            {
+        if let Some(listening) = &self.spec.listening {
+            if self.heard.len() <= i {
+                self.heard.resize(i + 1, Moment(0));
+            }
+            let last = std::mem::replace(&mut self.heard[i], arrival.at);
+            let gap = (last > running.traffic.from).then(|| arrival.at - last);
+            let wall = arrival.at.0.wrapping_add(self.wall_offset);
+            running.record_heard(gap, listening.sent(payload), wall, arrival);
+            return false;
+        }
+        if let Some(collector) = &running.traffic.collector {
+            let stamp = payloads.find_stamp(payload);
+            let delivered = locked(collector).delivered(number, stamp, arrival.at);
+            if let Some((due, delay)) = delivered {
                 let recorder = running.recorder_at(due);
                 recorder.response.record(delay);
                 recorder.counts.received += 1;
@@ -542,7 +568,6 @@ impl Sender {
             silent,
             stuck,
             replaced: running.patience.replaced(),
-            collector: running.traffic.collector.take(),
             ..Outcome::default()
         };
         let recorders = self.empty_recorders();

@@ -89,7 +89,7 @@ impl Source<'_> {
         let report = self.report;
         let mut list = MetricList { beyond, found: Vec::new() };
         match report.config.mode {
-            Mode::Open | Mode::Closed => list.responses(report, self.blocks.as_ref()),
+            Mode::Open | Mode::Closed | Mode::Listen => list.responses(report, self.blocks.as_ref()),
             Mode::Conns => list.conns(report),
             Mode::Find => list.find(report),
             Mode::Fanout => {
