@@ -30,7 +30,9 @@ pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts:
     }
     overload::find(&mut verdict, report, measured, facts);
     connections(&mut verdict, report, opening, facts);
-    if !facts.fanout {
+    if facts.listening {
+        heard(&mut verdict, report, facts);
+    } else if !facts.fanout {
         // Of a fan-out, the collector knows what came.
         replies(&mut verdict, report);
     }
@@ -137,6 +139,18 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
         if n > 0 {
             verdict.note(code, format!("{} {text}", format::count(n)));
         }
+    }
+}
+
+/// Whether anything came while nothing was sent, and by which clock.
+fn heard(verdict: &mut Verdict, report: &Report, facts: &Facts) {
+    if report.messages.received == 0 {
+        verdict.doubt(Status::Invalid, "no_messages", "nothing came");
+    }
+    if report.latency_ns.response.is_some() && !facts.local {
+        let text = "the stamps are of another host's clock: one-way latency holds how far apart the two clocks are, which \
+                    loadgen does not know (chronyc tracking does)";
+        verdict.find("two_clocks", text);
     }
 }
 

@@ -38,6 +38,7 @@ pub enum Subcommand {
     Conns(ConnsArgs),
     Find(FindArgs),
     Fanout(FanoutArgs),
+    Listen(ListenArgs),
     Storm(StormArgs),
     Report(ReportArgs),
     Compare(CompareArgs),
@@ -177,7 +178,7 @@ macro_rules! mode {
             /// seed of everything random (a fresh one, which the report names)
             #[argh(option, default = "fresh_seed()", from_str_fn(units::count), arg_name = "n")]
             pub seed: u64,
-            /// be process I of N that share connections, rate and source addresses: I/N
+            /// be process I of N that share connections, rate and source addresses: I/N, or auto or auto/N, as the launcher says
             #[argh(option, default = "Shard { index: 0, count: 1 }", from_str_fn(Shard::parse), arg_name = "i/n")]
             pub shard: Shard,
             /// begin at a time, in seconds since 1970 or as HH:MM:SS UTC
@@ -310,6 +311,8 @@ macro_rules! mode {
                     baseline: self.baseline.clone(),
                     noise_threshold: self.noise_threshold,
                     strict: self.strict,
+                    roles: None,
+                    listening: None,
                     max_inflight: None,
                     timeout: None,
                 }
@@ -412,6 +415,12 @@ mode! {
         /// connections that send (1)
         #[argh(option, default = "1", from_str_fn(some_count), arg_name = "n")]
         pub publishers: u64,
+        /// where the publishers connect to; --hello and the like behind it are theirs (with --subscribe, instead of a URL)
+        #[argh(option, from_str_fn(placed), arg_name = "url")]
+        pub publish: Option<Placed>,
+        /// where all others connect to; --hello and the like behind it are theirs
+        #[argh(option, from_str_fn(placed), arg_name = "url")]
+        pub subscribe: Option<Placed>,
         /// messages a second over all publishers (10)
         #[argh(option, short = 'R', default = "Rate::Constant(10.0)", from_str_fn(Rate::parse))]
         pub rate: Rate,
@@ -424,6 +433,22 @@ mode! {
         /// time for the last deliveries (2s)
         #[argh(option, default = "Duration::from_secs(2)", from_str_fn(units::duration), arg_name = "time")]
         pub drain: Duration,
+    }
+}
+
+mode! {
+    /// Send nothing, and time what comes to many subscribers.
+    #[argh(subcommand, name = "listen")]
+    ListenArgs {
+        /// where the sender's clock stands in a message, as '"ts":{ms}' or '"ts":{ns}', since 1970: one-way latency
+        #[argh(option, arg_name = "pattern")]
+        pub stamp: Option<String>,
+        /// time to measure (30s)
+        #[argh(option, short = 'd', default = "Duration::from_secs(30)", from_str_fn(some_time))]
+        pub duration: Duration,
+        /// time before that which does not count (1s)
+        #[argh(option, default = "Duration::from_secs(1)", from_str_fn(units::duration), arg_name = "time")]
+        pub warmup: Duration,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the script's thread and the workers say to each other.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::deliveries::Collector;
 use crate::engine::opened::{Failures, Opening};
@@ -39,7 +40,7 @@ pub struct Traffic {
     /// When the schedule begins.
     pub begin: Moment,
     /// Replies go to everyone rather than to the sender.
-    pub collector: Option<Box<Collector>>,
+    pub collector: Option<Arc<Mutex<Collector>>>,
 }
 
 /// When to send.
@@ -89,5 +90,4 @@ pub struct Outcome {
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
     pub recovery: Option<Box<Recovery>>,
-    pub collector: Option<Box<Collector>>,
 }

@@ -23,9 +23,19 @@ pub struct Plan {
     pub shard: (usize, usize),
     /// When to begin, if not as soon as possible.
     pub start_at: Option<Moment>,
-    pub fanout: bool,
+    /// Messages go to everyone, or to all but so many that send.
+    pub fanout: Option<Audience>,
     pub storm: Option<Outage>,
     pub server_pid: Option<u32>,
+}
+
+/// Who gets what is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Audience {
+    /// Every connection but the one that sent it.
+    Others,
+    /// Every connection but the first so many, which send.
+    Subscribers(u64),
 }
 
 /// All connections but those that send are dropped.

@@ -82,6 +82,8 @@ pub struct Recorder {
     pub response: Times,
     /// Due -> the first of several messages that are one reply.
     pub first: Option<Box<Times>>,
+    /// From one message to the next on one connection, where nothing is sent.
+    pub gap: Option<Box<Times>>,
     /// Written -> read.
     pub wire: Times,
     /// The response less what loadgen itself added to it: its slip, and where no kernel stamp ends the reply, the time
@@ -105,6 +107,9 @@ impl Recorder {
         self.response.add(&other.response);
         if let Some(other) = &other.first {
             self.first.get_or_insert_default().add(other);
+        }
+        if let Some(other) = &other.gap {
+            self.gap.get_or_insert_default().add(other);
         }
         self.wire.add(&other.wire);
         self.undisturbed.add(&other.undisturbed);
@@ -134,8 +139,8 @@ impl Recorder {
         ] {
             times.clear();
         }
-        if let Some(first) = &mut self.first {
-            first.clear();
+        for times in [&mut self.first, &mut self.gap].into_iter().flatten() {
+            times.clear();
         }
         if let Some(bounds) = &mut self.bounds {
             bounds.low.clear();
@@ -188,6 +193,8 @@ counts! {
     /// Matched `--ignore`, or `--answer` and were answered.
     ignored,
     answered,
+    /// Heard with a stamp that is ahead of this host's clock.
+    ahead,
     /// Of those unsolicited, as long as a message that was out, and of its kind.
     alike,
     /// Replies of which nobody can tell which message they answer.

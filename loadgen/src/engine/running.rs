@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::engine::commands::{Load, TickReport, Traffic};
+use crate::engine::deliveries::locked;
 use crate::engine::flow::Flow;
 use crate::engine::in_flight::Entry;
 use crate::engine::patience::Patience;
@@ -175,7 +176,7 @@ impl Running {
 
     /// Nothing more is waited for.
     fn is_answered(&self) -> bool {
-        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| c.is_complete())
+        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| locked(c).is_complete())
     }
 
     /// When something is to be done though no event comes.
@@ -303,6 +304,30 @@ impl Running {
     pub fn record_first(&mut self, entry: &Entry, arrival: Arrival) {
         let response = arrival.after(entry.sent).at - entry.due;
         self.recorder_at(entry.due).first.get_or_insert_default().record(response);
+    }
+
+    /// Counts a message that came while nothing is sent: so long `gap` after the one before on its connection, and sent at
+    /// `sent` by a clock that now shows `wall`, if it says so.
+    pub fn record_heard(&mut self, gap: Option<Nanos>, sent: Option<u64>, wall: u64, arrival: Arrival) {
+        if !self.is_inside(arrival.at) {
+            self.warmup.counts.received += u64::from(arrival.at < self.traffic.from);
+            return;
+        }
+        self.count_answered(arrival.at);
+        let recorder = &mut self.measured;
+        recorder.counts.received += 1;
+        if let Some(gap) = gap {
+            recorder.gap.get_or_insert_default().record(gap);
+        }
+        match sent {
+            None => recorder.counts.unsolicited += 1,
+            Some(sent) if sent > wall => recorder.counts.ahead += 1,
+            Some(sent) => {
+                let took = Nanos(wall - sent);
+                recorder.response.record(took);
+                recorder.undisturbed.record(took - arrival.ours());
+            }
+        }
     }
 
     /// Keeps the longest response of each piece of the schedule; of replies only, since what never came is no stall.

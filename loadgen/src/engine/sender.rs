@@ -1,10 +1,13 @@
 //! Messages: taken off the schedule when they are due, matched with what comes back, recorded. No I/O and no clock:
 //! whoever has a socket writes what [`Sender::encode`] gives and says when that was.
 
+mod talk;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::commands::{Outcome, TickReport, Traffic};
+use crate::engine::deliveries::locked;
 use crate::engine::in_flight::{Entry, Exchange, InFlight, NONE};
 use crate::engine::patience::GivenUp;
 use crate::engine::payload::{Matched, Matching, MessageId};
@@ -15,7 +18,6 @@ use crate::engine::verify::{self, Reply};
 use crate::host::clock::{Moment, Nanos};
 use crate::protocol::encoder::Encoder;
 use crate::protocol::frame::Opcode;
-use crate::protocol::template::{Template, Values};
 
 /// One thread's messages.
 pub struct Sender {
@@ -30,6 +32,10 @@ pub struct Sender {
     frames: Vec<u8>,
     /// Messages of which a part of the reply has come, by connection and index: how many.
     partly: HashMap<(u32, u32), u32>,
+    /// Where nothing is sent: when each connection heard something last.
+    heard: Vec<Moment>,
+    /// What the wall clock shows more than the engine's, nanoseconds.
+    wall_offset: u64,
     running: Option<Box<Running>>,
     /// What happens while no run is under way.
     uncounted: Counts,
@@ -55,6 +61,8 @@ impl Sender {
             payload: Vec::new(),
             frames: Vec::new(),
             partly: HashMap::new(),
+            heard: Vec::new(),
+            wall_offset: 0,
             running: None,
             uncounted: Counts::default(),
             next_ping: Moment::NEVER,
@@ -66,7 +74,10 @@ impl Sender {
     /// Begins a run on the connections `open`, of which as many as `traffic` says send.
     pub fn begin(&mut self, traffic: Traffic, open: &[u32], now: Moment) {
         let active = traffic.active.min(open.len());
-        let mut order: Vec<u32> = (0..active).map(|a| open[a * open.len() / active]).collect();
+        let mut order: Vec<u32> = match self.spec.publishers {
+            Some(n) => open.iter().copied().filter(|i| self.spec.number(self.me, *i as usize) < n).collect(),
+            None => (0..active).map(|a| open[a * open.len() / active]).collect(),
+        };
         // The seed alone says whose turn it is, not what was sent before.
         fastrand::Rng::with_seed(self.seed()).shuffle(&mut order);
         if let Some(gap) = self.spec.ping {
@@ -149,7 +160,10 @@ impl Sender {
                 let (seq, stamp) = (u64::from(index), payloads.stamp_digits(id, due));
                 self.payload.clear();
                 let rng = &mut self.rng;
-                template.write(&mut self.payload, &mut values(&self.spec, id, seq, wall, &stamp, kept, rng));
+                template.write(
+                    &mut self.payload,
+                    &mut talk::values(&self.spec, id, seq, wall, &stamp, kept, rng),
+                );
                 self.in_flight.get_mut(message).size = self.payload.len() as u32;
             }
         }
@@ -158,24 +172,6 @@ impl Sender {
         let key = || rng.u32(..).to_ne_bytes();
         self.encoder.message(&mut self.frames, payloads.opcode(), &self.payload, key);
         &self.frames
-    }
-
-    /// The frames of one of the opening words of connection `i`, or of an answer to a heartbeat.
-    pub fn words(&mut self, i: usize, words: &Template, wall: u64, kept: &[Vec<u8>]) -> &[u8] {
-        let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
-        self.payload.clear();
-        let rng = &mut self.rng;
-        words.write(&mut self.payload, &mut values(&self.spec, id, 0, wall, &[], kept, rng));
-        self.frames.clear();
-        let key = || rng.u32(..).to_ne_bytes();
-        self.encoder.message(&mut self.frames, Opcode::Text, &self.payload, key);
-        &self.frames
-    }
-
-    /// What of `words`, said on connection `i`, nobody else may see.
-    pub fn secrets(&mut self, i: usize, words: &Template, kept: &[Vec<u8>]) -> Vec<String> {
-        let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
-        words.secrets(&values(&self.spec, id, 0, 0, &[], kept, &mut self.rng))
     }
 
     /// A control frame.
@@ -195,9 +191,9 @@ impl Sender {
         counts.sent += 1;
         counts.bytes_sent += bytes as u64;
         let from = running.traffic.from;
-        if let Some(collector) = &mut running.traffic.collector {
+        if let Some(collector) = &running.traffic.collector {
             // No reply is owed to the sender.
-            collector.published(due >= from);
+            locked(collector).published(due >= from);
             self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
             self.count_written(-1, now);
@@ -256,17 +252,10 @@ impl Sender {
     ) -> bool {
         let now = arrival.read;
         let number = self.spec.number(self.me, i) as u32;
-        let payloads = &self.spec.payloads;
-        let Some(running) = &mut self.running else { return false };
-        if let Some(collector) = &mut running.traffic.collector {
-            if let Some((due, delay)) = collector.delivered(number, payloads.find_stamp(payload), arrival.at)
-            {
-                let recorder = running.recorder_at(due);
-                recorder.response.record(delay);
-                recorder.counts.received += 1;
-            }
+        if self.is_delivery(i, number, payload, arrival) {
             return false;
         }
+        let payloads = &self.spec.payloads;
         let (matching, matched) = (self.spec.matching(), self.spec.matched.as_ref());
         let check = self.spec.verify && payloads.can_check() && matched.is_none();
         let named = match matched {
@@ -312,33 +301,6 @@ impl Sender {
             }
         }
         false
-    }
-
-    /// Several messages are the reply to one: whether this is not the last of them. It is one of those for the message
-    /// `named`, or where nothing names any, for the oldest.
-    fn more_come(
-        &mut self,
-        i: usize,
-        exchange: &Exchange,
-        named: Option<Option<u32>>,
-        arrival: Arrival,
-    ) -> bool {
-        let entry = match named {
-            Some(index) => index.and_then(|index| self.in_flight.find_index(exchange, index)),
-            None => self.in_flight.oldest_written(exchange).copied(),
-        };
-        let (Some(entry), Some(running)) = (entry, &mut self.running) else { return false };
-        let message = (i as u32, entry.index);
-        let so_far = self.partly.entry(message).or_default();
-        *so_far += 1;
-        if *so_far == 1 {
-            running.record_first(&entry, arrival);
-        }
-        let more = *so_far < self.spec.replies;
-        if !more {
-            self.partly.remove(&message);
-        }
-        more
     }
 
     /// The reply to `entry` has come; true when the next is to be sent for it.
@@ -542,7 +504,6 @@ impl Sender {
             silent,
             stuck,
             replaced: running.patience.replaced(),
-            collector: running.traffic.collector.take(),
             ..Outcome::default()
         };
         let recorders = self.empty_recorders();
@@ -555,17 +516,4 @@ impl Sender {
             self.gauges.set_inflight(running.flow(change, now));
         }
     }
-}
-
-/// What is filled into a message.
-fn values<'a>(
-    spec: &Spec,
-    id: MessageId,
-    seq: u64,
-    wall: u64,
-    stamp: &'a [u8],
-    kept: &'a [Vec<u8>],
-    rng: &'a mut fastrand::Rng,
-) -> Values<'a> {
-    Values { conn: u64::from(id.conn), seq, shard: spec.shard as u64, now: wall, stamp, kept, rng }
 }

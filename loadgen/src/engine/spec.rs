@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::engine::conversation::Talk;
+use crate::engine::conversation::{Listening, Talk};
 use crate::engine::payload::{Matched, Matching, Payloads};
 use crate::engine::target::Target;
 use crate::host::clock::Nanos;
@@ -17,6 +17,10 @@ pub struct Spec {
     /// The header lines of the request that have places in them, by their number among those of the rules.
     pub headers: Vec<(usize, Template)>,
     pub talk: Talk,
+    /// Nothing is sent: what comes is timed.
+    pub listening: Option<Listening>,
+    /// The first so many connections go to the first target, and the others to the others.
+    pub publishers: Option<usize>,
     /// How replies are known, where they are no echo.
     pub matched: Option<Matched>,
     /// So many messages are the reply to one.
@@ -60,7 +64,11 @@ impl Spec {
 
     /// Where connection number `number` goes.
     pub fn target(&self, number: usize) -> &Target {
-        &self.targets[number % self.targets.len()]
+        match (self.publishers, &self.targets[..]) {
+            (Some(publishers), [first, ..]) if number < publishers => first,
+            (Some(_), [_, others @ ..]) if !others.is_empty() => &others[number % others.len()],
+            (_, all) => &all[number % all.len()],
+        }
     }
 
     /// How replies are told from each other.

@@ -344,6 +344,11 @@ impl<N: Network> Worker<N> {
                         let stamp = self.network.stamp();
                         let arrival = Arrival::new(stamp, self.woken, self.now);
                         self.sender.read(count, arrival);
+                        if self.spec.listening.is_some() {
+                            // It is looked at again and again: clocks are set, and go at rates of their own.
+                            let offset = self.network.wall(self.now).wrapping_sub(self.now.0);
+                            self.sender.set_wall_offset(offset);
+                        }
                         self.receive(i, &mut reader, count, arrival);
                     }
                     // A short read means that the socket is empty: no need to be told so by another call.

@@ -17,6 +17,8 @@ pub enum Mode {
     Find,
     Fanout,
     Storm,
+    /// `listen`: nothing is sent.
+    Listen,
 }
 
 impl fmt::Display for Mode {
@@ -28,6 +30,7 @@ impl fmt::Display for Mode {
             Mode::Find => "find",
             Mode::Fanout => "fanout",
             Mode::Storm => "storm",
+            Mode::Listen => "listen",
         })
     }
 }

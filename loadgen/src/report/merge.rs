@@ -192,6 +192,11 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     whole.host.throttled = whole.host.throttled.max(part.host.throttled);
     whole.slowest.extend(&part.slowest);
     add_intervals(&mut whole.intervals, &part.intervals)?;
+    if let (Some(a), Some(b)) = (&mut whole.listen, &part.listen) {
+        a.received += b.received;
+        a.unstamped += b.unstamped;
+        a.ahead += b.ahead;
+    }
     if let (Some(a), Some(b)) = (&mut whole.conns, &part.conns) {
         for (step, other) in a.steps.iter_mut().zip(&b.steps) {
             step.asked += other.asked;
@@ -330,6 +335,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         own_slip,
         backpressure,
         read_lag,
+        gap,
         connect,
         tls,
         upgrade,
@@ -349,6 +355,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.tls, tls)?;
     add_stat(&mut a.upgrade, upgrade)?;
     add_stat(&mut a.hello, hello)?;
+    add_stat(&mut a.gap, gap)?;
     add_stat(&mut a.first_reply, first_reply)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)

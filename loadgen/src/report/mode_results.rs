@@ -143,6 +143,22 @@ pub struct Fanout {
     pub spread: Option<Stat>,
 }
 
+/// `listen`: what came while nothing was sent.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Listen {
+    pub received: u64,
+    /// Had no stamp in them.
+    pub unstamped: u64,
+    /// Had a stamp that was ahead of this host's clock.
+    pub ahead: u64,
+    /// `--stamp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<String>,
+    /// Of the stamp: a message may be faster by that.
+    pub resolution_ns: u64,
+}
+
 /// `storm`: drop all, reconnect.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

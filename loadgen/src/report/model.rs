@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use super::config::{Config, Mode, Size, WordCounts};
 use super::format;
 pub use super::judgement::{Finding, Status, Trust, Verdict};
-pub use super::mode_results::{Answer, Conns, ConnsStep, Fanout, Find, FindStep, Storm, StormPhase};
+pub use super::mode_results::{Answer, Conns, ConnsStep, Fanout, Find, FindStep, Listen, Storm, StormPhase};
 pub use super::stat::{PERCENTILES, Stat};
 use super::stats::Slope;
 
@@ -64,6 +64,8 @@ pub struct Report {
     pub fanout: Option<Fanout>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Listen>,
     /// The reports this one was merged from; empty for a run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
@@ -324,6 +326,9 @@ pub struct Latencies {
     /// From the kernel's stamp to the read; with `read` stamps, from the wake-up to the read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_lag: Option<Stat>,
+    /// `listen`: from one message to the next on one connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Stat>,
     /// SYN -> connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Stat>,
@@ -357,6 +362,7 @@ impl Latencies {
             ("own_slip", &self.own_slip),
             ("backpressure", &self.backpressure),
             ("read_lag", &self.read_lag),
+            ("gap", &self.gap),
             ("connect", &self.connect),
             ("tls", &self.tls),
             ("upgrade", &self.upgrade),

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::advice::advice;
 use super::format::{bytes, count, ns, short, time};
-use super::model::{Conns, Fanout, Find, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
+use super::model::{
+    Conns, Fanout, Find, Listen, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult,
+};
 use super::stats::Slope;
 use super::threshold::Condition;
 
@@ -33,6 +35,10 @@ pub fn render(report: &Report, color: bool) -> String {
     if let Some(fanout) = &report.fanout {
         out.push('\n');
         fanout_lines(&mut out, fanout);
+    }
+    if let Some(listen) = &report.listen {
+        out.push('\n');
+        listen_line(&mut out, listen);
     }
     if let Some(storm) = &report.storm {
         out.push('\n');
@@ -134,6 +140,10 @@ fn trusted(report: &Report) -> String {
 fn rates(out: &mut String, report: &Report) {
     let m = &report.messages;
     let whole = |rate: f64| count(rate.round() as u64);
+    if report.config.mode == Mode::Listen {
+        let _ = write!(out, "    {}/s came", whole(m.answered_rate));
+        return;
+    }
     if m.sent < FEW_MESSAGES {
         // So few have no rate, and an interrupted run may have had no time to reach any.
         if m.sent > 0 {
@@ -204,7 +214,7 @@ fn counts(out: &mut String, report: &Report) {
     for line in report.tls.iter().flat_map(|tls| tls.lines()) {
         let _ = writeln!(out, "tls          {line}");
     }
-    if report.messages.sent > 0 {
+    if report.messages.sent + report.messages.received > 0 {
         messages(out, report);
     }
 }
@@ -270,6 +280,7 @@ fn latencies(out: &mut String, report: &Report) {
     for (name, stat) in report.latency_ns.each() {
         let label = match name {
             "response" if closed => "round trip (closed)",
+            "response" if report.config.mode == Mode::Listen => "one way (stamp→here)",
             "response" if report.config.mode == Mode::Fanout => "delivery (sched→received)",
             "response" if kernel => "response (sched→kernel)",
             "response" => "response (sched→read)",
@@ -282,6 +293,7 @@ fn latencies(out: &mut String, report: &Report) {
             "read_lag" => "read lag (wake→read)",
             "tls" => "tls (connected→done)",
             "upgrade" => "upgrade (GET→101)",
+            "gap" => "gap (message→message)",
             "hello" => "hello (101→last word)",
             "first_reply" => "first reply",
             "ping" => "ping → pong",
@@ -502,6 +514,16 @@ fn fanout_lines(out: &mut String, f: &Fanout) {
             stat_row(out, label, stat);
         }
     }
+}
+
+fn listen_line(out: &mut String, l: &Listen) {
+    let _ = write!(out, "listened     {} messages", count(l.received));
+    if l.stamp.is_some() {
+        let _ =
+            write!(out, "   {} without a stamp   {} ahead of this clock", count(l.unstamped), count(l.ahead));
+        let _ = write!(out, "   stamps tell {}", ns(l.resolution_ns));
+    }
+    out.push('\n');
 }
 
 fn storm_lines(out: &mut String, s: &Storm) {

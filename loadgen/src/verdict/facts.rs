@@ -5,6 +5,8 @@ pub struct Facts {
     pub closed: bool,
     /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
     pub fanout: bool,
+    /// Nothing is sent: what comes is timed.
+    pub listening: bool,
     pub local: bool,
     pub asked: u64,
     /// `--allow-partial`: what could not be opened was not asked for.

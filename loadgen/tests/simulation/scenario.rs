@@ -101,6 +101,8 @@ impl Scenario {
             }],
             headers: Vec::new(),
             talk: Talk::default(),
+            listening: None,
+            publishers: None,
             matched: None,
             replies: 1,
             rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },

@@ -37,7 +37,7 @@ impl Ground for Virtual<'_> {
             interval: self.args.interval,
             shard: (0, 1),
             start_at: None,
-            fanout: false,
+            fanout: None,
             storm: None,
             server_pid: None,
         }

@@ -77,7 +77,7 @@ pub fn run(line: &str, seed: u64, world: World, mut bystander: Host) -> Done {
         interval: args.interval,
         shard: (0, 1),
         start_at: None,
-        fanout: false,
+        fanout: None,
         storm: None,
         server_pid: None,
     };
@@ -154,6 +154,7 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
     let facts = Facts {
         closed: report.config.rate.is_none(),
         fanout: false,
+        listening: false,
         local: true,
         asked: report.config.connections,
         allow_partial: false,
@@ -180,6 +181,8 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         }],
         headers: Vec::new(),
         talk: Talk::default(),
+        listening: None,
+        publishers: None,
         matched: None,
         replies: 1,
         rules: Rules { extras: Extras::default(), limit: 1 << 20 },

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::cli::values::{Clock, Placed, Shard};
+use crate::engine::conversation::Listening;
 use crate::engine::size::Sizes;
 use crate::host::tls_config;
 use crate::protocol::draft::Draft;
@@ -52,6 +53,10 @@ pub struct Common {
     pub baseline: Option<PathBuf>,
     pub noise_threshold: f64,
     pub strict: bool,
+    /// `fanout` only: where those who send connect to and where the others do, and how many send.
+    pub roles: Option<([Placed; 2], usize)>,
+    /// `listen` only: nothing is sent.
+    pub listening: Option<Listening>,
     /// `run` only.
     pub max_inflight: Option<u32>,
     /// `run` only.
