@@ -160,10 +160,7 @@ impl Sender {
                 let (seq, stamp) = (u64::from(index), payloads.stamp_digits(id, due));
                 self.payload.clear();
                 let rng = &mut self.rng;
-                template.write(
-                    &mut self.payload,
-                    &mut talk::values(&self.spec, id, seq, wall, &stamp, kept, rng),
-                );
+                template.write(&mut self.payload, &mut self.spec.values(id, seq, wall, &stamp, kept, rng));
                 self.in_flight.get_mut(message).size = self.payload.len() as u32;
             }
         }

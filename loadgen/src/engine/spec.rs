@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::conversation::{Listening, Talk};
-use crate::engine::payload::{Matched, Matching, Payloads};
+use crate::engine::payload::{Matched, Matching, MessageId, Payloads};
 use crate::engine::target::Target;
 use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
 use crate::protocol::session::Rules;
-use crate::protocol::template::Template;
+use crate::protocol::template::{Template, Values};
 
 /// What all connections share.
 pub struct Spec {
@@ -78,6 +78,19 @@ impl Spec {
             Some(Matched::Any) => Matching::Order,
             Some(Matched::Number { .. }) => Matching::Number,
         }
+    }
+
+    /// What is filled into message `id`, number `seq` of its connection.
+    pub fn values<'a>(
+        &self,
+        id: MessageId,
+        seq: u64,
+        wall: u64,
+        stamp: &'a [u8],
+        kept: &'a [Vec<u8>],
+        rng: &'a mut fastrand::Rng,
+    ) -> Values<'a> {
+        Values { conn: u64::from(id.conn), seq, shard: self.shard as u64, now: wall, stamp, kept, rng }
     }
 
     /// How many of `n` connections are thread `me`'s.

@@ -5,10 +5,9 @@ use crate::engine::deliveries::locked;
 use crate::engine::in_flight::Exchange;
 use crate::engine::payload::MessageId;
 use crate::engine::running::Arrival;
-use crate::engine::spec::Spec;
 use crate::host::clock::Moment;
 use crate::protocol::frame::Opcode;
-use crate::protocol::template::{Template, Values};
+use crate::protocol::template::Template;
 
 impl Sender {
     /// The frames of one of the opening words of connection `i`, or of an answer to a heartbeat.
@@ -16,7 +15,7 @@ impl Sender {
         let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
         self.payload.clear();
         let rng = &mut self.rng;
-        words.write(&mut self.payload, &mut values(&self.spec, id, 0, wall, &[], kept, rng));
+        words.write(&mut self.payload, &mut self.spec.values(id, 0, wall, &[], kept, rng));
         self.frames.clear();
         let key = || rng.u32(..).to_ne_bytes();
         self.encoder.message(&mut self.frames, Opcode::Text, &self.payload, key);
@@ -26,7 +25,7 @@ impl Sender {
     /// What of `words`, said on connection `i`, nobody else may see.
     pub fn secrets(&mut self, i: usize, words: &Template, kept: &[Vec<u8>]) -> Vec<String> {
         let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
-        words.secrets(&values(&self.spec, id, 0, 0, &[], kept, &mut self.rng))
+        words.secrets(&self.spec.values(id, 0, 0, &[], kept, &mut self.rng))
     }
 
     /// The wall clock shows so much more than the engine's, nanoseconds.
@@ -87,17 +86,4 @@ impl Sender {
         }
         more
     }
-}
-
-/// What is filled into a message.
-pub(super) fn values<'a>(
-    spec: &Spec,
-    id: MessageId,
-    seq: u64,
-    wall: u64,
-    stamp: &'a [u8],
-    kept: &'a [Vec<u8>],
-    rng: &'a mut fastrand::Rng,
-) -> Values<'a> {
-    Values { conn: u64::from(id.conn), seq, shard: spec.shard as u64, now: wall, stamp, kept, rng }
 }
