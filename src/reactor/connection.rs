@@ -34,6 +34,7 @@ const MEMBER_BEHIND_MAX: usize = 256 * 1024;
 /// A connected client.
 #[derive(Debug)]
 pub struct Connection<S> {
+    /// Its byte stream.
     pub transport: Transport<S>,
     session: Session,
     /// When its stage began; of an open connection, when its last sign of life came.
@@ -49,6 +50,7 @@ pub struct Connection<S> {
     ping: Ping,
     /// The server stops: it is told to go as soon as it has opened, or the frame at hand has ended.
     leaving: bool,
+    /// What it is here for.
     pub kind: Kind,
     /// What it speaks, once that is agreed.
     pub version: Option<Version>,
@@ -64,6 +66,7 @@ enum Ping {
 }
 
 impl<S: Stream> Connection<S> {
+    /// One that was just accepted.
     pub fn new(socket: S, serial: u32, role: Role, now: Moment) -> Connection<S> {
         Connection {
             transport: Transport::new(socket),
@@ -301,24 +304,26 @@ impl<S: Stream> Connection<S> {
 
     #[inline(never)]
     fn send_gathered(&mut self, gathered: Gathered, scratch: &[u8], stats: &mut Stats) -> io::Result<()> {
-        if let Some(header) = gathered.release {
-            self.release(header, stats)?;
+        let reply = &scratch[gathered.reply];
+        match gathered.release {
+            Some(header) => self.release(header, reply, stats)?,
+            None => self.send(reply, stats)?,
         }
-        self.send(&scratch[gathered.reply], stats)?;
         self.transport.gather(&scratch[gathered.keep], stats);
         if stats.memory.is_short() { self.give_out(stats) } else { Ok(()) }
     }
 
-    /// Sends text that was gathered, behind its header.
-    fn release(&mut self, header: Header, stats: &mut Stats) -> io::Result<()> {
+    /// Sends text that was gathered, behind its header and before `rest`.
+    fn release(&mut self, header: Header, rest: &[u8], stats: &mut Stats) -> io::Result<()> {
         if self.is_traced() {
             let gathered: Vec<u8> = self.transport.gathered().flatten().copied().collect();
             self.trace(|trace, tell| {
                 trace.sent(header.as_bytes(), tell);
                 trace.sent(&gathered, tell);
+                trace.sent(rest, tell);
             });
         }
-        self.transport.release(header.as_bytes(), stats)
+        self.transport.release(header.as_bytes(), rest, stats)
     }
 
     /// Sends `bytes` behind everything said so far.
@@ -333,7 +338,7 @@ impl<S: Stream> Connection<S> {
     /// Sends text that waits for the rest of its frame, where that makes a fragment large enough: memory is short.
     pub fn give_out(&mut self, stats: &mut Stats) -> io::Result<()> {
         match self.session.give_out() {
-            Some(header) => self.release(header, stats),
+            Some(header) => self.release(header, &[], stats),
             None => Ok(()),
         }
     }
@@ -548,7 +553,9 @@ impl<S: Stream> Connection<S> {
 /// What is kept for a connection, and what of it could be given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Burden {
+    /// What would be given up.
     pub what: GivenUp,
+    /// How much that frees.
     pub bytes: usize,
 }
 

@@ -2,15 +2,18 @@
 
 use super::moment::Moment;
 use super::token::{ConnId, Source};
-use std::io;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What is told about readiness. A hint, and possibly a spurious one: only the result of an I/O call is a fact.
 #[derive(Debug, Clone, Copy)]
 pub struct Readiness {
+    /// Which socket.
     pub source: Source,
+    /// There may be something to read.
     pub readable: bool,
+    /// There may be room to write.
     pub writable: bool,
     /// The peer sends no more, or has sent urgent data, in front of which a read ends: a short read no longer means that
     /// nothing is left, so read on to the end.
@@ -22,6 +25,7 @@ pub struct Readiness {
 /// Readiness is edge-triggered: an event comes when something becomes possible, and not again until a call has said
 /// `WouldBlock` (or has moved fewer bytes than it was offered, which says the same).
 pub trait Kernel {
+    /// A connected socket of this kernel.
     type Stream: Stream;
 
     /// Waits for events, at most `timeout`, and hands each to `on_event`.
@@ -51,11 +55,33 @@ pub trait Kernel {
 pub enum Notice {
     /// The loop goes round.
     Alive,
+    /// It is on its way out.
     Stopping,
 }
 
 /// A connected socket; dropping it closes it.
 pub trait Stream: io::Read + io::Write {
+    /// Writes `pieces` behind each other, as one write of all their bytes would be: how many of those were taken.
+    ///
+    /// By itself this is a write for each, until one is short; a system has one call for all.
+    fn write_pieces(&mut self, pieces: &[IoSlice]) -> io::Result<usize> {
+        let mut taken = 0;
+        for piece in pieces {
+            let count = loop {
+                match self.write(piece) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock && taken > 0 => break 0,
+                    result => break result?,
+                }
+            };
+            taken += count;
+            if count < piece.len() {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
     /// Says that nothing more will be written: a FIN behind what was.
     fn shutdown_write(&self) -> io::Result<()>;
 
@@ -72,9 +98,11 @@ pub trait Stream: io::Read + io::Write {
 /// What was sent, must be answered, and is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InFlight {
+    /// All is acknowledged.
     Nothing,
     /// A question about a closed window, which may have been asked just now and is asked seldom.
     Question,
+    /// Bytes are on their way.
     Data,
 }
 
@@ -87,6 +115,7 @@ pub struct Vitals {
     pub edge: u32,
     /// Bytes that our system has taken and not sent yet.
     pub unsent: u32,
+    /// What is not acknowledged.
     pub in_flight: InFlight,
     /// Since the last acknowledgement.
     pub heard: Duration,

@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
@@ -38,7 +38,9 @@ const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
+    /// On a port.
     Tcp(TcpListener),
+    /// In the file system, or passed to us.
     Unix(UnixListener, Option<SocketFile>),
 }
 
@@ -167,7 +169,9 @@ impl Listener {
 /// A client's socket.
 #[derive(Debug)]
 pub enum Client {
+    /// From a port.
     Tcp(TcpStream),
+    /// From the file system.
     Unix(UnixStream),
 }
 
@@ -322,6 +326,13 @@ impl AsFd for Client {
 }
 
 impl Stream for Client {
+    fn write_pieces(&mut self, pieces: &[IoSlice]) -> io::Result<usize> {
+        match self {
+            Client::Tcp(stream) => stream.write_vectored(pieces),
+            Client::Unix(stream) => stream.write_vectored(pieces),
+        }
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         // A peer that is gone already has shut everything down.
         match SockRef::from(self).shutdown(Shutdown::Write) {

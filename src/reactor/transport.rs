@@ -14,12 +14,17 @@ use super::moment::Moment;
 use super::outbox::Outbox;
 use super::stats::Stats;
 use crate::proto::progress::HEADROOM;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Bytes that one turn writes out of an outbox at most: as many as it may read.
 const FLUSH_MAX: usize = 256 * 1024;
+
+/// Pieces of an outbox that one call writes at most: a whole text of [`TEXT_MAX`](crate::proto::limits::TEXT_MAX).
+const PIECES_MAX: usize = 18;
+/// What is sent behind gathered text goes with it in one call if it is as short as this, and is not copied if it is longer.
+const SMALL: usize = 4096;
 
 /// The two directions of one connection.
 ///
@@ -71,8 +76,13 @@ struct Kept {
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes, from this place in the buffer on: behind [`HEADROOM`] and what is carried.
-    Bytes { start: usize, count: usize },
+    /// Bytes.
+    Bytes {
+        /// Where in the buffer: behind [`HEADROOM`] and what is carried.
+        start: usize,
+        /// How many.
+        count: usize,
+    },
     /// Nothing is there.
     Nothing,
     /// The peer sends no more.
@@ -97,6 +107,7 @@ pub enum Flushed {
 }
 
 impl<S: Stream> Transport<S> {
+    /// One whose socket was just accepted.
     pub fn new(socket: S) -> Transport<S> {
         Transport {
             socket,
@@ -139,10 +150,12 @@ impl<S: Stream> Transport<S> {
         self.socket.reset()
     }
 
+    /// There may be something to read.
     pub fn is_readable(&self) -> bool {
         self.readable
     }
 
+    /// A FIN was sent, or will be behind what waits.
     pub fn write_closed(&self) -> bool {
         self.write_closed
     }
@@ -152,6 +165,7 @@ impl<S: Stream> Transport<S> {
         self.kept.is_some()
     }
 
+    /// Nothing waits to be written.
     pub fn outbox_is_empty(&self) -> bool {
         self.untaken() == 0
     }
@@ -238,15 +252,21 @@ impl<S: Stream> Transport<S> {
         self.kept.iter().flat_map(|kept| kept.gathered.pieces())
     }
 
-    /// Sends what was gathered, behind `header`.
-    pub fn release(&mut self, header: &[u8], stats: &mut Stats) -> io::Result<()> {
+    /// Sends what was gathered, behind `header` and before `rest`.
+    pub fn release(&mut self, header: &[u8], rest: &[u8], stats: &mut Stats) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if self.tls.is_some() && self.kept.is_some() {
-            return self.release_sealed(header, stats);
+            self.release_sealed(header, stats)?;
+            return self.send(rest, stats);
         }
-        let Some(kept) = &mut self.kept else { return self.send(header, stats) };
+        let Some(kept) = &mut self.kept else {
+            self.send(header, stats)?;
+            return self.send(rest, stats);
+        };
+        let (short, long) = if rest.len() <= SMALL { (rest, &[][..]) } else { (&[][..], rest) };
         let mut gathered = std::mem::take(&mut kept.gathered);
         gathered.push_front(header);
+        gathered.push(short);
         self.has_sent = true;
         if kept.outbox.is_empty() {
             kept.outbox = gathered;
@@ -255,7 +275,7 @@ impl<S: Stream> Transport<S> {
             kept.outbox.append(gathered);
         }
         self.recount(stats);
-        Ok(())
+        self.send(long, stats)
     }
 
     /// Drops what was gathered, and the first `count` bytes of the carry, or all: they will never be answered.
@@ -286,17 +306,22 @@ impl<S: Stream> Transport<S> {
     /// Writes pieces of the outbox until the kernel takes no more, or about `most` bytes went.
     fn write_out(&mut self, most: usize, stats: &mut Stats) -> io::Result<()> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
-        let mut count = 0;
-        while !kept.outbox.is_empty() && count < most {
-            let front = kept.outbox.front();
-            let taken = write_some(&mut self.socket, front)?;
-            self.writable = taken == front.len();
+        let mut left = most;
+        while !kept.outbox.is_empty() && left > 0 {
+            let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+            let (mut count, mut offered) = (0, 0);
+            for (slot, piece) in pieces.iter_mut().zip(kept.outbox.pieces()) {
+                *slot = IoSlice::new(piece);
+                (count, offered) = (count + 1, offered + piece.len());
+                if offered >= left {
+                    break;
+                }
+            }
+            let taken = or_none(|| self.socket.write_pieces(&pieces[..count]))?;
+            self.writable = taken == offered;
             kept.outbox.sent(taken);
             stats.bytes_sent += taken as u64;
-            count += taken;
-            if !self.writable {
-                break;
-            }
+            left = if self.writable { left.saturating_sub(taken) } else { 0 };
         }
         Ok(())
     }
@@ -323,7 +348,7 @@ impl<S: Stream> Transport<S> {
         let mut count = 0;
         // Behind an outbox nothing is tried, so `writable` stays: it may be an event that the next turn is to act on.
         if self.outbox_is_empty() {
-            count = write_some(&mut self.socket, bytes)?;
+            count = or_none(|| self.socket.write(bytes))?;
             stats.bytes_sent += count as u64;
             self.writable = count == bytes.len();
         }
@@ -489,10 +514,10 @@ impl<S: Stream> Transport<S> {
     }
 }
 
-/// Writes what the kernel takes in one call; 0 when it takes nothing now.
+/// What the kernel takes in one call; 0 when it takes nothing now.
 #[inline]
-fn write_some(socket: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
-    match retry(|| socket.write(bytes)) {
+fn or_none(write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    match retry(write) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
         result => result,
     }

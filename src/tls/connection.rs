@@ -96,6 +96,7 @@ impl Tls {
         Ok(Tls { state, fault: None })
     }
 
+    /// The handshake is over.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }

@@ -94,15 +94,34 @@ async function draw(browser) {
   await phone.close();
 }
 
+/** Lets time pass for a page: what it takes for now is so many seconds later. */
+const pass = (page, seconds) =>
+  page.evaluate((seconds) => {
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + seconds * 1000;
+  }, seconds);
+
+/** A board of five minutes, whose time passes as it is told to. */
+async function warn(browser) {
+  const page = await open(browser, `http://${address}/board/warned`);
+  await shows(page, 'state', 'connected');
+  await pass(page, 200);
+  await page.waitForFunction(() => /^1:[0-3]\d$/.test(document.getElementById('time').textContent));
+  check('no warning yet', await page.isVisible('#ending'), false);
+  await pass(page, 45);
+  await page.waitForSelector('#ending:not([hidden])');
+  check('warning', /^This board ends in a minute,/.test(await page.textContent('#ending')), true);
+  // A newcomer, for whom no time has passed, learns when the board ends from who is there.
+  const late = await open(browser, `http://${address}/board/warned`);
+  await late.waitForSelector('#ending:not([hidden])');
+  check('time left', /^0:[0-5]\d$/.test(await late.textContent('#time')), true);
+  await late.close();
+  await page.close();
+}
+
 async function end(browser) {
   const page = await open(browser, `http://${brief}/board/brief`);
-  check('no warning yet', await page.isVisible('#ending'), false);
-  await page.waitForSelector('#ending:not([hidden])');
-  check('time left', /^0:0\d$/.test(await page.textContent('#time')), true);
-  // A newcomer learns when the board ends from who is there, and not from its own start.
-  const late = await open(browser, `http://${brief}/board/brief`);
-  await late.waitForSelector('#ending:not([hidden])');
-  await late.close();
+  check('how early it warns', await page.textContent('#minute'), '2 s');
   await page.waitForSelector('#ended:not([hidden])');
   check('reason', await page.textContent('#reason'), "The server closed this board: Board can't exist for more than 10s.");
   check('state', await page.textContent('#state'), 'closed');
@@ -113,6 +132,7 @@ async function main() {
   const browser = await launch();
   try {
     await draw(browser);
+    await warn(browser);
     await end(browser);
     check('errors', errors.join('; '), '');
   } finally {

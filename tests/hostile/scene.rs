@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -41,7 +42,12 @@ impl Scene {
     /// Starts a server with these options more, warms it up, and lets the witness speak.
     pub fn start(args: &[&str]) -> Scene {
         let always = ["--policy", "127.0.0.1:0", "--stats", "127.0.0.1:0"];
-        let server = Server::start(&[&always, args].concat());
+        let args = [&always, args].concat();
+        let server = match args.contains(&"--listen-tls") {
+            // A build of its own, which only tests/hostile/run makes.
+            true => Server::start_program(&tls_program(), &args, |_, _| {}),
+            false => Server::start(&args),
+        };
         let line = server.wait_for("numbers at http://");
         let numbers_at = line.split('/').nth(2).and_then(|text| text.parse().ok()).expect("an address");
         let mut scene = Scene {
@@ -233,6 +239,11 @@ fn open(address: SocketAddr) -> Client {
     client.send(upgrade("/echo", "Origin: https://example.com\r\n"));
     client.expect(SWITCHING);
     client
+}
+
+/// The server with the feature `tls`.
+fn tls_program() -> PathBuf {
+    std::env::var_os("WSECHO_TLS").map(PathBuf::from).expect("tests/hostile/run says where it is")
 }
 
 /// Processor time of a process so far, its last slice included.

@@ -12,6 +12,7 @@ mod frames;
 mod handshake;
 mod inject;
 mod network;
+mod paths;
 mod process;
 mod rounds;
 mod scene;
@@ -19,6 +20,7 @@ mod soak;
 mod sockets;
 mod table;
 mod talk;
+mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -64,16 +66,18 @@ impl Case {
     }
 }
 
-const CASES: [&[Case]; 10] = [
+const CASES: [&[Case]; 12] = [
     handshake::CASES,
     drafts::CASES,
     frames::CASES,
     backpressure::CASES,
     boards::CASES,
+    paths::CASES,
     rounds::CASES,
     sockets::CASES,
     process::CASES,
     network::CASES,
+    tls::CASES,
     soak::CASES,
 ];
 

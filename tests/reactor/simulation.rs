@@ -19,7 +19,7 @@ mod world;
 
 use fastrand::Rng;
 use kernel::Scripted;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use support::config;
@@ -58,6 +58,22 @@ fn thousands_of_clients() {
     seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
 }
 
+/// How many ticks all of it is to have had at least: worlds of every kind, one after the other.
+const TICKS: u64 = 1_000_000;
+
+#[test]
+fn a_million_ticks() {
+    let ticks = Cell::new(0);
+    seeds::each_seed_while(
+        || ticks.get() < TICKS,
+        |mut rng| {
+            let (peers, stops, programs) = (rng.usize(1..25), rng.bool(), rng.usize(..3));
+            let may_be_secure = cfg!(feature = "tls") && rng.u8(..8) == 0;
+            ticks.set(ticks.get() + simulate_with(rng, peers, stops, programs, may_be_secure));
+        },
+    );
+}
+
 fn simulate(rng: Rng, peers: usize, stops: bool) {
     simulate_with(rng, peers, stops, 0, false);
 }
@@ -78,8 +94,9 @@ fn clients_in_tls_among_others() {
 static AUTHORITY: std::sync::LazyLock<crate::secure::Authority> =
     std::sync::LazyLock::new(crate::secure::Authority::new);
 
-/// Of three clients so many are those of paths under `/ws`; of those who come for an echo, most speak TLS if they may.
-fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_be_secure: bool) {
+/// Of three clients so many are those of paths under `/ws`; of those who come for an echo, most speak TLS if they may. How
+/// many ticks it took.
+fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_be_secure: bool) -> u64 {
     let mut config = config::config();
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
@@ -105,7 +122,7 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_b
     let mut reactor = Reactor::new(Scripted(world.clone()), roles, config);
     #[cfg(feature = "tls")]
     reactor.show(may_be_secure.then(|| AUTHORITY.service.clone()));
-    let signal_at = if stops { rng.usize(..peers * 4) } else { usize::MAX };
+    let signal_at = if stops { rng.u64(..peers as u64 * 4) } else { u64::MAX };
 
     let mut ticks = 0;
     while reactor.tick().expect("the kernel only interrupts") {
@@ -136,4 +153,5 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_b
     }
     let waiting = world.peers.iter().filter(|peer| !peer.done).count();
     assert_eq!(waiting, 0, "clients that still wait for something");
+    ticks
 }

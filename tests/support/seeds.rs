@@ -6,17 +6,25 @@ use fastrand::Rng;
 ///
 /// A seed that fails is printed with the command that replays it.
 pub fn each_seed(count: u64, test: impl Fn(Rng)) {
-    let seeds = match std::env::var("WSECHO_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("WSECHO_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
-    };
-    for seed in seeds {
-        let _replay = Replay(seed);
-        test(Rng::with_seed(seed));
+    let seeds = replayed().map_or(0..count, |seed| seed..seed + 1);
+    seeds.for_each(|seed| run(seed, &test));
+}
+
+/// The same with as many seeds as `goes_on`.
+pub fn each_seed_while(goes_on: impl Fn() -> bool, test: impl Fn(Rng)) {
+    match replayed() {
+        Some(seed) => run(seed, &test),
+        None => (0..).take_while(|_| goes_on()).for_each(|seed| run(seed, &test)),
     }
+}
+
+fn replayed() -> Option<u64> {
+    Some(std::env::var("WSECHO_SEED").ok()?.parse().expect("WSECHO_SEED is a number"))
+}
+
+fn run(seed: u64, test: impl Fn(Rng)) {
+    let _replay = Replay(seed);
+    test(Rng::with_seed(seed));
 }
 
 struct Replay(u64);

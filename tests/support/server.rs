@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, pipe};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -42,10 +42,19 @@ impl Server {
 
     /// The same, after `prepare` has changed the command as it likes; it is shown the pipe that will be stderr.
     pub fn start_as(args: &[&str], prepare: impl FnOnce(&mut Command, &PipeWriter)) -> Server {
+        Server::start_program(&program(), args, prepare)
+    }
+
+    /// The same for another build of it.
+    pub fn start_program(
+        program: &Path,
+        args: &[&str],
+        prepare: impl FnOnce(&mut Command, &PipeWriter),
+    ) -> Server {
         let policy = args.windows(2).any(|pair| pair[0] == "--policy" && pair[1] != "off");
         assert!(args.contains(&"--policy"), "a test has to say --policy off or --policy 127.0.0.1:0");
         let (reader, writer) = pipe().expect("two descriptors");
-        let mut command = Command::new(program());
+        let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0"]).args(args).stdin(Stdio::null());
         prepare(&mut command, &writer);
         let child = command.stderr(writer).spawn().expect("cargo has built wsecho");

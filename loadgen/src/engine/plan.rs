@@ -13,11 +13,17 @@ pub struct Plan {
     pub rate: Option<Rate>,
     /// In flight a connection, closed loop.
     pub pipeline: u32,
+    /// How messages are spread over the schedule.
     pub arrival: ArrivalProcess,
+    /// How many connections send.
     pub active: usize,
+    /// Sent before the measured time.
     pub warmup: Duration,
+    /// The measured time.
     pub duration: Duration,
+    /// How long the last replies are waited for.
     pub drain: Duration,
+    /// Length of a row of the time series.
     pub interval: Duration,
     /// Number of this process, and of processes.
     pub shard: (usize, usize),
@@ -25,7 +31,9 @@ pub struct Plan {
     pub start_at: Option<Moment>,
     /// Messages go to everyone, or to all but so many that send.
     pub fanout: Option<Audience>,
+    /// What goes wrong meanwhile.
     pub storm: Option<Outage>,
+    /// Whose CPU and memory are sampled.
     pub server_pid: Option<u32>,
 }
 
@@ -45,5 +53,6 @@ pub struct Outage {
     pub after: Duration,
     /// Cut off (RST) rather than closed.
     pub reset: bool,
+    /// When those that were dropped try again.
     pub backoff: Backoff,
 }

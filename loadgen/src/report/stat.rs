@@ -1,6 +1,7 @@
 //! A latency distribution in a report.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,10 +15,15 @@ use super::stats;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Stat {
+    /// Samples.
     pub count: u64,
+    /// The least.
     pub min: u64,
+    /// Of all samples.
     pub mean: f64,
+    /// The standard deviation.
     pub stdev: f64,
+    /// The most.
     pub max: u64,
     /// Samples beyond the histogram's range, recorded at its end.
     pub saturated: u64,
@@ -74,7 +80,53 @@ fn encode(h: &Histogram<u64>) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Bytes of counts that a V2 histogram says it has, compressed or not.
+fn announced(bytes: &[u8]) -> Option<u32> {
+    const COMPRESSED: [u8; 4] = [0x1C, 0x84, 0x93, 0x14];
+    let (cookie, rest) = bytes.split_first_chunk::<4>()?;
+    let mut size = [0; 4];
+    if *cookie == COMPRESSED {
+        let mut head = [0; 8];
+        flate2::read::ZlibDecoder::new(rest.get(4..)?).read_exact(&mut head).ok()?;
+        size.copy_from_slice(&head[4..]);
+    } else {
+        size.copy_from_slice(rest.get(..4)?);
+    }
+    Some(u32::from_be_bytes(size))
+}
+
+/// More bytes than the counts of any histogram take.
+const COUNTS_MAX: u32 = 4 << 20;
+
 fn decode(blob: &str) -> Result<Histogram<u64>, String> {
     let bytes = STANDARD.decode(blob).map_err(|e| format!("histogram blob: {e}"))?;
+    // hdrhistogram makes room for as much as the blob says that it has, whatever it has.
+    if announced(&bytes).is_some_and(|size| size > COUNTS_MAX) {
+        return Err("histogram blob: more counts than a histogram has".into());
+    }
     Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("histogram blob: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_that_says_it_has_gigabytes_is_refused_unread() {
+        let mut histogram = Histogram::<u64>::new(3).expect("three digits");
+        histogram.record(5).expect("in range");
+        let mut bytes = Vec::new();
+        hdrhistogram::serialization::V2Serializer::new()
+            .serialize(&histogram, &mut bytes)
+            .expect("in memory");
+        assert_eq!(decode(&STANDARD.encode(&bytes)).expect("a histogram").len(), 1);
+        bytes[4] = 0x9D;
+        let mut deflated = flate2::read::ZlibEncoder::new(&bytes[..], flate2::Compression::fast());
+        let mut compressed = [&[0x1C, 0x84, 0x93, 0x14][..], &[0, 0, 1, 0]].concat();
+        deflated.read_to_end(&mut compressed).expect("in memory");
+        for blob in [bytes, compressed] {
+            let error = decode(&STANDARD.encode(blob)).expect_err("gigabytes");
+            assert!(error.contains("more counts"), "{error}");
+        }
+    }
 }
