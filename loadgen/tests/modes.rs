@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use loadgen::report::{self, Phase, Status};
-use support::{Faults, Server, alone, codes, loadgen, measure, scratch};
+use support::{Faults, Server, alone, codes, front, loadgen, measure, scratch};
 
 #[test]
 fn conns_holds_every_step_and_draws_a_line() {
@@ -226,7 +226,11 @@ fn a_hangup_writes_what_there_is_unless_it_was_ignored_before() {
         // Whether SIGHUP is ignored here, whoever started the tests decided.
         let start: &[&str] = if nohup { &["nohup"] } else { &["env", "--default-signal=HUP"] };
         let mut command = std::process::Command::new(start[0]);
-        command.args(&start[1..]).arg(env!("CARGO_BIN_EXE_loadgen")).args(line.split_whitespace());
+        command
+            .args(&start[1..])
+            .arg(env!("CARGO_BIN_EXE_loadgen"))
+            .args(line.split_whitespace())
+            .args(front::trust(&line));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let row = || std::fs::read_to_string(&rows).unwrap_or_default().lines().count();
         let wait_for = |n: usize| {
