@@ -211,6 +211,7 @@ fn latencies(out: &mut String, report: &Report) {
             "connect" => "connect|SYN to connected",
             "tls" => "TLS|connected to finished",
             "upgrade" => "upgrade|GET to 101",
+            "slow_readers" => "slow readers|scheduled to read",
             "gap" => "gap|message to message",
             "hello" => "hello|101 to the last word",
             "first_reply" => "first reply|scheduled to read",
