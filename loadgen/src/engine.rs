@@ -23,10 +23,12 @@ pub mod sampler;
 pub mod schedule;
 pub mod sender;
 pub mod size;
+pub mod slow;
 pub mod spec;
 pub mod system;
 pub mod tally;
 pub mod target;
+pub mod think;
 pub mod time_series;
 pub mod timer;
 pub mod timetable;
@@ -193,6 +195,7 @@ impl Engine {
             tick: times.tick,
             begin: times.begin,
             collector,
+            think: plan.think,
         }
     }
 
@@ -270,7 +273,10 @@ impl Script<'_> {
             }
             if let Some(outage) = outage.take_if(|outage| now >= self.from + outage.after.into()) {
                 for thread in &self.engine.threads {
-                    let recovery = Recovery::new(outage.backoff.clone(), outage.reset);
+                    let recovery = match outage.server {
+                        true => Recovery::watching(outage.backoff.clone()),
+                        false => Recovery::new(outage.backoff.clone(), outage.reset),
+                    };
                     thread.tell(Command::Storm(Box::new(recovery)))?;
                 }
             }

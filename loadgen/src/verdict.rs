@@ -218,7 +218,13 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     let total = &measured.total;
     let counts = &total.counts;
     let mut note = |code: &str, text: String| verdict.note(code, text);
-    if facts.closed {
+    if let Some(think) = &facts.thinks {
+        let text = format!(
+            "a closed system: each connection sends its next message {think} after a reply, so that whoever answers late \
+             is asked less"
+        );
+        note("closed_system", text);
+    } else if facts.closed {
         note(
             "closed_loop",
             "a reply sends the next message, so that a stall keeps away the very messages it would have delayed: \

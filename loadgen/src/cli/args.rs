@@ -16,6 +16,8 @@ use super::values::{
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::engine::size::Sizes;
+use crate::engine::slow::SlowReaders;
+use crate::engine::think::Think;
 use crate::host::tls_config::{self, Version};
 use crate::protocol::draft::Draft;
 use crate::protocol::url::{Place, host_and_port};
@@ -168,6 +170,9 @@ macro_rules! mode {
             /// take up earlier TLS sessions instead of a whole handshake each
             #[argh(switch)]
             pub tls_resume: bool,
+            /// clients that read slowly, a share of all and bytes a second: 5%:10k/s; they are reported apart
+            #[argh(option, from_str_fn(SlowReaders::parse), arg_name = "p%:n/s")]
+            pub slow_readers: Option<SlowReaders>,
             /// ping every connection so often
             #[argh(option, from_str_fn(some_time), arg_name = "time")]
             pub ping: Option<Duration>,
@@ -314,6 +319,7 @@ macro_rules! mode {
                     baseline: self.baseline.clone(),
                     noise_threshold: self.noise_threshold,
                     strict: self.strict,
+                    slow_readers: self.slow_readers,
                     roles: None,
                     listening: None,
                     max_inflight: None,
@@ -340,6 +346,9 @@ mode! {
         /// messages in flight on each connection, closed loop (1)
         #[argh(option, short = 'p', default = "1", from_str_fn(positive))]
         pub pipeline: u32,
+        /// closed system: each connection sends its next message so long after a reply, as 200ms or exp:200ms (random)
+        #[argh(option, from_str_fn(Think::parse), arg_name = "time")]
+        pub think: Option<Think>,
         /// do not send while so many are in flight on the connection, but count it
         #[argh(option, from_str_fn(positive), arg_name = "n")]
         pub max_inflight: Option<u32>,
@@ -468,6 +477,9 @@ mode! {
         /// how connections are dropped: rst or close (rst)
         #[argh(option, default = "Fault::Rst", from_str_fn(fault), arg_name = "kind")]
         pub fault: Fault,
+        /// nothing is dropped: the server goes away and comes back by itself meanwhile; all that is lost is told
+        #[argh(switch)]
+        pub server: bool,
         /// how they come back: none, fixed:TIME or exp:TIME..TIME with full jitter (exp:100ms..5s)
         #[argh(option, default = "default_backoff()", from_str_fn(Backoff::parse), arg_name = "policy")]
         pub backoff: Backoff,

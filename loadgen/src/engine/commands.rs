@@ -8,6 +8,7 @@ use crate::engine::opened::{Failures, Opening};
 use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
 use crate::engine::schedule::Cursor;
+use crate::engine::think::Think;
 use crate::host::clock::{Moment, Nanos};
 
 /// What a thread is told.
@@ -42,6 +43,8 @@ pub struct Traffic {
     pub begin: Moment,
     /// Replies go to everyone rather than to the sender.
     pub collector: Option<Arc<Mutex<Collector>>>,
+    /// Of a closed loop: from a reply to the next message.
+    pub think: Option<Think>,
 }
 
 /// When to send.

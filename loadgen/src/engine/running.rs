@@ -1,6 +1,7 @@
 //! A run under way in one thread: what is still to be sent, and what was found out so far.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::engine::commands::{Load, TickReport, Traffic};
 use crate::engine::deliveries::locked;
@@ -67,6 +68,8 @@ pub struct Running {
     pub patience: Patience,
     /// Ages of the messages without a reply, from the write.
     pub unanswered: Times,
+    /// Connections that think, by when their next message is due.
+    thinking: BinaryHeap<Reverse<(Moment, u32)>>,
     /// Where nothing tells replies apart: the first message that was due since each connection last had none out.
     busy_since: HashMap<u32, Moment>,
 }
@@ -108,6 +111,7 @@ impl Running {
         let due = match &mut traffic.load {
             _ if order.is_empty() => Moment::NEVER,
             Load::Open(cursor) => cursor.due(),
+            Load::Closed(_) if traffic.think.is_some() => Moment::NEVER,
             Load::Closed(_) => traffic.begin,
         };
         let tick = -((traffic.from - traffic.begin).0.div_ceil(traffic.tick.0) as i64);
@@ -119,6 +123,7 @@ impl Running {
             patience: Patience::new(patience.filter(|_| closed)),
             unanswered: Times::default(),
             busy_since: HashMap::new(),
+            thinking: BinaryHeap::new(),
             traffic,
             order,
             started: 0,
@@ -156,6 +161,10 @@ impl Running {
                 self.due = cursor.due();
                 Some(Due { connection, at, messages: 1 })
             }
+            Load::Closed(_) if let Some(Reverse((at, connection))) = self.thinking.pop() => {
+                self.due = self.thinking.peek().map_or(Moment::NEVER, |Reverse((at, _))| *at);
+                Some(Due { connection, at, messages: 1 })
+            }
             Load::Closed(pipeline) => {
                 let connection = self.order[self.started];
                 self.started += 1;
@@ -165,6 +174,19 @@ impl Running {
                 Some(Due { connection, at: now, messages: *pipeline })
             }
         }
+    }
+
+    /// A closed loop in which clients think.
+    pub fn thinks(&self) -> bool {
+        self.traffic.think.is_some()
+    }
+
+    /// Connection `connection` thinks from `now` on before it sends its next message.
+    pub fn begin_to_think(&mut self, connection: u32, now: Moment, rng: &mut fastrand::Rng) {
+        let Some(think) = self.traffic.think else { return };
+        let due = now + think.draw(rng);
+        self.thinking.push(Reverse((due, connection)));
+        self.due = self.due.min(due);
     }
 
     /// Messages are sent by a schedule.
@@ -301,6 +323,11 @@ impl Running {
         if written {
             self.measured.counts.flight_ns += self.overlap(entry.sent, end.read).0;
         }
+    }
+
+    /// Records the response to a client that reads slowly, which is its own doing.
+    pub fn record_slow(&mut self, entry: &Entry, end: Arrival) {
+        self.recorder_at(entry.due).slow.get_or_insert_default().record(end.at - entry.due);
     }
 
     /// Records the first of several messages that are the reply to one.

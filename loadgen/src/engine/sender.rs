@@ -36,6 +36,8 @@ pub struct Sender {
     heard: Vec<Moment>,
     /// What the wall clock shows more than the engine's, nanoseconds.
     wall_offset: u64,
+    /// When something of the server's came last.
+    last_sign: Moment,
     running: Option<Box<Running>>,
     /// What happens while no run is under way.
     uncounted: Counts,
@@ -63,6 +65,7 @@ impl Sender {
             partly: HashMap::new(),
             heard: Vec::new(),
             wall_offset: 0,
+            last_sign: Moment(0),
             running: None,
             uncounted: Counts::default(),
             next_ping: Moment::NEVER,
@@ -86,6 +89,18 @@ impl Sender {
         let recorders = self.empty_recorders();
         self.running =
             Some(Box::new(Running::new(traffic, order, open.len() as u64, self.spec.timeout, recorders)));
+        self.begin_to_think();
+    }
+
+    /// Has every connection that sends think before its first messages.
+    fn begin_to_think(&mut self) {
+        let Some(running) = self.running.as_mut().filter(|running| running.thinks()) else { return };
+        let (begin, pipeline) = (running.traffic.begin, running.pipeline().unwrap_or(1));
+        for connection in running.senders().to_vec() {
+            for _ in 0..pipeline {
+                running.begin_to_think(connection, begin, &mut self.rng);
+            }
+        }
     }
 
     fn seed(&self) -> u64 {
@@ -143,7 +158,7 @@ impl Sender {
         entry.sent = now;
         entry.slip = u32::try_from(slip.0 / 1000).unwrap_or(u32::MAX);
         if let Some(running) = &mut self.running
-            && running.is_open_loop()
+            && (running.is_open_loop() || running.thinks())
         {
             running.recorder_at(due).own_slip.record(slip);
         }
@@ -180,8 +195,9 @@ impl Sender {
     }
 
     /// The message that was due at `due` is written, in so many `bytes`.
-    pub fn written(&mut self, exchange: &mut Exchange, due: Moment, bytes: usize, now: Moment) {
-        self.count_written(1, now);
+    pub fn written(&mut self, i: usize, exchange: &mut Exchange, due: Moment, bytes: usize, now: Moment) {
+        let slow = self.is_slow(i);
+        self.count_written(i64::from(!slow), now);
         let Some(running) = &mut self.running else { return };
         running.count_sent(now);
         let counts = &mut running.recorder_at(due).counts;
@@ -193,7 +209,7 @@ impl Sender {
             locked(collector).published(due >= from);
             self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
-            self.count_written(-1, now);
+            self.count_written(-i64::from(!slow), now);
         }
     }
 
@@ -214,6 +230,7 @@ impl Sender {
 
     /// A read returned `n` bytes.
     pub fn read(&mut self, n: usize, arrival: Arrival) {
+        self.last_sign = self.last_sign.max(arrival.at);
         if let Some(running) = &mut self.running {
             let recorder = running.recorder_at(arrival.read);
             recorder.read_lag.record(arrival.lag);
@@ -284,7 +301,7 @@ impl Sender {
                 if let (Matching::Order, Some(newest)) = (matching, newest) {
                     running.bound(i as u32, entry.due, newest, exchange.out.len == 0, arrival.at);
                 }
-                return self.answered(number, &entry, arrival);
+                return self.answered(i, number, &entry, arrival);
             }
             Reply::Duplicate(index) if running.patience.came_late(i as u32, index) => {
                 running.recorder_at(now).counts.late += 1;
@@ -301,19 +318,29 @@ impl Sender {
     }
 
     /// The reply to `entry` has come; true when the next is to be sent for it.
-    fn answered(&mut self, number: u32, entry: &Entry, arrival: Arrival) -> bool {
-        self.count_written(-1, arrival.read);
+    fn answered(&mut self, i: usize, number: u32, entry: &Entry, arrival: Arrival) -> bool {
+        let slow = self.is_slow(i);
+        self.count_written(-i64::from(!slow), arrival.read);
         let limit = self.spec.timeout;
         let Some(running) = &mut self.running else { return false };
         let limit = limit.filter(|_| !running.patience.is_limited());
         let late = limit.is_some_and(|limit| arrival.at - entry.sent > limit);
         running.out -= 1;
-        running.record(entry, u64::from(number), arrival, true);
-        running.peak(entry, arrival.at);
+        if slow {
+            running.record_slow(entry, arrival);
+        } else {
+            running.record(entry, u64::from(number), arrival, true);
+            running.peak(entry, arrival.at);
+        }
         running.count_answered(arrival.read);
         let counts = &mut running.recorder_at(entry.due).counts;
         counts.received += 1;
+        counts.slow_received += u64::from(slow);
         counts.timeouts += u64::from(late);
+        if running.thinks() {
+            running.begin_to_think(i as u32, arrival.read, &mut self.rng);
+            return false;
+        }
         self.goes_on(arrival.read)
     }
 
@@ -349,7 +376,8 @@ impl Sender {
             self.never_answered(i, &entry, written, now);
             let Some(running) = &mut self.running else { break };
             running.out -= 1;
-            running.recorder_at(entry.due).counts.unanswered += 1;
+            self.count_missing(i, &entry, false);
+            let Some(running) = &mut self.running else { break };
             if told_apart {
                 running.patience.give_up(connection, entry.index);
                 return GivenUp::Message;
@@ -380,9 +408,13 @@ impl Sender {
 
     /// A message had no reply until `now`: it is recorded at the age it has, since leaving it out would flatter.
     fn never_answered(&mut self, i: usize, entry: &Entry, written: bool, now: Moment) {
-        self.count_written(-i64::from(written), now);
+        let slow = self.is_slow(i);
+        self.count_written(-i64::from(written && !slow), now);
         let number = self.spec.number(self.me, i) as u64;
         let Some(running) = &mut self.running else { return };
+        if slow {
+            return running.record_slow(entry, Arrival::never(now));
+        }
         running.record(entry, number, Arrival::never(now), written);
         if written && entry.due >= running.traffic.from {
             running.unanswered.record(now - entry.sent);
@@ -473,6 +505,7 @@ impl Sender {
         let closed = !self.running.as_ref()?.is_open_loop();
         let (mut silent, mut stuck) = (0, 0);
         for (i, (exchange, open)) in exchanges.enumerate() {
+            let waited = waited && !self.is_slow(i);
             silent += u64::from(waited && exchange.seen == 0 && exchange.out.len > 0);
             stuck += u64::from(if waited && closed && open { exchange.out.len } else { 0 });
             let mut written = true;
@@ -480,11 +513,7 @@ impl Sender {
                 written &= exchange.out.head != exchange.unsent;
                 let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
                 self.never_answered(i, &entry, written, now);
-                let counts = self.count(entry.due);
-                match entry.index < exchange.seen {
-                    true => counts.lost += 1,
-                    false => counts.unanswered += 1,
-                }
+                self.count_missing(i, &entry, entry.index < exchange.seen);
             }
             exchange.unsent = NONE;
         }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::conversation::{Listening, Talk};
 use crate::engine::payload::{Matched, Matching, MessageId, Payloads};
+use crate::engine::slow::SlowReaders;
 use crate::engine::target::Target;
 use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
@@ -20,6 +21,8 @@ pub struct Spec {
     pub headers: Vec<(usize, Template)>,
     /// What is said beside the messages.
     pub talk: Talk,
+    /// Some clients read slowly.
+    pub slow: Option<SlowReaders>,
     /// Nothing is sent: what comes is timed.
     pub listening: Option<Listening>,
     /// The first so many connections go to the first target, and the others to the others.
@@ -68,6 +71,11 @@ impl Spec {
     /// The number, over the whole run, of connection `i` of thread `me`.
     pub fn number(&self, me: usize, i: usize) -> usize {
         self.first + i * self.threads + me
+    }
+
+    /// Whether connection number `number` reads slowly.
+    pub fn is_slow(&self, number: usize) -> bool {
+        self.slow.is_some_and(|slow| slow.has(number))
     }
 
     /// Where connection number `number` goes.

@@ -33,7 +33,7 @@ use crate::protocol::template::Template;
 use crate::protocol::url::Url;
 use crate::report::compare::{self, Decision};
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, TargetInfo, ThresholdResult, TlsInfo, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, SlowClients, TargetInfo, ThresholdResult, TlsInfo, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status};
 use crate::verdict::assemble;
@@ -171,6 +171,7 @@ impl Measurement {
             },
             headers: headers.map_err(Problem::Usage)?,
             talk: conversation.talk.clone(),
+            slow: common.slow_readers,
             listening: common.listening.clone(),
             publishers: common.roles.as_ref().map(|(_, publishers)| *publishers),
             matched: conversation.matched.clone(),
@@ -276,6 +277,7 @@ impl Measurement {
         let facts = Facts {
             closed: report.config.mode == Mode::Closed,
             listening: report.config.mode == Mode::Listen,
+            thinks: report.config.think.clone(),
             fanout: report.config.mode == Mode::Fanout,
             local: self.local(),
             asked: asked as u64,
@@ -288,6 +290,17 @@ impl Measurement {
             floor_p50_ns: calibrated.and_then(|entry| entry.floor_p50_ns),
         };
         let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
+        report.slow_readers = self.common.slow_readers.map(|slow| {
+            let (first, mine) = self.common.shard.part(self.common.connections);
+            let counts = &measured.total.counts;
+            SlowClients {
+                connections: (first..first + mine).filter(|number| slow.has(*number)).count() as u64,
+                rate: slow.rate,
+                received: counts.slow_received,
+                unanswered: counts.slow_unanswered,
+                bytes_read: counts.slow_bytes,
+            }
+        });
         report.run.measured_from_unix_ns = clock::unix_ns(from);
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
     }
@@ -347,6 +360,7 @@ pub fn plan(measurement: &Measurement) -> Plan {
     Plan {
         rate: None,
         pipeline: 1,
+        think: None,
         arrival: ArrivalProcess::Even,
         active: common.connections,
         warmup: Duration::ZERO,
@@ -378,6 +392,7 @@ pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
             _ => None,
         },
         pipeline: plan.rate.is_none().then_some(u64::from(plan.pipeline)),
+        think: plan.think.map(|think| think.to_string()),
         arrival: match plan.arrival {
             ArrivalProcess::Even => "even".into(),
             ArrivalProcess::Poisson => "poisson".into(),

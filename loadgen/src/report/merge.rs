@@ -192,6 +192,12 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     whole.host.throttled = whole.host.throttled.max(part.host.throttled);
     whole.slowest.extend(&part.slowest);
     add_intervals(&mut whole.intervals, &part.intervals)?;
+    if let (Some(a), Some(b)) = (&mut whole.slow_readers, &part.slow_readers) {
+        a.connections += b.connections;
+        a.received += b.received;
+        a.unanswered += b.unanswered;
+        a.bytes_read += b.bytes_read;
+    }
     if let (Some(a), Some(b)) = (&mut whole.listen, &part.listen) {
         a.received += b.received;
         a.unstamped += b.unstamped;
@@ -335,6 +341,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         own_slip,
         backpressure,
         read_lag,
+        slow_readers,
         gap,
         connect,
         tls,
@@ -356,6 +363,7 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.upgrade, upgrade)?;
     add_stat(&mut a.hello, hello)?;
     add_stat(&mut a.gap, gap)?;
+    add_stat(&mut a.slow_readers, slow_readers)?;
     add_stat(&mut a.first_reply, first_reply)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)

@@ -21,7 +21,9 @@ pub use resources::{Client, Host, Server, ServerSample};
 pub use times::{Interval, Latencies, Phase, Slow};
 
 pub use super::judgement::{Finding, Status, Trust, Verdict};
-pub use super::mode_results::{Answer, Conns, ConnsStep, Fanout, Find, FindStep, Listen, Storm, StormPhase};
+pub use super::mode_results::{
+    Answer, Conns, ConnsStep, Fanout, Find, FindStep, Listen, SlowClients, Storm, StormPhase,
+};
 pub use super::stat::{PERCENTILES, Stat};
 
 /// The value of [`Report::schema`].
@@ -85,6 +87,9 @@ pub struct Report {
     /// Of `storm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
+    /// With `--slow-readers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_readers: Option<SlowClients>,
     /// Of `listen`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<Listen>,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::advice::advice;
 use super::format::{bytes, count, ns, short, time};
 use super::model::{
-    Conns, Fanout, Find, Listen, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult,
+    Conns, Fanout, Find, Listen, Mode, PERCENTILES, Report, SlowClients, Stat, Status, Storm, ThresholdResult,
 };
 use super::stats::Slope;
 use super::threshold::Condition;
@@ -35,6 +35,9 @@ pub fn render(report: &Report, color: bool) -> String {
     if let Some(fanout) = &report.fanout {
         out.push('\n');
         fanout_lines(&mut out, fanout);
+    }
+    if let Some(slow) = &report.slow_readers {
+        slow_line(&mut out, slow);
     }
     if let Some(listen) = &report.listen {
         out.push('\n');
@@ -522,6 +525,18 @@ fn fanout_lines(out: &mut String, f: &Fanout) {
     }
 }
 
+fn slow_line(out: &mut String, s: &SlowClients) {
+    let _ = writeln!(
+        out,
+        "slow readers {} at {}/s   received {}  unanswered {}   read {}: in no other row",
+        count(s.connections),
+        bytes(s.rate as f64),
+        count(s.received),
+        count(s.unanswered),
+        bytes(s.bytes_read as f64)
+    );
+}
+
 fn listen_line(out: &mut String, l: &Listen) {
     let _ = write!(out, "listened     {} messages", count(l.received));
     if l.stamp.is_some() {
@@ -548,6 +563,15 @@ fn storm_lines(out: &mut String, s: &Storm) {
         count(s.syn_retransmits),
         count(s.listen_overflows)
     );
+    if let Some(detected) = s.detected_ns {
+        let last = s.lost_ns.map_or("-".into(), ns);
+        let first = s.first_back_ns.map_or("never".into(), ns);
+        let _ = writeln!(
+            out,
+            "outage       noticed {} after the last sign of life, by the last {last} later   first back after {first}",
+            ns(detected)
+        );
+    }
     if s.survivors > 0 {
         let _ = write!(out, "survivors    {}   echo p99", count(s.survivors));
         for phase in &s.phases {

@@ -9,6 +9,8 @@ pub struct Facts {
     pub fanout: bool,
     /// Nothing is sent: what comes is timed.
     pub listening: bool,
+    /// How long each client of a closed system thinks.
+    pub thinks: Option<String>,
     /// Client and server share this host.
     pub local: bool,
     /// Connections asked for.

@@ -102,6 +102,7 @@ impl Scenario {
             headers: Vec::new(),
             talk: Talk::default(),
             listening: None,
+            slow: None,
             publishers: None,
             matched: None,
             replies: 1,
@@ -277,6 +278,7 @@ impl Scenario {
             tick: Nanos(SECOND / 4),
             begin: Moment(begin),
             collector: None,
+            think: None,
         };
         (run, traffic)
     }

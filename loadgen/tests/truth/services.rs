@@ -350,3 +350,83 @@ fn roles_come_in_pairs() {
         assert_eq!((output.status.code(), said.contains(says)), (Some(2), true), "{line}: {said}");
     }
 }
+
+/// Little's law of a closed system: 40 clients that think 200 ms on average before each call of 50 ms make
+/// 40 / (0.2 + 0.05) = 160 calls a second, whatever the server's queue; and it is said to be closed.
+#[test]
+fn is_asked_by_people_who_think() {
+    let load = "-c40 --think exp:200ms -d4s";
+    let server = Server::start(Nature { delay: Time::Fixed(ms(50)), overtakes: true, ..Nature::default() });
+    let (report, _) = measure(&format!("{load} --warmup 500ms {}", server.url()));
+    let rate = report.messages.answered_rate;
+    // On a busy host calls take longer, and then there are fewer.
+    assert!(rate < 160.0 * 1.15, "{rate}");
+    let response = report.latency_ns.response.as_ref().unwrap();
+    let expected = 40.0 / (0.2 + response.mean / 1e9);
+    assert!((rate - expected).abs() < expected * 0.15, "{rate} for {expected}");
+    assert!(codes(&report.verdict.notes).contains(&"closed_system"), "{:?}", report.verdict);
+    assert_eq!((report.config.think.as_deref(), report.messages.errors()), (Some("exp:200ms"), 0));
+    let log: Vec<Handled> = server.log().into_iter().collect();
+    // The log begins with the warm-up.
+    let truth = truth(&log);
+    let found = format!("{}, {rate:.0}/s", stat_cell(response));
+    row("answers 50 ms late", load, &format!("{}, 160/s", truth_cell(&truth)), &found, &words(&report));
+}
+
+/// What some read slowly costs the others nothing where the server has a thread for each, and their own times stand
+/// apart. What they read is what was said.
+#[test]
+fn is_read_slowly_by_a_tenth() {
+    let load = "-c20 -R100 -d3s --size 20k --slow-readers 10%:20k/s";
+    let server = crate::support::Server::start(crate::support::Faults::default());
+    let (report, _) = measure(&format!("{load} --warmup 0s {}", server.url()));
+    let (slow, m) = (report.slow_readers.as_ref().unwrap(), &report.messages);
+    assert_eq!((slow.connections, slow.rate), (2, 20 * 1024));
+    // Two of twenty are sent 30 messages of 20 kB in 3 s, and read at most 60 kB and one read more each, in the 2 s of the
+    // drain too.
+    assert!(slow.bytes_read <= 2 * (5 * 20 * 1024 + 2048), "{slow:?}");
+    assert!(slow.bytes_read >= 2 * 20 * 1024, "{slow:?}");
+    assert!(slow.received + slow.unanswered >= 20 && slow.unanswered > 0, "{slow:?}");
+    // The others have all their replies, and nobody's fault is counted twice.
+    assert_eq!((m.errors(), m.received), (0, m.sent - slow.unanswered), "{m:?} {slow:?}");
+    let stat = report.latency_ns.slow_readers.as_ref().unwrap();
+    let response = report.latency_ns.response.as_ref().unwrap();
+    assert_eq!(response.count + stat.count, m.sent);
+    assert!(stat.max > 1000 * MS, "{stat:?}");
+    let truth = "20.0 KiB/s each";
+    let found = format!(
+        "{:.1} KiB/s each, {} of them unanswered",
+        slow.bytes_read as f64 / 2.0 / 5.0 / 1024.0,
+        slow.unanswered
+    );
+    row("has a thread for each client, of whom a tenth read slowly", load, truth, &found, &words(&report));
+}
+
+/// The server goes away by itself and comes back at another time: what was lost is noticed, and all come back.
+#[test]
+fn goes_away_and_comes_back() {
+    let load = "storm --server -c20 --survivors 10 --backoff fixed:50ms";
+    let server = Server::start(Nature { restart: Some(ms(1000)), ..Nature::default() });
+    let (report, output) = measure(&format!("{load} --before 1s --after 2s {}", server.url()));
+    let storm = report.storm.as_ref().unwrap();
+    assert_eq!(
+        (&*storm.fault, storm.dropped, storm.back),
+        ("server", 20, 20),
+        "{storm:?} {:?}",
+        report.connections
+    );
+    assert!(storm.first_back_ns.unwrap() <= storm.back_ns["100"], "{storm:?}");
+    // Every connection tries again 50 ms after it was lost.
+    assert!(storm.first_back_ns.unwrap() >= 50 * MS && storm.lost_ns.is_some(), "{storm:?}");
+    // The last sign of life was a reply, of which there are a hundred a second.
+    assert!(storm.detected_ns.unwrap() <= 1000 * MS, "{storm:?}");
+    assert_eq!(report.connections.held_min, 20, "who comes back is not missing");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("after the last sign of life"), "{text}");
+    let found = format!("{} lost, {} back", storm.dropped, storm.back);
+    row("cuts every connection after 1 s", load, "20 lost", &found, &words(&report));
+
+    let server = Server::start(Nature::default());
+    let (report, _) = measure(&format!("storm --server -c4 --before 200ms --after 300ms {}", server.url()));
+    assert_eq!(codes(&report.verdict.findings), ["no_outage"], "{:?}", report.verdict);
+}

@@ -29,6 +29,7 @@ impl Ground for Virtual<'_> {
         Plan {
             rate: None,
             pipeline: 1,
+            think: None,
             arrival: ArrivalProcess::Even,
             active: self.args.connections as usize,
             warmup: Duration::ZERO,

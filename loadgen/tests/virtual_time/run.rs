@@ -69,6 +69,7 @@ pub fn run(line: &str, seed: u64, world: World, mut bystander: Host) -> Done {
     let plan = Plan {
         rate: (!args.closed).then_some(rate),
         pipeline: args.pipeline,
+        think: None,
         arrival: args.arrival,
         active,
         warmup: args.warmup,
@@ -118,7 +119,8 @@ pub fn measure(
         None => Load::Closed(plan.pipeline),
     };
     let Timetable { begin, from, to, until, tick, .. } = times;
-    let traffic = Traffic { load, active: plan.active, from, to, until, tick, begin, collector: None };
+    let traffic =
+        Traffic { load, active: plan.active, from, to, until, tick, begin, collector: None, think: None };
     commands.send(Command::Run(Box::new(traffic))).expect("it listens");
     let mut tally = Tally::new(plan, curve, &times, 1);
     loop {
@@ -155,6 +157,7 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
         closed: report.config.rate.is_none(),
         fanout: false,
         listening: false,
+        thinks: None,
         local: true,
         asked: report.config.connections,
         allow_partial: false,
@@ -181,6 +184,7 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         headers: Vec::new(),
         talk: Talk::default(),
         listening: None,
+        slow: None,
         publishers: None,
         matched: None,
         replies: 1,

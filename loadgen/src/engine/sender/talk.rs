@@ -2,7 +2,7 @@
 
 use super::Sender;
 use crate::engine::deliveries::locked;
-use crate::engine::in_flight::Exchange;
+use crate::engine::in_flight::{Entry, Exchange, NONE};
 use crate::engine::payload::MessageId;
 use crate::engine::running::Arrival;
 use crate::host::clock::Moment;
@@ -85,5 +85,45 @@ impl Sender {
             self.partly.remove(&message);
         }
         more
+    }
+
+    /// When something of the server's came last.
+    pub fn last_sign(&self) -> Moment {
+        self.last_sign
+    }
+
+    /// Connection `i` reads slowly: its times are told apart.
+    pub(super) fn is_slow(&self, i: usize) -> bool {
+        self.spec.is_slow(self.spec.number(self.me, i))
+    }
+
+    /// A message of connection `i` has no reply: it is `lost` if a later one had.
+    pub(super) fn count_missing(&mut self, i: usize, entry: &Entry, lost: bool) {
+        let slow = self.is_slow(i);
+        let counts = self.count(entry.due);
+        match (slow, lost) {
+            (true, _) => counts.slow_unanswered += 1,
+            (false, true) => counts.lost += 1,
+            (false, false) => counts.unanswered += 1,
+        }
+    }
+
+    /// Connection `i` is lost and will be opened anew: what is out on it will have no reply.
+    pub fn lose(&mut self, i: usize, exchange: &mut Exchange, now: Moment) {
+        let mut written = true;
+        while exchange.out.len > 0 {
+            written &= exchange.out.head != exchange.unsent;
+            let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
+            self.partly.remove(&(i as u32, entry.index));
+            self.never_answered(i, &entry, written, now);
+            self.count_missing(i, &entry, false);
+            if let Some(running) = &mut self.running {
+                running.out -= 1;
+            }
+        }
+        exchange.unsent = NONE;
+        if let Some(running) = &mut self.running {
+            running.forget(i as u32);
+        }
     }
 }

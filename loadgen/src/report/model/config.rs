@@ -58,6 +58,9 @@ pub struct Config {
     /// Messages in flight a connection, closed mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<u64>,
+    /// `--think`: a closed system, in which each connection waits so long after a reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<String>,
     /// `even` or `poisson`.
     pub arrival: String,
     /// How many shared them.
