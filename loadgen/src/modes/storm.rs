@@ -65,11 +65,7 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
     let phases =
         vec![phase("before", 0, first), phase("during", first, last), phase("after", last, u64::MAX / 2)];
     report.storm = Some(Storm {
-        fault: match (args.server, reset) {
-            (true, _) => "server".into(),
-            (false, true) => "rst".into(),
-            (false, false) => "close".into(),
-        },
+        fault: fault(args).into(),
         detected_ns: recovery.last_sign.map(|sign| (recovery.dropped_at - sign).0),
         lost_ns: recovery.lost.iter().max().map(|last| last.0),
         first_back_ns: recovery.back.iter().min().map(|first| first.0),
@@ -89,4 +85,13 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
         phases,
     });
     Ok((measurement, report))
+}
+
+/// What happened to the connections.
+fn fault(args: &args::StormArgs) -> &'static str {
+    match (args.server, args.fault) {
+        (true, _) => "server",
+        (false, Fault::Rst) => "rst",
+        (false, Fault::Close) => "close",
+    }
 }

@@ -192,17 +192,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     whole.host.throttled = whole.host.throttled.max(part.host.throttled);
     whole.slowest.extend(&part.slowest);
     add_intervals(&mut whole.intervals, &part.intervals)?;
-    if let (Some(a), Some(b)) = (&mut whole.slow_readers, &part.slow_readers) {
-        a.connections += b.connections;
-        a.received += b.received;
-        a.unanswered += b.unanswered;
-        a.bytes_read += b.bytes_read;
-    }
-    if let (Some(a), Some(b)) = (&mut whole.listen, &part.listen) {
-        a.received += b.received;
-        a.unstamped += b.unstamped;
-        a.ahead += b.ahead;
-    }
+    add_receivers(whole, part);
     if let (Some(a), Some(b)) = (&mut whole.conns, &part.conns) {
         for (step, other) in a.steps.iter_mut().zip(&b.steps) {
             step.asked += other.asked;
@@ -217,6 +207,21 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What slow readers and listeners got.
+fn add_receivers(whole: &mut Report, part: &Report) {
+    if let (Some(a), Some(b)) = (&mut whole.slow_readers, &part.slow_readers) {
+        a.connections += b.connections;
+        a.received += b.received;
+        a.unanswered += b.unanswered;
+        a.bytes_read += b.bytes_read;
+    }
+    if let (Some(a), Some(b)) = (&mut whole.listen, &part.listen) {
+        a.received += b.received;
+        a.unstamped += b.unstamped;
+        a.ahead += b.ahead;
+    }
 }
 
 fn add_connections(c: &mut Connections, p: &Connections) {
