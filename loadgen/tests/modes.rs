@@ -438,8 +438,11 @@ fn a_fan_out_has_a_histogram_of_its_deliveries() {
 fn runs_by_turns_are_compared_as_pairs() {
     let fast = Server::start(Faults { delay: Duration::from_millis(20), ..Faults::default() });
     let slow = Server::start(Faults { delay: Duration::from_millis(80), ..Faults::default() });
-    let run =
-        |server: &Server| format!("loadgen -q -c2 -R200 -d300ms --warmup 0s --name 'a b' {}", server.url());
+    let run = |server: &Server| {
+        let url = server.url();
+        let trust = front::trust(&url).join(" ");
+        format!("loadgen -q -c2 -R200 -d300ms --warmup 0s --name 'a b' {url} {trust}").trim_end().to_owned()
+    };
     let _alone = alone();
     for (a, b, code) in [(&fast, &slow, 3), (&fast, &fast, 0)] {
         let output = loadgen("compare --repeat 4 --noise-threshold 100% --run")
