@@ -78,7 +78,9 @@ impl<S: Stream> Transport<S> {
         if count == 0 && !has_waited {
             return Ok(Received::Nothing);
         }
-        self.open(scratch, base, start + count, stats)
+        let received = self.open(scratch, base, start + count, stats)?;
+        // What only waits on is no sign of life.
+        Ok(if count == 0 && received == Received::Part { Received::Nothing } else { received })
     }
 
     /// Opens the records in `scratch[base..end]`.
