@@ -101,6 +101,9 @@ impl Scenario {
             }],
             headers: Vec::new(),
             talk: Talk::default(),
+            listening: None,
+            slow: None,
+            publishers: None,
             matched: None,
             replies: 1,
             rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
@@ -116,6 +119,7 @@ impl Scenario {
             connect_inflight: rng.usize(1..9),
             connect_timeout: Nanos(200_000_000),
             spin: Nanos([0, 15_000, 50_000][rng.usize(..3)]),
+            spin_read: rng.u8(..4) == 0,
             seed,
             threads,
             first,
@@ -275,6 +279,7 @@ impl Scenario {
             tick: Nanos(SECOND / 4),
             begin: Moment(begin),
             collector: None,
+            think: None,
         };
         (run, traffic)
     }
