@@ -6,15 +6,18 @@ use crate::scene::{Scene, wait};
 use crate::talk::request;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-use support::client::{BINARY, Client, FIN, SWITCHING, TEXT, frame, reply};
+use support::client::{BINARY, CLOSE, Client, FIN, SWITCHING, TEXT, frame, reply};
 
 /// Addresses that are set apart for tests of networks (RFC 2544), ours and the clients'.
 const OURS: &str = "198.18.217.1";
 const THEIRS: &str = "198.18.217.2";
+const OURS_FAR: &str = "198.18.217.5";
+const THEIRS_FAR: &str = "198.18.217.6";
 
 const LISTEN: &[&str] = &["--listen", "0.0.0.0:0"];
 const LISTEN_AND_PING: &[&str] = &["--listen", "0.0.0.0:0", "--ping-interval", "1"];
@@ -107,7 +110,40 @@ pub const CASES: &[Case] = &[
     )
     .args(LISTEN)
     .memory(16),
+    Case::new(
+        "N86",
+        "20 clients behind a line of 150 ms each way: a message, 500 more at once, 200 kB, and a close",
+        "all of it, and the peer's close behind ours",
+        "far away is not gone: nothing is given up before it can have arrived",
+        |scene| {
+            let net = Net::new();
+            let far = net.far_away(150, address(scene).port());
+            thread::scope(|scope| {
+                for _ in 0..20 {
+                    scope.spawn(|| net.inside(|| speak_from_afar(far.address)));
+                }
+            });
+            drop(far);
+        },
+    )
+    .args(LISTEN)
+    .memory(16),
 ];
+
+fn speak_from_afar(address: SocketAddr) {
+    let mut client = open(address);
+    let start = Instant::now();
+    client.echo("hello");
+    assert!(start.elapsed() >= Duration::from_millis(300), "it is not far: {:?}", start.elapsed());
+    client.send(frame(FIN | TEXT, b"more").repeat(500));
+    client.expect(reply(FIN | TEXT, b"more").repeat(500));
+    let payload = vec![7; 200_000];
+    client.send(frame(FIN | BINARY, &payload));
+    client.expect(reply(FIN | BINARY, &payload));
+    client.send(frame(FIN | CLOSE, b"\x03\xe8"));
+    client.expect(b"\x88\x02\x03\xe8");
+    client.expect_eof();
+}
 
 fn transfer(net: &Net, scene: &Scene) {
     let payload = vec![7; 50_000];
@@ -164,6 +200,25 @@ impl Net {
         self.run(&format!("ip link set wsh0 {state}"));
     }
 
+    /// A second line to it, on which everything takes so many milliseconds; where the server's port is at its end of it.
+    fn far_away(&self, milliseconds: u64, port: u16) -> Far {
+        let mut relay = Command::new("python3")
+            .args(["tests/support/delay.py", "wsd0", "wsd1", &milliseconds.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is there");
+        let mut ready = [0; 6];
+        relay.stdout.as_mut().expect("a pipe").read_exact(&mut ready).expect("it says that it is ready");
+        let far = Far { relay, address: format!("{OURS_FAR}:{port}").parse().expect("an address") };
+        self.run("ip link set wsd1 netns wsh");
+        self.run(&format!("ip addr add {OURS_FAR}/30 dev wsd0"));
+        self.run("ip link set wsd0 up");
+        self.run(&format!("ip -n wsh addr add {THEIRS_FAR}/30 dev wsd1"));
+        self.run("ip -n wsh link set wsd1 up");
+        far
+    }
+
     /// What is done there: sockets belong to where they are made.
     fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let there = File::open("/run/netns/wsh").expect("it was made");
@@ -174,6 +229,20 @@ impl Net {
             });
             thread.join().expect("nothing there panics")
         })
+    }
+}
+
+/// A line that takes its time, as long as this lives.
+struct Far {
+    relay: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        // Both fail only for a child that has been waited for.
+        let _ = self.relay.kill();
+        let _ = self.relay.wait();
     }
 }
 
