@@ -27,41 +27,62 @@ pub struct Options {
     pub listen: Vec<Address>,
     /// The environment's, which only the default looks at.
     pub port: Option<OsString>,
+    /// The Flash policy listener.
     pub policy: Policy,
+    /// Where messages are echoed.
     pub echo_paths: Paths,
+    /// What TLS is served with.
     pub tls: TlsOptions,
     /// `None`: as many as there are descriptors for.
     pub max_connections: Option<usize>,
+    /// Bytes; 0 for any.
     pub max_message: u64,
     /// `None`: what the limits on this process allow.
     pub max_buffered: Option<usize>,
+    /// From the connection to the end of its request.
     pub handshake_timeout: Duration,
+    /// Silence that ends a connection.
     pub idle_timeout: Option<Duration>,
+    /// Silence after which a Ping goes out.
     pub ping_interval: Option<Duration>,
+    /// Those that may connect; empty for all.
     pub origins: Vec<String>,
+    /// Whether permessage-deflate is agreed to.
     pub deflate: bool,
     /// `None`: no boards are served.
     pub boards: Option<Rules>,
     /// Whether `/ws` is served.
     pub test_paths: bool,
+    /// What comes first is a PROXY header.
     pub proxy_protocol: bool,
+    /// Several servers may share the ports.
     pub reuse_port: bool,
+    /// Whom to become.
     pub user: Option<String>,
+    /// Where the numbers are served.
     pub stats: Option<StatsPlace>,
+    /// Over how long the connections are closed.
     pub drain_spread: Duration,
+    /// After how long the rest is cut off.
     pub drain_timeout: Duration,
+    /// What is logged.
     pub level: Level,
     /// Whether lines of the log begin with the time.
     pub log_time: bool,
+    /// How lines of the log look.
     pub format: Format,
 }
 
 /// What is served in TLS; in a build without it, nothing.
 #[derive(Debug, Clone, Default)]
 pub struct TlsOptions {
+    /// Where.
     pub listen: Vec<Address>,
+    /// A file of PEM: the certificate and those between it and a root.
     pub cert: Option<PathBuf>,
+    /// A file of PEM: the certificate's key.
     pub key: Option<PathBuf>,
+    /// A file of PEM: who vouches for clients, which are asked for a certificate.
     pub client_ca: Option<PathBuf>,
     /// Expired, other-name or self-signed.
     pub wrong: Option<&'static str>,
@@ -98,12 +119,14 @@ impl Options {
 pub enum StatsPlace {
     /// On the echo port, and shown on the test page.
     Page,
+    /// At an address of its own.
     At(Address),
 }
 
 /// The Flash policy listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
+    /// None.
     Off,
     /// Where Flash asks by default; the server does without if that cannot be had.
     IfPossible(Address),
@@ -114,6 +137,7 @@ pub enum Policy {
 /// What the command line comes to.
 #[derive(Debug)]
 pub enum Command {
+    /// Serve.
     Serve(Box<Options>),
     /// Text for stdout, and a good end.
     Print(String),

@@ -35,7 +35,9 @@ const SOCKET_MODE: u32 = 0o660;
 /// Why the server did not start, or stopped: one line, and the exit status.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// One line, which says what to do.
     pub text: String,
+    /// What the program ends with.
     pub status: u8,
 }
 

@@ -20,11 +20,21 @@
 //!   is who hears whom, `brake` who waits for that; `stats` counts; `trace` tells what was said and heard; `aside` is what
 //!   few connections have; `config` is what it goes by; `token` names things.
 //! - [`proto`]: bytes in, bytes out. `progress` is the contract; `session` leads from the first byte to the last; `proxy` reads
-//!   what a proxy puts in front; `handshake` answers the opening request (`head`, `request`), with what is served where (`routes`), 101 (`hybi`,
-//!   `deflate`, `hixie`) or something else (`refusal`, `page`); `framing` is how messages are framed once it is open; `limits` are
-//!   bounds with their reasons; `policy` is Flash's.
+//!   what a proxy puts in front. `handshake` answers the opening request (`head`, `request`), with what is served where
+//!   (`routes`, `place`), to whom (`origin`), 101 (`hybi`, `deflate`, `hixie`) or something else (`refusal`, `page`).
+//!   `framing` is how messages are framed once it is open: `frame`, `mask`, `utf8` and `close` are the pieces; `hybi` and
+//!   `hixie` echo (`reply`), `member` listens and posts, `quit` and `leaving` take leave, `violation` is why it ends early.
+//!   `paths` are failures on demand: `steps` is what there is, `chain` reads a path, `program` does what it says to what is
+//!   `heard`. `limits` are bounds with their reasons; `policy` is Flash's.
+//! - `tls`, with the feature of that name: `connection` opens and seals a client's bytes in place, `record` one record of
+//!   them, `certificate` is who we are.
 //! - [`log`] writes lines that neither block nor panic, with peers' text made safe by [`escape`].
 //! - `src/pages`: what a browser is shown, embedded.
+//!
+//! # Where to begin
+//!
+//! With `proto::progress`, which is what both halves agree on; then `reactor::connection`'s turn for the way of a message on
+//! our side of the kernel, and `proto::framing::hybi` for what becomes of its bytes.
 //!
 //! # Invariants
 //!
@@ -36,10 +46,11 @@
 //!
 //! # What is not here
 //!
-//! TLS (terminate it in front), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`) and one that is
+//! TLS in the plain build (terminate it in front, or build with `--features tls`), a configuration file, threads; `unsafe` beyond a few calls of the C library (`reactor::ffi`) and one that is
 //! replaced (`backtrace`, of the program).
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod activation;

@@ -21,9 +21,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
+    /// Nothing.
     Off,
+    /// What an operator has to do something about.
     Error,
+    /// And what the server does.
     Info,
+    /// And what each connection does.
     Debug,
     /// A line a header and a frame.
     Trace,
@@ -76,10 +80,12 @@ const STDERR: &str = "/proc/self/fd/2";
 /// Longest line. Less than the 4096 bytes (PIPE_BUF) that a pipe takes whole or not at all, and at once if it polls writable.
 const LINE_MAX: usize = 1024;
 
+/// What is written from now on.
 pub fn set_level(level: Level) {
     LEVEL.store(level as u8, Relaxed);
 }
 
+/// How lines look from now on.
 pub fn set_format(format: Format) {
     FORMAT.store(format as u8, Relaxed);
 }
@@ -110,10 +116,12 @@ pub fn suppressed() -> u64 {
     SUPPRESSED.load(Relaxed)
 }
 
+/// Writes a line that an operator has to do something about.
 pub fn error(text: fmt::Arguments) {
     line(Level::Error, text);
 }
 
+/// Writes a line of what the server does.
 pub fn info(text: fmt::Arguments) {
     line(Level::Info, text);
 }

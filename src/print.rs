@@ -18,9 +18,13 @@ pub enum What {
     PolicySocket,
     /// `wsecho-activated.service`, which gets its listeners from the sockets and can open none.
     ActivatedUnit,
+    /// The manual page.
     Man,
+    /// Completions for bash,
     Bash,
+    /// for zsh,
     Zsh,
+    /// and for fish.
     Fish,
     /// The authority of our own TLS certificates: not a text of the program, so `args` prints it.
     Cert,

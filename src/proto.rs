@@ -19,10 +19,15 @@ pub mod session;
 /// (version 13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
+    /// draft-hixie-thewebsocketprotocol-75.
     Hixie75,
+    /// draft-hixie-thewebsocketprotocol-76, which is hybi-00.
     Hixie76,
+    /// Sec-WebSocket-Version 7: hybi-07.
     Hybi7,
+    /// Sec-WebSocket-Version 8: hybi-08 to hybi-12.
     Hybi8,
+    /// Sec-WebSocket-Version 13: hybi-13 to RFC 6455.
     Hybi13,
 }
 

@@ -67,9 +67,11 @@ const LEAD: Nanos = Nanos::millis(100);
 
 /// The threads.
 pub struct Engine {
+    /// What all threads go by.
     pub spec: Arc<Spec>,
     threads: Vec<Thread>,
     events: Receiver<(usize, Event)>,
+    /// Of each thread.
     pub gauges: Vec<Arc<Gauges>>,
     interrupted: Arc<AtomicBool>,
 }

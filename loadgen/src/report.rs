@@ -12,7 +12,6 @@
 pub mod advice;
 pub mod blocks;
 pub mod compare;
-mod config;
 mod csv;
 mod escape;
 pub mod fit;
@@ -48,12 +47,19 @@ pub use threshold::Condition;
 /// How a report can be written down.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
+    /// Tables for people.
     Text,
+    /// The whole report, which loadgen reads again.
     Json,
+    /// The time series.
     Csv,
+    /// The percentiles of the response times, as HdrHistogram plots them.
     Hgrm,
+    /// All histograms, as HdrHistogram logs them.
     Hlog,
+    /// The plots.
     Svg,
+    /// One page, with the whole report inside.
     Html,
 }
 

@@ -10,9 +10,11 @@ use std::path::PathBuf;
 pub enum Address {
     /// A port of every address of this host, IPv6 and IPv4.
     Any(u16),
+    /// An address and a port.
     Tcp(SocketAddr),
     /// Every address that this name, or IPv6 address with its zone, has.
     Name(String, u16),
+    /// A socket in the file system.
     Unix(PathBuf),
 }
 

@@ -29,21 +29,28 @@ pub use routes::{Endpoint, Page, Paths, Question, Routes, is_board};
 /// How a request was answered.
 #[derive(Debug, PartialEq)]
 pub enum Answer {
+    /// 101.
     Open(Opening, Place),
+    /// A page for browsers.
     Page(Page),
     /// The numbers were asked for; nothing is written yet.
     Stats(Question),
+    /// No.
     Refuse(Refusal),
 }
 
 /// How an accepted connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
+    /// The answer was all.
     Hixie75,
     /// Once the last eight bytes of the challenge have come.
     Hixie76(Numbers),
+    /// Versions 7 to 13.
     Hybi {
+        /// Which of them.
         version: Version,
+        /// permessage-deflate was agreed.
         deflate: bool,
     },
 }

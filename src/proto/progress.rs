@@ -86,7 +86,12 @@ pub enum Event {
     Knocks(String),
     /// The handshake succeeded, and the client is to be a member of the board of this name: seat it before the reply is
     /// sent, or [`Session::refuse`](super::session::Session::refuse).
-    Joins { name: String, version: Version },
+    Joins {
+        /// The board's.
+        name: String,
+        /// How it is spoken to.
+        version: Version,
+    },
     /// An HTTP request was answered with something else than 101.
     Refused(Refusal),
     /// A page was sent.

@@ -70,8 +70,11 @@ enum Dialect {
 /// How far a connection has come; decides what a passed deadline means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// It may be Flash, asking for its policy.
     Policy,
+    /// The request is not there yet.
     Greeting,
+    /// Messages go to and fro.
     Open,
     /// We have said Close, and the peer has its time to do so; then comes the FIN.
     Leaving,
@@ -100,6 +103,7 @@ impl Session {
         Session { phase: Phase::Stats(Head::default()) }
     }
 
+    /// How far it has come.
     pub fn stage(&self) -> Stage {
         match &self.phase {
             Phase::Policy => Stage::Policy,

@@ -20,7 +20,9 @@ const HEAVY: usize = 256 * 1024;
 pub struct Rules {
     /// How long a board exists; `None` for ever.
     pub lifetime: Option<Duration>,
+    /// How many there may be at a time.
     pub max_boards: usize,
+    /// How many may be on one.
     pub max_members: usize,
 }
 
@@ -34,7 +36,9 @@ pub struct BoardId {
 /// How a member's messages are framed for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
+    /// As Hixie's drafts have it.
     Hixie,
+    /// As versions 7 to 13 have it.
     Hybi,
 }
 
@@ -87,6 +91,7 @@ pub struct Boards {
 }
 
 impl Boards {
+    /// None yet.
     pub fn new(rules: Rules) -> Boards {
         Boards {
             rules,

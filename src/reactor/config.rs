@@ -7,6 +7,7 @@ use std::time::Duration;
 /// What the reactor goes by.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What is served where.
     pub routes: Routes,
     /// Clients held at once; further ones wait in the listeners' queues.
     pub max_connections: usize,
@@ -18,6 +19,7 @@ pub struct Config {
     pub ping_interval: Option<Duration>,
     /// Bytes that may be allocated for everything that is kept for clients.
     pub max_buffered: usize,
+    /// What boards are allowed.
     pub boards: boards::Rules,
     /// Over how long the Close frames are spread when the server stops.
     pub drain_spread: Duration,

@@ -34,6 +34,7 @@ const MEMBER_BEHIND_MAX: usize = 256 * 1024;
 /// A connected client.
 #[derive(Debug)]
 pub struct Connection<S> {
+    /// Its byte stream.
     pub transport: Transport<S>,
     session: Session,
     /// When its stage began; of an open connection, when its last sign of life came.
@@ -49,6 +50,7 @@ pub struct Connection<S> {
     ping: Ping,
     /// The server stops: it is told to go as soon as it has opened, or the frame at hand has ended.
     leaving: bool,
+    /// What it is here for.
     pub kind: Kind,
     /// What it speaks, once that is agreed.
     pub version: Option<Version>,
@@ -64,6 +66,7 @@ enum Ping {
 }
 
 impl<S: Stream> Connection<S> {
+    /// One that was just accepted.
     pub fn new(socket: S, serial: u32, role: Role, now: Moment) -> Connection<S> {
         Connection {
             transport: Transport::new(socket),
@@ -550,7 +553,9 @@ impl<S: Stream> Connection<S> {
 /// What is kept for a connection, and what of it could be given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Burden {
+    /// What would be given up.
     pub what: GivenUp,
+    /// How much that frees.
     pub bytes: usize,
 }
 

@@ -20,6 +20,7 @@ impl Deadlines {
         Deadlines { alarms: BinaryHeap::with_capacity(count) }
     }
 
+    /// Rings for `id` at `at`.
     pub fn set(&mut self, at: Moment, id: ConnId) {
         self.alarms.push(Reverse((at, id)));
     }

@@ -9,8 +9,11 @@ use std::time::Duration;
 /// What is told about readiness. A hint, and possibly a spurious one: only the result of an I/O call is a fact.
 #[derive(Debug, Clone, Copy)]
 pub struct Readiness {
+    /// Which socket.
     pub source: Source,
+    /// There may be something to read.
     pub readable: bool,
+    /// There may be room to write.
     pub writable: bool,
     /// The peer sends no more, or has sent urgent data, in front of which a read ends: a short read no longer means that
     /// nothing is left, so read on to the end.
@@ -22,6 +25,7 @@ pub struct Readiness {
 /// Readiness is edge-triggered: an event comes when something becomes possible, and not again until a call has said
 /// `WouldBlock` (or has moved fewer bytes than it was offered, which says the same).
 pub trait Kernel {
+    /// A connected socket of this kernel.
     type Stream: Stream;
 
     /// Waits for events, at most `timeout`, and hands each to `on_event`.
@@ -51,6 +55,7 @@ pub trait Kernel {
 pub enum Notice {
     /// The loop goes round.
     Alive,
+    /// It is on its way out.
     Stopping,
 }
 
@@ -93,9 +98,11 @@ pub trait Stream: io::Read + io::Write {
 /// What was sent, must be answered, and is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InFlight {
+    /// All is acknowledged.
     Nothing,
     /// A question about a closed window, which may have been asked just now and is asked seldom.
     Question,
+    /// Bytes are on their way.
     Data,
 }
 
@@ -108,6 +115,7 @@ pub struct Vitals {
     pub edge: u32,
     /// Bytes that our system has taken and not sent yet.
     pub unsent: u32,
+    /// What is not acknowledged.
     pub in_flight: InFlight,
     /// Since the last acknowledgement.
     pub heard: Duration,

@@ -11,6 +11,7 @@ pub const STATS_SPARE: usize = 4;
 /// What the clients of a listener want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
+    /// WebSocket, and the pages.
     Echo,
     /// The same, behind a proxy that says who the client is.
     ProxiedEcho,
@@ -20,11 +21,14 @@ pub enum Role {
     /// The same, where a proxy says in front of it who the client is.
     #[cfg(feature = "tls")]
     ProxiedSecureEcho,
+    /// Flash's policy.
     Policy,
+    /// The numbers.
     Stats,
 }
 
 impl Role {
+    /// What its clients' bytes mean at first.
     pub fn session(self) -> Session {
         match self {
             Role::Echo => Session::greeting(),
@@ -38,6 +42,7 @@ impl Role {
         }
     }
 
+    /// How its clients are counted.
     pub fn kind(self) -> Kind {
         match self {
             Role::Echo | Role::ProxiedEcho => Kind::Echo,
@@ -52,13 +57,16 @@ impl Role {
 /// One listening socket, as the reactor sees it.
 #[derive(Debug)]
 pub struct ListenerState {
+    /// What it is for.
     pub role: Role,
+    /// Whether clients can be accepted.
     pub state: AcceptState,
     /// A stall is logged once, until everybody who waited was let in.
     pub stall_was_told: bool,
 }
 
 impl ListenerState {
+    /// Clients may wait already.
     pub fn new(role: Role) -> ListenerState {
         ListenerState { role, state: AcceptState::Pending, stall_was_told: false }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 /// How far the peer had come when it was last seen to come anywhere.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Mark {
+    /// Bytes that the peer has acknowledged, modulo 2³².
     pub acked: u32,
+    /// The last byte that was written, counted so.
     pub edge: u32,
 }
 
@@ -16,6 +18,7 @@ impl Mark {
     /// By this much the window of a peer may seem to move although nobody reads there: its size is told in coarse units.
     const READ: i32 = 1024;
 
+    /// As the system has it now.
     pub fn of(vitals: &Vitals) -> Mark {
         Mark { acked: vitals.acked, edge: vitals.edge }
     }

@@ -33,6 +33,7 @@ impl Outbox {
         Outbox { allocated: front.capacity(), front, sent: count, ..Outbox::default() }
     }
 
+    /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -47,6 +48,7 @@ impl Outbox {
         self.allocated
     }
 
+    /// Appends `bytes`.
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len();
         if self.rest.is_empty() && self.sent > SMALL && self.sent >= self.front.len() - self.sent {

@@ -10,14 +10,18 @@ pub const STOPPING: &str = "server stopping";
 /// Whether, and how, the server is ending.
 #[derive(Debug)]
 pub enum Stop {
+    /// It goes on.
     No,
+    /// Clients are told to leave.
     Draining(Drain),
+    /// All is dropped.
     Now,
 }
 
 /// The way out.
 #[derive(Debug)]
 pub struct Drain {
+    /// When it began.
     pub since: Moment,
     /// Clients that are still to be told, from the back.
     pub untold: Vec<ConnId>,

@@ -13,16 +13,22 @@ use std::fmt;
 /// What a client is here for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Messages of its own, back.
     Echo,
+    /// A board.
     Board,
+    /// Flash's policy.
     Policy,
+    /// The numbers.
     Stats,
 }
 
 /// Which side sent the first Close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
+    /// The client.
     Peer,
+    /// We.
     Server,
 }
 
@@ -57,12 +63,17 @@ pub struct Stats {
     open: [[u64; VERSIONS.len()]; KINDS.len()],
     opened: [u64; VERSIONS.len()],
     refused: [u64; STATUSES.len()],
+    /// Served to browsers.
     pub pages: u64,
+    /// Served to Flash.
     pub policies: u64,
     /// Messages that came whole, and messages that were sent; control frames are neither.
     pub messages_received: u64,
+    /// Echoed or delivered whole.
     pub messages_sent: u64,
+    /// Read from sockets.
     pub bytes_received: u64,
+    /// Written to sockets.
     pub bytes_sent: u64,
     closes: [[u64; CODES]; SIDES.len()],
     ends: [u64; End::NAMES.len()],
@@ -71,6 +82,7 @@ pub struct Stats {
     /// What is kept for clients, now.
     pub memory: Memory,
     given_up: [u64; GIVEN_UP.len()],
+    /// Accepts that failed.
     pub accept_errors: u64,
     ticks: u64,
     /// In microseconds.
@@ -83,6 +95,7 @@ impl Stats {
         Stats { memory, ..Stats::default() }
     }
 
+    /// A client was let in.
     pub fn accepted(&mut self, kind: Kind) {
         self.accepted[kind as usize] += 1;
         self.open[kind as usize][0] += 1;
@@ -100,12 +113,14 @@ impl Stats {
         self.open[kind as usize][index_of(Some(version))] += 1;
     }
 
+    /// A request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         if let Some(at) = STATUSES.iter().position(|status| *status == refusal.status()) {
             self.refused[at] += 1;
         }
     }
 
+    /// The first Close frame was sent, with this code.
     pub fn closed(&mut self, side: Side, code: Option<u16>) {
         let at = match code {
             None => CODES - 1,
@@ -116,15 +131,18 @@ impl Stats {
         self.closes[side as usize][at] += 1;
     }
 
+    /// A client is gone.
     pub fn ended(&mut self, kind: Kind, version: Option<Version>, end: End) {
         self.open[kind as usize][index_of(version)] -= 1;
         self.ends[end as usize] += 1;
     }
 
+    /// Memory was short.
     pub fn given_up(&mut self, what: GivenUp) {
         self.given_up[what as usize] += 1;
     }
 
+    /// The loop went round once.
     pub fn tick(&mut self, from: Moment, to: Moment) {
         self.ticks += 1;
         self.longest_tick = self.longest_tick.max(to.0.saturating_sub(from.0));

@@ -38,7 +38,9 @@ const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
+    /// On a port.
     Tcp(TcpListener),
+    /// In the file system, or passed to us.
     Unix(UnixListener, Option<SocketFile>),
 }
 
@@ -167,7 +169,9 @@ impl Listener {
 /// A client's socket.
 #[derive(Debug)]
 pub enum Client {
+    /// From a port.
     Tcp(TcpStream),
+    /// From the file system.
     Unix(UnixStream),
 }
 

@@ -8,13 +8,16 @@ use mio::Token;
 /// longer than the connection lives, as a queued turn or an alarm does, finds out when the two no longer agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
+    /// An index into the slab, which will be used again.
     pub key: u32,
+    /// A count of accepts, which will not.
     pub serial: u32,
 }
 
 /// What a [`Token`] stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
+    /// A client.
     Connection(ConnId),
     /// By its place in the list of listeners.
     Listener(usize),

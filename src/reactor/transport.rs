@@ -76,8 +76,13 @@ struct Kept {
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes, from this place in the buffer on: behind [`HEADROOM`] and what is carried.
-    Bytes { start: usize, count: usize },
+    /// Bytes.
+    Bytes {
+        /// Where in the buffer: behind [`HEADROOM`] and what is carried.
+        start: usize,
+        /// How many.
+        count: usize,
+    },
     /// Nothing is there.
     Nothing,
     /// The peer sends no more.
@@ -102,6 +107,7 @@ pub enum Flushed {
 }
 
 impl<S: Stream> Transport<S> {
+    /// One whose socket was just accepted.
     pub fn new(socket: S) -> Transport<S> {
         Transport {
             socket,
@@ -144,10 +150,12 @@ impl<S: Stream> Transport<S> {
         self.socket.reset()
     }
 
+    /// There may be something to read.
     pub fn is_readable(&self) -> bool {
         self.readable
     }
 
+    /// A FIN was sent, or will be behind what waits.
     pub fn write_closed(&self) -> bool {
         self.write_closed
     }
@@ -157,6 +165,7 @@ impl<S: Stream> Transport<S> {
         self.kept.is_some()
     }
 
+    /// Nothing waits to be written.
     pub fn outbox_is_empty(&self) -> bool {
         self.untaken() == 0
     }

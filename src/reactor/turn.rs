@@ -17,7 +17,9 @@ pub struct Shared {
     pub scratch: Box<[u8]>,
     /// Where a reply is put together that is not made of its input.
     pub response: Vec<u8>,
+    /// Who hears whom.
     pub boards: Boards,
+    /// What is counted.
     pub stats: Stats,
     /// What the ports of TLS show.
     #[cfg(feature = "tls")]
@@ -78,8 +80,11 @@ impl Shared {
 /// Whose turn it is, by which rules, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
+    /// Whose turn it is.
     pub id: ConnId,
+    /// What the server goes by.
     pub config: &'a Config,
+    /// When the tick began.
     pub now: Moment,
 }
 

@@ -43,6 +43,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
+    /// One a flaw.
     pub const ALL: [Wrong; 3] = [Wrong::Expired, Wrong::OtherName, Wrong::SelfSigned];
 
     /// As it stands on the command line.
@@ -62,12 +63,14 @@ pub struct Identity {
     pub files: Option<(PathBuf, PathBuf)>,
     /// Authorities that clients' certificates are to come from; with none, clients need no certificate.
     pub client_ca: Option<PathBuf>,
+    /// What is wrong with it on purpose.
     pub wrong: Option<Wrong>,
 }
 
 /// What rustls needs, and where it came from.
 #[derive(Debug, Clone)]
 pub struct Service {
+    /// What connections are made secure with.
     pub config: Arc<ServerConfig>,
     identity: Identity,
     /// What people are told, a line each.
@@ -268,10 +271,12 @@ impl Own {
 
 #[cfg(test)]
 impl Own {
+    /// A certificate for as long as a test lasts.
     pub fn make_for_tests() -> Own {
         Own::make().expect("a certificate")
     }
 
+    /// What serves it.
     pub fn config_for_tests(&self) -> Arc<ServerConfig> {
         let (chain, key) = self.show(None).expect("what was just made");
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));

@@ -103,6 +103,7 @@ impl Tls {
         if matches!(self.state, State::Handshake(_)) { HANDSHAKE_MEMORY } else { 0 }
     }
 
+    /// The handshake is over.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }

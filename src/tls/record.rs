@@ -29,13 +29,18 @@ const TAG: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Content {
+    /// Means nothing in TLS 1.3.
     ChangeCipherSpec = 20,
+    /// An [`Alert`], the end or a fault.
     Alert = 21,
+    /// Part of a handshake, or what follows one.
     Handshake = 22,
+    /// What the other side says.
     Data = 23,
 }
 
 impl Content {
+    /// By its number; `None` for those that nobody sends.
     pub fn of(byte: u8) -> Option<Content> {
         match byte {
             20 => Some(Content::ChangeCipherSpec),
@@ -50,11 +55,14 @@ impl Content {
 /// How a record is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersion {
+    /// RFC 5246.
     Tls12,
+    /// RFC 8446.
     Tls13,
 }
 
 impl TlsVersion {
+    /// rustls' word for it.
     pub fn of(version: ProtocolVersion) -> TlsVersion {
         if version == ProtocolVersion::TLSv1_3 { TlsVersion::Tls13 } else { TlsVersion::Tls12 }
     }
@@ -64,11 +72,17 @@ impl TlsVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Alert {
+    /// The end.
     CloseNotify = 0,
+    /// Out of turn.
     UnexpectedMessage = 10,
+    /// It cannot be opened with our keys.
     BadRecordMac = 20,
+    /// It is too long.
     RecordOverflow = 22,
+    /// Our own trouble.
     InternalError = 80,
+    /// A second handshake, which TLS 1.2 would have.
     NoRenegotiation = 100,
 }
 
@@ -114,6 +128,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// From what rustls gives.
     pub fn new((sequence, secret): (u64, ConnectionTrafficSecrets), version: TlsVersion) -> Keys {
         Keys { secret, expanded: None, sequence, version }
     }
@@ -123,6 +138,7 @@ impl Keys {
         self.sequence
     }
 
+    /// The cipher's own tables are in memory.
     pub fn is_expanded(&self) -> bool {
         self.expanded.is_some()
     }

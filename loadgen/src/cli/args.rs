@@ -27,12 +27,15 @@ use crate::report::{Condition, Format};
 /// `loadgen [run] ws://HOST:PORT/PATH` measures a server; see `loadgen run --help`. `loadgen --version` says which this is.
 #[derive(Debug, FromArgs)]
 pub struct Args {
+    /// what is to be done
     #[argh(subcommand)]
     pub command: Subcommand,
 }
 
+/// One a mode, and one a thing to do with reports and this host.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand)]
+#[expect(missing_docs, reason = "the options of each, whose help says what it does")]
 pub enum Subcommand {
     Run(RunArgs),
     Conns(ConnsArgs),

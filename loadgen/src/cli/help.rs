@@ -224,18 +224,22 @@ const TOPICS: [(&str, &str); 20] = [
 pub struct Flag {
     /// Without its dashes.
     pub name: String,
+    /// Its letter, if it has one.
     pub short: Option<char>,
     /// What it takes, if it takes anything.
     pub takes: Option<String>,
+    /// What it does, as the help says it.
     pub text: String,
 }
 
 /// A command, as argh's help has it.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
+    /// What the program or subcommand does.
     pub about: String,
     /// Names and what they stand for.
     pub positionals: Vec<(String, String)>,
+    /// In the order of the help.
     pub options: Vec<Flag>,
 }
 

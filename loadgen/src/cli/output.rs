@@ -8,9 +8,11 @@ use crate::report::{self, Format, Report};
 
 /// The exit codes, beside 130 and 143 for an interrupted run.
 pub mod exit {
+    /// All went well.
     pub const OK: u8 = 0;
     /// Could not run, or not with all connections, or nothing was answered.
     pub const FAILED: u8 = 1;
+    /// The command line made no sense, or something stood in the way of beginning.
     pub const USAGE: u8 = 2;
     /// A threshold was passed or could not be judged, something got worse, or no load met the objective.
     pub const THRESHOLD: u8 = 3;

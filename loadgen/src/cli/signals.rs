@@ -9,6 +9,7 @@ use crate::host::procfs;
 
 /// The signals that end a run early: the first writes a partial report, the second kills.
 pub struct Signals {
+    /// Set by the first signal.
     pub flag: Arc<AtomicBool>,
     which: Arc<AtomicUsize>,
 }

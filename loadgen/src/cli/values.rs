@@ -9,16 +9,20 @@ use crate::report::units;
 /// A value, and its place among such on the command line: of different options, which comes first matters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Placed {
+    /// Which comes first.
     pub place: usize,
+    /// As it was given.
     pub text: String,
 }
 
+/// Notes the place of a value.
 pub fn placed(text: &str) -> Result<Placed, String> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     // argh reads options in the order in which they stand.
     Ok(Placed { place: NEXT.fetch_add(1, Ordering::Relaxed), text: text.to_owned() })
 }
 
+/// `even` or `poisson`.
 pub fn arrival(text: &str) -> Result<ArrivalProcess, String> {
     match text {
         "even" => Ok(ArrivalProcess::Even),
@@ -27,6 +31,7 @@ pub fn arrival(text: &str) -> Result<ArrivalProcess, String> {
     }
 }
 
+/// 1 to 256.
 pub fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=256) => Ok(n),
@@ -42,6 +47,7 @@ pub fn some_count(text: &str) -> Result<u64, String> {
     }
 }
 
+/// 1 to a million.
 pub fn positive(text: &str) -> Result<u32, String> {
     units::count(text)
         .ok()
@@ -50,6 +56,7 @@ pub fn positive(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("`{text}` is not a number from 1 to 1M"))
 }
 
+/// A payload of at least one byte.
 pub fn fragment(text: &str) -> Result<usize, String> {
     units::message_size(text)?
         .checked_sub(1)
@@ -81,6 +88,7 @@ pub fn some_share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A header line that cannot become two.
 pub fn header(text: &str) -> Result<String, String> {
     let name = text.split_once(':').map_or("", |(name, _)| name);
     match is_token(name) && !has_controls(text) {
@@ -110,6 +118,7 @@ pub fn subprotocols(text: &str) -> Result<String, String> {
     }
 }
 
+/// An origin without spaces (RFC 6454).
 pub fn origin(text: &str) -> Result<String, String> {
     match text.is_empty() || has_controls(text) || text.contains(char::is_whitespace) {
         true => Err("it takes an origin such as https://a.example".to_owned()),
@@ -117,6 +126,7 @@ pub fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// A process of this host whose memory can be read.
 pub fn pid(text: &str) -> Result<u32, String> {
     let pid = text.parse().map_err(|_| format!("`{text}` is not a process id"))?;
     match crate::host::procfs::rss(pid) {
@@ -125,6 +135,7 @@ pub fn pid(text: &str) -> Result<u32, String> {
     }
 }
 
+/// A moment: seconds since 1970, or the next HH:MM:SS in UTC.
 pub fn start_at(text: &str) -> Result<SystemTime, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds)
@@ -144,10 +155,13 @@ pub fn start_at(text: &str) -> Result<SystemTime, String> {
 /// What ends a reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Clock {
+    /// When the kernel received it.
     Kernel,
+    /// When loadgen read it.
     Read,
 }
 
+/// `kernel` or `read`.
 pub fn stamp(text: &str) -> Result<Clock, String> {
     match text {
         "kernel" => Ok(Clock::Kernel),
@@ -159,11 +173,14 @@ pub fn stamp(text: &str) -> Result<Clock, String> {
 /// A part of the connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Portion {
+    /// So many.
     Number(usize),
+    /// A share of all, 0 to 1.
     Share(f64),
 }
 
 impl Portion {
+    /// `N` or `P%`; none at all is refused.
     pub fn parse(text: &str) -> Result<Portion, String> {
         let part = match text.strip_suffix('%') {
             Some(_) => Portion::Share(share(text)?),
@@ -190,11 +207,14 @@ impl Portion {
 /// `--shard I/N`: process I, counted from 0 here and from 1 there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shard {
+    /// From 0.
     pub index: usize,
+    /// Of how many.
     pub count: usize,
 }
 
 impl Shard {
+    /// `I/N`, I from 1.
     pub fn parse(text: &str) -> Result<Shard, String> {
         text.split_once('/')
             .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)))
@@ -217,10 +237,13 @@ pub struct Steps(pub Vec<usize>);
 /// `--fault` of `storm`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
+    /// A RST.
     Rst,
+    /// A Close frame.
     Close,
 }
 
+/// `rst` or `close`.
 pub fn fault(text: &str) -> Result<Fault, String> {
     match text {
         "rst" => Ok(Fault::Rst),
@@ -229,6 +252,7 @@ pub fn fault(text: &str) -> Result<Fault, String> {
     }
 }
 
+/// Ascending numbers with commas.
 pub fn steps(text: &str) -> Result<Steps, String> {
     let steps =
         text.split(',').map(|n| units::count(n).map(|n| n as usize)).collect::<Result<Vec<_>, _>>()?;

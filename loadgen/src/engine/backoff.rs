@@ -10,10 +10,13 @@ use crate::report::units;
 pub enum Backoff {
     /// Not at all.
     None,
+    /// Always the same wait.
     Fixed(Duration),
     /// Anywhere up to a limit that doubles with every failure ("full jitter").
     Jitter {
+        /// The longest first wait.
         base: Duration,
+        /// No wait is longer.
         max: Duration,
     },
 }

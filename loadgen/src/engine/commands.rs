@@ -25,6 +25,7 @@ pub enum Command {
 
 /// What to send, and for how long.
 pub struct Traffic {
+    /// When to send.
     pub load: Load,
     /// How many connections send.
     pub active: usize,
@@ -52,10 +53,13 @@ pub enum Load {
 
 /// What a thread tells.
 pub enum Event {
+    /// What came of opening.
     Opened(Box<Opening>),
     /// The messages of a stretch of time.
     Tick(Box<TickReport>),
+    /// The run is over.
     Finished(Box<Outcome>),
+    /// Every connection is closed.
     Closed,
     /// The thread cannot go on.
     Failed(io::Error),
@@ -65,14 +69,18 @@ pub enum Event {
 pub struct TickReport {
     /// Ticks since measuring began; negative while warming up.
     pub number: i64,
+    /// Of messages due in the measured time.
     pub measured: Box<Recorder>,
+    /// Of those due before it.
     pub warmup: Box<Recorder>,
 }
 
 /// What is known when all is over.
 #[derive(Default)]
 pub struct Outcome {
+    /// Why connections ended that should not have.
     pub failures: Failures,
+    /// The fewest connections that were open.
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
@@ -88,6 +96,8 @@ pub struct Outcome {
     pub replaced: u64,
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
+    /// What a storm came to.
     pub recovery: Option<Box<Recovery>>,
+    /// What a fan-out delivered.
     pub collector: Option<Box<Collector>>,
 }

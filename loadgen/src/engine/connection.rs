@@ -11,15 +11,19 @@ use crate::protocol::session::Session;
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stage {
+    /// The TCP handshake, and that of TLS.
     Connecting,
     /// The TLS handshake.
     Securing,
+    /// The request is out, the answer is not there.
     Upgrading,
     /// The opening words.
     Greeting,
+    /// Messages go to and fro.
     Open,
     /// Our Close is sent.
     Closing,
+    /// It ended.
     Gone,
 }
 
@@ -39,9 +43,13 @@ impl Stage {
 /// One connection. Small, since there may be a million: whatever only a busy one needs is in a box or in the thread's
 /// [`InFlight`](crate::engine::in_flight::InFlight) table.
 pub struct Connection<S> {
+    /// Its byte stream.
     pub transport: Transport<S>,
+    /// What the bytes mean.
     pub session: Session,
+    /// Its messages in flight.
     pub exchange: Exchange,
+    /// How far it has come.
     pub stage: Stage,
     /// Counts connects, so that each has its own key.
     pub attempt: u32,

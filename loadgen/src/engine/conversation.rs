@@ -14,8 +14,11 @@ pub enum Word {
     Hear(Pattern),
     /// `--capture`: keeps what stands in a hole.
     Keep {
+        /// What stands around it.
         pattern: Pattern,
+        /// Which hole of the pattern.
         hole: usize,
+        /// Which of the kept values it is.
         name: usize,
         /// It waits for a message of its own; else it looks at the one that was heard just before.
         waits: bool,
@@ -34,9 +37,11 @@ impl Word {
 /// `--answer 'PATTERN=>TEXT'`.
 #[derive(Clone, Debug)]
 pub struct Rejoinder {
+    /// What is answered,
     pub pattern: Pattern,
     /// Hole of the pattern, and the place of what it keeps.
     pub keeps: Vec<(usize, usize)>,
+    /// and with what.
     pub text: Template,
 }
 
@@ -45,6 +50,7 @@ pub struct Rejoinder {
 pub struct Talk {
     /// `--ignore`.
     pub ignored: Vec<Pattern>,
+    /// `--answer`.
     pub answers: Vec<Rejoinder>,
     /// How many values a connection keeps.
     pub kept: usize,
@@ -53,6 +59,7 @@ pub struct Talk {
 /// What is done with a message that is no reply.
 #[derive(Clone, Copy, Debug)]
 pub enum Aside<'a> {
+    /// Nothing.
     Ignored,
     /// It is answered with this.
     Answered(&'a Rejoinder),
@@ -70,6 +77,7 @@ impl Talk {
 /// What is to be done next on a connection that is opening.
 #[derive(Clone, Copy, Debug)]
 pub enum Next<'a> {
+    /// Send this.
     Say(&'a Template),
     /// Wait for a message that has this in it.
     Wait(&'a Pattern),

@@ -22,7 +22,9 @@ pub struct Entry {
     pub sent: Moment,
     /// How late it was tried first, microseconds.
     pub slip: u32,
+    /// Which message of its connection.
     pub index: u32,
+    /// Payload bytes.
     pub size: u32,
     /// The next on the same connection.
     pub next: u32,
@@ -33,8 +35,10 @@ const _: () = assert!(size_of::<Entry>() == 32, "the README says so");
 /// One connection's messages, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct List {
+    /// The oldest entry; `NONE` when empty.
     pub head: u32,
     tail: u32,
+    /// How many entries.
     pub len: u32,
 }
 

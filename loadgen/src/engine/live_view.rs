@@ -21,15 +21,21 @@ pub struct Frame {
     pub done: f64,
     /// Seconds until it is over.
     pub left: u64,
+    /// Open connections.
     pub held: u64,
     /// A second.
     pub sent: f64,
+    /// Replies a second.
     pub received: f64,
+    /// Messages without a reply.
     pub inflight: i64,
     /// Of the last moment, nanoseconds.
     pub p50: u64,
+    /// Response time, nanoseconds.
     pub p99: u64,
+    /// Response time, nanoseconds.
     pub max: u64,
+    /// Own lateness, 99th percentile, nanoseconds.
     pub slip: u64,
     /// `cpu me 3% srv 20%`.
     pub cpu: String,

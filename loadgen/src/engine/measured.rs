@@ -11,9 +11,13 @@ use crate::report::model::Interval;
 /// What a run found.
 #[derive(Default)]
 pub struct Measured {
+    /// Of the measured time.
     pub total: Recorder,
+    /// The time series.
     pub intervals: Vec<Interval>,
+    /// Why connections ended that should not have.
     pub failures: Failures,
+    /// The fewest connections that were open.
     pub held_min: u64,
     /// Longest response by 10 ms of the schedule, microseconds.
     pub peaks: Vec<u32>,
@@ -29,19 +33,25 @@ pub struct Measured {
     pub replaced: u64,
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
+    /// What a storm came to.
     pub recovery: Option<Recovery>,
+    /// What a fan-out delivered.
     pub collector: Option<Collector>,
     /// How late a bare timer was on this host.
     pub hiccup: Times,
     /// When measuring began and when the last message was due.
     pub from: Moment,
+    /// The end of the measured time.
     pub to: Moment,
     /// Payloads due while measuring, by the schedule.
     pub scheduled: f64,
+    /// What loadgen used in it.
     pub own: Usage,
+    /// What the server used in it, where its process is known.
     pub server: Option<Usage>,
     /// Share of the time that the busiest thread did not wait, per cent.
     pub busy_pct: f64,
+    /// A signal ended it.
     pub interrupted: bool,
 }
 

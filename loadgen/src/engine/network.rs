@@ -11,7 +11,9 @@ use crate::host::clock::Moment;
 pub struct Readiness {
     /// What [`Network::connect`] was told.
     pub connection: usize,
+    /// There may be something to read.
     pub readable: bool,
+    /// There may be room to write.
     pub writable: bool,
     /// The server sends no more: read on to the end, a short read no longer means that nothing is left.
     pub read_closed: bool,

@@ -19,18 +19,22 @@ pub struct Opening {
     pub upgrade: Times,
     /// 101 -> the end of the opening words.
     pub hello: Times,
+    /// Connections that were upgraded.
     pub opened: u64,
     /// Processor time used while it lasted, of one processor.
     pub cpu_pct: f64,
+    /// Why the others were not.
     pub failures: Failures,
     /// Reason -> what the server said with it, once.
     pub answers: BTreeMap<String, String>,
     /// When the first connect began and the last upgrade ended.
     pub began: Option<Moment>,
+    /// When the last was open or given up.
     pub ended: Moment,
 }
 
 impl Opening {
+    /// Adds what another thread, or a later step, opened.
     pub fn add(&mut self, other: &Opening) {
         self.connect.add(&other.connect);
         self.tls.add(&other.tls);

@@ -36,6 +36,7 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// Waits for `limit`, or for ever.
     pub fn new(limit: Option<Nanos>) -> Patience {
         Patience { limit, ..Patience::default() }
     }

@@ -52,7 +52,9 @@ enum Body {
 /// A message of the user's.
 #[derive(Clone, Debug)]
 pub enum Given {
+    /// Always the same.
     Plain(Vec<u8>),
+    /// With places that are filled in.
     Filled(Template),
 }
 
@@ -60,7 +62,12 @@ pub enum Given {
 #[derive(Clone, Debug)]
 pub enum Matched {
     /// The number in a hole of a pattern is that of the message on its connection.
-    Number { pattern: Pattern, hole: usize },
+    Number {
+        /// What stands around it.
+        pattern: Pattern,
+        /// Which hole of the pattern.
+        hole: usize,
+    },
     /// Nothing: each answers the oldest.
     Any,
 }
@@ -92,13 +99,16 @@ impl fmt::Display for Matching {
 /// Who a message is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MessageId {
+    /// The connection's number, over all processes.
     pub conn: u32,
+    /// Which message of it.
     pub index: u32,
 }
 
 /// What stands at the front of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
+    /// Which message it is.
     pub id: MessageId,
     /// When it was due, as far as 48 bits go.
     clock: u64,
@@ -126,6 +136,7 @@ impl Payloads {
         Payloads { opcode, body: Body::Given { all, shares, filled, stamped }, stamped: false, seed }
     }
 
+    /// Text or binary.
     pub fn opcode(&self) -> Opcode {
         self.opcode
     }

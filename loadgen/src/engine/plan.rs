@@ -13,18 +13,27 @@ pub struct Plan {
     pub rate: Option<Rate>,
     /// In flight a connection, closed loop.
     pub pipeline: u32,
+    /// How messages are spread over the schedule.
     pub arrival: ArrivalProcess,
+    /// How many connections send.
     pub active: usize,
+    /// Sent before the measured time.
     pub warmup: Duration,
+    /// The measured time.
     pub duration: Duration,
+    /// How long the last replies are waited for.
     pub drain: Duration,
+    /// Length of a row of the time series.
     pub interval: Duration,
     /// Number of this process, and of processes.
     pub shard: (usize, usize),
     /// When to begin, if not as soon as possible.
     pub start_at: Option<Moment>,
+    /// Replies go to everyone.
     pub fanout: bool,
+    /// What goes wrong meanwhile.
     pub storm: Option<Outage>,
+    /// Whose CPU and memory are sampled.
     pub server_pid: Option<u32>,
 }
 
@@ -35,5 +44,6 @@ pub struct Outage {
     pub after: Duration,
     /// Cut off (RST) rather than closed.
     pub reset: bool,
+    /// When those that were dropped try again.
     pub backoff: Backoff,
 }

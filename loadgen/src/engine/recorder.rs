@@ -12,7 +12,9 @@ const RANGE_NS: u64 = 60_000_000_000;
 /// A histogram of times: 1 ns to 60 s, three digits.
 #[derive(Clone)]
 pub struct Times {
+    /// Nanoseconds.
     pub histogram: Histogram<u64>,
+    /// How many were longer than it can tell.
     pub saturated: u64,
 }
 
@@ -31,6 +33,7 @@ impl Times {
         self.histogram.saturating_record(ns);
     }
 
+    /// Adds another's samples, exactly.
     pub fn add(&mut self, other: &Times) {
         if !other.histogram.is_empty() {
             self.histogram.add(&other.histogram).expect("all have the same bounds");
@@ -95,12 +98,16 @@ pub struct Recorder {
     pub backpressure: Times,
     /// Stamped by the kernel -> read; without a stamp, woken -> read.
     pub read_lag: Times,
+    /// From Ping to Pong.
     pub ping: Times,
+    /// Messages and bytes.
     pub counts: Counts,
+    /// The slowest replies one by one.
     pub slowest: Slowest,
 }
 
 impl Recorder {
+    /// Adds another's, exactly.
     pub fn add(&mut self, other: &Recorder) {
         self.response.add(&other.response);
         if let Some(other) = &other.first {
@@ -149,7 +156,9 @@ impl Recorder {
 /// Two sides of what is known as an interval only.
 #[derive(Clone, Default)]
 pub struct BoundedTimes {
+    /// Not longer than the truth.
     pub low: Times,
+    /// Not shorter than it.
     pub high: Times,
 }
 
@@ -160,6 +169,7 @@ macro_rules! counts {
         pub struct Counts { $($(#[$doc])* pub $name: u64),* }
 
         impl Counts {
+            /// Adds another's.
             pub fn add(&mut self, other: &Counts) {
                 $(self.$name += other.$name;)*
             }
@@ -168,16 +178,21 @@ macro_rules! counts {
 }
 
 counts! {
+    /// Messages due in the time this is about that were written.
     sent,
     /// Of those, written while measuring.
     sent_inside,
+    /// Replies to them.
     received,
     /// Replies read while measuring, whatever message they answer.
     answered_inside,
     /// Never came back although a later one did.
     lost,
+    /// Replies that came again.
     duplicated,
+    /// Replies that overtook an earlier message's.
     reordered,
+    /// Replies that are not what was sent.
     corrupt,
     /// Still out at the end, or for longer than a closed loop waits.
     unanswered,
@@ -185,8 +200,9 @@ counts! {
     late,
     /// The server's own: they answer nothing.
     unsolicited,
-    /// Matched `--ignore`, or `--answer` and were answered.
+    /// Matched `--ignore`.
     ignored,
+    /// Matched `--answer` and were answered.
     answered,
     /// Of those unsolicited, as long as a message that was out, and of its kind.
     alike,
@@ -198,14 +214,21 @@ counts! {
     timeouts,
     /// Not sent because `--max-inflight` were out.
     capped,
-    /// Reads, and those of them that the kernel stamped.
+    /// Reads that brought something,
     reads,
+    /// and those of them that the kernel stamped.
     reads_stamped,
+    /// In frames, headers included.
     bytes_sent,
+    /// In frames, headers included.
     bytes_received,
+    /// `--ping`.
     pings_sent,
+    /// Those of them that a Pong came to.
     pings_answered,
+    /// All Pongs.
     pongs_received,
+    /// Close frames that the server sent first.
     closes_received,
     /// Time messages spent in flight, summed over them, within the measured time.
     flight_ns,
@@ -237,6 +260,7 @@ pub struct Slowest {
 impl Slowest {
     const KEEP: usize = 100;
 
+    /// Keeps the reply that `slow` describes if it is one of the slowest.
     pub fn offer(&mut self, Nanos(response_ns): Nanos, slow: impl FnOnce() -> Slow) {
         if response_ns > self.floor {
             self.kept.push(slow());

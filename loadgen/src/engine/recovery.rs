@@ -6,11 +6,15 @@ use crate::host::clock::{Moment, Nanos};
 
 /// One thread's part in a storm.
 pub struct Recovery {
+    /// When it is tried again.
     pub policy: Backoff,
     /// Cut the connections off (RST) rather than close them.
     pub reset: bool,
+    /// When the connections were dropped.
     pub dropped_at: Moment,
+    /// How many.
     pub dropped: u64,
+    /// How often one was tried.
     pub attempts: u64,
     /// When each came back, after the drop.
     pub back: Vec<Nanos>,
@@ -19,6 +23,7 @@ pub struct Recovery {
 }
 
 impl Recovery {
+    /// Nothing dropped yet; `reset` drops by RST.
     pub fn new(policy: Backoff, reset: bool) -> Recovery {
         let handshake = Times::default();
         Recovery {

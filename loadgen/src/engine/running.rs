@@ -42,6 +42,7 @@ pub struct Due {
 
 /// The run.
 pub struct Running {
+    /// What is sent.
     pub traffic: Traffic,
     /// The connections that send, in the order of their turns.
     order: Vec<u32>,
@@ -56,10 +57,12 @@ pub struct Running {
     peaks: Vec<u32>,
     /// Messages without a reply, and how many of them never will have one.
     pub out: u64,
+    /// Those of them that never will have one.
     pub abandoned: u64,
     /// The fewest connections that were open.
     pub held_min: u64,
     flow: Flow,
+    /// When a closed loop gives a reply up.
     pub patience: Patience,
     /// Ages of the messages without a reply, from the write.
     pub unanswered: Times,

@@ -12,6 +12,7 @@ use crate::report::units;
 /// `--rate`: messages a second over all connections.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rate {
+    /// Messages a second.
     Constant(f64),
     /// From one to the other over the duration, linearly.
     Ramp(f64, f64),

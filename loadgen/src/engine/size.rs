@@ -7,6 +7,7 @@ use crate::report::units;
 /// `--size`: payload bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sizes {
+    /// All alike.
     Fixed(usize),
     /// Both ends included, every size as likely.
     Range(usize, usize),
@@ -14,7 +15,9 @@ pub enum Sizes {
     Mix(Vec<(f64, usize)>),
     /// By its median and 99th percentile.
     Lognormal {
+        /// The median, bytes.
         p50: f64,
+        /// The 99th percentile, bytes.
         p99: f64,
     },
 }

@@ -12,19 +12,25 @@ use crate::protocol::template::Template;
 
 /// What all connections share.
 pub struct Spec {
+    /// Connections take turns.
     pub targets: Vec<Target>,
+    /// What a session asks for and takes.
     pub rules: Rules,
     /// The header lines of the request that have places in them, by their number among those of the rules.
     pub headers: Vec<(usize, Template)>,
+    /// What is said beside the messages.
     pub talk: Talk,
     /// How replies are known, where they are no echo.
     pub matched: Option<Matched>,
     /// So many messages are the reply to one.
     pub replies: u32,
+    /// Where connections come from.
     pub sources: Sources,
+    /// What messages hold.
     pub payloads: Payloads,
     /// Payload bytes a fragment.
     pub fragment: Option<usize>,
+    /// Replies are compared byte by byte.
     pub verify: bool,
     /// A reply ends when the kernel has it rather than when it is read.
     pub kernel_stamps: bool,
@@ -42,7 +48,9 @@ pub struct Spec {
     pub connect_timeout: Nanos,
     /// How long before a message is due the thread stops sleeping.
     pub spin: Nanos,
+    /// Of everything random.
     pub seed: u64,
+    /// How many share the connections.
     pub threads: usize,
     /// Number of this process's first connection among those of a sharded run.
     pub first: usize,
@@ -83,6 +91,7 @@ impl Spec {
 pub struct Gauges {
     /// Open WebSockets.
     pub held: AtomicU64,
+    /// Connections that could not be opened.
     pub failed: AtomicU64,
     /// Written and not yet answered.
     pub inflight: AtomicI64,

@@ -13,7 +13,9 @@ use crate::host::clock::{Moment, Nanos};
 
 /// What was told so far. It looks at no clock, so that a simulated run is put together by it as well.
 pub struct Tally {
+    /// The time series.
     pub rows: Rows,
+    /// All of the measured time.
     pub measured: Measured,
     times: Timetable,
     /// Messages due while measuring, by the schedule.

@@ -22,7 +22,9 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// A URL and its address.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// As it was given.
     pub url: Url,
+    /// Where connections go.
     pub address: Address,
     /// Of a `wss:` URL.
     pub tls: Option<Secured>,
@@ -35,7 +37,9 @@ pub struct Target {
 /// How connections are made secure.
 #[derive(Clone, Debug)]
 pub struct Secured {
+    /// What certificates are checked against, and what is offered.
     pub config: Arc<ClientConfig>,
+    /// Who the server has to be.
     pub name: ServerName<'static>,
 }
 

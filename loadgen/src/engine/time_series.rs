@@ -32,6 +32,7 @@ pub struct Rows {
 /// A row that is being put together.
 #[derive(Default)]
 pub struct PartialRow {
+    /// Of all threads so far.
     pub recorder: Recorder,
     /// How many ticks are in it, of all threads.
     ticks: u64,

@@ -16,6 +16,7 @@ pub struct Timetable {
     pub begin: Moment,
     /// When measuring begins and when the last message is due.
     pub from: Moment,
+    /// The end of the measured time.
     pub to: Moment,
     /// Replies count until then.
     pub until: Moment,
@@ -25,6 +26,7 @@ pub struct Timetable {
     pub interval: Nanos,
     /// What threads report at a time, and how many of these make a row.
     pub tick: Nanos,
+    /// A row of the time series is so many ticks.
     pub ticks_per_row: u64,
 }
 

@@ -33,8 +33,13 @@ struct Outbox {
 pub enum Input {
     /// The server has ended the connection.
     Ended,
-    /// So many bytes, which may be none; `drained` when nothing is left in the socket.
-    Bytes { count: usize, drained: bool },
+    /// Bytes, which may be none, and whether the socket has more.
+    Bytes {
+        /// How many.
+        count: usize,
+        /// Nothing is left.
+        drained: bool,
+    },
 }
 
 /// What is being sent.

@@ -12,6 +12,7 @@ const REACH: usize = 64;
 pub enum Reply {
     /// The answer to a message that was out.
     Answer {
+        /// That message.
         entry: Entry,
         /// Its opcode, length or content is not what was sent.
         corrupt: bool,

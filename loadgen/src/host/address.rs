@@ -10,6 +10,7 @@ use std::time::Duration;
 /// An address that takes connections.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Address {
+    /// An address and a port.
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),

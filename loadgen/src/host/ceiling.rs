@@ -11,6 +11,7 @@ const SIZES_APART: u64 = 2;
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Calibration {
+    /// How many were open.
     pub connections: u64,
     /// Payload bytes.
     pub size: u64,
@@ -19,6 +20,7 @@ pub struct Calibration {
     /// Response time at a thousand messages a second, ns; absent when the host never let it be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_p50_ns: Option<u64>,
+    /// Its 99th percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_p99_ns: Option<u64>,
 }

@@ -10,21 +10,33 @@ use crate::host::source_addresses::port_range;
 /// The host as it is. A limit that cannot be read is absent, and then not judged.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Descriptors that a process may allow itself (RLIMIT_NOFILE).
     pub nofile_hard: u64,
+    /// Descriptors that root may allow a process (fs.nr_open).
     pub nr_open: Option<u64>,
+    /// Open files of the whole system (fs.file-max).
     pub file_max: Option<u64>,
+    /// Ports for outgoing connections, those that are reserved left out.
     pub ports: usize,
+    /// The first and the last (net.ipv4.ip_local_port_range).
     pub port_ends: [u16; 2],
+    /// The longest queue of a listener (net.core.somaxconn).
     pub somaxconn: Option<u64>,
+    /// Half-open connections (net.ipv4.tcp_max_syn_backlog).
     pub syn_backlog: Option<u64>,
     /// Pages at which the kernel begins to press TCP for memory.
     pub tcp_mem_pressure: Option<u64>,
+    /// Bytes (MemAvailable).
     pub memory_available: Option<u64>,
     /// Entries in use, and most.
     pub conntrack: Option<(u64, u64)>,
+    /// Sockets in TIME_WAIT.
     pub time_wait: u64,
+    /// Processors.
     pub cpus: u64,
+    /// The kernel's, `tsc` at best.
     pub clocksource: Option<String>,
+    /// What sets the processors' frequency.
     pub governor: Option<String>,
 }
 

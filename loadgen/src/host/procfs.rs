@@ -13,11 +13,14 @@ const TICK_NS: u64 = 10_000_000;
 /// A process's use of the processor, nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
+    /// In user mode.
     pub user: u64,
+    /// In the kernel.
     pub system: u64,
 }
 
 impl Cpu {
+    /// Both.
     pub fn total(self) -> u64 {
         self.user + self.system
     }
@@ -89,18 +92,22 @@ pub fn tcp_memory() -> Option<u64> {
 /// Counters of the whole host that tell on a server's backlog and on the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counters {
+    /// TCPSynRetrans.
     pub syn_retransmits: u64,
+    /// ListenOverflows.
     pub listen_overflows: u64,
     /// Segments sent again, those of connects apart.
     pub segments_again: u64,
     /// Time stolen by the hypervisor and time in all, ticks of all processors.
     pub steal: u64,
+    /// All of /proc/stat's times, ticks.
     pub total: u64,
     /// How often the control group was made to wait.
     pub throttled: u64,
 }
 
 impl Counters {
+    /// As they stand; 0 where one cannot be read.
     pub fn now() -> Counters {
         let net = netstat();
         let get = |name: &str| net.get(name).copied().unwrap_or(0);

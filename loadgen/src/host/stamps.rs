@@ -42,6 +42,7 @@ struct Clocks {
 }
 
 impl Stamps {
+    /// Nothing was stamped yet.
     #[expect(clippy::new_without_default, reason = "it looks at the clocks")]
     pub fn new() -> Stamps {
         let mut stamps = Stamps { space: cmsg_space!(Timestamps), clocks: Clocks::default() };

@@ -16,7 +16,9 @@ use rustls::{
 /// Versions of TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Version {
+    /// RFC 5246.
     Tls12,
+    /// RFC 8446.
     Tls13,
 }
 

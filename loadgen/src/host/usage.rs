@@ -6,10 +6,15 @@ use crate::host::procfs::{self, Cpu};
 /// What a process used while measuring.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
+    /// Processor time.
     pub cpu: Cpu,
+    /// Over how long.
     pub wall_ns: u64,
+    /// Resident memory at the end, bytes.
     pub rss: u64,
+    /// Open ones at the end.
     pub descriptors: u64,
+    /// Context switches that were forced on it.
     pub involuntary: u64,
 }
 

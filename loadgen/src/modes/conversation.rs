@@ -17,8 +17,11 @@ use crate::report::units;
 
 /// What they mean.
 pub struct Conversation {
+    /// What is said beside the messages.
     pub talk: Talk,
+    /// How replies are known, where they are no echo.
     pub matched: Option<Matched>,
+    /// So many messages are the reply to one.
     pub replies: u32,
     /// Names of what is kept.
     names: Vec<String>,

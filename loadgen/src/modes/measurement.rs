@@ -41,14 +41,19 @@ const COURTESY: usize = 1 << 20;
 
 /// One command under way.
 pub struct Measurement {
+    /// The options that every mode has.
     pub common: Common,
+    /// What is said meanwhile.
     pub progress: Progress,
+    /// What ends it early.
     pub signals: Signals,
+    /// What is measured.
     pub targets: Vec<Target>,
     /// It keeps what it has read.
     conversation: RefCell<Conversation>,
     /// What `--baseline` names.
     pub baseline: Option<Report>,
+    /// Where the report goes.
     pub destinations: Destinations,
     started: SystemTime,
     before: Counters,

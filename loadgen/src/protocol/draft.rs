@@ -29,6 +29,7 @@ impl Draft {
             .ok_or_else(|| format!("`{text}` is not 13, 8, 7, 76 or 75"))
     }
 
+    /// The version as Sec-WebSocket-Version has it, or the draft's number.
     pub fn number(self) -> u64 {
         self as u64
     }

@@ -7,11 +7,17 @@ const RSV1: u8 = 0x40;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Opcode {
+    /// A further fragment of a message.
     Continuation = 0x0,
+    /// A message of UTF-8, or its first fragment.
     Text = 0x1,
+    /// A message of bytes, or its first fragment.
     Binary = 0x2,
+    /// The end, with a code and a reason.
     Close = 0x8,
+    /// To be answered by a Pong of the same payload.
     Ping = 0x9,
+    /// The answer to a Ping.
     Pong = 0xA,
 }
 
@@ -37,9 +43,11 @@ impl Opcode {
 /// The header of a server's frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header {
+    /// The last fragment of its message.
     pub fin: bool,
     /// RSV1, which permessage-deflate gives a meaning (RFC 7692 section 6).
     pub compressed: bool,
+    /// What it carries.
     pub opcode: Opcode,
     /// Bytes of payload.
     pub len: usize,

@@ -23,12 +23,15 @@ const LINES: usize = 64;
 /// The parts of the upgrade request the user chose.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
+    /// The protocol's version.
     pub draft: Draft,
     /// Offer permessage-deflate.
     pub deflate: bool,
     /// Whole header lines, `Name: value`; they stand in the place of ours of the same name.
     pub headers: Vec<String>,
+    /// As Sec-WebSocket-Protocol offers them.
     pub subprotocols: Option<String>,
+    /// As the Origin header has it.
     pub origin: Option<String>,
 }
 

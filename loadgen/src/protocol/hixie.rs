@@ -22,6 +22,7 @@ pub fn write(out: &mut Vec<u8>, text: &[u8]) {
 pub enum Piece<'a> {
     /// More of a message's text, and whether that is all of it.
     Text(&'a [u8], bool),
+    /// The closing handshake of draft 76.
     Close,
     /// Nothing that can be told yet.
     Nothing,
@@ -49,7 +50,9 @@ pub fn piece(input: &[u8], inside: bool) -> Result<(Piece<'_>, usize), &'static 
 /// The three numbers of a 76 client's handshake, as they go over the wire.
 #[derive(Debug)]
 pub struct Challenge {
+    /// Sec-WebSocket-Key1.
     pub key1: String,
+    /// Sec-WebSocket-Key2.
     pub key2: String,
     /// Behind the head.
     pub key3: [u8; 8],

@@ -16,7 +16,9 @@ use crate::protocol::url::Url;
 /// What the answer to an upgrade request is held against.
 #[derive(Clone)]
 pub struct Upgrade<'a> {
+    /// What is asked for.
     pub url: Cow<'a, Url>,
+    /// What the request says beside the URL.
     pub extras: Cow<'a, Extras>,
     /// The random number behind the request's keys.
     pub nonce: u128,
@@ -24,6 +26,7 @@ pub struct Upgrade<'a> {
 
 /// What all sessions of a run have in common.
 pub struct Rules {
+    /// What the request says beside the URL.
     pub extras: Extras,
     /// Bytes of the longest message that is taken.
     pub limit: usize,
@@ -36,7 +39,9 @@ pub enum Received<'a> {
     Open,
     /// A whole message, put together and inflated.
     Message(Opcode, &'a [u8]),
+    /// To be answered.
     Ping(&'a [u8]),
+    /// The answer to one of ours.
     Pong(&'a [u8]),
     /// A Close, with the code and reason in it.
     Close(&'a [u8]),

@@ -62,11 +62,15 @@ pub struct Values<'a> {
     pub conn: u64,
     /// Number of the message on its connection.
     pub seq: u64,
+    /// Which process of a sharded run, from 1.
     pub shard: u64,
     /// Nanoseconds since 1970.
     pub now: u64,
+    /// The stamp of the message.
     pub stamp: &'a [u8],
+    /// What the connection keeps.
     pub kept: &'a [Vec<u8>],
+    /// For what is random.
     pub rng: &'a mut fastrand::Rng,
 }
 

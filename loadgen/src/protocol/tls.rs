@@ -13,7 +13,9 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, Error, HandshakeK
 /// Where connections read records to and write them from: one for all connections of a thread.
 #[derive(Default)]
 pub struct Buffers {
+    /// Records as they came.
     pub incoming: Vec<u8>,
+    /// Records to be sent.
     pub outgoing: Vec<u8>,
 }
 
@@ -36,8 +38,11 @@ impl Buffers {
 /// What a handshake agreed on, in the field's names.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Agreed {
+    /// `TLS 1.2` or `TLS 1.3`.
     pub version: String,
+    /// By IANA's name.
     pub suite: String,
+    /// The group, by IANA's name.
     pub key_exchange: String,
     /// From a ticket or session of an earlier one.
     pub resumed: bool,

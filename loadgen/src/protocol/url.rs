@@ -28,6 +28,7 @@ pub enum Place {
 pub struct Url {
     /// `wss:`, TLS.
     pub secure: bool,
+    /// Where it leads.
     pub place: Place,
     /// What the Host header says: the host without its zone, and the port unless it is the scheme's own.
     pub authority: String,

@@ -47,8 +47,11 @@ pub struct Blocks {
 /// A number and where the truth lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
+    /// The number.
     pub value: f64,
+    /// The truth is not below,
     pub low: f64,
+    /// nor above.
     pub high: f64,
 }
 
@@ -57,6 +60,7 @@ pub struct Bounds {
 pub struct Evidence {
     /// By the percentile's key in reports; those that the messages carry.
     pub percentiles: Vec<(&'static str, Bounds)>,
+    /// Of all messages.
     pub mean: Bounds,
 }
 

@@ -17,9 +17,11 @@ pub enum Status {
     Invalid,
 }
 
+/// Whether the numbers are the server's, and why not.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Verdict {
+    /// In a word.
     pub status: Status,
     /// The highest of the percentiles of a report up to which every percentile of the response that the samples carry can be
     /// trusted; absent when not even the first can, when there are none, and in reports of schema 1.
@@ -96,6 +98,7 @@ impl From<Finding> for String {
 pub struct Trust {
     /// A key of a histogram's `p`.
     pub p: String,
+    /// The response time it is about.
     pub response_ns: u64,
     /// So much of it may be loadgen's or its host's.
     pub ours_ns: u64,

@@ -14,6 +14,7 @@ pub enum Unit {
     Rate,
     /// Connections; more is better.
     Count,
+    /// Of memory.
     Bytes,
     /// Of a processor.
     Percent,
@@ -24,6 +25,7 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// `x` as people read it.
     pub fn show(self, x: f64) -> String {
         match self {
             Unit::Time => format::time(x),
@@ -35,6 +37,7 @@ impl Unit {
         }
     }
 
+    /// More of it is better.
     pub fn more_is_better(self) -> bool {
         matches!(self, Unit::Rate | Unit::Count | Unit::Whole)
     }
@@ -48,8 +51,11 @@ impl Unit {
 /// One number of one report.
 #[derive(Clone, Debug)]
 pub struct Metric {
+    /// As tables have it.
     pub name: String,
+    /// What it counts.
     pub unit: Unit,
+    /// The number itself.
     pub value: f64,
     /// Where the truth is; absent where the run cannot say.
     pub bounds: Option<Bounds>,

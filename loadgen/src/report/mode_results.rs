@@ -12,6 +12,7 @@ use super::stats::Slope;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Conns {
+    /// In ascending order.
     pub steps: Vec<ConnsStep>,
     /// Server memory a connection over the steps, user space.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,19 +28,28 @@ pub struct Conns {
     pub residue_bytes: Option<i64>,
 }
 
+/// So many connections, and what they cost.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ConnsStep {
+    /// How many should have been open.
     pub asked: u64,
+    /// How many were.
     pub held: u64,
+    /// How fast the new ones opened.
     pub opened_per_s: f64,
+    /// From the SYN to the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Stat>,
+    /// From the request to the 101.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Stat>,
+    /// Growth of the host's TCPSynRetrans counter.
     pub syn_retransmits: u64,
+    /// Resident memory of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_rss_bytes: Option<u64>,
+    /// What the host's TCP holds beyond what it held at first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_bytes: Option<u64>,
     /// Response times of the messages sent while holding.
@@ -67,13 +77,16 @@ pub struct Find {
     pub stopped: String,
 }
 
+/// A load that was tried.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct FindStep {
+    /// Messages a second, or connections.
     pub load: f64,
     /// What the objective names, at this load; nanoseconds for a latency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
+    /// It met the objective.
     pub ok: bool,
     /// Absent in reports of schema 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,8 +94,11 @@ pub struct FindStep {
     /// What the server did instead of meeting the objective, or why that could not be told at this load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Messages a second that were sent.
     pub achieved_rate: f64,
+    /// Of its report.
     pub verdict: Verdict,
+    /// Its times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Stat>,
 }
@@ -102,7 +118,9 @@ impl FindStep {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
+    /// It did.
     Met,
+    /// It did not.
     Missed,
     /// This host could not tell: it did not make the load, or what was missed may be its own doing.
     Unknown,
@@ -123,19 +141,27 @@ impl Answer {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Fanout {
+    /// Connections that sent.
     pub publishers: u64,
+    /// Connections that each message should reach.
     pub receivers: u64,
+    /// Messages sent.
     pub published: u64,
     /// Deliveries that should have been.
     pub expected: u64,
+    /// Deliveries that came.
     pub received: u64,
+    /// Deliveries that came again.
     pub duplicated: u64,
+    /// Deliveries that overtook an earlier one of their publisher's.
     pub reordered: u64,
     /// Scheduled -> first, median and last receiver of each message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<Stat>,
+    /// To half of the receivers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub median: Option<Stat>,
+    /// To the last receiver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Stat>,
     /// Last less first, by message.
@@ -153,26 +179,34 @@ pub struct Storm {
     pub policy: String,
     /// From the start of measuring.
     pub dropped_at_ns: u64,
+    /// Connections that were dropped.
     pub dropped: u64,
+    /// Those that came back.
     pub back: u64,
     /// Share back (`"50"`, `"90"`, `"99"`, `"100"`) -> time since the drop; a share never reached is absent.
     pub back_ns: BTreeMap<String, u64>,
+    /// How often one was tried.
     pub attempts: u64,
+    /// Growth of the host's TCPSynRetrans counter.
     pub syn_retransmits: u64,
+    /// Growth of the host's ListenOverflows counter.
     pub listen_overflows: u64,
     /// Connect and upgrade together, of the reconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake: Option<Stat>,
     /// Connections left alone, and their response times by phase.
     pub survivors: u64,
+    /// Before, meanwhile and afterwards.
     pub phases: Vec<StormPhase>,
 }
 
+/// A stretch of a storm.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct StormPhase {
     /// `before`, `during` or `after`.
     pub name: String,
+    /// Response times of those that stayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<Stat>,
 }

@@ -15,10 +15,15 @@ use super::stats;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Stat {
+    /// Samples.
     pub count: u64,
+    /// The least.
     pub min: u64,
+    /// Of all samples.
     pub mean: f64,
+    /// The standard deviation.
     pub stdev: f64,
+    /// The most.
     pub max: u64,
     /// Samples beyond the histogram's range, recorded at its end.
     pub saturated: u64,

@@ -2,16 +2,21 @@
 
 /// Everything the judgement rests on besides the measurement.
 pub struct Facts {
+    /// The load was a closed loop.
     pub closed: bool,
     /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
     pub fanout: bool,
+    /// Client and server share this host.
     pub local: bool,
+    /// Connections asked for.
     pub asked: u64,
     /// `--allow-partial`: what could not be opened was not asked for.
     pub allow_partial: bool,
     /// Kernel stamps were asked for.
     pub kernel_stamps: bool,
+    /// How often a cgroup held loadgen back.
     pub throttled: u64,
+    /// Processor time that the hypervisor took.
     pub steal_pct: f64,
     /// Messages a second this host was calibrated to reach.
     pub ceiling: Option<f64>,

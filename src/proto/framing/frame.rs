@@ -15,11 +15,17 @@ pub const PING: [u8; 2] = [0x89, 0];
 /// What a frame is for (§5.2, §11.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
+    /// A further fragment of a message.
     Continuation = 0x0,
+    /// A message of UTF-8, or its first fragment.
     Text = 0x1,
+    /// A message of bytes, or its first fragment.
     Binary = 0x2,
+    /// The end, with a code and a reason.
     Close = 0x8,
+    /// To be answered by a Pong of the same payload.
     Ping = 0x9,
+    /// The answer to a Ping, or to none.
     Pong = 0xA,
 }
 
@@ -46,11 +52,15 @@ impl Opcode {
 /// A client's frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
+    /// The last fragment of its message.
     pub fin: bool,
+    /// Compressed, where that was agreed (RFC 7692).
     pub rsv1: bool,
+    /// What it carries.
     pub opcode: Opcode,
     /// Payload bytes.
     pub len: u64,
+    /// What the payload is masked with.
     pub key: Key,
     /// Bytes of the header itself, masking key included.
     pub size: usize,

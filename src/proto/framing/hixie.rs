@@ -15,6 +15,7 @@ pub const CLOSE: [u8; 2] = [0xFF, 0x00];
 pub enum Draft {
     /// It knows no closing handshake: only whoever sends one (Perl's Protocol::WebSocket does) is answered with one.
     Hixie75,
+    /// It ends with `FF 00`.
     Hixie76,
 }
 

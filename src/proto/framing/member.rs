@@ -18,7 +18,9 @@ const STEP: usize = 1024;
 /// One member's framing state.
 #[derive(Debug, Clone)]
 pub enum Member {
+    /// By one of Hixie's drafts.
     Hixie(Draft),
+    /// By versions 7 to 13.
     Hybi(Fragments),
 }
 
@@ -31,6 +33,7 @@ pub struct Fragments {
 }
 
 impl Member {
+    /// One that has said nothing yet.
     pub fn hybi() -> Member {
         Member::Hybi(Fragments::default())
     }

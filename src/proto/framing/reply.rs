@@ -11,9 +11,13 @@ use std::ops::Range;
 ///
 /// `reply.end <= at <= end`, and nothing in `at..end` has been touched.
 pub struct Echo<'a> {
+    /// Where the input is, and the reply will be.
     pub buf: &'a mut [u8],
+    /// How far the input is used up.
     pub at: usize,
+    /// Where it ends.
     pub end: usize,
+    /// What is to be sent, not beyond `at`.
     pub reply: Range<usize>,
     /// What is to be gathered, behind the reply and at the end of the input.
     keep: Range<usize>,
@@ -24,6 +28,7 @@ pub struct Echo<'a> {
 }
 
 impl<'a> Echo<'a> {
+    /// Nothing of `buf[input]` is used up, and nothing is to be sent.
     pub fn new(buf: &'a mut [u8], input: Range<usize>) -> Echo<'a> {
         Echo { buf, at: input.start, end: input.end, reply: 0..0, keep: 0..0, release: None, messages: 0 }
     }

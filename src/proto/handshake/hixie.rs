@@ -15,10 +15,12 @@ pub struct HixieUpgrade<'a> {
     host: &'a [u8],
     path: &'a str,
     query: &'a str,
+    /// The subprotocol that is chosen.
     pub protocol: Option<&'a [u8]>,
 }
 
 impl<'a> HixieUpgrade<'a> {
+    /// Whether `request` is one, and may be granted.
     pub fn read(request: &Request<'a>, routes: &Routes) -> Result<HixieUpgrade<'a>, Refusal> {
         if request.has("Sec-WebSocket-Draft") {
             return Err(Refusal::Bad("hybi-01 to -03 are not spoken"));
@@ -79,7 +81,9 @@ impl<'a> HixieUpgrade<'a> {
 /// The two numbers hidden in the keys, each divided by its spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbers {
+    /// Of Sec-WebSocket-Key1.
     pub first: u32,
+    /// Of Sec-WebSocket-Key2.
     pub second: u32,
 }
 

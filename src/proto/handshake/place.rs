@@ -18,6 +18,7 @@ pub enum Place {
 /// What the path of a request asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// What the path asks for.
     pub chain: Chain,
     /// What it sends of the request, if it does.
     pub report: Option<Report>,

@@ -15,7 +15,12 @@ pub enum Refusal {
     /// 403: the Origin is not on the list.
     Origin,
     /// 404, with the path that was asked for, and what there is instead.
-    NotFound { path: String, hint: &'static str },
+    NotFound {
+        /// As it was asked for.
+        path: String,
+        /// A sentence.
+        hint: &'static str,
+    },
     /// 405.
     Method,
     /// 426: a plain HTTP request for an echo path.

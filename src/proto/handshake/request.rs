@@ -18,6 +18,7 @@ pub fn no_headers<'a>() -> Headers<'a> {
 /// What a request wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
+    /// The only one that is served.
     Get,
     /// GET without the body of its answer.
     Head,
@@ -28,6 +29,7 @@ pub enum Method {
 /// A request for this server: a method that is served, HTTP/1.1, one good Host, no body.
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// GET, or what is refused.
     pub method: Method,
     /// The target's path; `/` where an absolute target has none.
     pub path: &'a str,

@@ -6,6 +6,7 @@ use core::time::Duration;
 /// What is served where, and to whom: the part of the configuration that the protocol needs.
 #[derive(Debug, Clone)]
 pub struct Routes {
+    /// Where messages are echoed.
     pub echo_paths: Paths,
     /// The Origins that may connect, compared byte for byte; empty for all.
     pub origins: Vec<String>,
@@ -19,13 +20,16 @@ pub struct Routes {
     pub test_paths: bool,
     /// Whether `/metrics` and `/healthz` are served here too, and shown on the test page.
     pub stats: bool,
+    /// What a connection may ask of us.
     pub limits: Limits,
 }
 
 /// The paths that echo.
 #[derive(Debug, Clone)]
 pub enum Paths {
+    /// All that are not something else's.
     Any,
+    /// These and no others.
     These(Vec<String>),
 }
 
@@ -39,6 +43,7 @@ impl Paths {
         }
     }
 
+    /// Whether `path`, without its query, is among them.
     pub fn hold(&self, path: &str) -> bool {
         match self {
             Paths::Any => true,
@@ -61,6 +66,7 @@ pub enum Page {
 /// What was asked where the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
+    /// What was asked for.
     pub endpoint: Endpoint,
     /// The answer has no body (HEAD).
     pub is_head: bool,

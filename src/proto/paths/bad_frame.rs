@@ -16,6 +16,7 @@ pub enum BadFrame {
 /// A frame of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FrameEntry {
+    /// As the path has it.
     pub name: &'static str,
     /// What is wrong with it, and where that is written; sections are RFC 6455's where no other is named.
     pub rule: &'static str,

@@ -68,9 +68,13 @@ const LONG: usize = 64 * 1024;
 /// A 101, in parts.
 #[derive(Debug)]
 pub struct Response<'a> {
+    /// Sec-WebSocket-Accept.
     pub accept: &'a str,
+    /// The one that is chosen.
     pub subprotocol: Option<&'a [u8]>,
+    /// Sec-WebSocket-Extensions.
     pub extension: Option<String>,
+    /// Those that the path asks for.
     pub headers: &'a [(String, String)],
 }
 

@@ -32,6 +32,7 @@ const REASON_MAX: usize = 123;
 /// What a path asks for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chain {
+    /// How the request is answered.
     pub opening: HandshakeOptions,
     /// In order; the last one is an end.
     pub steps: Vec<Step>,
@@ -40,29 +41,39 @@ pub struct Chain {
 /// How the request is answered.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HandshakeOptions {
+    /// How long the answer waits.
     pub delay: Option<Delay>,
     /// The `Authorization` that is asked for: its scheme and the rest.
     pub credentials: Option<(Scheme, String)>,
     /// Where the client is sent.
     pub location: Option<String>,
+    /// Instead of 101.
     pub status: Option<u16>,
+    /// What is said of subprotocols.
     pub subprotocol: Option<Subprotocol>,
+    /// More of them.
     pub headers: Vec<(String, String)>,
+    /// What is agreed on compression.
     pub deflate: DeflateChoice,
+    /// What is wrong with the 101.
     pub fault: Option<BadHandshake>,
 }
 
 /// How a client shows who it is (RFC 7617, RFC 6750).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
+    /// RFC 7617.
     Basic,
+    /// RFC 6750.
     Bearer,
 }
 
 /// What is said of subprotocols, whatever is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subprotocol {
+    /// None is chosen.
     None,
+    /// This one is.
     This(String),
 }
 
@@ -72,12 +83,14 @@ pub enum DeflateChoice {
     /// As on the echo.
     #[default]
     Negotiate,
+    /// Nothing.
     Decline,
     /// These parameters, or nothing.
     Only(deflate::Deflate),
 }
 
-/// One thing that a program does.
+/// One thing that a program does: [`steps::STEPS`] says what.
+#[expect(missing_docs, reason = "the table of steps says what each does")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Message(String),

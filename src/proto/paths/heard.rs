@@ -38,12 +38,16 @@ struct Chunk {
 pub enum Item {
     /// A data frame begins, with this first byte; so many bytes of payload are announced, in Hixie none.
     Begin {
+        /// The first byte of its header.
         first: u8,
+        /// Bytes of its payload.
         len: u64,
     },
+    /// Some of the payload.
     Payload(Range<usize>),
     /// The data frame has ended, and with `fin` the message.
     End {
+        /// The message is over, too.
         fin: bool,
     },
     /// The Pong that answers a Ping of the client.
@@ -67,14 +71,17 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Nothing was heard yet.
     pub fn new(is_hixie: bool) -> Heard {
         Heard { is_hixie, ..Heard::default() }
     }
 
+    /// It is read by Hixie's framing.
     pub fn is_hixie(&self) -> bool {
         self.is_hixie
     }
 
+    /// Adds what was read, and what ended it.
     pub fn push(&mut self, bytes: &[u8], end: Option<Cause>) {
         if bytes.is_empty() && end.is_none() {
             return;

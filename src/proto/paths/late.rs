@@ -5,7 +5,9 @@ use core::time::Duration;
 /// How late the answer to a handshake is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delay {
+    /// So long.
     For(Duration),
+    /// For as long as the client stays.
     Forever,
 }
 
@@ -21,6 +23,7 @@ pub struct Late<T> {
 }
 
 impl<T> Late<T> {
+    /// Withholds `response` for `delay`; `then` is what follows it.
     pub fn new(delay: Delay, response: Vec<u8>, then: T) -> Late<T> {
         Late { delay, until: None, response, then: Some(then) }
     }

@@ -11,6 +11,7 @@ const SHOWN_MAX: usize = 80;
 pub struct Problem {
     /// 404 where there is no such step, else 400.
     pub status: u16,
+    /// What is wrong, in one line.
     pub line: String,
 }
 

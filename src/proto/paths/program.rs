@@ -79,9 +79,11 @@ enum Decoder {
 /// What became of a call of [`Program::advance`].
 #[derive(Debug)]
 pub struct Advance {
+    /// What is to be counted.
     pub event: Option<Event>,
     /// Messages that were sent whole.
     pub messages: u32,
+    /// What is next.
     pub then: Then,
 }
 

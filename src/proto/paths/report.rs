@@ -27,8 +27,11 @@ pub struct Caller {
 /// What was agreed on.
 #[derive(Debug, Clone, Copy)]
 pub struct Agreed<'a> {
+    /// The framing's.
     pub version: Version,
+    /// The one that was chosen.
     pub subprotocol: Option<&'a [u8]>,
+    /// What was agreed on compression.
     pub extension: Option<&'a [u8]>,
 }
 
@@ -80,6 +83,7 @@ impl Report {
         self.json.push('}');
     }
 
+    /// The report so far.
     pub fn json(&self) -> &str {
         &self.json
     }

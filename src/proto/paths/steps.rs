@@ -19,9 +19,11 @@ pub enum When {
 /// One kind of step.
 #[derive(Debug)]
 pub struct StepEntry {
+    /// As the path has it.
     pub name: &'static str,
     /// What its arguments are called.
     pub takes: &'static [&'static str],
+    /// When it acts.
     pub when: When,
     /// What it does, for a reader of the page.
     pub text: &'static str,

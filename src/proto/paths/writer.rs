@@ -33,6 +33,7 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Nothing is to be said yet.
     pub fn new(is_hixie: bool) -> Writer {
         Writer {
             is_hixie,
@@ -111,6 +112,7 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Appends what `write` appends, as it is.
     pub fn raw_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
     }
@@ -137,10 +139,12 @@ impl Writer {
         !self.in_frame
     }
 
+    /// Bytes that are to be said.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
+    /// Nothing is.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

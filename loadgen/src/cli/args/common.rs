@@ -12,6 +12,7 @@ use crate::report::{Condition, Format};
 
 /// The options that every mode has.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the option of its name, whose help says what it does")]
 pub struct Common {
     pub urls: Vec<String>,
     pub connections: usize,
@@ -60,6 +61,7 @@ pub struct Common {
 
 /// The options of a conversation, as they were given.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the option of its name, whose help says what it does")]
 pub struct Words {
     pub hello: Vec<Placed>,
     pub expect: Vec<Placed>,

@@ -13,9 +13,13 @@ pub enum Mode {
     Open,
     /// `run --closed`: replies send the next messages.
     Closed,
+    /// Connections step by step.
     Conns,
+    /// The highest load that meets an objective.
     Find,
+    /// Everyone receives what a few send.
     Fanout,
+    /// Connections are dropped and come back.
     Storm,
 }
 
@@ -36,7 +40,9 @@ impl fmt::Display for Mode {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Config {
+    /// What kind of run.
     pub mode: Mode,
+    /// How many were asked for.
     pub connections: u64,
     /// How many of the connections send.
     pub active: u64,
@@ -51,10 +57,15 @@ pub struct Config {
     pub pipeline: Option<u64>,
     /// `even` or `poisson`.
     pub arrival: String,
+    /// How many shared them.
     pub threads: u64,
+    /// Sent before the measured time.
     pub warmup_ns: u64,
+    /// The measured time.
     pub duration_ns: u64,
+    /// How long the last replies were waited for.
     pub drain_ns: u64,
+    /// Payloads.
     pub size: Size,
     /// `text` or `binary`.
     pub opcode: String,
@@ -67,6 +78,7 @@ pub struct Config {
     pub deflate: bool,
     /// `sleep`, `hybrid` or `spin`.
     pub idle: String,
+    /// How long before a message is due sleeping stops.
     pub spin_ns: u64,
     /// Which clock ended a reply: `kernel` (the stamp the kernel gave its last segment) or `read` (when loadgen had
     /// read it). Figures of one are not to be compared with figures of the other.
@@ -77,6 +89,7 @@ pub struct Config {
     /// `--timeout`, or its default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ns: Option<u64>,
+    /// `--max-inflight`, messages a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_inflight: Option<u64>,
     /// What was said and heard beside the messages; absent where nothing was.
@@ -88,10 +101,15 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct WordCounts {
+    /// `--hello`.
     pub hello: u64,
+    /// `--expect`.
     pub expect: u64,
+    /// `--capture`.
     pub capture: u64,
+    /// `--ignore`.
     pub ignore: u64,
+    /// `--answer`.
     pub answer: u64,
     /// `--match`.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
@@ -111,4 +129,17 @@ pub struct Size {
     /// As given on the command line, when not fixed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<String>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TargetInfo {
+    /// Without what is secret in them.
+    pub urls: Vec<String>,
+    /// The addresses behind them that were connected to. Absent from older reports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Client and server share this host.
+    pub local: bool,
 }
