@@ -43,6 +43,8 @@ pub struct Transport<S> {
     write_closed: bool,
     /// Stands in the run queue.
     pub queued: bool,
+    /// It is not read until the others on its board have heard what was said.
+    pub held: bool,
     /// Something was sent since it was last seen that everything had arrived.
     has_sent: bool,
 }
@@ -119,6 +121,7 @@ impl<S: Stream> Transport<S> {
             read_closed: false,
             write_closed: false,
             queued: false,
+            held: false,
             has_sent: false,
         }
     }
