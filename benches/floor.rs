@@ -101,7 +101,7 @@ const ROWS: [Row; 8] = [
     Row { name: "connect", title: "15,000 connections: open, one echo, close", connections: 15_000, size: 20, in_flight: 1,
           work: Work::Connect, aim: "1.80" },
     Row { name: "memory", title: "15,000 idle connections: memory of one", connections: 15_000, size: 20, in_flight: 1,
-          work: Work::Memory, aim: "160 B" },
+          work: Work::Memory, aim: "128 B" },
     Row { name: "deflate", title: "100 connections, 200 B, compressed or not", connections: 100, size: 200, in_flight: 1,
           work: Work::Deflate, aim: "1.05" },
 ];

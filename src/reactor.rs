@@ -259,7 +259,9 @@ impl<K: Kernel> Reactor<K> {
             self.finish_turn(id, turn);
         }
         #[cfg(feature = "tls")]
-        self.give_up_keys();
+        if self.shared.expanded.len() > EXPANDED_MAX {
+            self.give_up_keys();
+        }
         if self.shared.boards.is_heavy() {
             self.deliver();
         }

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use self::client::Client;
-use crate::client::{Client as PlainClient, Script};
+use crate::client::Script;
 use crate::server::{Server, cpu_of, pin};
 use crate::{Args, quantile};
 
@@ -51,9 +51,11 @@ enum Work {
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     Row { name: "tls", title: "20 B, beside wsecho without TLS", beside: Beside::Plain, connections: 100, size: 20,
           work: Work::Messages, aim: "1.20" },
+    Row { name: "tls-woken", title: "20 B, 2,000 in turn: keys made again", beside: Beside::Plain, connections: 2_000, size: 20,
+          work: Work::Messages, aim: "" },
     Row { name: "tls-16k", title: "16 KiB, beside that and ring's open, seal", beside: Beside::Ring, connections: 20, size: 16 << 10,
           work: Work::Messages, aim: "1.10" },
     Row { name: "tls-rustls", title: "20 B, beside rustls in a plain loop", beside: Beside::Rustls, connections: 100, size: 20,
@@ -114,12 +116,7 @@ struct Side {
     /// Kept for as long as they serve.
     servers: Vec<Server>,
     proxy: Option<Proxy>,
-    driver: Driver,
-}
-
-enum Driver {
-    Plain(PlainClient),
-    Sealed(Box<Client>),
+    client: Client,
 }
 
 impl Scene {
@@ -156,8 +153,8 @@ impl Scene {
         match row.beside {
             Beside::Plain | Beside::Ring => {
                 let server = self.wsecho("--listen")?;
-                let driver = Driver::Plain(PlainClient::new(server.address, script)?);
-                Ok(Side { servers: vec![server], proxy: None, driver })
+                let client = Client::plain(server.address, script)?;
+                Ok(Side { servers: vec![server], proxy: None, client })
             }
             Beside::Rustls => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -179,8 +176,8 @@ impl Scene {
 
     fn sealed(&self, servers: Vec<Server>, proxy: Option<Proxy>, script: Script) -> io::Result<Side> {
         let address = proxy.as_ref().map_or(servers[0].address, |proxy| proxy.address);
-        let client = Client::new(address, script, &self.state().join("ca.pem"))?;
-        Ok(Side { servers, proxy, driver: Driver::Sealed(Box::new(client)) })
+        let client = Client::sealed(address, script, &self.state().join("ca.pem"))?;
+        Ok(Side { servers, proxy, client })
     }
 
     /// Both by turns, after a turn each that does not count.
@@ -197,8 +194,8 @@ impl Scene {
             return Ok(());
         }
         if row.work == Work::Messages {
-            other.open(row.connections)?;
-            ours.open(row.connections)?;
+            other.client.open(row.connections)?;
+            ours.client.open(row.connections)?;
         }
         let time = Duration::from_secs_f64(args.seconds);
         let mut ring = Ring::new(row.size)?;
@@ -233,20 +230,12 @@ impl Drop for Scene {
 }
 
 impl Side {
-    fn open(&mut self, count: usize) -> io::Result<()> {
-        match &mut self.driver {
-            Driver::Plain(client) => client.open(count),
-            Driver::Sealed(client) => client.open(count),
-        }
-    }
-
     /// CPU time of everyone who takes part, for one message or connection, in nanoseconds.
     fn cost(&mut self, row: &Row, time: Duration) -> io::Result<f64> {
         let before = self.cpu()?;
-        let units = match (&mut self.driver, row.work) {
-            (Driver::Plain(client), _) => client.run(time)?,
-            (Driver::Sealed(client), Work::Messages) => client.run(time)?,
-            (Driver::Sealed(client), _) => client.come_and_go(row.connections)?,
+        let units = match row.work {
+            Work::Messages => self.client.run(time)?,
+            _ => self.client.come_and_go(row.connections)?,
         };
         Ok((self.cpu()? - before) as f64 / units as f64)
     }
@@ -261,9 +250,9 @@ impl Side {
 
     /// Growth of the server's resident memory by each of so many connections.
     fn memory(&mut self, count: usize) -> io::Result<f64> {
-        self.open(1)?;
+        self.client.open(1)?;
         let before = self.servers[0].resident()?;
-        self.open(1 + count)?;
+        self.client.open(1 + count)?;
         Ok((self.servers[0].resident()? as f64 - before as f64) / count as f64)
     }
 }

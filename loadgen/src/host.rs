@@ -8,5 +8,6 @@ pub mod procfs;
 pub mod source_addresses;
 pub mod stamps;
 pub mod system_error;
+pub mod tcp_info;
 pub mod tls_config;
 pub mod usage;

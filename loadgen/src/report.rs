@@ -149,7 +149,8 @@ fn is_plausible(value: &Value) -> bool {
         Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() <= (1u64 << 53) as f64),
         Value::Array(all) => all.iter().all(is_plausible),
         Value::Object(map) => map.iter().all(|(key, value)| {
-            matches!(key.as_str(), "seed" | "measured_from_unix_ns") || is_plausible(value)
+            matches!(key.as_str(), "seed" | "measured_from_unix_ns" | "started_unix_ns")
+                || is_plausible(value)
         }),
         Value::Null | Value::Bool(_) | Value::String(_) => true,
     }

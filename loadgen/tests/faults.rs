@@ -336,14 +336,16 @@ fn compressed_messages_wait_like_others() {
     let faults = Faults { extensions: AGREED, deaf: Some(ms(1500)), ..Faults::default() };
     let server = Server::start(faults);
     let (report, _) = measure(&format!(
-        "-c1 -R8 --binary --size 1M -d2s --warmup 0s --drain 20s --deflate {}",
+        "-c1 -R8 --binary --size 4M -d2s --warmup 0s --drain 40s --deflate {}",
         server.url()
     ));
     let m = &report.messages;
     assert_eq!((m.sent, m.received, m.errors()), (16, 16, 0), "{m:?}");
+    // Compressed they are still more than sockets hold.
     assert!(report.latency_ns.backpressure.as_ref().expect("messages that waited").max > 500 * MS);
     // What comes back is what went out, but for the mask.
-    assert!(m.bytes_sent > 16 << 20, "random bytes do not get smaller: {m:?}");
+    let whole = 16 * (4 << 20);
+    assert!((whole / 8..whole / 2).contains(&m.bytes_sent), "messages are made of words: {m:?}");
     assert_eq!(m.bytes_sent, m.bytes_received + 16 * 4, "{m:?}");
 }
 

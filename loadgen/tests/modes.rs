@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use loadgen::report::{self, Phase, Status};
-use support::{Faults, Server, alone, codes, loadgen, measure, scratch};
+use support::{Faults, Server, alone, codes, front, loadgen, measure, scratch};
 
 #[test]
 fn conns_holds_every_step_and_draws_a_line() {
@@ -226,7 +226,11 @@ fn a_hangup_writes_what_there_is_unless_it_was_ignored_before() {
         // Whether SIGHUP is ignored here, whoever started the tests decided.
         let start: &[&str] = if nohup { &["nohup"] } else { &["env", "--default-signal=HUP"] };
         let mut command = std::process::Command::new(start[0]);
-        command.args(&start[1..]).arg(env!("CARGO_BIN_EXE_loadgen")).args(line.split_whitespace());
+        command
+            .args(&start[1..])
+            .arg(env!("CARGO_BIN_EXE_loadgen"))
+            .args(line.split_whitespace())
+            .args(front::trust(&line));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let row = || std::fs::read_to_string(&rows).unwrap_or_default().lines().count();
         let wait_for = |n: usize| {
@@ -434,8 +438,11 @@ fn a_fan_out_has_a_histogram_of_its_deliveries() {
 fn runs_by_turns_are_compared_as_pairs() {
     let fast = Server::start(Faults { delay: Duration::from_millis(20), ..Faults::default() });
     let slow = Server::start(Faults { delay: Duration::from_millis(80), ..Faults::default() });
-    let run =
-        |server: &Server| format!("loadgen -q -c2 -R200 -d300ms --warmup 0s --name 'a b' {}", server.url());
+    let run = |server: &Server| {
+        let url = server.url();
+        let trust = front::trust(&url).join(" ");
+        format!("loadgen -q -c2 -R200 -d300ms --warmup 0s --name 'a b' {url} {trust}").trim_end().to_owned()
+    };
     let _alone = alone();
     for (a, b, code) in [(&fast, &slow, 3), (&fast, &fast, 0)] {
         let output = loadgen("compare --repeat 4 --noise-threshold 100% --run")

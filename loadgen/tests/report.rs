@@ -121,6 +121,19 @@ fn the_page_says_what_the_text_says() {
             assert_eq!(table.matches("<tr>").count(), rows + 1, "{name}: {table}");
         }
         assert!(page.matches("<dt>survivors</dt>").count() <= 1, "{name}");
+        // Every row of the latencies has a name of its own, and it is the text's.
+        let latencies = &page[page.find("<h2>Latency</h2>").unwrap()..page.find("</tbody>").unwrap()];
+        let called: Vec<&str> =
+            latencies.split("<tr><th>").skip(1).map(|row| &row[..row.find("</th>").unwrap()]).collect();
+        let mut once = called.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), called.len(), "{name}: {called:?}");
+        let text = Format::Text.render(&report, false).unwrap();
+        for row in called.iter().filter(|row| !row.starts_with("fan-out") && !row.starts_with("storm")) {
+            let row = row.replace("<small></small>", "").replace("<small>", " (").replace("</small>", ")");
+            assert!(text.contains(&format!("\n{row}")), "{name}: {row} is not in the text:\n{text}");
+        }
     }
 }
 

@@ -150,6 +150,31 @@ fn colours_are_for_terminals_that_want_them() {
 }
 
 #[test]
+fn a_regression_is_painted_on_a_terminal_and_nowhere_else() {
+    let _alone = alone();
+    let delays = [100, 300].map(std::time::Duration::from_millis);
+    let [old, new] = delays.map(|delay| {
+        let server = Server::start(Faults { delay, ..Faults::default() });
+        let path = support::scratch("report.json");
+        let line = format!("-c4 -R400 -d2s --warmup 0s --interval 250ms -q --json {}", path.display());
+        assert!(loadgen(&format!("{line} {}", server.url())).output().unwrap().status.success());
+        path.display().to_string()
+    });
+    let line = format!("compare {old} {new}");
+    let piped = loadgen(&line).output().unwrap();
+    let said = String::from_utf8([piped.stdout, piped.stderr].concat()).unwrap();
+    assert!(piped.status.code() == Some(3) && said.contains("REGRESSION"), "{said}");
+    assert!(!said.contains('\x1b'), "{said}");
+    // The same reports in the other order are no reason to exit.
+    let line = format!("compare {new} {old}");
+    assert!(on_terminal(100, 24, &line, false).colours > 0);
+    assert_eq!(on_terminal(100, 24, &line, true).colours, 0);
+    for path in [old, new] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
 fn help_fits_the_terminal() {
     for width in [40, 80, 132] {
         for line in ["help", "run --help", "help verdict"] {

@@ -271,15 +271,34 @@ impl Tls {
         }
     }
 
-    /// Seals `buf[content]` where it stands: where the record is then. `None` where it does not fit into one record, or has
-    /// no room for that around it in `buf`: see [`seal_into`](Tls::seal_into).
+    /// Seals `buf[content]` where it stands: where the records are then. What is longer than one record is moved apart by what
+    /// stands between two of them. `None` where `buf` has no room for that, or a new secret is due: see
+    /// [`seal_into`](Tls::seal_into).
     pub fn seal(&mut self, buf: &mut [u8], content: Range<usize>) -> Option<Range<usize>> {
         let State::Open(open) = &mut self.state else { return None };
-        let fits = content.len() <= CONTENT_MAX
-            && content.start >= open.tx.front()
-            && content.end + open.tx.behind() <= buf.len()
-            && open.tx.sequence() < open.renewal;
-        fits.then(|| open.tx.seal(buf, content, Content::Data).ok()).flatten()
+        let count = content.len().div_ceil(CONTENT_MAX).max(1);
+        let (front, behind) = (open.tx.front(), open.tx.behind());
+        let between = front + behind;
+        let fits = content.start >= front
+            && content.end + (count - 1) * between + behind <= buf.len()
+            && open.tx.sequence() + (count as u64) <= open.renewal;
+        if !fits {
+            return None;
+        }
+        let piece = |at: usize| {
+            let start = content.start + at * CONTENT_MAX;
+            start..content.end.min(start + CONTENT_MAX)
+        };
+        for at in (1..count).rev() {
+            buf.copy_within(piece(at), piece(at).start + at * between);
+        }
+        let mut records = content.start - front..content.start;
+        for at in 0..count {
+            let Range { start, end } = piece(at);
+            let record = open.tx.seal(buf, start + at * between..end + at * between, Content::Data).ok()?;
+            records.end = record.end;
+        }
+        Some(records)
     }
 
     /// Appends the records of `content` to `out`.

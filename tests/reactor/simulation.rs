@@ -5,9 +5,11 @@
 //! 1. A seed draws the configuration, the clients (what each says, how it reads, how it leaves) and every whim of the kernel.
 //! 2. Each poll lets some clients act, then reports as edge-triggered epoll would: late, cut short, with stale and spurious
 //!    events, through signals, leaping clocks and failing calls.
-//! 3. After every tick the reactor's own invariants are checked, and the faults that the world found in what it did.
+//! 3. After every tick the reactor's own invariants are checked, what it has allocated, and the faults that the world found in
+//!    what it did.
 //! 4. At last everyone is forgiven: all clients read and leave. Then everything owed must arrive and every slot become free.
 
+mod bounds;
 mod kernel;
 mod peer;
 mod program;
@@ -17,11 +19,13 @@ mod secure;
 mod tcp;
 mod world;
 
+use bounds::Bounds;
 use fastrand::Rng;
 use kernel::Scripted;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
+use support::allocator;
 use support::config;
 use support::seeds;
 use world::{FAREWELL, World};
@@ -32,7 +36,7 @@ use wsecho::reactor::listener::Role;
 fn a_few_clients() {
     seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
-        simulate(rng, peers, false);
+        simulate(rng, Plan { peers, ..Plan::default() });
     });
 }
 
@@ -40,7 +44,7 @@ fn a_few_clients() {
 fn a_few_clients_and_a_signal() {
     seeds::each_seed(60, |mut rng| {
         let peers = rng.usize(1..80);
-        simulate(rng, peers, true);
+        simulate(rng, Plan { peers, stops: true, ..Plan::default() });
     });
 }
 
@@ -49,13 +53,23 @@ fn chains_of_steps_among_other_clients() {
     seeds::each_seed(120, |mut rng| {
         let peers = rng.usize(1..60);
         let stops = rng.bool();
-        simulate_with(rng, peers, stops, 2, false);
+        simulate(rng, Plan { peers, stops, programs: 2, ..Plan::default() });
+    });
+}
+
+#[test]
+fn too_little_memory_for_a_few_clients() {
+    seeds::each_seed(60, |mut rng| {
+        let peers = rng.usize(1..80);
+        simulate(rng, Plan { peers, is_scarce: true, ..Plan::default() });
     });
 }
 
 #[test]
 fn thousands_of_clients() {
-    seeds::each_seed(1, |rng| simulate(rng, 3_000, false));
+    seeds::each_seed(1, |rng| {
+        simulate(rng, Plan { peers: 3_000, ..Plan::default() });
+    });
 }
 
 /// How many ticks all of it is to have had at least: worlds of every kind, one after the other.
@@ -69,13 +83,10 @@ fn a_million_ticks() {
         |mut rng| {
             let (peers, stops, programs) = (rng.usize(1..25), rng.bool(), rng.usize(..3));
             let may_be_secure = cfg!(feature = "tls") && rng.u8(..8) == 0;
-            ticks.set(ticks.get() + simulate_with(rng, peers, stops, programs, may_be_secure));
+            let is_scarce = !may_be_secure && rng.u8(..8) == 0;
+            ticks.set(ticks.get() + simulate(rng, Plan { peers, stops, programs, may_be_secure, is_scarce }));
         },
     );
-}
-
-fn simulate(rng: Rng, peers: usize, stops: bool) {
-    simulate_with(rng, peers, stops, 0, false);
 }
 
 /// rustls's own random numbers change nothing that is drawn here: a certificate of Ed25519 makes all its messages as long in
@@ -86,7 +97,7 @@ fn clients_in_tls_among_others() {
     seeds::each_seed(60, |mut rng| {
         let (peers, stops) = (rng.usize(1..40), rng.bool());
         let programs = rng.usize(..2);
-        simulate_with(rng, peers, stops, programs, true);
+        simulate(rng, Plan { peers, stops, programs, may_be_secure: true, ..Plan::default() });
     });
 }
 
@@ -94,10 +105,25 @@ fn clients_in_tls_among_others() {
 static AUTHORITY: std::sync::LazyLock<crate::secure::Authority> =
     std::sync::LazyLock::new(crate::secure::Authority::new);
 
-/// Of three clients so many are those of paths under `/ws`; of those who come for an echo, most speak TLS if they may. How
-/// many ticks it took.
-fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_be_secure: bool) -> u64 {
-    let mut config = config::config();
+/// What a simulation is to show.
+#[derive(Default)]
+struct Plan {
+    peers: usize,
+    /// A signal comes.
+    stops: bool,
+    /// Of three clients so many are those of paths under `/ws`.
+    programs: usize,
+    /// Of those who come for an echo, most speak TLS.
+    may_be_secure: bool,
+    /// The budget for what is kept is less than they would need.
+    is_scarce: bool,
+}
+
+/// How many ticks it took.
+fn simulate(mut rng: Rng, plan: Plan) -> u64 {
+    let Plan { peers, stops, programs, may_be_secure, is_scarce } = plan;
+    let before = allocator::live();
+    let mut config = allocator::counted(config::config);
     let seconds = |rng: &mut Rng| rng.bool().then(|| Duration::from_secs(rng.u64(1..40)));
     config.idle_timeout = seconds(&mut rng);
     config.ping_interval = seconds(&mut rng);
@@ -105,7 +131,14 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_b
         config.max_connections = rng.usize(1..=peers);
     }
     config.drain_spread = Duration::from_millis(rng.u64(..1_500));
+    if is_scarce {
+        config.max_buffered = rng.usize(50_000..1_000_000);
+    }
+    let budget = config.max_buffered;
     let mut world = World::new(rng.fork(), &config, peers, programs);
+    if is_scarce {
+        world.become_scarce();
+    }
     if rng.bool() {
         world.table = rng.usize(..=peers);
     }
@@ -119,13 +152,19 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_b
     #[cfg(not(feature = "tls"))]
     let roles = [Role::Echo, Role::Policy];
     let roles = if may_be_secure { &roles[..] } else { &roles[..2] };
-    let mut reactor = Reactor::new(Scripted(world.clone()), roles, config);
+    let kernel = Scripted(world.clone());
+    let mut reactor = allocator::counted(|| Reactor::new(kernel, roles, config));
     #[cfg(feature = "tls")]
     reactor.show(may_be_secure.then(|| AUTHORITY.service.clone()));
+    // What rustls takes for its handshakes is no matter of the budget.
+    let bounds = (!may_be_secure).then(|| Bounds::new(budget, is_scarce));
     let signal_at = if stops { rng.u64(..peers as u64 * 4) } else { u64::MAX };
 
     let mut ticks = 0;
-    while reactor.tick().expect("the kernel only interrupts") {
+    while allocator::counted(|| reactor.tick()).expect("the kernel only interrupts") {
+        if let Some(bounds) = &bounds {
+            bounds.check(&reactor, &world.borrow());
+        }
         reactor.assert_invariants();
         ticks += 1;
         let mut world = world.borrow_mut();
@@ -141,7 +180,8 @@ fn simulate_with(mut rng: Rng, peers: usize, stops: bool, programs: usize, may_b
         }
     }
     let left = reactor.connections();
-    drop(reactor);
+    allocator::counted(|| drop(reactor));
+    assert!(may_be_secure || allocator::live() == before, "bytes that nobody gave back");
     let mut world = world.borrow_mut();
     world.forgive();
     world.exhaust();

@@ -5,6 +5,7 @@
 //! `command`, `client` and `process` are for the real binary.
 
 pub mod allocator;
+pub mod cgroup;
 pub mod client;
 pub mod command;
 pub mod config;

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use wsecho::proto::limits::{TEXT_MAX, WHOLE_MAX};
 
+/// The bodies of Close frames that a server may send at any time.
+const DISMISSALS: [&[u8]; 3] = [b"\x03\xE9idle", b"\x03\xE9server stopping", b"\x03\xF5memory is short"];
+
 /// Something the server has to say.
 #[derive(Debug, Clone)]
 pub enum Owed {
@@ -34,7 +37,7 @@ impl Reader {
 
     /// Takes the next bytes of the server.
     ///
-    /// A Close with 1001 and empty Pings may come between any two frames; whether one was called for, the caller asks
+    /// A Close that tells it to go and empty Pings may come between any two frames; whether one was called for, the caller asks
     /// [`Self::closed`] and [`Self::pings`].
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.unread.extend_from_slice(bytes);
@@ -128,7 +131,7 @@ impl Reader {
             self.text_at = 0;
         }
         match (first, payload) {
-            (0x88, body) if is_owed || [&b"\x03\xE9idle"[..], b"\x03\xE9server stopping"].contains(&body) => {
+            (0x88, body) if is_owed || DISMISSALS.contains(&body) => {
                 self.closed = Some(body.to_vec());
             }
             (0x89, []) if !is_owed => self.pings += 1,

@@ -1,5 +1,6 @@
 //! The closed-loop client in TLS. rustls shakes hands and checks the first answer; then its keys seal what is sent, and of what
-//! comes the records are counted, not opened, so that the client stays ahead of the server.
+//! comes the records are counted, not opened, so that the client stays ahead of the server. To a server without TLS it does the
+//! same work, and sends what it has not sealed: a client that is slower lets a server sleep more often, which costs it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -25,7 +26,8 @@ const BEHIND: usize = 17;
 pub struct Client {
     server: SocketAddr,
     script: Script,
-    config: Arc<ClientConfig>,
+    /// None for a server without TLS.
+    config: Option<Arc<ClientConfig>>,
     epoll: Epoll,
     links: Vec<Link>,
     events: Vec<EpollEvent>,
@@ -37,8 +39,9 @@ struct Link {
     key: LessSafeKey,
     iv: [u8; 12],
     sequence: u64,
-    /// The batch at hand, sealed, and how much of it was sent.
+    /// The batch at hand, sealed, and how much of what is to be sent was.
     sealed: Vec<u8>,
+    is_plain: bool,
     sent: usize,
     /// The header of the record at hand, as far as it has come, and what of its body is to come.
     header: Vec<u8>,
@@ -52,7 +55,8 @@ fn other(error: impl std::fmt::Display) -> io::Error {
 }
 
 impl Client {
-    pub fn new(server: SocketAddr, script: Script, authority: &Path) -> io::Result<Client> {
+    /// For a server in TLS that shows a certificate of this authority.
+    pub fn sealed(server: SocketAddr, script: Script, authority: &Path) -> io::Result<Client> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority).map_err(other)?).map_err(other)?;
         let mut provider = rustls::crypto::ring::default_provider();
@@ -64,10 +68,19 @@ impl Client {
             .with_no_client_auth();
         config.enable_secret_extraction = true;
         config.resumption = rustls::client::Resumption::disabled();
+        Client::new(server, script, Some(Arc::new(config)))
+    }
+
+    /// For a server without TLS.
+    pub fn plain(server: SocketAddr, script: Script) -> io::Result<Client> {
+        Client::new(server, script, None)
+    }
+
+    fn new(server: SocketAddr, script: Script, config: Option<Arc<ClientConfig>>) -> io::Result<Client> {
         Ok(Client {
             server,
             script,
-            config: Arc::new(config),
+            config,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             links: Vec::new(),
             events: vec![EpollEvent::empty(); 1024],
@@ -103,35 +116,51 @@ impl Client {
         socket.set_read_timeout(Some(Duration::from_millis(SILENCE_MS.into())))?;
         socket.connect(&self.server.into())?;
         let mut socket = TcpStream::from(socket);
-        let name = ServerName::try_from("localhost").map_err(other)?;
-        let mut tls = ClientConnection::new(self.config.clone(), name).map_err(other)?;
-        while tls.is_handshaking() {
-            tls.complete_io(&mut socket)?;
-        }
+        let mut tls = match &self.config {
+            None => None,
+            Some(config) => {
+                let name = ServerName::try_from("localhost").map_err(other)?;
+                let mut tls = ClientConnection::new(config.clone(), name).map_err(other)?;
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut socket)?;
+                }
+                Some(tls)
+            }
+        };
+        let mut exchange = |plain: &[u8], is_all: &dyn Fn(&[u8]) -> bool| match &mut tls {
+            None => exchange(&mut socket, plain, is_all),
+            Some(tls) => exchange(&mut rustls::Stream::new(tls, &mut socket), plain, is_all),
+        };
         if let Some(upgrade) = self.script.upgrade {
-            let answer = exchange(&mut tls, &mut socket, upgrade, |heard| heard.ends_with(b"\r\n\r\n"))?;
+            let answer = exchange(upgrade, &|heard| heard.ends_with(b"\r\n\r\n"))?;
             if !answer.starts_with(b"HTTP/1.1 101 ") {
                 return Err(io::Error::other("the upgrade was refused"));
             }
         }
         let expected = &self.script.answer;
-        let answer =
-            exchange(&mut tls, &mut socket, &self.script.batch, |heard| heard.len() >= expected.len())?;
+        let answer = exchange(&self.script.batch, &|heard| heard.len() >= expected.len())?;
         if answer != *expected {
             return Err(io::Error::other("the answer is not the echo"));
         }
         socket.set_nonblocking(true)?;
-        let (sequence, secret) = tls.dangerous_extract_secrets().map_err(other)?.tx;
-        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secret else {
-            return Err(io::Error::other("another suite"));
+        let is_plain = tls.is_none();
+        let (sequence, key, iv) = match tls {
+            None => (0, vec![7; 32], [0; 12]),
+            Some(tls) => match tls.dangerous_extract_secrets().map_err(other)?.tx {
+                (sequence, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) => {
+                    (sequence, key.as_ref().to_vec(), iv.as_ref().try_into().map_err(other)?)
+                }
+                _ => return Err(io::Error::other("another suite")),
+            },
         };
-        let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(other)?;
+        let key = UnboundKey::new(&AES_256_GCM, &key).map_err(other)?;
         Ok(Link {
             socket,
             key: LessSafeKey::new(key),
-            iv: iv.as_ref().try_into().map_err(other)?,
+            iv,
             sequence,
             sealed: Vec::new(),
+            is_plain,
             sent: 0,
             header: Vec::new(),
             left: 0,
@@ -154,7 +183,7 @@ impl Client {
             let is_over = Instant::now() >= end;
             for at in 0..ready {
                 let link = &mut self.links[self.events[at].data() as usize];
-                link.send()?;
+                link.send(&self.script.batch)?;
                 if !link.receive(&mut self.sink, self.script.answer.len())? {
                     continue;
                 }
@@ -172,12 +201,10 @@ impl Client {
 
 /// Says `plain`, and hears until it `is_all`.
 fn exchange(
-    tls: &mut ClientConnection,
-    socket: &mut TcpStream,
+    stream: &mut (impl Read + Write),
     plain: &[u8],
-    is_all: impl Fn(&[u8]) -> bool,
+    is_all: &dyn Fn(&[u8]) -> bool,
 ) -> io::Result<Vec<u8>> {
-    let mut stream = rustls::Stream::new(tls, socket);
     stream.write_all(plain)?;
     stream.flush()?;
     let (mut heard, mut part) = (Vec::new(), [0; 4096]);
@@ -215,12 +242,13 @@ impl Link {
                 .map_err(other)?;
             self.sealed.extend_from_slice(tag.as_ref());
         }
-        self.send()
+        self.send(batch)
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        while self.sent < self.sealed.len() {
-            match self.socket.write(&self.sealed[self.sent..]) {
+    fn send(&mut self, batch: &[u8]) -> io::Result<()> {
+        let bytes = if self.is_plain { batch } else { &self.sealed };
+        while self.sent < bytes.len() {
+            match self.socket.write(&bytes[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -234,6 +262,7 @@ impl Link {
         let was_complete = self.received >= expected;
         match self.socket.read(sink) {
             Ok(0) => return Err(io::Error::other("the server closed a connection")),
+            Ok(count) if self.is_plain => self.received += count,
             Ok(count) => self.walk(&sink[..count]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),

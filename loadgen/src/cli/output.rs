@@ -30,12 +30,16 @@ pub fn show(report: &Report, format: Format, path: Option<&std::path::Path>) -> 
     match path.filter(|path| *path != std::path::Path::new("-")) {
         Some(path) => report::save(report, format, path).map_err(Problem::Failed),
         None => {
-            let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            let text = format.render(report, color).map_err(Problem::Failed)?;
+            let text = format.render(report, colors(&stdout())).map_err(Problem::Failed)?;
             let fits = stdout().is_terminal() && format == Format::Text;
             print(&if fits { report::fit::fit(&text, width()) } else { text })
         }
     }
+}
+
+/// Whether `stream` is somewhere to show colours: a terminal of somebody who did not say `NO_COLOR` (no-color.org).
+pub fn colors(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Columns of the terminal that is there, 80 of none.

@@ -96,6 +96,8 @@ pub struct Outcome {
     pub replaced: u64,
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
+    /// Segments of this run that had to be sent again, on the connections that were there at its end.
+    pub sent_again: u64,
     /// What a storm came to.
     pub recovery: Option<Box<Recovery>>,
     /// What a fan-out delivered.

@@ -33,6 +33,8 @@ pub struct Measured {
     pub replaced: u64,
     /// How often the clock of the kernel's stamps was stepped.
     pub clock_steps: u64,
+    /// Segments that had to be sent again, on the connections that were there at the end.
+    pub sent_again: u64,
     /// What a storm came to.
     pub recovery: Option<Recovery>,
     /// What a fan-out delivered.

@@ -75,6 +75,11 @@ pub trait Network {
         0
     }
 
+    /// How many segments had to be sent again on `socket` so far, where the network knows.
+    fn sent_again(&self, _socket: &Self::Socket) -> u64 {
+        0
+    }
+
     /// Writes as much of `bytes` as fits.
     ///
     /// # Errors

@@ -19,8 +19,12 @@ const WINDOWS: usize = 1 << 12;
 /// Bytes of a stamp; in text, twice as many hexadecimal digits.
 const STAMP: usize = 16;
 
-/// So many random bytes are one message's alone among those of a connection that may be out.
+/// So many random bytes are one message's alone, and so many of random words.
 const TELLING: usize = 4;
+const TELLING_WORDS: usize = 32;
+
+/// What messages are made of that are to be compressed: few words, so that also a short one has some of them twice.
+const WORDS: [&[u8]; 8] = [b"bid", b"ask", b"price", b"{\"id\":", b"}, ", b"null", b"42", b"time"];
 
 /// Bits of the clock in a stamp: 2^48 ns are 78 hours.
 const CLOCK_BITS: u32 = 48;
@@ -37,6 +41,8 @@ enum Body {
     Random {
         sizes: Sizes,
         pool: Vec<u8>,
+        /// So many bytes of it are one message's alone among those of a connection that may be out.
+        telling: usize,
     },
     Given {
         all: Vec<Given>,
@@ -121,7 +127,22 @@ impl Payloads {
         let pool = (0..WINDOWS + sizes.max())
             .map(|_| if opcode == Opcode::Text { rng.u8(b' '..=b'~') } else { rng.u8(..) })
             .collect();
-        Payloads { opcode, body: Body::Random { sizes, pool }, stamped, seed }
+        Payloads { opcode, body: Body::Random { sizes, pool, telling: TELLING }, stamped, seed }
+    }
+
+    /// The same of words in random order: content that a compressor makes smaller, as it does what people send.
+    pub fn compressible(mut self) -> Payloads {
+        if let Body::Random { pool, telling, .. } = &mut self.body {
+            let mut rng = fastrand::Rng::with_seed(self.seed);
+            let length = pool.len();
+            pool.clear();
+            while pool.len() < length {
+                pool.extend_from_slice(WORDS[rng.usize(..WORDS.len())]);
+            }
+            pool.truncate(length);
+            *telling = TELLING_WORDS;
+        }
+        self
     }
 
     /// The messages of `all`, at least one: by `shares` that add up to 1, or in turn where there are none.
@@ -194,15 +215,22 @@ impl Payloads {
     pub fn matching(&self, verify: bool) -> Matching {
         match &self.body {
             Body::Random { sizes, .. } if self.is_stamped(sizes.min()) => Matching::Stamp,
-            Body::Random { sizes, .. } if verify && sizes.min() >= TELLING => Matching::Content,
+            Body::Random { sizes, .. } if verify && sizes.min() >= self.telling() => Matching::Content,
             Body::Given { .. } if self.stamp_is_inside() => Matching::Stamp,
             _ => Matching::Order,
         }
     }
 
+    fn telling(&self) -> usize {
+        match &self.body {
+            Body::Random { telling, .. } => *telling,
+            Body::Given { .. } => TELLING,
+        }
+    }
+
     /// Whether what is behind the stamp of a message of `size` bytes is enough to know it by.
     pub fn body_tells(&self, size: usize) -> bool {
-        size >= TELLING + if self.is_stamped(size) { self.stamp_size() } else { 0 }
+        size >= self.telling() + if self.is_stamped(size) { self.stamp_size() } else { 0 }
     }
 
     /// Whether `payload` has at least half its bytes in common with message `id`, of `size` bytes and due at `due`.
@@ -399,5 +427,20 @@ mod tests {
         assert!(messages.has_body(b"{\"op\":\"ping\"}", ID));
         assert!(!messages.has_body(b"{\"op\":\"pong\"}", ID));
         assert!(!messages.has_body(b"{\"op\":\"ping\"}x", ID));
+    }
+
+    #[test]
+    fn what_is_to_be_compressed_can_be() {
+        for (size, most) in [(128, 0.85), (1024, 0.5), (16_384, 0.4)] {
+            let messages = Payloads::random(Opcode::Text, Sizes::Fixed(size), true, 9).compressible();
+            let (mut plain, mut small) = (0, 0);
+            for index in 0..50 {
+                let mut out = Vec::new();
+                messages.write(&mut out, MessageId { conn: 3, index }, size, Moment(9));
+                plain += out.len();
+                small += crate::protocol::deflate::Compressor::default().compress(&out).len();
+            }
+            assert!((small as f64) < most * plain as f64, "{small} of {plain} at {size}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::host::address::Address;
 use crate::host::clock::{self, Moment};
 use crate::host::source_addresses;
 use crate::host::stamps::Stamps;
+use crate::host::tcp_info;
 
 const TIMER: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
@@ -124,6 +125,10 @@ impl Network for System {
 
     fn steps(&self) -> u64 {
         self.stamps.as_ref().map_or(0, |stamps| stamps.steps())
+    }
+
+    fn sent_again(&self, socket: &TcpStream) -> u64 {
+        tcp_info::sent_again(socket)
     }
 
     fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {

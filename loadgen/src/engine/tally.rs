@@ -64,6 +64,7 @@ impl Tally {
         all.silent += outcome.silent;
         all.stuck += outcome.stuck;
         all.replaced += outcome.replaced;
+        all.sent_again += outcome.sent_again;
         // It is one clock.
         all.clock_steps = all.clock_steps.max(outcome.clock_steps);
         if all.peaks.len() < outcome.peaks.len() {

@@ -251,6 +251,11 @@ impl<S> Transport<S> {
         Ok(Flushed::Message(message))
     }
 
+    /// How many segments had to be sent again on this socket so far.
+    pub fn sent_again(&self, network: &impl Network<Socket = S>) -> u64 {
+        self.socket.as_ref().map_or(0, |socket| network.sent_again(socket))
+    }
+
     /// Lets the socket go, and what waits for it; with `reset`, unread data and the peer's view are cut off at once.
     pub fn close(&mut self, network: &mut impl Network<Socket = S>, reset: bool) {
         let more = self.more.take();

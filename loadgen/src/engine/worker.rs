@@ -67,6 +67,8 @@ pub struct Worker<N: Network> {
     /// Open connections.
     held: u64,
     failures: Failures,
+    /// How many segments had been sent again when the run began.
+    sent_again: u64,
     /// When to stop waiting for the server to close, once we did.
     closing_until: Option<Moment>,
 }
@@ -123,6 +125,7 @@ impl<N: Network> Worker<N> {
             woken: Moment(0),
             held: 0,
             failures: Failures::new(),
+            sent_again: 0,
             closing_until: None,
         }
     }
@@ -200,6 +203,7 @@ impl<N: Network> Worker<N> {
             Command::Run(traffic) => {
                 let open: Vec<u32> = self.numbers(|connection| connection.stage == Stage::Open);
                 self.sender.begin(*traffic, &open, self.now);
+                self.sent_again = self.count_sent_again();
             }
             Command::Storm(recovery) => self.drop_idle(recovery),
             Command::Stop => self.finish(),
@@ -465,7 +469,14 @@ impl<N: Network> Worker<N> {
         self.tell(Event::Tick(Box::new(report)));
         let failures = std::mem::take(&mut self.failures);
         let clock_steps = self.network.steps();
-        self.tell(Event::Finished(Box::new(Outcome { failures, recovery, clock_steps, ..outcome })));
+        // Of connections that are gone nobody knows any more.
+        let sent_again = self.count_sent_again().saturating_sub(self.sent_again);
+        let outcome = Outcome { failures, recovery, clock_steps, sent_again, ..outcome };
+        self.tell(Event::Finished(Box::new(outcome)));
+    }
+
+    fn count_sent_again(&self) -> u64 {
+        self.connections.iter().map(|connection| connection.transport.sent_again(&self.network)).sum()
     }
 
     fn read_clock(&mut self) {

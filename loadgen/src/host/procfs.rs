@@ -96,8 +96,6 @@ pub struct Counters {
     pub syn_retransmits: u64,
     /// ListenOverflows.
     pub listen_overflows: u64,
-    /// Segments sent again, those of connects apart.
-    pub segments_again: u64,
     /// Time stolen by the hypervisor and time in all, ticks of all processors.
     pub steal: u64,
     /// All of /proc/stat's times, ticks.
@@ -126,7 +124,6 @@ impl Counters {
         Counters {
             syn_retransmits: get("TCPSynRetrans"),
             listen_overflows: get("ListenOverflows") + get("ListenDrops"),
-            segments_again: ["TCPTimeouts", "TCPFastRetrans", "TCPSlowStartRetrans"].map(get).iter().sum(),
             steal: cpu.get(7).copied().unwrap_or(0),
             // Guest time, behind the first eight, is counted in user time already.
             total: cpu.iter().take(8).sum(),
@@ -139,9 +136,6 @@ impl Counters {
         Counters {
             syn_retransmits: self.syn_retransmits - earlier.syn_retransmits,
             listen_overflows: self.listen_overflows - earlier.listen_overflows,
-            // A SYN is sent again after a time-out, too.
-            segments_again: (self.segments_again - earlier.segments_again)
-                .saturating_sub(self.syn_retransmits - earlier.syn_retransmits),
             steal: self.steal.saturating_sub(earlier.steal),
             total: self.total.saturating_sub(earlier.total),
             throttled: self.throttled.saturating_sub(earlier.throttled),

@@ -140,7 +140,11 @@ impl Measurement {
         let opcode = if common.binary { Opcode::Binary } else { Opcode::Text };
         let mut conversation = self.conversation.borrow_mut();
         let given = conversation.payloads(opcode, common.seed).map_err(Problem::Usage)?;
-        let random = || Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed);
+        let random = || {
+            let random = Payloads::random(opcode, common.size.clone(), !common.no_stamp, common.seed);
+            // Random bytes would be sent as they are, whatever deflate costs.
+            if common.deflate { random.compressible() } else { random }
+        };
         let payloads = given.unwrap_or_else(random);
         let headers = common.header.iter().enumerate().filter(|(_, line)| line.contains('{'));
         let headers: Result<Vec<(usize, Template)>, String> =
@@ -269,7 +273,6 @@ impl Measurement {
             allow_partial: self.common.allow_partial,
             kernel_stamps: self.common.stamps == Clock::Kernel,
             syn_retransmits: counted.syn_retransmits,
-            segments_again: counted.segments_again,
             throttled: report.host.throttled,
             steal_pct: report.host.steal_pct,
             ceiling: calibrated.map(|entry| entry.ceiling),
@@ -422,8 +425,8 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
     {
         let comparison = compare::reports(baseline, &report, common.noise_threshold);
         match measurement.destinations.takes_tables() {
-            true => output::print(&comparison.text())?,
-            false => output::remark(&comparison.text()),
+            true => output::print(&comparison.text(output::colors(&std::io::stdout())))?,
+            false => output::remark(&comparison.text(output::colors(&std::io::stderr()))),
         }
         match comparison.decision() {
             Decision::Fine => {}

@@ -37,7 +37,7 @@ pub fn command(args: &CompareArgs) -> Result<u8, Problem> {
         }
         _ => return Err(Problem::Usage("compare takes two reports, or --run twice".into())),
     };
-    output::print(&comparison.text())?;
+    output::print(&comparison.text(output::colors(&std::io::stdout())))?;
     Ok(output::judged(&comparison))
 }
 

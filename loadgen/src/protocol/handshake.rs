@@ -377,7 +377,9 @@ impl<'a> ResponseHead<'a> {
 
 /// What no answer of the server's may bring into a report.
 fn secrets(url: &Url, extras: &Extras) -> Vec<String> {
-    let mut all = values(&url.resource, extras.headers.iter().map(String::as_str));
+    let offered = extras.subprotocols.iter().map(|names| format!("Sec-WebSocket-Protocol: {names}"));
+    let lines: Vec<String> = extras.headers.iter().cloned().chain(offered).collect();
+    let mut all = values(&url.resource, lines.iter().map(String::as_str));
     if let Some(authorization) = &url.authorization {
         let encoded = authorization.0.strip_prefix("Basic ").unwrap_or_default();
         let plain = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();

@@ -62,9 +62,31 @@ pub fn masked_url(url: &str, good: bool) -> String {
     format!("{scheme}{before}?{}{fragment}", query.join("&"))
 }
 
+/// Subprotocols without the tokens among them: browsers can send one in no other header. One stands behind a name that
+/// says so (`access_token, eyJh…`), has such a name in itself (`base64url.bearer.authorization.k8s.io.…`), or looks as no
+/// name does.
+pub fn masked_subprotocols(names: &str) -> String {
+    let mut after = false;
+    let mask = |name: &str| {
+        let secret = is_secret(name) || name.to_ascii_lowercase().contains("bearer");
+        let behind = std::mem::replace(&mut after, secret);
+        let has = |kind: fn(&char) -> bool| name.chars().any(|c| kind(&c));
+        let mixed =
+            has(char::is_ascii_digit) && has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+        let random = name.len() >= 16 && mixed || name.len() >= 32 && has(char::is_ascii_digit);
+        if secret || behind || random { MASK.to_owned() } else { name.to_owned() }
+    };
+    names.split(',').map(str::trim).map(mask).collect::<Vec<_>>().join(", ")
+}
+
+fn is_subprotocols(header: &str) -> bool {
+    header.trim().eq_ignore_ascii_case("sec-websocket-protocol")
+}
+
 /// A header line `Name: value`, without its value if that is secret.
 pub fn masked_header(line: &str) -> String {
     match line.split_once(':') {
+        Some((name, names)) if is_subprotocols(name) => format!("{name}: {}", masked_subprotocols(names)),
         Some((name, _)) if is_secret(name) => format!("{name}: {MASK}"),
         Some(_) => line.to_owned(),
         // Who left the colon out may have meant anything.
@@ -106,6 +128,7 @@ pub fn masked_words(words: &[String], is_url: impl Fn(&str) -> bool) -> Vec<Stri
 /// How the value of an option is masked that says something to the server.
 fn masked_option(option: &str) -> Option<fn(&str) -> String> {
     match option {
+        "--subprotocol" => Some(masked_subprotocols),
         "--hello" => Some(|_| MASK.to_owned()),
         "--answer" => Some(|value| match value.split_once("=>") {
             Some((pattern, _)) => format!("{pattern}=>{MASK}"),
@@ -126,13 +149,22 @@ pub fn masked_in(text: &str, given: &[String], masked: &[String]) -> String {
     out
 }
 
-/// The secrets in a path with a query and in header lines, as a server that sends the request back would show them.
+/// The secrets in a path with a query, in header lines and among subprotocols, as a server that sends the request back
+/// would show them.
 pub fn values<'a>(resource: &str, headers: impl Iterator<Item = &'a str>) -> Vec<String> {
     let query = resource.split_once('?').map_or("", |(_, query)| query);
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let in_query = pairs.filter(|(name, _)| is_secret(&decoded(name))).map(|(_, value)| value.to_owned());
-    let in_headers = headers.filter_map(|line| line.split_once(':')).filter(|(name, _)| is_secret(name));
-    let mut all: Vec<String> = in_query.chain(in_headers.map(|(_, value)| value.trim().to_owned())).collect();
+    let mut all: Vec<String> = in_query.collect();
+    for (name, value) in headers.filter_map(|line| line.split_once(':')) {
+        if is_secret(name) {
+            all.push(value.trim().to_owned());
+        } else if is_subprotocols(name) {
+            let shown = masked_subprotocols(value);
+            let pairs = value.split(',').map(str::trim).zip(shown.split(", "));
+            all.extend(pairs.filter(|(_, shown)| *shown == MASK).map(|(name, _)| name.to_owned()));
+        }
+    }
     all.retain(|value| !value.is_empty());
     all
 }
@@ -245,6 +277,35 @@ mod tests {
             masked_in(said, &line, &masked_words(&line, |word| word.starts_with("ws"))),
             "Unrecognized argument: ws://***@h/?token=***"
         );
+    }
+
+    #[test]
+    fn tokens_among_subprotocols_are_not_shown() {
+        for (names, shown) in [
+            ("graphql-transport-ws, v12.stomp", "graphql-transport-ws, v12.stomp"),
+            ("aws.iot.securetunneling-3.0, ocpp2.0.1", "aws.iot.securetunneling-3.0, ocpp2.0.1"),
+            ("access_token,s3cret,chat", "***, ***, chat"),
+            (
+                "base64.binary.k8s.io, base64url.bearer.authorization.k8s.io.czNjcmV0",
+                "base64.binary.k8s.io, ***",
+            ),
+            ("chat, eyJhbGciOiJIUzI1NiJ9.e30.XmNK3GpH3Ys_7wsYBfq4C3M6goz71I7dTgUkuIa5lyQ", "chat, ***"),
+            ("chat, 6f1ed002ab5595859014ebf0951522d9", "chat, ***"),
+        ] {
+            assert_eq!(masked_subprotocols(names), shown);
+            let header = format!("Sec-WebSocket-Protocol: {names}");
+            for line in [
+                words(&["--subprotocol", names]),
+                words(&[&format!("--subprotocol={names}")]),
+                words(&["-H", &header]),
+                words(&[&format!("-H{header}")]),
+            ] {
+                let said = masked_words(&line, |_| false).join(" ");
+                assert!(said.ends_with(shown), "{said}");
+            }
+            let hidden = values("/", [header.as_str()].into_iter());
+            assert_eq!(hidden.len(), shown.matches("***").count(), "{hidden:?}");
+        }
     }
 
     #[test]

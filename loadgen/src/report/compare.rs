@@ -189,8 +189,8 @@ impl Comparison {
         }
     }
 
-    /// A table for a terminal.
-    pub fn text(&self) -> String {
+    /// A table for a terminal; `color` with its escapes, which belong in no file.
+    pub fn text(&self, color: bool) -> String {
         let mut out = String::new();
         for warning in &self.warnings {
             let _ = writeln!(out, "NOTE     {warning}");
@@ -209,15 +209,7 @@ impl Comparison {
             };
             let interval =
                 row.interval.map_or("-".into(), |[low, high]| format!("[{}, {}]", shown(low), shown(high)));
-            let verdict = match row.change {
-                _ if self.obstacle.is_some() => "not judged".into(),
-                Change::Same => format!("same (within {:.1}%)", self.noise * 100.0),
-                Change::Noise => "within noise".into(),
-                Change::Doubt => "may be ours or the host's".into(),
-                Change::Unknown => "too short to say".into(),
-                Change::Better => "better".into(),
-                Change::Worse => "REGRESSION".into(),
-            };
+            let verdict = self.verdict(row, color);
             let _ = writeln!(
                 out,
                 "{:14}{:>14}{:>14}{:>10}   {interval:22}{:>8}   {verdict}",
@@ -238,6 +230,20 @@ impl Comparison {
             n => format!("{n} pairs of runs, by turns. sees: what nine such comparisons of ten would call.\n"),
         });
         out
+    }
+
+    /// The last column: what a row comes to.
+    fn verdict(&self, row: &Row, color: bool) -> String {
+        let (word, sgr) = match row.change {
+            _ if self.obstacle.is_some() => ("not judged".into(), "33"),
+            Change::Same => (format!("same (within {:.1}%)", self.noise * 100.0), ""),
+            Change::Noise => ("within noise".into(), ""),
+            Change::Doubt => ("may be ours or the host's".into(), "33"),
+            Change::Unknown => ("too short to say".into(), "33"),
+            Change::Better => ("better".into(), "32"),
+            Change::Worse => ("REGRESSION".into(), "1;31"),
+        };
+        if color && !sgr.is_empty() { format!("\x1b[{sgr}m{word}\x1b[0m") } else { word }
     }
 }
 

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::escape::escape;
 use super::format::{bytes, count, ns, short, time};
 use super::mode_results::{Conns, Find, StormPhase};
-use super::model::{Mode, PERCENTILES, Report, Stat, Status};
+use super::model::{PERCENTILES, Report, Stat, Status};
 use super::svg;
-use super::text::status_word;
+use super::text::{called, status_word, trusted};
 use super::threshold::Condition;
 
 /// Marks the embedded JSON, which [`json_inside`] finds again.
@@ -135,7 +135,12 @@ fn header(out: &mut String, report: &Report) {
         Status::Invalid => "The numbers are not the server’s.",
     };
     let word = status_word(status);
-    let _ = write!(out, "<div class=\"verdict {}\"><p><b>{word}</b> {meaning}</p>", word.to_lowercase());
+    let _ = write!(
+        out,
+        "<div class=\"verdict {}\"><p><b>{word}</b>{}. {meaning}</p>",
+        word.to_lowercase(),
+        escape(&trusted(report))
+    );
     let verdict = &report.verdict;
     let kinds = [("finding", &verdict.findings), ("reason", &verdict.reasons), ("note", &verdict.notes)];
     let mut findings: Vec<(&str, &str)> =
@@ -199,31 +204,17 @@ fn latencies(out: &mut String, report: &Report) {
         let _ = write!(out, "<th>p{key}</th>");
     }
     out.push_str("<th>max</th><th>mean</th><th>samples</th></tr></thead>\n<tbody>\n");
-    let closed = report.config.mode == Mode::Closed; // there, wire is the same as the round trip
-    for (name, stat) in report.latency_ns.each().filter(|(name, _)| !closed || *name != "wire") {
-        let label = match name {
-            "response" if closed => "round trip|closed loop",
-            "response" => "response|scheduled to read",
-            "wire" => "wire|written to read",
-            "own_slip" => "own slip|scheduled to written",
-            "backpressure" => "backpressure|socket full",
-            "read_lag" => "read lag|woken to read",
-            "connect" => "connect|SYN to connected",
-            "tls" => "TLS|connected to finished",
-            "upgrade" => "upgrade|GET to 101",
-            "hello" => "hello|101 to the last word",
-            "first_reply" => "first reply|scheduled to read",
-            "ping" => "ping to pong",
-            _ => "host hiccup|1 kHz timer",
-        };
-        stat_row(out, label, stat);
+    for (name, stat) in report.latency_ns.each() {
+        if let Some(label) = called(report, name) {
+            stat_row(out, label, stat);
+        }
     }
     let extra = [
-        ("fan-out|first receiver", report.fanout.as_ref().and_then(|f| f.first.as_ref())),
-        ("fan-out|median receiver", report.fanout.as_ref().and_then(|f| f.median.as_ref())),
-        ("fan-out|last receiver", report.fanout.as_ref().and_then(|f| f.last.as_ref())),
-        ("fan-out|last less first", report.fanout.as_ref().and_then(|f| f.spread.as_ref())),
-        ("storm|handshake", report.storm.as_ref().and_then(|s| s.handshake.as_ref())),
+        (("fan-out", "first receiver"), report.fanout.as_ref().and_then(|f| f.first.as_ref())),
+        (("fan-out", "median receiver"), report.fanout.as_ref().and_then(|f| f.median.as_ref())),
+        (("fan-out", "last receiver"), report.fanout.as_ref().and_then(|f| f.last.as_ref())),
+        (("fan-out", "last less first"), report.fanout.as_ref().and_then(|f| f.spread.as_ref())),
+        (("storm", "handshake"), report.storm.as_ref().and_then(|s| s.handshake.as_ref())),
     ];
     for (label, stat) in extra {
         stat.into_iter().for_each(|stat| stat_row(out, label, stat));
@@ -232,9 +223,8 @@ fn latencies(out: &mut String, report: &Report) {
     out.push_str("– where fewer than ten samples lie beyond the percentile.</p>\n");
 }
 
-/// One row; `label` is a name and, after `|`, what it spans.
-fn stat_row(out: &mut String, label: &str, stat: &Stat) {
-    let (name, about) = label.split_once('|').unwrap_or((label, ""));
+/// One row, of a name and what it spans.
+fn stat_row(out: &mut String, (name, about): (&str, &str), stat: &Stat) {
     let _ = write!(out, "<tr><th>{name}<small>{about}</small></th>");
     if stat.count == 0 || (name == "backpressure" && stat.max == 0) {
         out.push_str("<td class=\"none\" colspan=\"8\">none</td></tr>\n");

@@ -113,7 +113,7 @@ fn verdict(out: &mut String, report: &Report, color: bool) {
 }
 
 /// How far the percentiles hold, where they do not all the way.
-fn trusted(report: &Report) -> String {
+pub(super) fn trusted(report: &Report) -> String {
     let verdict = &report.verdict;
     let doubt = verdict.trust.iter().find(|t| !t.trusted);
     match (&verdict.valid_to, doubt) {
@@ -254,12 +254,39 @@ fn messages(out: &mut String, report: &Report) {
     out.push('\n');
 }
 
+/// What the table of latencies calls one, and what it spans; `None` for one that has no row there.
+pub(super) fn called(report: &Report, name: &'static str) -> Option<(&'static str, &'static str)> {
+    let closed = report.config.mode == Mode::Closed;
+    let kernel = report.config.stamps == "kernel";
+    Some(match name {
+        // In a closed loop wire is the round trip; the other is what the verdict went by.
+        "wire" if closed => return None,
+        "undisturbed" => return None,
+        "response" if closed => ("round trip", "closed"),
+        "response" if report.config.mode == Mode::Fanout => ("delivery", "sched→received"),
+        "response" if kernel => ("response", "sched→kernel"),
+        "response" => ("response", "sched→read"),
+        "wire" if kernel => ("wire", "written→kernel"),
+        "wire" => ("wire", "written→read"),
+        "response_low" => ("response at least", ""),
+        "response_high" => ("response at most", ""),
+        "own_slip" => ("own slip", "sched→write"),
+        "read_lag" if kernel => ("read lag", "kernel→read"),
+        "read_lag" => ("read lag", "wake→read"),
+        "tls" => ("tls", "connected→done"),
+        "upgrade" => ("upgrade", "GET→101"),
+        "hello" => ("hello", "101→last word"),
+        "first_reply" => ("first reply", ""),
+        "ping" => ("ping → pong", ""),
+        "hiccup" => ("host hiccup", ""),
+        other => (other, ""),
+    })
+}
+
 const LABEL: usize = 23;
 const COLUMN: usize = 10;
 
 fn latencies(out: &mut String, report: &Report) {
-    let closed = report.config.mode == Mode::Closed;
-    let kernel = report.config.stamps == "kernel";
     let _ = write!(out, "{:LABEL$}", "");
     for head in
         PERCENTILES.map(|(key, _)| format!("p{key}")).iter().map(String::as_str).chain(["max", "mean"])
@@ -268,35 +295,13 @@ fn latencies(out: &mut String, report: &Report) {
     }
     let _ = writeln!(out, "{:>13}", "n");
     for (name, stat) in report.latency_ns.each() {
-        let label = match name {
-            "response" if closed => "round trip (closed)",
-            "response" if report.config.mode == Mode::Fanout => "delivery (sched→received)",
-            "response" if kernel => "response (sched→kernel)",
-            "response" => "response (sched→read)",
-            "wire" if kernel => "wire (written→kernel)",
-            "wire" => "wire (written→read)",
-            "response_low" => "response at least",
-            "response_high" => "response at most",
-            "own_slip" => "own slip (sched→write)",
-            "read_lag" if kernel => "read lag (kernel→read)",
-            "read_lag" => "read lag (wake→read)",
-            "tls" => "tls (connected→done)",
-            "upgrade" => "upgrade (GET→101)",
-            "hello" => "hello (101→last word)",
-            "first_reply" => "first reply",
-            "ping" => "ping → pong",
-            "hiccup" => "host hiccup",
-            other => other,
-        };
-        // In a closed loop wire is the round trip; the other is what the verdict went by.
-        if name == "wire" && closed || name == "undisturbed" {
-            continue;
-        }
+        let Some((called, about)) = called(report, name) else { continue };
+        let label = if about.is_empty() { called.to_owned() } else { format!("{called} ({about})") };
         if name == "backpressure" && stat.max == 0 {
-            let _ = writeln!(out, "{:LABEL$}{:>COLUMN$}", label, "none");
+            let _ = writeln!(out, "{label:LABEL$}{:>COLUMN$}", "none");
             continue;
         }
-        stat_row(out, label, stat);
+        stat_row(out, &label, stat);
         if name == "response" {
             intervals(out, stat);
             if let (Some(p50), Some(floor)) =

@@ -1,6 +1,7 @@
 //! What is known of a run beside what was measured.
 
 /// Everything the judgement rests on besides the measurement.
+#[derive(Default)]
 pub struct Facts {
     /// The load was a closed loop.
     pub closed: bool,
@@ -24,6 +25,4 @@ pub struct Facts {
     pub floor_p50_ns: Option<u64>,
     /// SYNs that this host sent again while connections were opened.
     pub syn_retransmits: u64,
-    /// Segments that this host sent again during the run.
-    pub segments_again: u64,
 }

@@ -26,16 +26,16 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
     }
     if let Some(share) = later.filter(|_| apart(200 * MS)) {
         let slow = (share * wire.histogram.len() as f64) as u64;
-        if facts.segments_again * 2 > slow {
+        if measured.sent_again * 2 > slow {
             let text = format!(
-                "replies cluster at 200 ms, TCP's least retransmission time-out, and this host sent {} segments again: \
-                 segments are being lost",
-                format::count(facts.segments_again)
+                "replies cluster at 200 ms, TCP's least retransmission time-out, and {} segments were sent again on these \
+                 connections: segments are being lost",
+                format::count(measured.sent_again)
             );
             found.push(signature("retransmission", share, text));
         } else {
-            let text = "replies cluster at 200 ms, and this host sent hardly a segment again: a timer of the server's, \
-                        or losses on its side";
+            let text = "replies cluster at 200 ms, and hardly a segment was sent again on these connections: a timer of \
+                        the server's, or losses on its side";
             found.push(signature("cluster_200ms", share, text.into()));
         }
     }
@@ -171,6 +171,22 @@ mod tests {
         assert_eq!(stalls(&stalling(|n| [40, 170, 90, 230][n % 4])), None);
         assert_eq!(stalls(&vec![300; 1000]), None);
         assert_eq!(stalls(&[]), None);
+    }
+
+    /// Only what was sent again on the connections of the run is evidence of losses.
+    #[test]
+    fn losses_are_named_where_segments_were_sent_again() {
+        let facts = Facts::default();
+        let kinds = |sent_again| {
+            let mut measured = Measured { sent_again, ..Measured::default() };
+            (0..1000).for_each(|_| measured.total.wire.record(Nanos(MS / 10)));
+            (0..100).for_each(|i| measured.total.wire.record(Nanos(205 * MS + i * 10_000)));
+            let found = find(&measured, &Opening::default(), &facts);
+            found.into_iter().map(|signature| signature.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(0), ["cluster_200ms"]);
+        assert_eq!(kinds(20), ["cluster_200ms"], "not for a fifth of them");
+        assert_eq!(kinds(90), ["retransmission"]);
     }
 
     #[test]

@@ -141,6 +141,10 @@ pub fn run(seed: u64) -> Report {
             backpressure: stat(&histogram()),
             connect: stat(&connect),
             hiccup: stat(&hiccup),
+            undisturbed: stat(&wire),
+            response_low: stat(&response),
+            response_high: stat(&response),
+            hello: stat(&connect),
             ..Latencies::default()
         },
         checks: Checks {

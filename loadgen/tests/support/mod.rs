@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub mod foreign;
+pub mod front;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -124,7 +125,7 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("ws://{}/echo", self.address)
+        format!("{}/echo", front::reach(self.address))
     }
 }
 
@@ -377,6 +378,7 @@ pub fn alone() -> MutexGuard<'static, ()> {
 pub fn loadgen(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     command.args(line.split_whitespace());
+    command.args(front::trust(line));
     // A calibration of this host is none of the tests' business.
     command.env("XDG_CACHE_HOME", "/nonexistent");
     command

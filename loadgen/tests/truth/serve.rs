@@ -15,6 +15,11 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// Where a client reaches an address: a URL without its path.
+fn reach(address: std::net::SocketAddr) -> String {
+    format!("ws://{address}")
+}
+
 fn main() {
     let natures = [
         ("echo", Nature::default()),

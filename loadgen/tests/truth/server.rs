@@ -194,7 +194,7 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("ws://{}/truth", self.address)
+        format!("{}/truth", crate::reach(self.address))
     }
 
     /// The requests of all connections so far.

@@ -41,7 +41,7 @@ const KINDS: [Kind; 7] = [
         clear: true,
     },
     Kind {
-        name: "echo, more neighbours",
+        name: "echo, neighbours for most of the time",
         line: "",
         host: Manner::Crowded,
         delay: |_| Time::Fixed(0.0),

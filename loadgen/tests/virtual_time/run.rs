@@ -163,7 +163,6 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
         ceiling: None,
         floor_p50_ns: None,
         syn_retransmits: 0,
-        segments_again: 0,
     };
     assemble::fill(report, opening, measured, &facts, None);
 }

@@ -120,6 +120,11 @@ impl<S: Stream> Connection<S> {
             // A peer that is not read is not silent.
             return Turn::Wait;
         }
+        if stats.memory.is_short() && self.transport.is_readable() {
+            // Nor is one that was not read for want of memory.
+            self.since = now;
+            return Turn::Wait;
+        }
         let alive = now - self.mark.silence(vitals, self.ping_bytes()).min(vitals.spoke);
         if let Some(timeout) = config.idle_timeout
             && self.since + timeout <= now

@@ -156,6 +156,27 @@ fn a_reply_is_sealed_in_the_record_that_it_answers() {
 }
 
 #[test]
+fn a_reply_of_several_records_is_sealed_where_it_stands() {
+    for suite in [
+        rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+        rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ] {
+        let (mut client, mut end) = connected(suite, 100_000);
+        let (front, behind) = if suite.version() == &rustls::version::TLS13 { (5, 17) } else { (13, 16) };
+        let room = front + behind;
+        for size in [CONTENT_MAX, CONTENT_MAX + 1, CONTENT_MAX + 4, 2 * CONTENT_MAX, 60_000] {
+            let message: Vec<u8> = (0..size).map(|at| (at / 7) as u8).collect();
+            let count = size.div_ceil(CONTENT_MAX);
+            let mut buf = [&vec![0; front], &message[..], &vec![0; count * room - front]].concat();
+            let sealed = end.tls.seal(&mut buf, front..front + size).expect("just enough room");
+            assert_eq!(sealed.len(), size + count * room);
+            assert!(hear(&mut client, &buf[sealed]) == message, "{suite:?}, {size} bytes");
+            assert_eq!(end.tls.seal(&mut vec![0; size + count * room - 1], front..front + size), None);
+        }
+    }
+}
+
+#[test]
 fn keys_are_renewed_by_either_side() {
     let (mut client, mut end) =
         connected(rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384, 100_000);

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use support::allocator::{counted, uncounted};
 use wsecho::reactor::kernel::{Kernel, Notice, Readiness, Stream, Vitals};
 use wsecho::reactor::moment::Moment;
 use wsecho::reactor::token::ConnId;
@@ -22,10 +23,12 @@ pub struct Socket {
 impl Kernel for Scripted {
     type Stream = Socket;
 
-    fn poll(&mut self, timeout: Option<Duration>, on_event: impl FnMut(Readiness)) -> io::Result<()> {
-        let events = self.0.borrow_mut().poll(timeout)?;
-        events.into_iter().for_each(on_event);
-        Ok(())
+    fn poll(&mut self, timeout: Option<Duration>, mut on_event: impl FnMut(Readiness)) -> io::Result<()> {
+        uncounted(|| {
+            let events = self.0.borrow_mut().poll(timeout)?;
+            events.into_iter().for_each(|event| counted(|| on_event(event)));
+            Ok(())
+        })
     }
 
     fn now(&self) -> Moment {
@@ -33,16 +36,16 @@ impl Kernel for Scripted {
     }
 
     fn accept(&mut self, listener: usize) -> io::Result<Socket> {
-        let index = self.0.borrow_mut().accept(listener)?;
+        let index = uncounted(|| self.0.borrow_mut().accept(listener))?;
         Ok(Socket { world: self.0.clone(), index })
     }
 
     fn register(&mut self, stream: &mut Socket, id: ConnId) -> io::Result<()> {
-        self.0.borrow_mut().register(stream.index, id)
+        uncounted(|| self.0.borrow_mut().register(stream.index, id))
     }
 
     fn close_listener(&mut self, listener: usize) {
-        self.0.borrow_mut().close_listener(listener);
+        uncounted(|| self.0.borrow_mut().close_listener(listener));
     }
 
     fn give_back(&mut self) {}
@@ -52,13 +55,13 @@ impl Kernel for Scripted {
 
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.world.borrow_mut().read(self.index, buf)
+        uncounted(|| self.world.borrow_mut().read(self.index, buf))
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.world.borrow_mut().write(self.index, bytes)
+        uncounted(|| self.world.borrow_mut().write(self.index, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -68,12 +71,12 @@ impl Write for Socket {
 
 impl Stream for Socket {
     fn shutdown_write(&self) -> io::Result<()> {
-        self.world.borrow_mut().shutdown_write(self.index);
+        uncounted(|| self.world.borrow_mut().shutdown_write(self.index));
         Ok(())
     }
 
     fn reset(&self) -> io::Result<()> {
-        self.world.borrow_mut().reset(self.index);
+        uncounted(|| self.world.borrow_mut().reset(self.index));
         Ok(())
     }
 
@@ -88,6 +91,6 @@ impl Stream for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.world.borrow_mut().close(self.index);
+        uncounted(|| self.world.borrow_mut().close(self.index));
     }
 }

@@ -259,9 +259,10 @@ impl Peer {
         }
     }
 
-    /// The server told it to go.
+    /// The server told it to go, or to try again later.
     fn was_dismissed(&self) -> bool {
-        self.reader.closed().is_some_and(|body| body.starts_with(&1001u16.to_be_bytes()))
+        let codes = [1001u16, 1013].map(u16::to_be_bytes);
+        self.reader.closed().is_some_and(|body| codes.iter().any(|code| body.starts_with(code)))
     }
 
     /// Takes bytes of the server.

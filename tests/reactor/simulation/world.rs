@@ -70,6 +70,8 @@ pub struct World {
     pub stuck: bool,
     /// Times the server slept until a deadline.
     pub naps: usize,
+    /// There is less memory than the clients would need: some are read late, or given up.
+    is_scarce: bool,
     round: u64,
     /// Sockets that are owed a call in this round.
     waiting: usize,
@@ -115,6 +117,7 @@ impl World {
             trouble: true,
             stuck: false,
             naps: 0,
+            is_scarce: false,
             round: 0,
             waiting: 0,
             unfinished: VecDeque::new(),
@@ -128,6 +131,12 @@ impl World {
         self.signals += 1;
     }
 
+    /// There is less memory than the clients would need.
+    pub fn become_scarce(&mut self) {
+        self.is_scarce = true;
+        self.peers.iter_mut().for_each(|peer| peer.reader.take_fragments());
+    }
+
     /// From now on nothing goes wrong, and every client reads and leaves.
     pub fn forgive(&mut self) {
         self.trouble = false;
@@ -135,11 +144,11 @@ impl World {
         self.table = usize::MAX;
         for index in 0..self.peers.len() {
             self.peers[index].forgive();
-            let is_timed = self.is_timed(index);
+            let is_free = self.is_free(index);
             let wire = &mut self.wires[index];
             // What was acknowledged before the cut is owed no longer, though it counts as if it were; whether it was looked at
             // in between depends on the clock.
-            if wire.cut_at.is_some() && (wire.out.is_empty() || is_timed) && !wire.closed {
+            if wire.cut_at.is_some() && (wire.out.is_empty() || is_free) && !wire.closed {
                 // Nothing is owed there: keepalive finds out, and says so.
                 wire.break_off();
                 self.list(index);

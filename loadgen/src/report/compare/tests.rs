@@ -48,7 +48,7 @@ fn a_report_is_the_same_as_itself() {
 #[test]
 fn two_runs_of_one_server_are_within_noise() {
     let c = reports(&run(1, 60_000.0), &run(2, 60_000.0), 0.02);
-    assert_eq!(c.regressions().count(), 0, "{}", c.text());
+    assert_eq!(c.regressions().count(), 0, "{}", c.text(false));
 }
 
 #[test]
@@ -56,10 +56,13 @@ fn ten_per_cent_slower_is_a_regression_and_ten_faster_is_not() {
     let (a, b) = (run(1, 60_000.0), run(2, 66_000.0));
     let slower = reports(&a, &b, 0.02);
     let p50 = row(&slower, "p50");
-    assert_eq!(p50.change, Change::Worse, "{}", slower.text());
+    assert_eq!(p50.change, Change::Worse, "{}", slower.text(false));
     let [low, high] = p50.interval.unwrap();
     assert!(low > 0.05 && low < 0.1 && high > 0.1 && high < 0.15, "{low} {high}");
-    assert!(slower.rows.iter().all(|row| row.sees.is_some_and(|sees| sees > 0.0)), "{}", slower.text());
+    let painted = slower.text(true);
+    assert!(painted.contains("\x1b[1;31mREGRESSION\x1b[0m"), "{painted}");
+    assert!(!slower.text(false).contains('\x1b'), "nothing in a file");
+    assert!(slower.rows.iter().all(|row| row.sees.is_some_and(|sees| sees > 0.0)), "{}", slower.text(false));
     assert_eq!(row(&reports(&b, &a, 0.02), "p50").change, Change::Better);
 }
 
@@ -75,13 +78,13 @@ fn a_lower_rate_is_a_regression_where_the_server_makes_it() {
     b.messages.answered_rate = 800.0;
     b.intervals.iter_mut().for_each(|i| i.received = 800);
     let c = reports(&a, &b, 0.02);
-    assert_eq!(row(&c, "answered").change, Change::Worse, "{}", c.text());
+    assert_eq!(row(&c, "answered").change, Change::Worse, "{}", c.text(false));
     let closed = |mut r: Report| {
         r.config.mode = Mode::Closed;
         r
     };
     let c = reports(&closed(a), &closed(b), 0.02);
-    assert_eq!(row(&c, "rate").change, Change::Worse, "{}", c.text());
+    assert_eq!(row(&c, "rate").change, Change::Worse, "{}", c.text(false));
 }
 
 /// One second in fifteen was bad: the run's p99 is its doing, and a bootstrap over seconds knows.
@@ -99,7 +102,7 @@ fn one_bad_second_is_noise_not_a_regression() {
     b.latency_ns.response = Some(Stat::new(&total, 0));
     let c = reports(&a, &b, 0.02);
     assert!(row(&c, "p99").new > 10.0 * row(&c, "p99").old);
-    assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text());
+    assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text(false));
 }
 
 #[test]
@@ -110,8 +113,8 @@ fn runs_of_different_rates_are_not_judged() {
     let c = reports(&a, &b, 0.02);
     let why = "not judged: the runs were given different rates, 1k/s and 50/s";
     assert!(matches!(c.decision(), Decision::NotJudged(text) if text.ends_with(why)), "{:?}", c.decision());
-    assert!(!c.text().contains("REGRESSION"), "{}", c.text());
-    assert!(c.text().contains("   not judged"), "{}", c.text());
+    assert!(!c.text(false).contains("REGRESSION"), "{}", c.text(false));
+    assert!(c.text(false).contains("   not judged"), "{}", c.text(false));
     b.config.rate = Some(1000.0);
     let worse = reports(&a, &b, 0.02).decision();
     assert!(matches!(&worse, Decision::Worse(text) if text.starts_with("regression: p50")), "{worse:?}");
@@ -128,7 +131,7 @@ fn an_invalid_run_cannot_be_compared() {
     b.verdict.reasons = vec![Finding::new("own_slip", "loadgen was late")];
     let c = reports(&a, &b, 0.02);
     assert!(matches!(c.decision(), Decision::NotJudged(text) if text.contains("loadgen was late")));
-    let text = c.text();
+    let text = c.text(false);
     assert!(text.contains("the new run is INVALID: loadgen was late"), "{text}");
     assert!(text.contains("not judged") && !text.contains("same"), "{text}");
 }
@@ -141,10 +144,10 @@ fn a_change_within_the_doubt_is_no_regression() {
         .map(|p| Trust { p: p.into(), response_ns: 66_000, ours_ns: 100_000, trusted: false })
         .into();
     let c = reports(&a, &b, 0.02);
-    assert_eq!(row(&c, "p50").change, Change::Doubt, "{}", c.text());
+    assert_eq!(row(&c, "p50").change, Change::Doubt, "{}", c.text(false));
     assert_eq!(c.decision(), Decision::Fine);
     let c = reports(&a, &Report { verdict: b.verdict.clone(), ..run(2, 600_000.0) }, 0.02);
-    assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text());
+    assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text(false));
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn every_mode_can_get_worse() {
         ("connect p50", conns(1_000), conns(2_000)),
     ] {
         let c = reports(&old, &new, 0.02);
-        assert_eq!(row(&c, what).change, Change::Worse, "{what}: {}", c.text());
+        assert_eq!(row(&c, what).change, Change::Worse, "{what}: {}", c.text(false));
         let same = reports(&old, &old, 0.02).decision();
         assert!(!matches!(same, Decision::Worse(_)), "{what}: {same:?}");
     }
@@ -201,7 +204,7 @@ fn pairs_see_through_what_a_host_does_to_both() {
     };
     let seven = |slower: f64| (0..7).map(|i| pair(i, slower)).collect::<Vec<_>>();
     let c = pairs(&seven(1.1), 0.02);
-    assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text());
+    assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text(false));
     assert_eq!(pairs(&seven(1.0), 0.02).decision(), Decision::Fine);
     let few = pairs(&seven(1.1)[..3], 0.02).decision();
     assert!(matches!(few, Decision::NotJudged(_)), "{few:?}");

@@ -6,10 +6,17 @@ use super::{
 use crate::simulation::peer::Expects;
 use std::time::Duration;
 
+/// What holds the buffers of a connection, with a few bytes of its own and room to grow by a step.
+const BOX: usize = 10 << 10;
+/// The largest piece of an outbox: only a whole one is given back.
+const PIECE: usize = 64 << 10;
+/// What a chain of steps may have to say at once.
+const PROGRAM: usize = 256 << 10;
+
 impl World {
     /// The server owes this socket a call in this round.
     pub(super) fn expect_call(&mut self, index: usize) {
-        if self.is_timed(index) {
+        if self.is_free(index) {
             return;
         }
         let wire = &mut self.wires[index];
@@ -18,9 +25,22 @@ impl World {
         }
     }
 
-    /// Whether the clock decides when the server reads from it, and what it says.
-    pub(super) fn is_timed(&self, index: usize) -> bool {
-        self.peers[index].expects == Expects::Program
+    /// Whether it is left to the server when it reads from it and what it says: by the clock, or as memory allows.
+    pub(super) fn is_free(&self, index: usize) -> bool {
+        self.is_scarce || self.peers[index].expects == Expects::Program
+    }
+
+    /// Bytes that the server has reason to keep for its clients: what it has read and not answered, as far as the wires tell.
+    pub fn most_kept(&self) -> usize {
+        let most = |index: usize| {
+            let wire = &self.wires[index];
+            let unanswered = wire.read.saturating_sub(wire.written);
+            // A box, a Close, room to grow; and behind a client that takes little, pieces of which a part has gone.
+            let pieces = if wire.blocked { PIECE + unanswered / 2 } else { 0 };
+            let program = if self.peers[index].expects == Expects::Program { PROGRAM } else { 0 };
+            BOX + unanswered + pieces + program
+        };
+        (0..self.wires.len()).filter(|index| self.is_open(*index)).map(most).sum()
     }
 
     /// How many the server may have to serve before one whose turn has just ended: beside those who left something to read, who
@@ -28,7 +48,7 @@ impl World {
     pub(super) fn most_ahead(&self) -> usize {
         let may_go_on = |index: &usize| {
             let wire = &self.wires[*index];
-            wire.id.is_some() && !wire.closed && (wire.blocked || self.is_timed(*index))
+            wire.id.is_some() && !wire.closed && (wire.blocked || self.is_free(*index))
         };
         self.unfinished.len() + (0..self.wires.len()).filter(may_go_on).count()
     }
@@ -63,7 +83,7 @@ impl World {
             if !self.is_open(index) {
                 continue;
             }
-            if self.is_timed(index) {
+            if self.is_free(index) {
                 if wire.blocked && !wire.no_space {
                     self.fault(index, "forgotten with something to write");
                 }
@@ -154,7 +174,7 @@ impl World {
 
     /// Whether the server may have a look at a socket without an event: some patience with this client has ended.
     pub(super) fn may_be_asked(&self, index: usize) -> bool {
-        if self.is_timed(index) {
+        if self.is_free(index) {
             return true;
         }
         let wire = &self.wires[index];
@@ -173,7 +193,7 @@ impl World {
 
     /// Whether the server had the right to drop this client.
     pub(super) fn judge_close(&mut self, index: usize) {
-        if self.is_timed(index) {
+        if self.is_free(index) {
             return self.excuse(index);
         }
         let (wire, peer, now) = (&self.wires[index], &self.peers[index], self.now);
