@@ -23,10 +23,12 @@ pub mod sampler;
 pub mod schedule;
 pub mod sender;
 pub mod size;
+pub mod slow;
 pub mod spec;
 pub mod system;
 pub mod tally;
 pub mod target;
+pub mod think;
 pub mod time_series;
 pub mod timer;
 pub mod timetable;
@@ -35,9 +37,9 @@ pub mod verify;
 pub mod worker;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -146,8 +148,10 @@ impl Engine {
         let times = Timetable::of(plan, Moment::now() + LEAD);
         let (from, to) = (times.from, times.to);
         let curve = plan.rate.as_ref().map(|rate| Arc::new(Curve::new(rate, plan.warmup, times.length)));
+        let collector = plan.fanout.map(|audience| Collector::new(self.held(), audience, times.from));
+        let collector = collector.map(|collector| Arc::new(Mutex::new(collector)));
         for (me, thread) in self.threads.iter().enumerate() {
-            let traffic = self.traffic(me, plan, &times, curve.as_ref());
+            let traffic = self.traffic(me, plan, &times, curve.as_ref(), collector.clone());
             thread.tell(Command::Run(Box::new(traffic)))?;
         }
         let sampler = Sampler::start(from, to, self.spec.seed);
@@ -155,14 +159,26 @@ impl Engine {
         let mut script = Script { engine: self, plan, progress, tally, from, to };
         script.run()?;
         let mut measured = script.tally.settle(Moment::now());
+        // The threads have let go of it.
+        let collector = collector.and_then(Arc::into_inner);
+        measured.collector = collector.map(|all| all.into_inner().unwrap_or_else(PoisonError::into_inner));
         measured.hiccup = sampler.finish();
         Ok(measured)
     }
 
     /// What thread `me` is to send.
-    fn traffic(&self, me: usize, plan: &Plan, times: &Timetable, curve: Option<&Arc<Curve>>) -> Traffic {
-        let number = plan.shard.0 * self.threads.len() + me;
-        let all = self.threads.len() * plan.shard.1;
+    fn traffic(
+        &self,
+        me: usize,
+        plan: &Plan,
+        times: &Timetable,
+        curve: Option<&Arc<Curve>>,
+        collector: Option<Arc<Mutex<Collector>>>,
+    ) -> Traffic {
+        // Threads without a connection that sends have no share of the schedule.
+        let threads = self.threads.len().min(plan.active.max(1));
+        let number = plan.shard.0 * threads + me.min(threads - 1);
+        let all = threads * plan.shard.1;
         let load = match curve {
             Some(curve) => {
                 let (number, all) = (number as u64, all as u64);
@@ -178,7 +194,8 @@ impl Engine {
             until: times.until,
             tick: times.tick,
             begin: times.begin,
-            collector: plan.fanout.then(|| Box::new(Collector::new(self.held(), times.from))),
+            collector,
+            think: plan.think,
         }
     }
 
@@ -256,7 +273,10 @@ impl Script<'_> {
             }
             if let Some(outage) = outage.take_if(|outage| now >= self.from + outage.after.into()) {
                 for thread in &self.engine.threads {
-                    let recovery = Recovery::new(outage.backoff.clone(), outage.reset);
+                    let recovery = match outage.server {
+                        true => Recovery::watching(outage.backoff.clone()),
+                        false => Recovery::new(outage.backoff.clone(), outage.reset),
+                    };
                     thread.tell(Command::Storm(Box::new(recovery)))?;
                 }
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use loadgen::cli::args::{Args, Subcommand};
 use loadgen::cli::problem::Problem;
 use loadgen::cli::{argv, help, output, print};
-use loadgen::modes::{calibrate, conns, doctor, fanout, find, measurement, run, storm, turns};
+use loadgen::modes::{calibrate, conns, doctor, fanout, find, listen, measurement, run, storm, turns};
 use loadgen::protocol::shown::{escaped, masked_in};
 use loadgen::report::{self, Format, merge};
 
@@ -91,6 +91,7 @@ fn execute(command: &Subcommand) -> Result<u8, Problem> {
         Subcommand::Conns(args) => conns::command(args)?,
         Subcommand::Find(args) => find::command(args)?,
         Subcommand::Fanout(args) => fanout::command(args)?,
+        Subcommand::Listen(args) => listen::command(args)?,
         Subcommand::Storm(args) => storm::command(args)?,
         Subcommand::Calibrate(args) => return calibrate::command(args),
         Subcommand::Report(args) => {

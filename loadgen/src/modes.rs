@@ -6,6 +6,7 @@ pub mod conversation;
 pub mod doctor;
 pub mod fanout;
 pub mod find;
+pub mod listen;
 pub mod measurement;
 pub mod null_server;
 pub mod run;

@@ -30,7 +30,9 @@ pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts:
     }
     overload::find(&mut verdict, report, measured, facts);
     connections(&mut verdict, report, opening, facts);
-    if !facts.fanout {
+    if facts.listening {
+        heard(&mut verdict, report, facts);
+    } else if !facts.fanout {
         // Of a fan-out, the collector knows what came.
         replies(&mut verdict, report);
     }
@@ -140,6 +142,18 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
     }
 }
 
+/// Whether anything came while nothing was sent, and by which clock.
+fn heard(verdict: &mut Verdict, report: &Report, facts: &Facts) {
+    if report.messages.received == 0 {
+        verdict.doubt(Status::Invalid, "no_messages", "nothing came");
+    }
+    if report.latency_ns.response.is_some() && !facts.local {
+        let text = "the stamps are of another host's clock: one-way latency holds how far apart the two clocks are, which \
+                    loadgen does not know (chronyc tracking does)";
+        verdict.find("two_clocks", text);
+    }
+}
+
 /// Whether the measurement contradicts itself, or the ceiling found is loadgen's.
 fn measurement(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     if let Some(law) = littles_law(measured)
@@ -204,7 +218,13 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     let total = &measured.total;
     let counts = &total.counts;
     let mut note = |code: &str, text: String| verdict.note(code, text);
-    if facts.closed {
+    if let Some(think) = &facts.thinks {
+        let text = format!(
+            "a closed system: each connection sends its next message {think} after a reply, so that whoever answers late \
+             is asked less"
+        );
+        note("closed_system", text);
+    } else if facts.closed {
         note(
             "closed_loop",
             "a reply sends the next message, so that a stall keeps away the very messages it would have delayed: \

@@ -13,6 +13,7 @@ mod handshake;
 mod inject;
 mod network;
 mod paths;
+mod patience;
 mod process;
 mod rounds;
 mod scene;
@@ -24,6 +25,7 @@ mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use scene::{Figures, Scene};
@@ -43,6 +45,8 @@ struct Case {
     cpu: u64,
     /// The most memory that the server may need beyond what it had before, in MiB.
     memory: usize,
+    /// It waits for minutes, and does that beside the others.
+    is_long: bool,
     run: fn(&Scene),
 }
 
@@ -54,7 +58,7 @@ impl Case {
         why: &'static str,
         run: fn(&Scene),
     ) -> Case {
-        Case { id, does, gets, why, args: &[], cpu: 50, memory: 8, run }
+        Case { id, does, gets, why, args: &[], cpu: 50, memory: 8, is_long: false, run }
     }
 
     const fn args(self, args: &'static [&'static str]) -> Case {
@@ -64,9 +68,13 @@ impl Case {
     const fn memory(self, memory: usize) -> Case {
         Case { memory, ..self }
     }
+
+    const fn beside(self) -> Case {
+        Case { is_long: true, ..self }
+    }
 }
 
-const CASES: [&[Case]; 12] = [
+const CASES: [&[Case]; 13] = [
     handshake::CASES,
     drafts::CASES,
     frames::CASES,
@@ -77,6 +85,7 @@ const CASES: [&[Case]; 12] = [
     sockets::CASES,
     process::CASES,
     network::CASES,
+    patience::CASES,
     tls::CASES,
     soak::CASES,
 ];
@@ -84,24 +93,29 @@ const CASES: [&[Case]; 12] = [
 fn main() -> ExitCode {
     let (options, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
-    let all: Vec<&Case> = CASES.iter().copied().flatten().collect();
+    let all: Vec<&'static Case> = CASES.iter().copied().flatten().collect();
     let is_wanted =
-        |case: &&&Case| wanted.is_empty() || wanted.iter().any(|text| case.id.contains(text.as_str()));
+        |case: &&Case| wanted.is_empty() || wanted.iter().any(|text| case.id.contains(text.as_str()));
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     let started = Instant::now();
-    for case in all.iter().filter(is_wanted) {
-        let start = Instant::now();
-        match run(case) {
-            Ok(figures) => {
-                println!("{} ok, {figures}, {:.1} s: {}", case.id, start.elapsed().as_secs_f64(), case.does);
-                rows.push((*case, figures));
-            }
-            Err(why) => {
-                println!("{} FAILED: {why}: {}", case.id, case.does);
-                failures.push(case.id.to_owned());
-            }
+    let (long, others): (Vec<&'static Case>, Vec<_>) =
+        all.iter().copied().filter(is_wanted).partition(|case| case.is_long);
+    let mut end = |case: &'static Case, (result, took): (Result<Figures, String>, Duration)| match result {
+        Ok(figures) => {
+            println!("{} ok, {figures}, {:.1} s: {}", case.id, took.as_secs_f64(), case.does);
+            rows.push((case, figures));
         }
+        Err(why) => {
+            println!("{} FAILED: {why}: {}", case.id, case.does);
+            failures.push(case.id.to_owned());
+        }
+    };
+    let long: Vec<_> = long.into_iter().map(|case| (case, thread::spawn(move || timed(case)))).collect();
+    others.into_iter().for_each(|case| end(case, timed(case)));
+    for (case, thread) in long {
+        end(case, thread.join().expect("its panics are caught"));
     }
+    rows.sort_by_key(|(case, _)| all.iter().position(|other| other.id == case.id));
     if options.iter().any(|option| option == "--table") && failures.is_empty() && rows.len() == all.len() {
         table::write(&rows);
     }
@@ -114,6 +128,12 @@ fn main() -> ExitCode {
         started.elapsed().as_secs_f64()
     );
     ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+/// Runs a case, and how long that took.
+fn timed(case: &Case) -> (Result<Figures, String>, Duration) {
+    let start = Instant::now();
+    (run(case), start.elapsed())
 }
 
 /// Runs a case; once or twice more if only the witness waited too long, for time that a virtual machine is not given counts as

@@ -9,6 +9,9 @@ use socket2::SockRef;
 use support::client::*;
 use support::server::{PATIENCE, Server};
 
+/// First byte of a compressed message (RFC 7692 §6).
+const RSV1: u8 = 0x40;
+
 fn server(args: &[&str]) -> Server {
     Server::start(&[&["--policy", "off", "--log-level", "debug"], args].concat())
 }
@@ -106,18 +109,20 @@ fn a_close_behind_much_to_read_is_read_too() {
 #[test]
 fn behind_its_own_close_the_server_waits_for_the_clients() {
     for round in 0..20 {
-        let server = server(&["--board-lifetime", if round % 4 == 0 { "1" } else { "0" }]);
+        let lifetime = if round % 4 == 0 { "1" } else { "0" };
+        let idle = if round % 4 == 3 { "1" } else { "0" };
+        let server = server(&["--board-lifetime", lifetime, "--idle-timeout", idle]);
         let mut client = Client::connect(server.echo);
         let target = if round % 4 == 0 { "/board/a" } else { "/echo" };
         client.send(upgrade(target, ""));
         client.expect(SWITCHING);
         match round % 4 {
-            0 => {}
+            0 | 3 => {}
             1 => server.signal(Signal::SIGTERM),
             _ => client.send(frame(FIN | TEXT, b"quit")),
         }
         let (first, body) = client.frame();
-        assert!(first == FIN | CLOSE && body[..2] == [3, if round % 4 < 2 { 0xE9 } else { 0xE8 }]);
+        assert!(first == FIN | CLOSE && body[..2] == [3, if round % 4 == 2 { 0xE8 } else { 0xE9 }]);
         client.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("not zero");
         let early = client.stream.peek(&mut [0]);
         assert!(early.is_err(), "a FIN before the client has closed: {early:?}");
@@ -136,15 +141,18 @@ fn a_fault_is_answered_with_a_close_and_a_fin() {
     client.expect_eof();
 }
 
-#[test]
-fn a_stop_lets_the_frame_at_hand_end() {
+/// `head` is what the client asks for besides, `first` begins its frame.
+fn stop_in_mid_frame(head: &str, first: u8) {
     let server = server(&["--drain-timeout", "30"]);
-    let mut client = Client::open(&server);
+    let mut client = Client::connect(server.echo);
+    client.send(upgrade("/echo", head));
+    // An offer without parameters is agreed to in the same words.
+    client.expect(SWITCHING.replace("\r\n\r\n", &format!("\r\n{head}\r\n")));
     let message = noise(1 << 20);
-    let said = frame(FIN | BINARY, &message);
+    let said = frame(first, &message);
     let (front, back) = said.split_at(said.len() / 3);
     client.send(front);
-    let begun = reply(FIN | BINARY, &message);
+    let begun = reply(first, &message);
     client.expect(&begun[..front.len() / 2]);
     server.signal(Signal::SIGTERM);
     server.wait_for("stopping");
@@ -157,4 +165,12 @@ fn a_stop_lets_the_frame_at_hand_end() {
     client.send(frame(FIN | CLOSE, &[3, 0xE9]));
     client.expect_eof();
     assert!(server.ended().success());
+}
+
+#[test]
+fn a_stop_lets_the_frame_at_hand_end() {
+    stop_in_mid_frame("", FIN | BINARY);
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    stop_in_mid_frame(deflate, FIN | RSV1 | BINARY);
+    stop_in_mid_frame(deflate, FIN | RSV1 | TEXT);
 }

@@ -16,6 +16,8 @@ use super::values::{
 use crate::engine::backoff::Backoff;
 use crate::engine::schedule::{ArrivalProcess, Rate};
 use crate::engine::size::Sizes;
+use crate::engine::slow::SlowReaders;
+use crate::engine::think::Think;
 use crate::host::tls_config::{self, Version};
 use crate::protocol::draft::Draft;
 use crate::protocol::url::{Place, host_and_port};
@@ -41,6 +43,7 @@ pub enum Subcommand {
     Conns(ConnsArgs),
     Find(FindArgs),
     Fanout(FanoutArgs),
+    Listen(ListenArgs),
     Storm(StormArgs),
     Report(ReportArgs),
     Compare(CompareArgs),
@@ -167,6 +170,9 @@ macro_rules! mode {
             /// take up earlier TLS sessions instead of a whole handshake each
             #[argh(switch)]
             pub tls_resume: bool,
+            /// clients that read slowly, a share of all and bytes a second: 5%:10k/s; they are reported apart
+            #[argh(option, from_str_fn(SlowReaders::parse), arg_name = "p%:n/s")]
+            pub slow_readers: Option<SlowReaders>,
             /// ping every connection so often
             #[argh(option, from_str_fn(some_time), arg_name = "time")]
             pub ping: Option<Duration>,
@@ -180,7 +186,7 @@ macro_rules! mode {
             /// seed of everything random (a fresh one, which the report names)
             #[argh(option, default = "fresh_seed()", from_str_fn(units::count), arg_name = "n")]
             pub seed: u64,
-            /// be process I of N that share connections, rate and source addresses: I/N
+            /// be process I of N that share connections, rate and source addresses: I/N, or auto or auto/N, as the launcher says
             #[argh(option, default = "Shard { index: 0, count: 1 }", from_str_fn(Shard::parse), arg_name = "i/n")]
             pub shard: Shard,
             /// begin at a time, in seconds since 1970 or as HH:MM:SS UTC
@@ -313,6 +319,9 @@ macro_rules! mode {
                     baseline: self.baseline.clone(),
                     noise_threshold: self.noise_threshold,
                     strict: self.strict,
+                    slow_readers: self.slow_readers,
+                    roles: None,
+                    listening: None,
                     max_inflight: None,
                     timeout: None,
                 }
@@ -337,6 +346,9 @@ mode! {
         /// messages in flight on each connection, closed loop (1)
         #[argh(option, short = 'p', default = "1", from_str_fn(positive))]
         pub pipeline: u32,
+        /// closed system: each connection sends its next message so long after a reply, as 200ms or exp:200ms (random)
+        #[argh(option, from_str_fn(Think::parse), arg_name = "time")]
+        pub think: Option<Think>,
         /// do not send while so many are in flight on the connection, but count it
         #[argh(option, from_str_fn(positive), arg_name = "n")]
         pub max_inflight: Option<u32>,
@@ -415,6 +427,12 @@ mode! {
         /// connections that send (1)
         #[argh(option, default = "1", from_str_fn(some_count), arg_name = "n")]
         pub publishers: u64,
+        /// where the publishers connect to; --hello and the like behind it are theirs (with --subscribe, instead of a URL)
+        #[argh(option, from_str_fn(placed), arg_name = "url")]
+        pub publish: Option<Placed>,
+        /// where all others connect to; --hello and the like behind it are theirs
+        #[argh(option, from_str_fn(placed), arg_name = "url")]
+        pub subscribe: Option<Placed>,
         /// messages a second over all publishers (10)
         #[argh(option, short = 'R', default = "Rate::Constant(10.0)", from_str_fn(Rate::parse))]
         pub rate: Rate,
@@ -431,6 +449,22 @@ mode! {
 }
 
 mode! {
+    /// Send nothing, and time what comes to many subscribers.
+    #[argh(subcommand, name = "listen")]
+    ListenArgs {
+        /// where the sender's clock stands in a message, as '"ts":{ms}' or '"ts":{ns}', since 1970: one-way latency
+        #[argh(option, arg_name = "pattern")]
+        pub stamp: Option<String>,
+        /// time to measure (30s)
+        #[argh(option, short = 'd', default = "Duration::from_secs(30)", from_str_fn(some_time))]
+        pub duration: Duration,
+        /// time before that which does not count (1s)
+        #[argh(option, default = "Duration::from_secs(1)", from_str_fn(units::duration), arg_name = "time")]
+        pub warmup: Duration,
+    }
+}
+
+mode! {
     /// Drop all connections but a few, have them come back, and watch both.
     #[argh(subcommand, name = "storm")]
     StormArgs {
@@ -443,6 +477,9 @@ mode! {
         /// how connections are dropped: rst or close (rst)
         #[argh(option, default = "Fault::Rst", from_str_fn(fault), arg_name = "kind")]
         pub fault: Fault,
+        /// nothing is dropped: the server goes away and comes back by itself meanwhile; all that is lost is told
+        #[argh(switch)]
+        pub server: bool,
         /// how they come back: none, fixed:TIME or exp:TIME..TIME with full jitter (exp:100ms..5s)
         #[argh(option, default = "default_backoff()", from_str_fn(Backoff::parse), arg_name = "policy")]
         pub backoff: Backoff,

@@ -8,8 +8,19 @@ use argh::FromArgs;
 use crate::cli::args::Args;
 
 /// The subcommands, in the order in which they are of use.
-pub const COMMANDS: [&str; 10] =
-    ["run", "conns", "find", "fanout", "storm", "report", "compare", "merge", "doctor", "calibrate"];
+pub const COMMANDS: [&str; 11] = [
+    "run",
+    "conns",
+    "find",
+    "fanout",
+    "listen",
+    "storm",
+    "report",
+    "compare",
+    "merge",
+    "doctor",
+    "calibrate",
+];
 
 /// Options that belong together, by their long names; a command shows those that it has.
 const GROUPS: [(&str, &[&str]); 9] = [
@@ -20,9 +31,14 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "per-conn-rate",
             "closed",
             "pipeline",
+            "think",
             "active",
             "publishers",
+            "publish",
+            "subscribe",
+            "stamp",
             "survivors",
+            "server",
             "arrival",
             "duration",
             "warmup",
@@ -55,6 +71,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "source",
             "allow-partial",
             "ping",
+            "slow-readers",
         ],
     ),
     ("Messages", &["size", "binary", "fragment", "payload", "message", "deflate", "no-stamp", "no-verify"]),
@@ -73,7 +90,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
 ];
 
 /// What people do with each command.
-const EXAMPLES: [(&str, &[(&str, &str)]); 10] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 11] = [
     (
         "run",
         &[
@@ -108,6 +125,13 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 10] = [
         &[("loadgen find --slo 'p99<5ms' -c100 ws://127.0.0.1:8087/", "the highest rate that meets it")],
     ),
     ("fanout", &[("loadgen fanout -c1k -R10 ws://127.0.0.1:8087/board/x", "one sends, all others receive")]),
+    (
+        "listen",
+        &[(
+            "loadgen listen -c1k -d1m wss://staging.example/feed",
+            "how many messages come, and in which gaps",
+        )],
+    ),
     (
         "storm",
         &[("loadgen storm -c5k --fault rst ws://127.0.0.1:8087/", "4,750 connections drop and come back")],

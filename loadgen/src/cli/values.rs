@@ -213,9 +213,67 @@ pub struct Shard {
     pub count: usize,
 }
 
+/// What launchers call a process's rank, from 0, and how many there are: Slurm, Open MPI, and MPICH and others by PMI.
+const RANK_AND_SIZE: [(&str, &str); 3] = [
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+];
+
+/// Where there is a rank alone, and from which number it counts: indexed jobs of Kubernetes, arrays of PBS and of Torque,
+/// the slots of GNU parallel.
+const RANK: [(&str, usize); 4] =
+    [("JOB_COMPLETION_INDEX", 0), ("PBS_ARRAY_INDEX", 1), ("PBS_ARRAYID", 1), ("PARALLEL_JOBSLOT", 1)];
+
 impl Shard {
-    /// `I/N`, I from 1.
+    /// Reads `I/N`, or `auto` and `auto/N` with what the launcher says.
     pub fn parse(text: &str) -> Result<Shard, String> {
+        Shard::of(text, |name| std::env::var(name).ok())
+    }
+
+    fn of(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Shard, String> {
+        let number = |name: &str| variable(name)?.parse::<usize>().ok();
+        let size = match text {
+            "auto" => None,
+            _ => match text.strip_prefix("auto/") {
+                Some(size) => Some(size),
+                None => return Shard::written(text),
+            },
+        };
+        let launched =
+            RANK_AND_SIZE.into_iter().find_map(|(rank, size)| Some((rank, number(rank)?, number(size)?)));
+        let (name, rank, size) = match size {
+            None => launched.ok_or_else(|| {
+                let names = RANK_AND_SIZE.map(|(rank, size)| format!("{rank} and {size}")).join(", ");
+                format!(
+                    "auto: no launcher says rank and size ({names}); auto/N takes the rank of more of them"
+                )
+            })?,
+            Some(size) => {
+                let count = size.parse().map_err(|_| format!("`{text}` is not auto/N"))?;
+                let alone = RANK.into_iter().find_map(|(name, first)| {
+                    // A number from before the first is refused below.
+                    Some((name, number(name)?.checked_sub(first).unwrap_or(usize::MAX), count))
+                });
+                let of_both = launched.map(|(name, rank, _)| (name, rank, count));
+                alone.or(of_both).ok_or_else(|| {
+                    let names = RANK.map(|(name, _)| name).join(", ");
+                    format!("{text}: no launcher says a rank ({names}, SLURM_PROCID, …)")
+                })?
+            }
+        };
+        if rank < size {
+            return Ok(Shard { index: rank, count: size });
+        }
+        let said = variable(name).unwrap_or_default();
+        let from = RANK.iter().find(|(other, _)| *other == name).map_or(0, |(_, first)| *first);
+        Err(format!(
+            "{text}: {name} is {said}, and of {size} processes it is {from} to {}",
+            (size + from).saturating_sub(1)
+        ))
+    }
+
+    fn written(text: &str) -> Result<Shard, String> {
         text.split_once('/')
             .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)))
             .filter(|(i, n)| *i >= 1 && i <= n)
@@ -259,5 +317,49 @@ pub fn steps(text: &str) -> Result<Steps, String> {
     match steps.is_sorted_by(|a, b| a < b) && steps[0] > 0 {
         true => Ok(Steps(steps)),
         false => Err(format!("`{text}` is not ascending")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(text: &str, variables: &[(&str, &str)]) -> Result<(usize, usize), String> {
+        let variable =
+            |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+        Shard::of(text, variable).map(|shard| (shard.index, shard.count))
+    }
+
+    #[test]
+    fn launchers_say_which_shard_it_is() {
+        let slurm = [("SLURM_PROCID", "2"), ("SLURM_NTASKS", "4")];
+        for (text, variables, is) in [
+            ("3/4", &[][..], (2, 4)),
+            ("auto", &slurm, (2, 4)),
+            ("auto", &[("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "1")], (0, 1)),
+            ("auto", &[("PMI_RANK", "7"), ("PMI_SIZE", "8")], (7, 8)),
+            ("auto/4", &[("JOB_COMPLETION_INDEX", "3")], (3, 4)),
+            ("auto/4", &[("PBS_ARRAY_INDEX", "1")], (0, 4)),
+            ("auto/4", &[("PBS_ARRAYID", "4")], (3, 4)),
+            ("auto/2", &[("PARALLEL_JOBSLOT", "2")], (1, 2)),
+            ("auto/4", &slurm, (2, 4)),
+        ] {
+            assert_eq!(shard(text, variables), Ok(is), "{text} {variables:?}");
+        }
+        for (text, variables, says) in [
+            ("auto", &[][..], "no launcher says rank and size (SLURM_PROCID and SLURM_NTASKS"),
+            ("auto", &[("JOB_COMPLETION_INDEX", "3")], "auto/N takes the rank"),
+            ("auto", &[("SLURM_PROCID", "2")], "no launcher says rank and size"),
+            ("auto/4", &[], "no launcher says a rank (JOB_COMPLETION_INDEX"),
+            ("auto/4", &[("JOB_COMPLETION_INDEX", "4")], "is 4, and of 4 processes it is 0 to 3"),
+            ("auto/4", &[("PBS_ARRAY_INDEX", "0")], "is 0, and of 4 processes it is 1 to 4"),
+            ("auto/0", &[("JOB_COMPLETION_INDEX", "0")], "is 0, and of 0 processes"),
+            ("auto/x", &slurm, "is not auto/N"),
+            ("automatic", &slurm, "is not I/N"),
+            ("0/4", &[], "is not I/N"),
+        ] {
+            let error = shard(text, variables).unwrap_err();
+            assert!(error.contains(says), "{text} {variables:?}: {error}");
+        }
     }
 }

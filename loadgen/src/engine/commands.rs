@@ -1,12 +1,14 @@
 //! What the script's thread and the workers say to each other.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::deliveries::Collector;
 use crate::engine::opened::{Failures, Opening};
 use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
 use crate::engine::schedule::Cursor;
+use crate::engine::think::Think;
 use crate::host::clock::{Moment, Nanos};
 
 /// What a thread is told.
@@ -40,7 +42,9 @@ pub struct Traffic {
     /// When the schedule begins.
     pub begin: Moment,
     /// Replies go to everyone rather than to the sender.
-    pub collector: Option<Box<Collector>>,
+    pub collector: Option<Arc<Mutex<Collector>>>,
+    /// Of a closed loop: from a reply to the next message.
+    pub think: Option<Think>,
 }
 
 /// When to send.
@@ -100,6 +104,4 @@ pub struct Outcome {
     pub sent_again: u64,
     /// What a storm came to.
     pub recovery: Option<Box<Recovery>>,
-    /// What a fan-out delivered.
-    pub collector: Option<Box<Collector>>,
 }

@@ -217,6 +217,23 @@ impl Connector {
         self.recovery = Some(recovery);
     }
 
+    /// From now on connections that are lost come back by the rules of `recovery`.
+    pub fn watch(&mut self, recovery: Box<Recovery>) {
+        self.recovery = Some(recovery);
+    }
+
+    /// Lost connections come back.
+    pub fn watches(&self) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| recovery.watches)
+    }
+
+    /// A connection is lost at `now`, after something of the server's came last at `sign`: it will be tried again.
+    pub fn lose(&mut self, connection: usize, sign: Moment, now: Moment) {
+        let Some(recovery) = &mut self.recovery else { return };
+        recovery.lose(sign, now);
+        self.retries.push(Reverse((recovery.retry_at(0, now, &mut self.rng), connection as u32)));
+    }
+
     /// Connections that were dropped on purpose and are not back.
     pub fn away(&self) -> u64 {
         self.recovery.as_ref().map_or(0, |recovery| recovery.away())

@@ -56,6 +56,21 @@ pub struct Talk {
     pub kept: usize,
 }
 
+/// `loadgen listen`: nothing is sent, and what comes is timed.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Where the sender's clock stands in a message, and the nanoseconds of its unit.
+    pub stamp: Option<(Pattern, usize, u64)>,
+}
+
+impl Listening {
+    /// When `message` was sent by its stamp, nanoseconds since 1970.
+    pub fn sent(&self, message: &[u8]) -> Option<u64> {
+        let (pattern, hole, unit) = self.stamp.as_ref()?;
+        pattern.number(message, *hole)?.checked_mul(*unit)
+    }
+}
+
 /// What is done with a message that is no reply.
 #[derive(Clone, Copy, Debug)]
 pub enum Aside<'a> {

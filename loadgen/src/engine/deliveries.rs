@@ -4,16 +4,24 @@
 //! the sender.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::payload::Stamp;
+use crate::engine::plan::Audience;
 use crate::engine::recorder::Times;
 use crate::host::clock::{Moment, Nanos};
 use crate::report::model::Fanout;
 
+/// The collector of all threads.
+pub fn locked(collector: &Mutex<Collector>) -> MutexGuard<'_, Collector> {
+    collector.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Gathers the deliveries of every message.
 pub struct Collector {
-    /// Connections; each message should reach all but its sender.
-    members: u64,
+    /// Connections that each message should reach.
+    receivers: u64,
+    audience: Audience,
     /// Payloads due before this are warm-up.
     from: Moment,
     published: u64,
@@ -32,7 +40,7 @@ pub struct Collector {
 
 struct Delivery {
     due: Moment,
-    /// Delays in the order of arrival, which is ascending.
+    /// Delays, in the order in which they were heard of.
     delays: Vec<Nanos>,
     /// Who has it, a bit each.
     reached: Vec<u64>,
@@ -40,9 +48,14 @@ struct Delivery {
 
 impl Collector {
     /// For `members` connections in all; messages due before `from` do not count.
-    pub fn new(members: u64, from: Moment) -> Collector {
+    pub fn new(members: u64, audience: Audience, from: Moment) -> Collector {
+        let senders = match audience {
+            Audience::Others => 1,
+            Audience::Subscribers(publishers) => publishers,
+        };
         Collector {
-            members,
+            receivers: members.saturating_sub(senders),
+            audience,
             from,
             published: 0,
             received: 0,
@@ -69,10 +82,14 @@ impl Collector {
         let due = stamp.due(now);
         let sender = stamp.id.conn;
         // Some servers send to everyone, some to everyone else.
-        if sender == receiver || due < self.from {
+        let is_out = match self.audience {
+            Audience::Others => sender == receiver,
+            Audience::Subscribers(publishers) => u64::from(receiver) < publishers,
+        };
+        if is_out || due < self.from {
             return None;
         }
-        let members = self.members as usize;
+        let receivers = self.receivers as usize;
         let message = (sender, stamp.id.index);
         let highest = self.highest.entry((receiver, sender)).or_insert(0);
         let late = stamp.id.index < *highest;
@@ -83,11 +100,15 @@ impl Collector {
         }
         let delivery = self.open.entry(message).or_insert_with(|| Delivery {
             due,
-            delays: Vec::with_capacity(members - 1),
-            reached: vec![0; members.div_ceil(64)],
+            delays: Vec::with_capacity(receivers),
+            reached: vec![0; receivers / 64 + 1],
         });
         let (word, bit) = (receiver as usize / 64, 1 << (receiver % 64));
-        if delivery.reached.get(word).is_none_or(|w| w & bit != 0) {
+        // Numbers go on where connections could not be opened.
+        if delivery.reached.len() <= word {
+            delivery.reached.resize(word + 1, 0);
+        }
+        if delivery.reached[word] & bit != 0 {
             self.duplicated += 1;
             return None;
         }
@@ -95,23 +116,25 @@ impl Collector {
         delivery.delays.push(now - due);
         self.received += 1;
         self.reordered += u64::from(late);
-        if delivery.delays.len() == members - 1 {
+        if delivery.delays.len() == receivers {
             let delivery = self.open.remove(&message).expect("just looked at");
-            self.complete(&delivery, None);
+            self.complete(delivery, None);
         }
         Some((due, now - due))
     }
 
     /// Whether everything that went out has reached everyone.
     pub fn is_complete(&self) -> bool {
-        self.received >= self.published * (self.members - 1)
+        self.received >= self.published * self.receivers
     }
 
-    fn complete(&mut self, delivery: &Delivery, age: Option<Nanos>) {
-        let delays = &delivery.delays;
+    fn complete(&mut self, delivery: Delivery, age: Option<Nanos>) {
+        let mut delays = delivery.delays;
+        // Threads look at theirs in turns.
+        delays.sort_unstable();
         self.first.record(delays[0]);
         // Whoever did not get it in time would be among the last.
-        let all = self.members as usize - 1;
+        let all = self.receivers as usize;
         let last = age.unwrap_or(delays[delays.len() - 1]);
         self.median.record(*delays.get((all - 1) / 2).unwrap_or(&last));
         self.last.record(last);
@@ -121,13 +144,14 @@ impl Collector {
     /// The findings; messages that did not reach everyone by `now` count with the age they have.
     pub fn report(mut self, publishers: u64, now: Moment) -> Fanout {
         for delivery in std::mem::take(&mut self.open).into_values() {
-            self.complete(&delivery, Some(now - delivery.due));
+            let age = now - delivery.due;
+            self.complete(delivery, Some(age));
         }
         Fanout {
             publishers,
-            receivers: self.members - 1,
+            receivers: self.receivers,
             published: self.published,
-            expected: self.published * (self.members - 1),
+            expected: self.published * self.receivers,
             received: self.received,
             duplicated: self.duplicated,
             reordered: self.reordered,
@@ -155,7 +179,7 @@ mod tests {
             messages.write(&mut out, MessageId { conn: 0, index }, 16, due);
             messages.read_stamp(&out)
         };
-        let mut collector = Collector::new(6, Moment(1000));
+        let mut collector = Collector::new(6, Audience::Others, Moment(1000));
         // Warm-up does not count.
         collector.delivered(1, stamp(0, 999), Moment(1500));
         collector.published(false);
@@ -178,5 +202,29 @@ mod tests {
         assert_eq!((first.count, first.min, first.max), (4, 10, 11));
         assert_eq!((median.min, median.max), (31, 1000));
         assert_eq!((last.min, last.max), (51, 1000));
+    }
+
+    /// Two that send and three that listen, whose threads say when they heard in no order.
+    #[test]
+    fn publishers_are_no_receivers() {
+        let messages = Payloads::random(Opcode::Binary, Sizes::Fixed(16), true, 1);
+        let stamp = |conn, due| {
+            let mut out = Vec::new();
+            messages.write(&mut out, MessageId { conn, index: 0 }, 16, Moment(due));
+            messages.read_stamp(&out)
+        };
+        let mut collector = Collector::new(5, Audience::Subscribers(2), Moment(0));
+        for sender in 0..2 {
+            collector.published(true);
+            for receiver in [1, 4, 0, 2, 3] {
+                collector.delivered(receiver, stamp(sender, 100), Moment(100 + 10 * u64::from(receiver)));
+            }
+        }
+        assert!(collector.is_complete());
+        collector.delivered(3, stamp(0, 100), Moment(500));
+        let report = collector.report(2, Moment(1000));
+        assert_eq!((report.receivers, report.expected, report.duplicated), (3, 6, 1));
+        let [first, median, last] = [report.first, report.median, report.last].map(|stat| stat.unwrap().max);
+        assert_eq!((first, median, last), (20, 30, 40));
     }
 }

@@ -80,6 +80,9 @@ pub trait Network {
         0
     }
 
+    /// Gives `socket` little room for what comes, so that the server notices who does not read.
+    fn narrow(&mut self, _socket: &mut Self::Socket) {}
+
     /// Writes as much of `bytes` as fits.
     ///
     /// # Errors

@@ -85,6 +85,10 @@ pub struct Recorder {
     pub response: Times,
     /// Due -> the first of several messages that are one reply.
     pub first: Option<Box<Times>>,
+    /// Due -> read, of clients that read slowly; they are in no other histogram.
+    pub slow: Option<Box<Times>>,
+    /// From one message to the next on one connection, where nothing is sent.
+    pub gap: Option<Box<Times>>,
     /// Written -> read.
     pub wire: Times,
     /// The response less what loadgen itself added to it: its slip, and where no kernel stamp ends the reply, the time
@@ -112,6 +116,12 @@ impl Recorder {
         self.response.add(&other.response);
         if let Some(other) = &other.first {
             self.first.get_or_insert_default().add(other);
+        }
+        if let Some(other) = &other.slow {
+            self.slow.get_or_insert_default().add(other);
+        }
+        if let Some(other) = &other.gap {
+            self.gap.get_or_insert_default().add(other);
         }
         self.wire.add(&other.wire);
         self.undisturbed.add(&other.undisturbed);
@@ -141,8 +151,8 @@ impl Recorder {
         ] {
             times.clear();
         }
-        if let Some(first) = &mut self.first {
-            first.clear();
+        for times in [&mut self.first, &mut self.gap, &mut self.slow].into_iter().flatten() {
+            times.clear();
         }
         if let Some(bounds) = &mut self.bounds {
             bounds.low.clear();
@@ -204,6 +214,14 @@ counts! {
     ignored,
     /// Matched `--answer` and were answered.
     answered,
+    /// Of those received, by clients that read slowly …
+    slow_received,
+    /// … their messages without a reply …
+    slow_unanswered,
+    /// … and the bytes that they read.
+    slow_bytes,
+    /// Heard with a stamp that is ahead of this host's clock.
+    ahead,
     /// Of those unsolicited, as long as a message that was out, and of its kind.
     alike,
     /// Replies of which nobody can tell which message they answer.

@@ -12,6 +12,12 @@ pub struct Recovery {
     pub reset: bool,
     /// When the connections were dropped.
     pub dropped_at: Moment,
+    /// The server goes away by itself: when the last of it came before the first connection was lost.
+    pub last_sign: Option<Moment>,
+    /// Connections that are lost are taken for the server's going away.
+    pub watches: bool,
+    /// When each was lost, after the first.
+    pub lost: Vec<Nanos>,
     /// How many.
     pub dropped: u64,
     /// How often one was tried.
@@ -30,11 +36,28 @@ impl Recovery {
             policy,
             reset,
             dropped_at: Moment(0),
+            last_sign: None,
+            watches: false,
+            lost: Vec::new(),
             dropped: 0,
             attempts: 0,
             back: Vec::new(),
             handshake,
         }
+    }
+
+    /// One that waits for the server to go away.
+    pub fn watching(policy: Backoff) -> Recovery {
+        Recovery { watches: true, ..Recovery::new(policy, false) }
+    }
+
+    /// A connection is lost at `now`, after something of the server's came last at `sign`.
+    pub fn lose(&mut self, sign: Moment, now: Moment) {
+        if self.lost.is_empty() {
+            (self.dropped_at, self.last_sign) = (now, Some(sign));
+        }
+        self.dropped += 1;
+        self.lost.push(now - self.dropped_at);
     }
 
     /// When a connection that was started `attempt` times tries again. The first attempt of all came before the storm.
@@ -56,7 +79,20 @@ impl Recovery {
     }
 
     /// Adds another thread's part.
-    pub fn add(&mut self, other: Recovery) {
+    pub fn add(&mut self, mut other: Recovery) {
+        if self.watches && self.dropped > 0 && other.dropped > 0 {
+            // What is told is told from the first loss of all.
+            let first = self.dropped_at.min(other.dropped_at);
+            for part in [&mut *self, &mut other] {
+                let later = part.dropped_at - first;
+                for time in part.lost.iter_mut().chain(&mut part.back) {
+                    *time += later;
+                }
+                part.dropped_at = first;
+            }
+        }
+        self.lost.append(&mut other.lost);
+        self.last_sign = self.last_sign.max(other.last_sign);
         self.dropped_at = self.dropped_at.max(other.dropped_at);
         self.dropped += other.dropped;
         self.attempts += other.attempts;

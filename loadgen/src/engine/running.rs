@@ -1,8 +1,10 @@
 //! A run under way in one thread: what is still to be sent, and what was found out so far.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::engine::commands::{Load, TickReport, Traffic};
+use crate::engine::deliveries::locked;
 use crate::engine::flow::Flow;
 use crate::engine::in_flight::Entry;
 use crate::engine::patience::Patience;
@@ -66,6 +68,8 @@ pub struct Running {
     pub patience: Patience,
     /// Ages of the messages without a reply, from the write.
     pub unanswered: Times,
+    /// Connections that think, by when their next message is due.
+    thinking: BinaryHeap<Reverse<(Moment, u32)>>,
     /// Where nothing tells replies apart: the first message that was due since each connection last had none out.
     busy_since: HashMap<u32, Moment>,
 }
@@ -107,6 +111,7 @@ impl Running {
         let due = match &mut traffic.load {
             _ if order.is_empty() => Moment::NEVER,
             Load::Open(cursor) => cursor.due(),
+            Load::Closed(_) if traffic.think.is_some() => Moment::NEVER,
             Load::Closed(_) => traffic.begin,
         };
         let tick = -((traffic.from - traffic.begin).0.div_ceil(traffic.tick.0) as i64);
@@ -118,6 +123,7 @@ impl Running {
             patience: Patience::new(patience.filter(|_| closed)),
             unanswered: Times::default(),
             busy_since: HashMap::new(),
+            thinking: BinaryHeap::new(),
             traffic,
             order,
             started: 0,
@@ -155,6 +161,10 @@ impl Running {
                 self.due = cursor.due();
                 Some(Due { connection, at, messages: 1 })
             }
+            Load::Closed(_) if let Some(Reverse((at, connection))) = self.thinking.pop() => {
+                self.due = self.thinking.peek().map_or(Moment::NEVER, |Reverse((at, _))| *at);
+                Some(Due { connection, at, messages: 1 })
+            }
             Load::Closed(pipeline) => {
                 let connection = self.order[self.started];
                 self.started += 1;
@@ -164,6 +174,19 @@ impl Running {
                 Some(Due { connection, at: now, messages: *pipeline })
             }
         }
+    }
+
+    /// A closed loop in which clients think.
+    pub fn thinks(&self) -> bool {
+        self.traffic.think.is_some()
+    }
+
+    /// Connection `connection` thinks from `now` on before it sends its next message.
+    pub fn begin_to_think(&mut self, connection: u32, now: Moment, rng: &mut fastrand::Rng) {
+        let Some(think) = self.traffic.think else { return };
+        let due = now + think.draw(rng);
+        self.thinking.push(Reverse((due, connection)));
+        self.due = self.due.min(due);
     }
 
     /// Messages are sent by a schedule.
@@ -178,7 +201,7 @@ impl Running {
 
     /// Nothing more is waited for.
     fn is_answered(&self) -> bool {
-        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| c.is_complete())
+        self.out <= self.abandoned && self.traffic.collector.as_ref().is_none_or(|c| locked(c).is_complete())
     }
 
     /// When something is to be done though no event comes.
@@ -302,10 +325,39 @@ impl Running {
         }
     }
 
+    /// Records the response to a client that reads slowly, which is its own doing.
+    pub fn record_slow(&mut self, entry: &Entry, end: Arrival) {
+        self.recorder_at(entry.due).slow.get_or_insert_default().record(end.at - entry.due);
+    }
+
     /// Records the first of several messages that are the reply to one.
     pub fn record_first(&mut self, entry: &Entry, arrival: Arrival) {
         let response = arrival.after(entry.sent).at - entry.due;
         self.recorder_at(entry.due).first.get_or_insert_default().record(response);
+    }
+
+    /// Counts a message that came while nothing is sent: so long `gap` after the one before on its connection, and sent at
+    /// `sent` by a clock that now shows `wall`, if it says so.
+    pub fn record_heard(&mut self, gap: Option<Nanos>, sent: Option<u64>, wall: u64, arrival: Arrival) {
+        if !self.is_inside(arrival.at) {
+            self.warmup.counts.received += u64::from(arrival.at < self.traffic.from);
+            return;
+        }
+        self.count_answered(arrival.at);
+        let recorder = &mut self.measured;
+        recorder.counts.received += 1;
+        if let Some(gap) = gap {
+            recorder.gap.get_or_insert_default().record(gap);
+        }
+        match sent {
+            None => recorder.counts.unsolicited += 1,
+            Some(sent) if sent > wall => recorder.counts.ahead += 1,
+            Some(sent) => {
+                let took = Nanos(wall - sent);
+                recorder.response.record(took);
+                recorder.undisturbed.record(took - arrival.ours());
+            }
+        }
     }
 
     /// Keeps the longest response of each piece of the schedule; of replies only, since what never came is no stall.

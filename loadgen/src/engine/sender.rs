@@ -1,10 +1,13 @@
 //! Messages: taken off the schedule when they are due, matched with what comes back, recorded. No I/O and no clock:
 //! whoever has a socket writes what [`Sender::encode`] gives and says when that was.
 
+mod talk;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::commands::{Outcome, TickReport, Traffic};
+use crate::engine::deliveries::locked;
 use crate::engine::in_flight::{Entry, Exchange, InFlight, NONE};
 use crate::engine::patience::GivenUp;
 use crate::engine::payload::{Matched, Matching, MessageId};
@@ -15,7 +18,6 @@ use crate::engine::verify::{self, Reply};
 use crate::host::clock::{Moment, Nanos};
 use crate::protocol::encoder::Encoder;
 use crate::protocol::frame::Opcode;
-use crate::protocol::template::{Template, Values};
 
 /// One thread's messages.
 pub struct Sender {
@@ -30,6 +32,12 @@ pub struct Sender {
     frames: Vec<u8>,
     /// Messages of which a part of the reply has come, by connection and index: how many.
     partly: HashMap<(u32, u32), u32>,
+    /// Where nothing is sent: when each connection heard something last.
+    heard: Vec<Moment>,
+    /// What the wall clock shows more than the engine's, nanoseconds.
+    wall_offset: u64,
+    /// When something of the server's came last.
+    last_sign: Moment,
     running: Option<Box<Running>>,
     /// What happens while no run is under way.
     uncounted: Counts,
@@ -55,6 +63,9 @@ impl Sender {
             payload: Vec::new(),
             frames: Vec::new(),
             partly: HashMap::new(),
+            heard: Vec::new(),
+            wall_offset: 0,
+            last_sign: Moment(0),
             running: None,
             uncounted: Counts::default(),
             next_ping: Moment::NEVER,
@@ -66,7 +77,10 @@ impl Sender {
     /// Begins a run on the connections `open`, of which as many as `traffic` says send.
     pub fn begin(&mut self, traffic: Traffic, open: &[u32], now: Moment) {
         let active = traffic.active.min(open.len());
-        let mut order: Vec<u32> = (0..active).map(|a| open[a * open.len() / active]).collect();
+        let mut order: Vec<u32> = match self.spec.publishers {
+            Some(n) => open.iter().copied().filter(|i| self.spec.number(self.me, *i as usize) < n).collect(),
+            None => (0..active).map(|a| open[a * open.len() / active]).collect(),
+        };
         // The seed alone says whose turn it is, not what was sent before.
         fastrand::Rng::with_seed(self.seed()).shuffle(&mut order);
         if let Some(gap) = self.spec.ping {
@@ -75,6 +89,18 @@ impl Sender {
         let recorders = self.empty_recorders();
         self.running =
             Some(Box::new(Running::new(traffic, order, open.len() as u64, self.spec.timeout, recorders)));
+        self.begin_to_think();
+    }
+
+    /// Has every connection that sends think before its first messages.
+    fn begin_to_think(&mut self) {
+        let Some(running) = self.running.as_mut().filter(|running| running.thinks()) else { return };
+        let (begin, pipeline) = (running.traffic.begin, running.pipeline().unwrap_or(1));
+        for connection in running.senders().to_vec() {
+            for _ in 0..pipeline {
+                running.begin_to_think(connection, begin, &mut self.rng);
+            }
+        }
     }
 
     fn seed(&self) -> u64 {
@@ -132,7 +158,7 @@ impl Sender {
         entry.sent = now;
         entry.slip = u32::try_from(slip.0 / 1000).unwrap_or(u32::MAX);
         if let Some(running) = &mut self.running
-            && running.is_open_loop()
+            && (running.is_open_loop() || running.thinks())
         {
             running.recorder_at(due).own_slip.record(slip);
         }
@@ -149,7 +175,7 @@ impl Sender {
                 let (seq, stamp) = (u64::from(index), payloads.stamp_digits(id, due));
                 self.payload.clear();
                 let rng = &mut self.rng;
-                template.write(&mut self.payload, &mut values(&self.spec, id, seq, wall, &stamp, kept, rng));
+                template.write(&mut self.payload, &mut self.spec.values(id, seq, wall, &stamp, kept, rng));
                 self.in_flight.get_mut(message).size = self.payload.len() as u32;
             }
         }
@@ -158,24 +184,6 @@ impl Sender {
         let key = || rng.u32(..).to_ne_bytes();
         self.encoder.message(&mut self.frames, payloads.opcode(), &self.payload, key);
         &self.frames
-    }
-
-    /// The frames of one of the opening words of connection `i`, or of an answer to a heartbeat.
-    pub fn words(&mut self, i: usize, words: &Template, wall: u64, kept: &[Vec<u8>]) -> &[u8] {
-        let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
-        self.payload.clear();
-        let rng = &mut self.rng;
-        words.write(&mut self.payload, &mut values(&self.spec, id, 0, wall, &[], kept, rng));
-        self.frames.clear();
-        let key = || rng.u32(..).to_ne_bytes();
-        self.encoder.message(&mut self.frames, Opcode::Text, &self.payload, key);
-        &self.frames
-    }
-
-    /// What of `words`, said on connection `i`, nobody else may see.
-    pub fn secrets(&mut self, i: usize, words: &Template, kept: &[Vec<u8>]) -> Vec<String> {
-        let id = MessageId { conn: self.spec.number(self.me, i) as u32, index: 0 };
-        words.secrets(&values(&self.spec, id, 0, 0, &[], kept, &mut self.rng))
     }
 
     /// A control frame.
@@ -187,20 +195,21 @@ impl Sender {
     }
 
     /// The message that was due at `due` is written, in so many `bytes`.
-    pub fn written(&mut self, exchange: &mut Exchange, due: Moment, bytes: usize, now: Moment) {
-        self.count_written(1, now);
+    pub fn written(&mut self, i: usize, exchange: &mut Exchange, due: Moment, bytes: usize, now: Moment) {
+        let slow = self.is_slow(i);
+        self.count_written(i64::from(!slow), now);
         let Some(running) = &mut self.running else { return };
         running.count_sent(now);
         let counts = &mut running.recorder_at(due).counts;
         counts.sent += 1;
         counts.bytes_sent += bytes as u64;
         let from = running.traffic.from;
-        if let Some(collector) = &mut running.traffic.collector {
+        if let Some(collector) = &running.traffic.collector {
             // No reply is owed to the sender.
-            collector.published(due >= from);
+            locked(collector).published(due >= from);
             self.in_flight.take_oldest(&mut exchange.out);
             running.out -= 1;
-            self.count_written(-1, now);
+            self.count_written(-i64::from(!slow), now);
         }
     }
 
@@ -221,6 +230,7 @@ impl Sender {
 
     /// A read returned `n` bytes.
     pub fn read(&mut self, n: usize, arrival: Arrival) {
+        self.last_sign = self.last_sign.max(arrival.at);
         if let Some(running) = &mut self.running {
             let recorder = running.recorder_at(arrival.read);
             recorder.read_lag.record(arrival.lag);
@@ -256,17 +266,10 @@ impl Sender {
     ) -> bool {
         let now = arrival.read;
         let number = self.spec.number(self.me, i) as u32;
-        let payloads = &self.spec.payloads;
-        let Some(running) = &mut self.running else { return false };
-        if let Some(collector) = &mut running.traffic.collector {
-            if let Some((due, delay)) = collector.delivered(number, payloads.find_stamp(payload), arrival.at)
-            {
-                let recorder = running.recorder_at(due);
-                recorder.response.record(delay);
-                recorder.counts.received += 1;
-            }
+        if self.is_delivery(i, number, payload, arrival) {
             return false;
         }
+        let payloads = &self.spec.payloads;
         let (matching, matched) = (self.spec.matching(), self.spec.matched.as_ref());
         let check = self.spec.verify && payloads.can_check() && matched.is_none();
         let named = match matched {
@@ -298,7 +301,7 @@ impl Sender {
                 if let (Matching::Order, Some(newest)) = (matching, newest) {
                     running.bound(i as u32, entry.due, newest, exchange.out.len == 0, arrival.at);
                 }
-                return self.answered(number, &entry, arrival);
+                return self.answered(i, number, &entry, arrival);
             }
             Reply::Duplicate(index) if running.patience.came_late(i as u32, index) => {
                 running.recorder_at(now).counts.late += 1;
@@ -314,47 +317,30 @@ impl Sender {
         false
     }
 
-    /// Several messages are the reply to one: whether this is not the last of them. It is one of those for the message
-    /// `named`, or where nothing names any, for the oldest.
-    fn more_come(
-        &mut self,
-        i: usize,
-        exchange: &Exchange,
-        named: Option<Option<u32>>,
-        arrival: Arrival,
-    ) -> bool {
-        let entry = match named {
-            Some(index) => index.and_then(|index| self.in_flight.find_index(exchange, index)),
-            None => self.in_flight.oldest_written(exchange).copied(),
-        };
-        let (Some(entry), Some(running)) = (entry, &mut self.running) else { return false };
-        let message = (i as u32, entry.index);
-        let so_far = self.partly.entry(message).or_default();
-        *so_far += 1;
-        if *so_far == 1 {
-            running.record_first(&entry, arrival);
-        }
-        let more = *so_far < self.spec.replies;
-        if !more {
-            self.partly.remove(&message);
-        }
-        more
-    }
-
     /// The reply to `entry` has come; true when the next is to be sent for it.
-    fn answered(&mut self, number: u32, entry: &Entry, arrival: Arrival) -> bool {
-        self.count_written(-1, arrival.read);
+    fn answered(&mut self, i: usize, number: u32, entry: &Entry, arrival: Arrival) -> bool {
+        let slow = self.is_slow(i);
+        self.count_written(-i64::from(!slow), arrival.read);
         let limit = self.spec.timeout;
         let Some(running) = &mut self.running else { return false };
         let limit = limit.filter(|_| !running.patience.is_limited());
         let late = limit.is_some_and(|limit| arrival.at - entry.sent > limit);
         running.out -= 1;
-        running.record(entry, u64::from(number), arrival, true);
-        running.peak(entry, arrival.at);
+        if slow {
+            running.record_slow(entry, arrival);
+        } else {
+            running.record(entry, u64::from(number), arrival, true);
+            running.peak(entry, arrival.at);
+        }
         running.count_answered(arrival.read);
         let counts = &mut running.recorder_at(entry.due).counts;
         counts.received += 1;
+        counts.slow_received += u64::from(slow);
         counts.timeouts += u64::from(late);
+        if running.thinks() {
+            running.begin_to_think(i as u32, arrival.read, &mut self.rng);
+            return false;
+        }
         self.goes_on(arrival.read)
     }
 
@@ -390,7 +376,8 @@ impl Sender {
             self.never_answered(i, &entry, written, now);
             let Some(running) = &mut self.running else { break };
             running.out -= 1;
-            running.recorder_at(entry.due).counts.unanswered += 1;
+            self.count_missing(i, &entry, false);
+            let Some(running) = &mut self.running else { break };
             if told_apart {
                 running.patience.give_up(connection, entry.index);
                 return GivenUp::Message;
@@ -421,9 +408,13 @@ impl Sender {
 
     /// A message had no reply until `now`: it is recorded at the age it has, since leaving it out would flatter.
     fn never_answered(&mut self, i: usize, entry: &Entry, written: bool, now: Moment) {
-        self.count_written(-i64::from(written), now);
+        let slow = self.is_slow(i);
+        self.count_written(-i64::from(written && !slow), now);
         let number = self.spec.number(self.me, i) as u64;
         let Some(running) = &mut self.running else { return };
+        if slow {
+            return running.record_slow(entry, Arrival::never(now));
+        }
         running.record(entry, number, Arrival::never(now), written);
         if written && entry.due >= running.traffic.from {
             running.unanswered.record(now - entry.sent);
@@ -514,6 +505,7 @@ impl Sender {
         let closed = !self.running.as_ref()?.is_open_loop();
         let (mut silent, mut stuck) = (0, 0);
         for (i, (exchange, open)) in exchanges.enumerate() {
+            let waited = waited && !self.is_slow(i);
             silent += u64::from(waited && exchange.seen == 0 && exchange.out.len > 0);
             stuck += u64::from(if waited && closed && open { exchange.out.len } else { 0 });
             let mut written = true;
@@ -521,11 +513,7 @@ impl Sender {
                 written &= exchange.out.head != exchange.unsent;
                 let Some(entry) = self.in_flight.take_oldest(&mut exchange.out) else { break };
                 self.never_answered(i, &entry, written, now);
-                let counts = self.count(entry.due);
-                match entry.index < exchange.seen {
-                    true => counts.lost += 1,
-                    false => counts.unanswered += 1,
-                }
+                self.count_missing(i, &entry, entry.index < exchange.seen);
             }
             exchange.unsent = NONE;
         }
@@ -542,7 +530,6 @@ impl Sender {
             silent,
             stuck,
             replaced: running.patience.replaced(),
-            collector: running.traffic.collector.take(),
             ..Outcome::default()
         };
         let recorders = self.empty_recorders();
@@ -555,17 +542,4 @@ impl Sender {
             self.gauges.set_inflight(running.flow(change, now));
         }
     }
-}
-
-/// What is filled into a message.
-fn values<'a>(
-    spec: &Spec,
-    id: MessageId,
-    seq: u64,
-    wall: u64,
-    stamp: &'a [u8],
-    kept: &'a [Vec<u8>],
-    rng: &'a mut fastrand::Rng,
-) -> Values<'a> {
-    Values { conn: u64::from(id.conn), seq, shard: spec.shard as u64, now: wall, stamp, kept, rng }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::engine::conversation::Talk;
-use crate::engine::payload::{Matched, Matching, Payloads};
+use crate::engine::conversation::{Listening, Talk};
+use crate::engine::payload::{Matched, Matching, MessageId, Payloads};
+use crate::engine::slow::SlowReaders;
 use crate::engine::target::Target;
 use crate::host::clock::Nanos;
 use crate::host::source_addresses::Sources;
 use crate::protocol::session::Rules;
-use crate::protocol::template::Template;
+use crate::protocol::template::{Template, Values};
 
 /// What all connections share.
 pub struct Spec {
@@ -20,6 +21,12 @@ pub struct Spec {
     pub headers: Vec<(usize, Template)>,
     /// What is said beside the messages.
     pub talk: Talk,
+    /// Some clients read slowly.
+    pub slow: Option<SlowReaders>,
+    /// Nothing is sent: what comes is timed.
+    pub listening: Option<Listening>,
+    /// The first so many connections go to the first target, and the others to the others.
+    pub publishers: Option<usize>,
     /// How replies are known, where they are no echo.
     pub matched: Option<Matched>,
     /// So many messages are the reply to one.
@@ -66,9 +73,18 @@ impl Spec {
         self.first + i * self.threads + me
     }
 
+    /// Whether connection number `number` reads slowly.
+    pub fn is_slow(&self, number: usize) -> bool {
+        self.slow.is_some_and(|slow| slow.has(number))
+    }
+
     /// Where connection number `number` goes.
     pub fn target(&self, number: usize) -> &Target {
-        &self.targets[number % self.targets.len()]
+        match (self.publishers, &self.targets[..]) {
+            (Some(publishers), [first, ..]) if number < publishers => first,
+            (Some(_), [_, others @ ..]) if !others.is_empty() => &others[number % others.len()],
+            (_, all) => &all[number % all.len()],
+        }
     }
 
     /// How replies are told from each other.
@@ -78,6 +94,19 @@ impl Spec {
             Some(Matched::Any) => Matching::Order,
             Some(Matched::Number { .. }) => Matching::Number,
         }
+    }
+
+    /// What is filled into message `id`, number `seq` of its connection.
+    pub fn values<'a>(
+        &self,
+        id: MessageId,
+        seq: u64,
+        wall: u64,
+        stamp: &'a [u8],
+        kept: &'a [Vec<u8>],
+        rng: &'a mut fastrand::Rng,
+    ) -> Values<'a> {
+        Values { conn: u64::from(id.conn), seq, shard: self.shard as u64, now: wall, stamp, kept, rng }
     }
 
     /// How many of `n` connections are thread `me`'s.

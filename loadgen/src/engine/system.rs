@@ -22,6 +22,9 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// Events taken at a time; sends that fall due meanwhile go out between them.
 const EVENTS: usize = 256;
 
+/// Bytes of the receive buffer of a client that reads slowly; the kernel doubles them.
+const NARROW: usize = 4096;
+
 /// A poll, and a timer for times that it could not keep.
 pub struct System {
     poll: Poll,
@@ -129,6 +132,11 @@ impl Network for System {
 
     fn sent_again(&self, socket: &TcpStream) -> u64 {
         tcp_info::sent_again(socket)
+    }
+
+    fn narrow(&mut self, socket: &mut TcpStream) {
+        // Whoever cannot have it narrow has it wide: its reads are slow all the same.
+        let _ = socket2::SockRef::from(&*socket).set_recv_buffer_size(NARROW);
     }
 
     fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {

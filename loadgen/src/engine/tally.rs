@@ -79,9 +79,6 @@ impl Tally {
                 None => all.recovery = Some(*recovery),
             }
         }
-        if let Some(collector) = outcome.collector {
-            all.collector = Some(*collector);
-        }
     }
 
     /// All that was found, when every thread is done, at `now`.

@@ -19,6 +19,7 @@ use crate::engine::opened::Failures;
 use crate::engine::recorder::Recorder;
 use crate::engine::running::Arrival;
 use crate::engine::sender::Sender;
+use crate::engine::slow::Rests;
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::transport::{Flushed, Input, Kind};
 use crate::host::clock::Moment;
@@ -55,6 +56,8 @@ pub struct Worker<N: Network> {
     connector: Connector,
     sender: Sender,
     conversations: Conversations,
+    /// With `--slow-readers`.
+    rests: Rests,
     /// With `wss://`.
     records: Buffers,
     reader: Reader,
@@ -111,6 +114,7 @@ impl<N: Network> Worker<N> {
             connector: Connector::new(pace, spec.seed ^ (me as u64) << 48),
             sender: Sender::new(me, spec.clone(), gauges.clone()),
             conversations: Conversations::default(),
+            rests: Rests::default(),
             records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             now: network.now(),
@@ -156,6 +160,7 @@ impl<N: Network> Worker<N> {
         self.send_due();
         self.send_ping();
         self.give_up_overdue();
+        self.read_slowly();
         self.end_ticks();
         if let Some(until) = self.closing_until
             && (until <= self.now || !self.connections.iter().any(|c| c.transport.is_open()))
@@ -175,7 +180,7 @@ impl<N: Network> Worker<N> {
     /// Waits for the network or the next alarm; for less than `spin` it looks at the network without sleeping.
     fn wait(&mut self) -> io::Result<()> {
         let (before, spin) = (self.now, self.spec.spin);
-        let mut alarm = self.connector.alarm().min(self.sender.alarm());
+        let mut alarm = self.connector.alarm().min(self.sender.alarm()).min(self.rests.alarm());
         if let Some(until) = self.closing_until {
             alarm = alarm.min(until);
         }
@@ -205,6 +210,7 @@ impl<N: Network> Worker<N> {
                 self.sender.begin(*traffic, &open, self.now);
                 self.sent_again = self.count_sent_again();
             }
+            Command::Storm(recovery) if recovery.watches => self.connector.watch(recovery),
             Command::Storm(recovery) => self.drop_idle(recovery),
             Command::Stop => self.finish(),
             Command::Close => self.close_all(),
@@ -237,7 +243,7 @@ impl<N: Network> Worker<N> {
         let written = self.put(i, Bytes::Message(message));
         self.sender.tried(message, self.now);
         match written {
-            Some(bytes) => self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now),
+            Some(bytes) => self.sender.written(i, &mut self.connections[i].exchange, due, bytes, self.now),
             None => self.connections[i].exchange.unsent = message,
         }
     }
@@ -296,7 +302,7 @@ impl<N: Network> Worker<N> {
                 self.connections[i].exchange.unsent = message;
                 return;
             };
-            self.sender.written(&mut self.connections[i].exchange, due, bytes, self.now);
+            self.sender.written(i, &mut self.connections[i].exchange, due, bytes, self.now);
             self.sender.waited(due, self.now - tried);
             message = next;
         }
@@ -323,7 +329,42 @@ impl<N: Network> Worker<N> {
         if writable && self.connections[i].transport.waits() {
             self.flush(i);
         }
-        if readable || read_closed { self.read(i, read_closed) } else { self.read_clock() }
+        if !(readable || read_closed) {
+            self.read_clock();
+        } else if self.connections[i].stage == Stage::Open && self.spec.is_slow(self.spec.number(self.me, i))
+        {
+            self.read_clock();
+            self.rests.wants(i, self.now);
+        } else {
+            self.read(i, read_closed);
+        }
+    }
+
+    /// Has the slow ones read that may, each some bytes.
+    fn read_slowly(&mut self) {
+        let Some(slow) = self.spec.slow else { return };
+        while let Some(i) = self.rests.next(self.now) {
+            let mut reader = std::mem::take(&mut self.reader);
+            let most = slow.most().min(SCRATCH);
+            let Worker { network, records, .. } = self;
+            let result = self.connections[i].transport.read(network, &mut reader.scratch[..most], records);
+            self.read_clock();
+            match result {
+                Ok(Input::Ended) => self.ended(i),
+                Ok(Input::Bytes { count, .. }) => {
+                    self.rests.took(i, count, slow.rate, self.now);
+                    // A short read may have the end behind it: it is the next that says so.
+                    self.rests.wants(i, self.now);
+                    let arrival = Arrival::new(None, self.now, self.now);
+                    self.sender.count(self.now).slow_bytes += count as u64;
+                    self.receive(i, &mut reader, count, arrival);
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => self.rests.wants(i, self.now),
+                Err(e) => self.broken(i, &e),
+            }
+            self.reader = reader;
+        }
     }
 
     /// Reads what has come on connection `i`; to its end when that is there.
@@ -348,6 +389,11 @@ impl<N: Network> Worker<N> {
                         let stamp = self.network.stamp();
                         let arrival = Arrival::new(stamp, self.woken, self.now);
                         self.sender.read(count, arrival);
+                        if self.spec.listening.is_some() {
+                            // It is looked at again and again: clocks are set, and go at rates of their own.
+                            let offset = self.network.wall(self.now).wrapping_sub(self.now.0);
+                            self.sender.set_wall_offset(offset);
+                        }
                         self.receive(i, &mut reader, count, arrival);
                     }
                     // A short read means that the socket is empty: no need to be told so by another call.

@@ -4,30 +4,21 @@ use crate::cli::args;
 use crate::cli::problem::Problem;
 use crate::engine::measured::Measured;
 use crate::engine::payload::Matching;
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Audience, Plan};
 use crate::host::clock::Moment;
 use crate::modes::measurement::{Measurement, config, plan};
 use crate::report::Report;
 use crate::report::model::Mode;
 use crate::verdict;
 
-/// The command. One thread, since a message's deliveries are put together in one place.
+/// The command.
 ///
 /// # Errors
 /// When not all connections open, or messages are too short for a stamp.
 pub fn command(args: &args::FanoutArgs) -> Result<(Measurement, Report), Problem> {
-    let common = args::Common { threads: Some(1), ..args.common() };
+    let common = common(args).map_err(Problem::Usage)?;
     let (connections, publishers) = (common.connections, args.publishers as usize);
-    if connections < 2 || publishers == 0 || publishers > connections {
-        return Err(Problem::Usage(
-            "fanout takes two connections or more, and a publisher or more among them".into(),
-        ));
-    }
-    if common.shard.count > 1 || args.threads.is_some_and(|n| n > 1) {
-        return Err(Problem::Usage(
-            "fanout runs on one thread of one process: leave out -t and --shard".into(),
-        ));
-    }
+    let roles = common.roles.is_some();
     let mut measurement = Measurement::new(common)?;
     let engine = measurement.engine(connections)?;
     if engine.spec.payloads.matching(true) != Matching::Stamp {
@@ -54,7 +45,7 @@ pub fn command(args: &args::FanoutArgs) -> Result<(Measurement, Report), Problem
         warmup: args.warmup,
         duration: args.duration,
         drain: args.drain,
-        fanout: true,
+        fanout: Some(if roles { Audience::Subscribers(publishers as u64) } else { Audience::Others }),
         ..plan(&measurement)
     };
     let mut measured = match interrupted {
@@ -75,4 +66,33 @@ pub fn command(args: &args::FanoutArgs) -> Result<(Measurement, Report), Problem
     }
     engine.close()?;
     Ok((measurement, report))
+}
+
+/// The options, with who connects where.
+fn common(args: &args::FanoutArgs) -> Result<args::Common, String> {
+    let publishers = args.publishers as usize;
+    let mut common = args.common();
+    common.threads = Some(args.threads.unwrap_or(1));
+    match (&args.publish, &args.subscribe) {
+        (Some(publish), Some(subscribe)) if common.urls.is_empty() => {
+            common.urls = [publish, subscribe].map(|role| role.text.clone()).to_vec();
+            common.roles = Some(([publish.clone(), subscribe.clone()], publishers));
+        }
+        (None, None) => {}
+        _ => {
+            let text = "fanout takes --publish URL and --subscribe URL together, or one URL for everybody";
+            return Err(text.into());
+        }
+    }
+    let connections = common.connections;
+    if connections < 2 || publishers == 0 || publishers > connections {
+        return Err("fanout takes two connections or more, and a publisher or more among them".into());
+    }
+    if common.roles.is_some() && publishers == connections {
+        return Err("fanout: of the connections (-c) none is left to --subscribe".into());
+    }
+    if common.shard.count > 1 {
+        return Err("fanout runs in one process: leave out --shard".into());
+    }
+    Ok(common)
 }

@@ -1,15 +1,18 @@
 //! What every mode begins and ends with: the engine for its options, and the report from what was found.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::cli::args::{Common, Words};
 use crate::cli::destinations::Destinations;
 use crate::cli::problem::Problem;
 use crate::cli::signals::Signals;
+use crate::cli::values::Placed;
 use crate::cli::values::{Clock, Shard};
 use crate::cli::{argv, output};
 use crate::engine::Engine;
+use crate::engine::conversation::Word;
 use crate::engine::measured::Measured;
 use crate::engine::opened::Opening;
 use crate::engine::payload::Payloads;
@@ -30,7 +33,7 @@ use crate::protocol::template::Template;
 use crate::protocol::url::Url;
 use crate::report::compare::{self, Decision};
 use crate::report::model::{
-    Config, Connections, Mode, Run, SCHEMA, Size, TargetInfo, ThresholdResult, TlsInfo, Tool,
+    Config, Connections, Mode, Run, SCHEMA, Size, SlowClients, TargetInfo, ThresholdResult, TlsInfo, Tool,
 };
 use crate::report::{self, Condition, Format, Report, Status};
 use crate::verdict::assemble;
@@ -92,7 +95,7 @@ impl Measurement {
         let destinations = Destinations::of(&common).map_err(Problem::Usage)?;
         destinations.check()?;
         let mut conversation = Conversation::of(&common.words).map_err(Problem::Usage)?;
-        let script = conversation.script(0..usize::MAX).map_err(Problem::Usage)?;
+        let scripts = scripts(&mut conversation, &common).map_err(Problem::Usage)?;
         let baseline = common.baseline.as_ref().map(|path| report::load(path));
         let baseline = baseline.transpose().map_err(|e| Problem::Failed(format!("--baseline {e}")))?;
         let find = |url| Target::find(url, common.connect_to.as_ref(), &reach, common.connect_timeout);
@@ -100,7 +103,10 @@ impl Measurement {
         let targets: Result<Vec<Target>, String> = urls.into_iter().map(find).collect();
         let targets = targets.map_err(Problem::Failed)?.into_iter().zip(secured);
         let mut targets: Vec<Target> =
-            targets.map(|(target, tls)| Target { tls, script: script.clone(), ..target }).collect();
+            targets.map(|(target, tls)| Target { tls, script: scripts[0].clone(), ..target }).collect();
+        if let ([.., subscribed], [_, script]) = (&mut targets[..], &scripts[..]) {
+            subscribed.script = script.clone();
+        }
         for target in &mut targets {
             if target.url.resource.contains('{') {
                 let resource = conversation.template("URL", &target.url.resource, false);
@@ -165,6 +171,9 @@ impl Measurement {
             },
             headers: headers.map_err(Problem::Usage)?,
             talk: conversation.talk.clone(),
+            slow: common.slow_readers,
+            listening: common.listening.clone(),
+            publishers: common.roles.as_ref().map(|(_, publishers)| *publishers),
             matched: conversation.matched.clone(),
             replies: conversation.replies,
             sources,
@@ -266,7 +275,9 @@ impl Measurement {
         let config = &report.config;
         let calibrated = ceiling::known(config.connections, config.size.bytes).filter(|_| self.local());
         let facts = Facts {
-            closed: report.config.rate.is_none() && report.config.rate_plan.is_none(),
+            closed: report.config.mode == Mode::Closed,
+            listening: report.config.mode == Mode::Listen,
+            thinks: report.config.think.clone(),
             fanout: report.config.mode == Mode::Fanout,
             local: self.local(),
             asked: asked as u64,
@@ -279,9 +290,34 @@ impl Measurement {
             floor_p50_ns: calibrated.and_then(|entry| entry.floor_p50_ns),
         };
         let from = if measured.from == Moment::default() { self.started } else { measured.from.wall() };
+        report.slow_readers = self.common.slow_readers.map(|slow| {
+            let (first, mine) = self.common.shard.part(self.common.connections);
+            let counts = &measured.total.counts;
+            SlowClients {
+                connections: (first..first + mine).filter(|number| slow.has(*number)).count() as u64,
+                rate: slow.rate,
+                received: counts.slow_received,
+                unanswered: counts.slow_unanswered,
+                bytes_read: counts.slow_bytes,
+            }
+        });
         report.run.measured_from_unix_ns = clock::unix_ns(from);
         assemble::fill(report, opening, measured, &facts, self.common.server_pid);
     }
+}
+
+/// The opening words of every connection, or those of who sends and of who listens: what stands in front of both is said
+/// by both.
+fn scripts(conversation: &mut Conversation, common: &Common) -> Result<Vec<Arc<[Word]>>, String> {
+    let Some(([publish, subscribe], _)) = &common.roles else {
+        return Ok(vec![conversation.script(0..usize::MAX)?]);
+    };
+    let (first, second) = (publish.place.min(subscribe.place), publish.place.max(subscribe.place));
+    let mut of = |role: &Placed| -> Result<Arc<[Word]>, String> {
+        let own = if role.place == first { first..second } else { second..usize::MAX };
+        Ok([conversation.script(0..first)?, conversation.script(own)?].concat().into())
+    };
+    Ok(vec![of(publish)?, of(subscribe)?])
 }
 
 /// What messages are sent, as a report has it.
@@ -324,6 +360,7 @@ pub fn plan(measurement: &Measurement) -> Plan {
     Plan {
         rate: None,
         pipeline: 1,
+        think: None,
         arrival: ArrivalProcess::Even,
         active: common.connections,
         warmup: Duration::ZERO,
@@ -332,7 +369,7 @@ pub fn plan(measurement: &Measurement) -> Plan {
         interval: common.interval,
         shard: (common.shard.index, common.shard.count),
         start_at: measurement.start_at(),
-        fanout: false,
+        fanout: None,
         storm: None,
         server_pid: common.server_pid,
     }
@@ -355,6 +392,7 @@ pub fn config(mode: Mode, connections: usize, plan: &Plan) -> Config {
             _ => None,
         },
         pipeline: plan.rate.is_none().then_some(u64::from(plan.pipeline)),
+        think: plan.think.map(|think| think.to_string()),
         arrival: match plan.arrival {
             ArrivalProcess::Even => "even".into(),
             ArrivalProcess::Poisson => "poisson".into(),
@@ -450,8 +488,8 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
         (output::exit::FAILED, why)
     } else if held < asked && !common.allow_partial {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
-    } else if messages.sent > 0 && messages.received == 0 {
-        (output::exit::FAILED, format!("no replies to {} messages", messages.sent))
+    } else if messages.received == 0 && (messages.sent > 0 || report.listen.is_some()) {
+        (output::exit::FAILED, unheard(messages.sent))
     } else if common.strict && report.verdict.status >= Status::Faulty {
         let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| r.text.as_str()).collect();
         (
@@ -468,6 +506,11 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
     // The report may be in a file that nobody looks at.
     output::complain(&why);
     Ok(code)
+}
+
+/// What it is called when nothing came.
+fn unheard(sent: u64) -> String {
+    if sent > 0 { format!("no replies to {sent} messages") } else { "nothing came".to_owned() }
 }
 
 /// Why not one connection opened, if none did.

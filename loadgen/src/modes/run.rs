@@ -18,25 +18,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// See [`measure`].
 pub fn command(args: &RunArgs) -> Result<(Measurement, Report), Problem> {
-    let timeout = args.timeout.or(args.closed.then_some(PATIENCE));
+    let closed = args.closed || args.think.is_some();
+    let timeout = args.timeout.or(closed.then_some(PATIENCE));
     let common = Common { max_inflight: args.max_inflight, timeout, ..args.common() };
     let connections = common.connections;
     let mut measurement = Measurement::new(common)?;
-    if args.closed && (args.rate.is_some() || args.per_conn_rate.is_some()) {
-        return Err(Problem::Usage("--closed has no schedule: leave out --rate and --per-conn-rate".into()));
+    if closed && (args.rate.is_some() || args.per_conn_rate.is_some()) {
+        return Err(Problem::Usage(
+            "--closed and --think have no schedule: leave out --rate and --per-conn-rate".into(),
+        ));
     }
     if args.rate.is_some() && args.per_conn_rate.is_some() {
         return Err(Problem::Usage("--rate and --per-conn-rate say the same: leave one out".into()));
     }
     let active = args.active.of(connections);
     let rate = match (&args.rate, args.per_conn_rate) {
-        _ if args.closed => None,
+        _ if closed => None,
         (Some(rate), _) => Some(rate.clone()),
         (None, per_conn) => Some(Rate::Constant(per_conn.unwrap_or(1.0) * active as f64)),
     };
     let plan = Plan {
         rate,
         pipeline: args.pipeline,
+        think: args.think,
         arrival: args.arrival,
         active: measurement.share(active),
         warmup: args.warmup,
@@ -44,7 +48,7 @@ pub fn command(args: &RunArgs) -> Result<(Measurement, Report), Problem> {
         drain: args.drain,
         ..plan(&measurement)
     };
-    let mode = if args.closed { Mode::Closed } else { Mode::Open };
+    let mode = if closed { Mode::Closed } else { Mode::Open };
     let (report, _) = measure(&mut measurement, mode, connections, &plan)?;
     Ok((measurement, report))
 }

@@ -31,11 +31,19 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
         rate: Some(Rate::Constant(args.per_conn_rate * survivors as f64)),
         active: measurement.share(survivors),
         duration: args.before + args.after,
-        storm: Some(Outage { after: args.before, reset, backoff: args.backoff.clone() }),
+        storm: Some(Outage {
+            after: if args.server { Duration::ZERO } else { args.before },
+            reset,
+            server: args.server,
+            backoff: args.backoff.clone(),
+        }),
         ..plan(&measurement)
     };
     let (mut report, measured) = measure(&mut measurement, Mode::Storm, connections, &plan)?;
     let Some(recovery) = measured.recovery else { return Ok((measurement, report)) };
+    if args.server && recovery.dropped == 0 {
+        report.verdict.find("no_outage", "no connection was lost: the server did not go away");
+    }
     let Nanos(at) = recovery.dropped_at - measured.from;
     let back = recovery.back_after(1.0);
     let phase = |name: &str, from: u64, to: u64| {
@@ -57,7 +65,10 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
     let phases =
         vec![phase("before", 0, first), phase("during", first, last), phase("after", last, u64::MAX / 2)];
     report.storm = Some(Storm {
-        fault: if reset { "rst" } else { "close" }.into(),
+        fault: fault(args).into(),
+        detected_ns: recovery.last_sign.map(|sign| (recovery.dropped_at - sign).0),
+        lost_ns: recovery.lost.iter().max().map(|last| last.0),
+        first_back_ns: recovery.back.iter().min().map(|first| first.0),
         policy: args.backoff.to_string(),
         dropped_at_ns: at,
         dropped: recovery.dropped,
@@ -74,4 +85,13 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
         phases,
     });
     Ok((measurement, report))
+}
+
+/// What happened to the connections.
+fn fault(args: &args::StormArgs) -> &'static str {
+    match (args.server, args.fault) {
+        (true, _) => "server",
+        (false, Fault::Rst) => "rst",
+        (false, Fault::Close) => "close",
+    }
 }

@@ -192,6 +192,7 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     whole.host.throttled = whole.host.throttled.max(part.host.throttled);
     whole.slowest.extend(&part.slowest);
     add_intervals(&mut whole.intervals, &part.intervals)?;
+    add_receivers(whole, part);
     if let (Some(a), Some(b)) = (&mut whole.conns, &part.conns) {
         for (step, other) in a.steps.iter_mut().zip(&b.steps) {
             step.asked += other.asked;
@@ -206,6 +207,21 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What slow readers and listeners got.
+fn add_receivers(whole: &mut Report, part: &Report) {
+    if let (Some(a), Some(b)) = (&mut whole.slow_readers, &part.slow_readers) {
+        a.connections += b.connections;
+        a.received += b.received;
+        a.unanswered += b.unanswered;
+        a.bytes_read += b.bytes_read;
+    }
+    if let (Some(a), Some(b)) = (&mut whole.listen, &part.listen) {
+        a.received += b.received;
+        a.unstamped += b.unstamped;
+        a.ahead += b.ahead;
+    }
 }
 
 fn add_connections(c: &mut Connections, p: &Connections) {
@@ -330,6 +346,8 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
         own_slip,
         backpressure,
         read_lag,
+        slow_readers,
+        gap,
         connect,
         tls,
         upgrade,
@@ -349,6 +367,8 @@ fn add_latencies(a: &mut Latencies, part: &Latencies) -> Result<(), String> {
     add_stat(&mut a.tls, tls)?;
     add_stat(&mut a.upgrade, upgrade)?;
     add_stat(&mut a.hello, hello)?;
+    add_stat(&mut a.gap, gap)?;
+    add_stat(&mut a.slow_readers, slow_readers)?;
     add_stat(&mut a.first_reply, first_reply)?;
     add_stat(&mut a.ping, ping)?;
     add_stat(&mut a.hiccup, hiccup)

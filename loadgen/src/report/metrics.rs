@@ -105,7 +105,7 @@ impl<'a> Source<'a> {
         let report = self.report;
         let mut list = MetricList { beyond, found: Vec::new() };
         match report.config.mode {
-            Mode::Open | Mode::Closed => list.responses(self),
+            Mode::Open | Mode::Closed | Mode::Listen => list.responses(self),
             Mode::Conns => list.conns(report),
             Mode::Find => list.find(report),
             Mode::Fanout => {

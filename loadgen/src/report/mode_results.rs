@@ -169,11 +169,53 @@ pub struct Fanout {
     pub spread: Option<Stat>,
 }
 
+/// `listen`: what came while nothing was sent.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Listen {
+    /// Messages that came while measuring.
+    pub received: u64,
+    /// Had no stamp in them.
+    pub unstamped: u64,
+    /// Had a stamp that was ahead of this host's clock.
+    pub ahead: u64,
+    /// `--stamp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<String>,
+    /// Of the stamp: a message may be faster by that.
+    pub resolution_ns: u64,
+}
+
+/// `--slow-readers`: clients that read slowly.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SlowClients {
+    /// How many of the connections.
+    pub connections: u64,
+    /// Bytes a second that each reads.
+    pub rate: u64,
+    /// Replies that they read while measuring.
+    pub received: u64,
+    /// Their messages without a reply to the end; they are in no other count.
+    pub unanswered: u64,
+    /// What they read, warm-up left out.
+    pub bytes_read: u64,
+}
+
 /// `storm`: drop all, reconnect.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Storm {
-    /// How the connections were dropped, `rst` or `close`.
+    /// `--server`: from the last that came of the server to the first connection that was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detected_ns: Option<u64>,
+    /// `--server`: from the first connection that was lost to the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_ns: Option<u64>,
+    /// From the drop to the first that was back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_back_ns: Option<u64>,
+    /// How the connections were dropped, `rst` or `close`, or `server` where the server went away by itself.
     pub fault: String,
     /// The reconnect policy as given.
     pub policy: String,

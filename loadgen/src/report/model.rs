@@ -21,7 +21,9 @@ pub use resources::{Client, Host, Server, ServerSample};
 pub use times::{Interval, Latencies, Phase, Slow};
 
 pub use super::judgement::{Finding, Status, Trust, Verdict};
-pub use super::mode_results::{Answer, Conns, ConnsStep, Fanout, Find, FindStep, Storm, StormPhase};
+pub use super::mode_results::{
+    Answer, Conns, ConnsStep, Fanout, Find, FindStep, Listen, SlowClients, Storm, StormPhase,
+};
 pub use super::stat::{PERCENTILES, Stat};
 
 /// The value of [`Report::schema`].
@@ -85,6 +87,12 @@ pub struct Report {
     /// Of `storm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
+    /// With `--slow-readers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_readers: Option<SlowClients>,
+    /// Of `listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Listen>,
     /// The reports this one was merged from; empty for a run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,

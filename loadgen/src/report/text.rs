@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::advice::advice;
 use super::format::{bytes, count, ns, short, time};
-use super::model::{Conns, Fanout, Find, Mode, PERCENTILES, Report, Stat, Status, Storm, ThresholdResult};
+use super::model::{
+    Conns, Fanout, Find, Listen, Mode, PERCENTILES, Report, SlowClients, Stat, Status, Storm, ThresholdResult,
+};
 use super::stats::Slope;
 use super::threshold::Condition;
 
@@ -33,6 +35,13 @@ pub fn render(report: &Report, color: bool) -> String {
     if let Some(fanout) = &report.fanout {
         out.push('\n');
         fanout_lines(&mut out, fanout);
+    }
+    if let Some(slow) = &report.slow_readers {
+        slow_line(&mut out, slow);
+    }
+    if let Some(listen) = &report.listen {
+        out.push('\n');
+        listen_line(&mut out, listen);
     }
     if let Some(storm) = &report.storm {
         out.push('\n');
@@ -134,6 +143,10 @@ pub(super) fn trusted(report: &Report) -> String {
 fn rates(out: &mut String, report: &Report) {
     let m = &report.messages;
     let whole = |rate: f64| count(rate.round() as u64);
+    if report.config.mode == Mode::Listen {
+        let _ = write!(out, "    {}/s came", whole(m.answered_rate));
+        return;
+    }
     if m.sent < FEW_MESSAGES {
         // So few have no rate, and an interrupted run may have had no time to reach any.
         if m.sent > 0 {
@@ -204,7 +217,7 @@ fn counts(out: &mut String, report: &Report) {
     for line in report.tls.iter().flat_map(|tls| tls.lines()) {
         let _ = writeln!(out, "tls          {line}");
     }
-    if report.messages.sent > 0 {
+    if report.messages.sent + report.messages.received > 0 {
         messages(out, report);
     }
 }
@@ -263,6 +276,9 @@ pub(super) fn called(report: &Report, name: &'static str) -> Option<(&'static st
         "wire" if closed => return None,
         "undisturbed" => return None,
         "response" if closed => ("round trip", "closed"),
+        "response" if report.config.mode == Mode::Listen => ("one way", "stamp→here"),
+        "gap" => ("gap", "message→message"),
+        "slow_readers" => ("slow readers", ""),
         "response" if report.config.mode == Mode::Fanout => ("delivery", "sched→received"),
         "response" if kernel => ("response", "sched→kernel"),
         "response" => ("response", "sched→read"),
@@ -509,6 +525,28 @@ fn fanout_lines(out: &mut String, f: &Fanout) {
     }
 }
 
+fn slow_line(out: &mut String, s: &SlowClients) {
+    let _ = writeln!(
+        out,
+        "slow readers {} at {}/s   received {}  unanswered {}   read {}: in no other row",
+        count(s.connections),
+        bytes(s.rate as f64),
+        count(s.received),
+        count(s.unanswered),
+        bytes(s.bytes_read as f64)
+    );
+}
+
+fn listen_line(out: &mut String, l: &Listen) {
+    let _ = write!(out, "listened     {} messages", count(l.received));
+    if l.stamp.is_some() {
+        let _ =
+            write!(out, "   {} without a stamp   {} ahead of this clock", count(l.unstamped), count(l.ahead));
+        let _ = write!(out, "   stamps tell {}", ns(l.resolution_ns));
+    }
+    out.push('\n');
+}
+
 fn storm_lines(out: &mut String, s: &Storm) {
     let _ = write!(out, "storm        dropped {} ({}) at {}", count(s.dropped), s.fault, ns(s.dropped_at_ns));
     let _ = write!(out, "   back {}", count(s.back));
@@ -525,6 +563,15 @@ fn storm_lines(out: &mut String, s: &Storm) {
         count(s.syn_retransmits),
         count(s.listen_overflows)
     );
+    if let Some(detected) = s.detected_ns {
+        let last = s.lost_ns.map_or("-".into(), ns);
+        let first = s.first_back_ns.map_or("never".into(), ns);
+        let _ = writeln!(
+            out,
+            "outage       noticed {} after the last sign of life, by the last {last} later   first back after {first}",
+            ns(detected)
+        );
+    }
     if s.survivors > 0 {
         let _ = write!(out, "survivors    {}   echo p99", count(s.survivors));
         for phase in &s.phases {

@@ -122,6 +122,8 @@ fn latencies(times: &mut Latencies, measured: &Measured, closed: bool) {
         own_slip: if closed { None } else { total.own_slip.stat() },
         backpressure: total.backpressure.stat(),
         read_lag: total.read_lag.stat(),
+        gap: total.gap.as_ref().and_then(|gap| gap.stat()),
+        slow_readers: total.slow.as_ref().and_then(|slow| slow.stat()),
         ping: total.ping.stat(),
         hiccup: measured.hiccup.stat(),
         ..std::mem::take(times)

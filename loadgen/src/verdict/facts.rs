@@ -7,6 +7,10 @@ pub struct Facts {
     pub closed: bool,
     /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
     pub fanout: bool,
+    /// Nothing is sent: what comes is timed.
+    pub listening: bool,
+    /// How long each client of a closed system thinks.
+    pub thinks: Option<String>,
     /// Client and server share this host.
     pub local: bool,
     /// Connections asked for.

@@ -19,7 +19,7 @@ pub fn find(verdict: &mut Verdict, report: &mut Report, measured: &Measured, fac
     }
     // Who is never answered waits in no queue.
     let unheard = measured.silent > 0 || counts.received == 0 || report.connections.held_min < facts.asked;
-    if facts.closed || facts.fanout || measured.interrupted || unheard {
+    if facts.closed || facts.listening || facts.fanout || measured.interrupted || unheard {
         return;
     }
     let seconds = measured.window().seconds();

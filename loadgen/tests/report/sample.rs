@@ -263,6 +263,7 @@ pub fn storm() -> Report {
         phases: ["before", "during", "after"]
             .map(|name| StormPhase { name: name.into(), echo: echo.clone() })
             .into(),
+        ..Storm::default()
     };
     let config = Config { mode: Mode::Storm, ..base.config.clone() };
     Report { config, storm: Some(storm), ..base }

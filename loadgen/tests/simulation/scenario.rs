@@ -101,6 +101,9 @@ impl Scenario {
             }],
             headers: Vec::new(),
             talk: Talk::default(),
+            listening: None,
+            slow: None,
+            publishers: None,
             matched: None,
             replies: 1,
             rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
@@ -275,6 +278,7 @@ impl Scenario {
             tick: Nanos(SECOND / 4),
             begin: Moment(begin),
             collector: None,
+            think: None,
         };
         (run, traffic)
     }

@@ -42,6 +42,8 @@ pub enum Speech {
     Rpc(u32, Duration),
     /// The same for whoever has logged in: `{"login":"NAME"}` is answered with a token that requests have to carry.
     Guarded,
+    /// Who says `{"sub":…}` gets what others say in `{"pub":…,"data":…}`, each so long after the one before.
+    Topic(Duration),
 }
 
 /// What the server does to messages.
@@ -82,8 +84,10 @@ pub struct Handled {
     pub due: u64,
     /// When the kernel had its first bytes.
     pub arrived: u64,
-    /// When the write of its reply began; 0 when there was none.
+    /// When the write of its reply began, of several the last; 0 when there was none.
     pub left: u64,
+    /// When the write of the first began.
+    pub first: u64,
 }
 
 /// A server on a port of its own; it lives as long as the program.
@@ -111,6 +115,7 @@ struct State {
     began: u64,
     /// Who has logged in on a connection.
     tokens: HashMap<u64, String>,
+    subscribers: Vec<u64>,
     pongs: u64,
     /// The requests of all connections.
     heads: Vec<String>,
@@ -174,6 +179,7 @@ impl Server {
             rng: fastrand::Rng::with_seed(7),
             began: now(),
             tokens: HashMap::new(),
+            subscribers: Vec::new(),
             pongs: 0,
             heads: Vec::new(),
         };
@@ -256,12 +262,16 @@ impl Shared {
     /// Decides what becomes of a message that has come whole.
     fn take(&self, connection: u64, first: u8, mut payload: Vec<u8>, arrived: u64) {
         let nature = &self.nature;
-        let due = due(&payload, arrived);
+        // In an envelope the stamp stands behind `"data":"`.
+        let envelope = b"\"data\":\"";
+        let inside =
+            payload.windows(envelope.len()).position(|w| w == envelope).map_or(0, |at| at + envelope.len());
+        let due = due(&payload[inside..], arrived);
         if self.is_aside(connection, &payload) {
             return;
         }
         let mut state = self.lock();
-        state.log.push(Handled { due, arrived, left: 0 });
+        state.log.push(Handled { due, arrived, left: 0, first: 0 });
         let n = state.log.len() as u64;
         if n == 1
             && let Some(after) = nature.restart
@@ -294,6 +304,16 @@ impl Shared {
             when = when.max(*last);
             *last = when;
         }
+        if let Speech::Topic(apart) = nature.speech {
+            let subscribers = state.subscribers.clone();
+            drop(state);
+            let text = format!("{{\"ch\":\"x\",\"was\":{}}}", String::from_utf8_lossy(&payload));
+            for (turn, subscriber) in subscribers.into_iter().enumerate() {
+                let when = when + turn as u64 * apart.as_nanos() as u64;
+                self.queue(subscriber, when, frame(0x81, text.as_bytes()), entry);
+            }
+            return;
+        }
         let token = state.tokens.get(&connection).cloned();
         drop(state);
         if let Some((payload, parts, apart)) = self.reply(&payload, token.as_deref()) {
@@ -324,6 +344,11 @@ impl Shared {
             self.lock().pongs += 1;
             return true;
         }
+        if text.starts_with("{\"sub\":") {
+            self.lock().subscribers.push(connection);
+            self.queue(connection, now(), frame(0x81, b"{\"subscribed\":true}"), None);
+            return true;
+        }
         let Some(name) =
             text.strip_prefix("{\"login\":\"").filter(|_| matches!(self.nature.speech, Speech::Guarded))
         else {
@@ -346,7 +371,7 @@ impl Shared {
         let text = String::from_utf8_lossy(payload);
         let id = text.split("\"id\":").nth(1)?.split([',', '}']).next()?;
         match self.nature.speech {
-            Speech::Echo => None,
+            Speech::Echo | Speech::Topic(_) => None,
             Speech::Rpc(parts, apart) => {
                 Some((format!("{{\"result\":[\"id\",0],\"id\":{id},\"jsonrpc\":\"2.0\"}}"), parts, apart))
             }
@@ -392,6 +417,9 @@ impl Shared {
             let left = now();
             if let Some(entry) = reply.entry {
                 state.log[entry].left = left;
+                if state.log[entry].first == 0 {
+                    state.log[entry].first = left;
+                }
             }
             drop(state);
             let _ = (&stream).write_all(&reply.bytes);
@@ -405,7 +433,20 @@ impl Shared {
             thread::sleep(period);
             let connections: Vec<u64> = self.lock().streams.keys().copied().collect();
             for connection in connections {
-                self.queue(connection, now(), frame(0x81, self.nature.said.as_bytes()), None);
+                // Stamped now by the wall clock, and sent so much later.
+                let now = now();
+                let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+                let said = self.nature.said.replace("@NS", &wall.to_string());
+                let said = said.replace("@MS", &(wall / 1_000_000).to_string());
+                let mut state = self.lock();
+                let delay = if said == self.nature.said { 0 } else { self.nature.delay.draw(&mut state.rng) };
+                state.log.push(Handled { due: now, arrived: now, left: 0, first: 0 });
+                let entry = (said != self.nature.said).then(|| state.log.len() - 1);
+                if entry.is_none() {
+                    state.log.pop();
+                }
+                drop(state);
+                self.queue(connection, now + delay, frame(0x81, said.as_bytes()), entry);
             }
         }
     }

@@ -244,3 +244,189 @@ fn is_asked_for_many_rooms() {
     ];
     assert_eq!(heads, wanted);
 }
+
+/// A stamp of the sender's says how long a message took, to its resolution, and gaps are those of the server's timer.
+#[test]
+fn pushes_on_a_timer_to_who_only_listens() {
+    for (said, stamp, resolution) in
+        [(r#"{"ts":@NS,"v":1}"#, r#""ts":{ns}"#, 1), (r#"{"ts":@MS,"v":1}"#, r#""ts":{ms}"#, MS)]
+    {
+        let nature = Nature {
+            push: Some(ms(20)),
+            said,
+            delay: Time::Between(ms(5), ms(50)),
+            overtakes: true,
+            ..Nature::default()
+        };
+        let server = Server::start(nature);
+        let load = format!("listen -c10 -d2s --stamp {stamp}");
+        let (report, _) = measure(&format!("{load} --warmup 300ms {}", server.url()));
+        let listen = report.listen.as_ref().unwrap();
+        let response = report.latency_ns.response.as_ref().unwrap();
+        assert!(listen.received > 100 && listen.unstamped + listen.ahead == 0, "{listen:?}");
+        assert_eq!((listen.resolution_ns, response.count), (resolution, listen.received));
+        // The log has also what was pushed before and after: the same server, the same delays.
+        let truth = truth(&server.log());
+        let found = response.histogram().unwrap();
+        for q in [0.5, 0.9] {
+            let (found, true_) = (found.value_at_quantile(q), at(&truth, q));
+            let most = true_ + true_ / 10 + resolution + MS + disturbance(&report);
+            assert!(found + true_ / 10 >= true_ && found <= most, "{q}: {found} for {true_}");
+        }
+        // Who hears so many messages in so much time hears them so far apart.
+        let gaps = report.latency_ns.gap.as_ref().unwrap();
+        let sum = gaps.mean * gaps.count as f64;
+        assert!(gaps.count + 10 >= listen.received && sum <= 10.0 * 2.05e9, "{gaps:?} {listen:?}");
+        let found = format!("{}, gaps of {:.0} ms", stat_cell(response), gaps.mean / 1e6);
+        let truth = format!("{}, gaps of 20 ms and its own time", truth_cell(&truth));
+        row("pushes 5 to 50 ms after its stamp, every 20 ms", &load, &truth, &found, &words(&report));
+    }
+}
+
+#[test]
+fn says_nothing_to_who_listens() {
+    let server = Server::start(Nature::default());
+    let (report, output) = measure(&format!("listen -c2 -d300ms --warmup 0s {}", server.url()));
+    assert_eq!((codes(&report.verdict.reasons), output.status.code()), (vec!["no_messages"], Some(1)));
+}
+
+/// First, median and last receiver of each message, over two threads, in an envelope, with words of their own for those
+/// who send and those who listen.
+#[test]
+fn passes_on_to_subscribers() {
+    let server = Server::start(Nature {
+        delay: Time::Fixed(ms(5)),
+        speech: Speech::Topic(ms(3)),
+        ..Nature::default()
+    });
+    let (url, sub) = (server.url(), r#"--hello {"sub":"x"} --expect "subscribed":true"#);
+    let load = "fanout -c12 --publishers 2 -t2 -R20 -d2s";
+    let line = format!(
+        r#"{load} --warmup 0s --publish {url} --message {{"pub":"x","data":"{{stamp}}"}} --subscribe {url} {sub}"#
+    );
+    let (report, _) = measure(&line);
+    let fanout = report.fanout.as_ref().unwrap();
+    assert_eq!((fanout.receivers, fanout.published, fanout.received), (10, 40, 400), "{fanout:?}");
+    assert_eq!((fanout.duplicated, report.connections.opened), (0, 12), "{fanout:?}");
+    let log = server.log();
+    let sorted = |of: fn(&Handled) -> u64| {
+        let mut all: Vec<u64> = log.iter().map(of).collect();
+        all.sort_unstable();
+        all
+    };
+    let (first, last) = (sorted(|m| m.first - m.due), sorted(|m| m.left - m.due));
+    let stats = [&fanout.first, &fanout.median, &fanout.last].map(|stat| stat.as_ref().unwrap());
+    agrees(&report, stats[0], &first);
+    agrees(&report, stats[2], &last);
+    // The fifth of ten: four times 3 ms after the first.
+    let median: Vec<u64> = first.iter().map(|t| t + 12 * MS).collect();
+    let (found, true_) = (stats[1].histogram().unwrap().value_at_quantile(0.5), at(&median, 0.5));
+    assert!(
+        found + MS >= true_ && found <= at(&last, 0.5) + MS + disturbance(&report),
+        "{found} for {true_}"
+    );
+    let truth = format!("first {}, last {}", truth_cell(&first), truth_cell(&last));
+    let found = format!("first {}, last {}", stat_cell(stats[0]), stat_cell(stats[2]));
+    row("pub/sub, 5 ms and 3 ms more for each of 10", load, &truth, &found, &words(&report));
+}
+
+#[test]
+fn roles_come_in_pairs() {
+    for (line, says) in [
+        ("fanout --publish ws://127.0.0.1:9/", "together, or one URL"),
+        (
+            "fanout --publish ws://127.0.0.1:9/ --subscribe ws://127.0.0.1:9/ ws://127.0.0.1:9/",
+            "together, or one URL",
+        ),
+        (
+            "fanout -c2 --publishers 2 --publish ws://127.0.0.1:9/ --subscribe ws://127.0.0.1:9/",
+            "none is left",
+        ),
+        ("fanout -c2 --message x ws://127.0.0.1:9/", "fanout needs stamped messages"),
+        ("listen --stamp ts ws://127.0.0.1:9/", "the text around {ms} or {ns}"),
+    ] {
+        let output = crate::support::loadgen(line).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains(says)), (Some(2), true), "{line}: {said}");
+    }
+}
+
+/// Little's law of a closed system: 40 clients that think 200 ms on average before each call of 50 ms make
+/// 40 / (0.2 + 0.05) = 160 calls a second, whatever the server's queue; and it is said to be closed.
+#[test]
+fn is_asked_by_people_who_think() {
+    let load = "-c40 --think exp:200ms -d4s";
+    let server = Server::start(Nature { delay: Time::Fixed(ms(50)), overtakes: true, ..Nature::default() });
+    let (report, _) = measure(&format!("{load} --warmup 500ms {}", server.url()));
+    let rate = report.messages.answered_rate;
+    // On a busy host calls take longer, and then there are fewer.
+    assert!(rate < 160.0 * 1.15, "{rate}");
+    let response = report.latency_ns.response.as_ref().unwrap();
+    let expected = 40.0 / (0.2 + response.mean / 1e9);
+    assert!((rate - expected).abs() < expected * 0.15, "{rate} for {expected}");
+    assert!(codes(&report.verdict.notes).contains(&"closed_system"), "{:?}", report.verdict);
+    assert_eq!((report.config.think.as_deref(), report.messages.errors()), (Some("exp:200ms"), 0));
+    let log: Vec<Handled> = server.log().into_iter().collect();
+    // The log begins with the warm-up.
+    let truth = truth(&log);
+    let found = format!("{}, {rate:.0}/s", stat_cell(response));
+    row("answers 50 ms late", load, &format!("{}, 160/s", truth_cell(&truth)), &found, &words(&report));
+}
+
+/// What some read slowly costs the others nothing where the server has a thread for each, and their own times stand
+/// apart. What they read is what was said.
+#[test]
+fn is_read_slowly_by_a_tenth() {
+    let load = "-c20 -R100 -d3s --size 20k --slow-readers 10%:20k/s";
+    let server = crate::support::Server::start(crate::support::Faults::default());
+    let (report, _) = measure(&format!("{load} --warmup 0s {}", server.url()));
+    let (slow, m) = (report.slow_readers.as_ref().unwrap(), &report.messages);
+    assert_eq!((slow.connections, slow.rate), (2, 20 * 1024));
+    // Two of twenty are sent 30 messages of 20 kB in 3 s, and read at most 60 kB and one read more each, in the 2 s of the
+    // drain too.
+    assert!(slow.bytes_read <= 2 * (5 * 20 * 1024 + 2048), "{slow:?}");
+    assert!(slow.bytes_read >= 2 * 20 * 1024, "{slow:?}");
+    assert!(slow.received + slow.unanswered >= 20 && slow.unanswered > 0, "{slow:?}");
+    // The others have all their replies, and nobody's fault is counted twice.
+    assert_eq!((m.errors(), m.received), (0, m.sent - slow.unanswered), "{m:?} {slow:?}");
+    let stat = report.latency_ns.slow_readers.as_ref().unwrap();
+    let response = report.latency_ns.response.as_ref().unwrap();
+    assert_eq!(response.count + stat.count, m.sent);
+    assert!(stat.max > 1000 * MS, "{stat:?}");
+    let truth = "20.0 KiB/s each";
+    let found = format!(
+        "{:.1} KiB/s each, {} of them unanswered",
+        slow.bytes_read as f64 / 2.0 / 5.0 / 1024.0,
+        slow.unanswered
+    );
+    row("has a thread for each client, of whom a tenth read slowly", load, truth, &found, &words(&report));
+}
+
+/// The server goes away by itself and comes back at another time: what was lost is noticed, and all come back.
+#[test]
+fn goes_away_and_comes_back() {
+    let load = "storm --server -c20 --survivors 10 --backoff fixed:50ms";
+    let server = Server::start(Nature { restart: Some(ms(1000)), ..Nature::default() });
+    let (report, output) = measure(&format!("{load} --before 1s --after 2s {}", server.url()));
+    let storm = report.storm.as_ref().unwrap();
+    assert_eq!(
+        (&*storm.fault, storm.dropped, storm.back),
+        ("server", 20, 20),
+        "{storm:?} {:?}",
+        report.connections
+    );
+    assert!(storm.first_back_ns.unwrap() <= storm.back_ns["100"], "{storm:?}");
+    // Every connection tries again 50 ms after it was lost.
+    assert!(storm.first_back_ns.unwrap() >= 50 * MS && storm.lost_ns.is_some(), "{storm:?}");
+    // The last sign of life was a reply, of which there are a hundred a second.
+    assert!(storm.detected_ns.unwrap() <= 1000 * MS, "{storm:?}");
+    assert_eq!(report.connections.held_min, 20, "who comes back is not missing");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("after the last sign of life"), "{text}");
+    let found = format!("{} lost, {} back", storm.dropped, storm.back);
+    row("cuts every connection after 1 s", load, "20 lost", &found, &words(&report));
+
+    let server = Server::start(Nature::default());
+    let (report, _) = measure(&format!("storm --server -c4 --before 200ms --after 300ms {}", server.url()));
+    assert_eq!(codes(&report.verdict.findings), ["no_outage"], "{:?}", report.verdict);
+}

@@ -29,6 +29,7 @@ impl Ground for Virtual<'_> {
         Plan {
             rate: None,
             pipeline: 1,
+            think: None,
             arrival: ArrivalProcess::Even,
             active: self.args.connections as usize,
             warmup: Duration::ZERO,
@@ -37,7 +38,7 @@ impl Ground for Virtual<'_> {
             interval: self.args.interval,
             shard: (0, 1),
             start_at: None,
-            fanout: false,
+            fanout: None,
             storm: None,
             server_pid: None,
         }

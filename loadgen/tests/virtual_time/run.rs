@@ -69,6 +69,7 @@ pub fn run(line: &str, seed: u64, world: World, mut bystander: Host) -> Done {
     let plan = Plan {
         rate: (!args.closed).then_some(rate),
         pipeline: args.pipeline,
+        think: None,
         arrival: args.arrival,
         active,
         warmup: args.warmup,
@@ -77,7 +78,7 @@ pub fn run(line: &str, seed: u64, world: World, mut bystander: Host) -> Done {
         interval: args.interval,
         shard: (0, 1),
         start_at: None,
-        fanout: false,
+        fanout: None,
         storm: None,
         server_pid: None,
     };
@@ -118,7 +119,8 @@ pub fn measure(
         None => Load::Closed(plan.pipeline),
     };
     let Timetable { begin, from, to, until, tick, .. } = times;
-    let traffic = Traffic { load, active: plan.active, from, to, until, tick, begin, collector: None };
+    let traffic =
+        Traffic { load, active: plan.active, from, to, until, tick, begin, collector: None, think: None };
     commands.send(Command::Run(Box::new(traffic))).expect("it listens");
     let mut tally = Tally::new(plan, curve, &times, 1);
     loop {
@@ -154,6 +156,8 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
     let facts = Facts {
         closed: report.config.rate.is_none(),
         fanout: false,
+        listening: false,
+        thinks: None,
         local: true,
         asked: report.config.connections,
         allow_partial: false,
@@ -179,6 +183,9 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         }],
         headers: Vec::new(),
         talk: Talk::default(),
+        listening: None,
+        slow: None,
+        publishers: None,
         matched: None,
         replies: 1,
         rules: Rules { extras: Extras::default(), limit: 1 << 20 },

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::cli::values::{Clock, Placed, Shard};
+use crate::engine::conversation::Listening;
 use crate::engine::size::Sizes;
+use crate::engine::slow::SlowReaders;
 use crate::host::tls_config;
 use crate::protocol::draft::Draft;
 use crate::protocol::url::Place;
@@ -53,6 +55,12 @@ pub struct Common {
     pub baseline: Option<PathBuf>,
     pub noise_threshold: f64,
     pub strict: bool,
+    /// `--slow-readers`.
+    pub slow_readers: Option<SlowReaders>,
+    /// `fanout` only: where those who send connect to and where the others do, and how many send.
+    pub roles: Option<([Placed; 2], usize)>,
+    /// `listen` only: nothing is sent.
+    pub listening: Option<Listening>,
     /// `run` only.
     pub max_inflight: Option<u32>,
     /// `run` only.

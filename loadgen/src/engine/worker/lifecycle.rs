@@ -72,7 +72,12 @@ impl<N: Network> Worker<N> {
         let number = self.spec.number(self.me, i);
         let target = &self.spec.target(number).address;
         let (socket, error) = match self.network.connect(i, target, self.spec.sources.of(number)) {
-            Ok(socket) => (Some(socket), None),
+            Ok(mut socket) => {
+                if self.spec.is_slow(number) {
+                    self.network.narrow(&mut socket);
+                }
+                (Some(socket), None)
+            }
             Err(e) => (None, Some(e)),
         };
         let fresh = Connection::new(socket, self.now);
@@ -313,6 +318,12 @@ impl<N: Network> Worker<N> {
                     return;
                 }
                 self.sender.not_opened(i);
+            }
+            Stage::Open if self.connector.watches() => {
+                self.read_clock();
+                self.sender.lose(i, &mut self.connections[i].exchange, self.now);
+                self.connector.lose(i, self.sender.last_sign(), self.now);
+                return self.count_held(-1);
             }
             Stage::Open => {
                 self.sender.abandon(&connection.exchange);

@@ -21,6 +21,8 @@ pub enum Mode {
     Fanout,
     /// Connections are dropped and come back.
     Storm,
+    /// `listen`: nothing is sent.
+    Listen,
 }
 
 impl fmt::Display for Mode {
@@ -32,6 +34,7 @@ impl fmt::Display for Mode {
             Mode::Find => "find",
             Mode::Fanout => "fanout",
             Mode::Storm => "storm",
+            Mode::Listen => "listen",
         })
     }
 }
@@ -55,6 +58,9 @@ pub struct Config {
     /// Messages in flight a connection, closed mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<u64>,
+    /// `--think`: a closed system, in which each connection waits so long after a reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<String>,
     /// `even` or `poisson`.
     pub arrival: String,
     /// How many shared them.

@@ -67,6 +67,12 @@ pub struct Latencies {
     /// SYN -> connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Stat>,
+    /// Scheduled -> read, of the clients that read slowly; they are in no other histogram.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_readers: Option<Stat>,
+    /// `listen`: from one message to the next on one connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Stat>,
     /// The TLS handshake: connected -> finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Stat>,
@@ -97,6 +103,8 @@ impl Latencies {
             ("own_slip", &self.own_slip),
             ("backpressure", &self.backpressure),
             ("read_lag", &self.read_lag),
+            ("slow_readers", &self.slow_readers),
+            ("gap", &self.gap),
             ("connect", &self.connect),
             ("tls", &self.tls),
             ("upgrade", &self.upgrade),
