@@ -78,7 +78,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
     ("Conversation", &["hello", "expect", "capture", "match", "replies", "ignore", "answer"]),
     ("Request", &["header", "subprotocol", "origin", "draft"]),
     ("TLS (wss://)", &["cacert", "insecure", "cert", "key", "sni", "tls", "tls-resume"]),
-    ("This host, and others", &["spin", "stamps", "server-pid", "shard", "start-at"]),
+    ("This host, and others", &["spin", "spin-read", "stamps", "server-pid", "shard", "start-at"]),
     (
         "Report",
         &[

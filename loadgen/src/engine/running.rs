@@ -242,6 +242,11 @@ impl Running {
         self.flow.now()
     }
 
+    /// Whether messages are in flight.
+    pub fn awaits_replies(&self) -> bool {
+        self.flow.now() > 0
+    }
+
     /// The fewest messages in flight in each quarter of the measured time.
     pub fn least_in_flight(&self) -> [i64; 4] {
         self.flow.least()

@@ -459,6 +459,11 @@ impl Sender {
         Some(self.ping_turn)
     }
 
+    /// Whether a reply is to be looked for without sleeping.
+    pub fn looks_out(&self) -> bool {
+        self.spec.spin_read && self.running.as_ref().is_some_and(|running| running.awaits_replies())
+    }
+
     /// When something is to be done though no event comes.
     pub fn alarm(&self) -> Moment {
         let run = self.running.as_ref().map_or(Moment::NEVER, |running| running.alarm());

@@ -55,6 +55,8 @@ pub struct Spec {
     pub connect_timeout: Nanos,
     /// How long before a message is due the thread stops sleeping.
     pub spin: Nanos,
+    /// The thread does not sleep while replies are due.
+    pub spin_read: bool,
     /// Of everything random.
     pub seed: u64,
     /// How many share the connections.

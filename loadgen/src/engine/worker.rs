@@ -177,7 +177,8 @@ impl<N: Network> Worker<N> {
         Ok(true)
     }
 
-    /// Waits for the network or the next alarm; for less than `spin` it looks at the network without sleeping.
+    /// Waits for the network or the next alarm; for less than `spin`, and with `spin_read` while
+    /// replies are due, it looks at the network without sleeping.
     fn wait(&mut self) -> io::Result<()> {
         let (before, spin) = (self.now, self.spec.spin);
         let mut alarm = self.connector.alarm().min(self.sender.alarm()).min(self.rests.alarm());
@@ -185,6 +186,7 @@ impl<N: Network> Worker<N> {
             alarm = alarm.min(until);
         }
         let until = match alarm {
+            _ if self.sender.looks_out() => None,
             Moment::NEVER => Some(Moment::NEVER),
             _ => (alarm > before + spin).then(|| alarm - spin),
         };

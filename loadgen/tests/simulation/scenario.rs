@@ -119,6 +119,7 @@ impl Scenario {
             connect_inflight: rng.usize(1..9),
             connect_timeout: Nanos(200_000_000),
             spin: Nanos([0, 15_000, 50_000][rng.usize(..3)]),
+            spin_read: rng.u8(..4) == 0,
             seed,
             threads,
             first,

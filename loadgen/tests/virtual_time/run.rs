@@ -200,6 +200,7 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         connect_rate: 100_000.0,
         connect_inflight: 256,
         connect_timeout: Nanos::millis(10_000),
+        spin_read: false,
         spin: Nanos(15_000),
         seed,
         threads: 1,

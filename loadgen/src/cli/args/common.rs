@@ -41,6 +41,7 @@ pub struct Common {
     pub ping: Option<Duration>,
     pub server_pid: Option<u32>,
     pub spin: Option<Duration>,
+    pub spin_read: bool,
     pub seed: u64,
     pub shard: Shard,
     pub start_at: Option<SystemTime>,
