@@ -15,6 +15,7 @@ mod plain_echo;
 #[cfg(feature = "tls")]
 #[path = "floor/secure.rs"]
 mod secure;
+#[expect(dead_code, reason = "signals are for the other bench")]
 #[path = "floor/server.rs"]
 mod server;
 
@@ -111,7 +112,7 @@ fn main() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     if args.plain_echo {
-        return plain_echo::run();
+        return plain_echo::run(false);
     }
     let names = ROWS.iter().map(|row| row.name);
     #[cfg(feature = "tls")]

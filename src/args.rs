@@ -2,6 +2,7 @@
 
 mod address;
 mod mistakes;
+mod workers;
 
 use crate::log::{self, Format, Level};
 use crate::print::What;
@@ -14,6 +15,7 @@ use mistakes::explain;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+pub use workers::{Worker, Workers};
 
 /// Where echo is served unless told otherwise: a port of every address.
 const LISTEN: u16 = 8087;
@@ -39,6 +41,8 @@ pub struct Options {
     pub max_message: u64,
     /// `None`: what the limits on this process allow.
     pub max_buffered: Option<usize>,
+    /// Polling without sleep after the last event.
+    pub spin: Duration,
     /// From the connection to the end of its request.
     pub handshake_timeout: Duration,
     /// Silence that ends a connection.
@@ -57,6 +61,12 @@ pub struct Options {
     pub proxy_protocol: bool,
     /// Several servers may share the ports.
     pub reuse_port: bool,
+    /// Several processes are to serve, of which this one is the parent.
+    pub workers: Option<Workers>,
+    /// This is one of them.
+    pub worker: Option<Worker>,
+    /// Each of them stays on one processor.
+    pub pin: bool,
     /// Whom to become.
     pub user: Option<String>,
     /// Where the numbers are served.
@@ -180,6 +190,9 @@ struct Arguments {
     /// keep at most this much for all clients together, 1M at least (default 256M, or a quarter of what this process may have if that is less)
     #[argh(option, arg_name = "size", from_str_fn(buffered))]
     max_buffered: Option<usize>,
+    /// after the last event keep polling for so long without sleeping: a shorter round trip, for a processor that is busy meanwhile (default 0)
+    #[argh(option, arg_name = "time", default = "Duration::ZERO", from_str_fn(time))]
+    spin: Duration,
     /// drop a client that has not finished its handshake after this long (default 10s)
     #[argh(option, arg_name = "time", default = "Duration::from_secs(10)", from_str_fn(time_above_zero))]
     handshake_timeout: Duration,
@@ -216,6 +229,15 @@ struct Arguments {
     /// let other processes listen on the same ports
     #[argh(switch)]
     reuse_port: bool,
+    /// serve echo in so many processes behind the same ports, `auto` for one a processor; without boards, policy and Unix sockets (default: this process alone)
+    #[argh(option, arg_name = "n", from_str_fn(workers::count))]
+    workers: Option<usize>,
+    /// keep each worker on a processor of its own, as far as there are
+    #[argh(switch)]
+    pin: bool,
+    /// what the parent says to a worker: its number, and who the parent is
+    #[argh(option, hidden_help, from_str_fn(workers::worker))]
+    worker: Option<Worker>,
     /// become this user once every port is bound
     #[argh(option, arg_name = "name")]
     user: Option<String>,
@@ -255,7 +277,7 @@ pub fn parse(
 ) -> Result<Command, String> {
     let words = words(arguments)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let arguments = match Arguments::from_args(&["wsecho"], &words) {
+    let mut arguments = match Arguments::from_args(&["wsecho"], &words) {
         Ok(arguments) => arguments,
         Err(early) if early.status.is_ok() => return Ok(Command::Print(early.output)),
         Err(early) => return Err(explain(&early.output, &words, &help())),
@@ -269,6 +291,7 @@ pub fn parse(
         None => {}
     }
     let tls = tls_options(&arguments)?;
+    let workers = workers(&mut arguments, &words)?;
     if let Some((path, what, option)) = taken(&arguments) {
         return Err(format!("--echo-path {path} would never echo: {what} are there, unless {option}"));
     }
@@ -285,6 +308,7 @@ pub fn parse(
         max_connections: arguments.max_connections,
         max_message: arguments.max_message,
         max_buffered: arguments.max_buffered,
+        spin: arguments.spin,
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: above_zero(arguments.idle_timeout),
         ping_interval: above_zero(arguments.ping_interval),
@@ -298,6 +322,9 @@ pub fn parse(
         }),
         proxy_protocol: arguments.proxy_protocol,
         reuse_port: arguments.reuse_port,
+        workers,
+        worker: arguments.worker,
+        pin: arguments.pin,
         user: arguments.user,
         stats: arguments.stats,
         drain_spread: arguments.drain_spread,
@@ -323,6 +350,43 @@ fn words(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, S
         }
     }
     Ok(words)
+}
+
+/// The workers that are asked for. They serve no boards.
+///
+/// # Errors
+/// One line, where something does not go with them.
+fn workers(arguments: &mut Arguments, words: &[&str]) -> Result<Option<Workers>, String> {
+    let Some(count) = arguments.workers else {
+        let is_lonely = arguments.pin && arguments.worker.is_none();
+        return if is_lonely { Err("--pin is about --workers".to_owned()) } else { Ok(None) };
+    };
+    let stats = match &arguments.stats {
+        Some(StatsPlace::At(address)) => Some(address),
+        _ => None,
+    };
+    let mut addresses = arguments.listen.iter().chain(&arguments.listen_tls).chain(stats);
+    let in_the_way = match &arguments.policy {
+        Some(policy) if *policy != Policy::Off => Some("--policy"),
+        _ if addresses.any(|address| matches!(address, Address::Unix(_))) => Some("a Unix socket"),
+        _ => workers::about_boards(words),
+    };
+    if let Some(what) = in_the_way {
+        return Err(format!(
+            "{what} does not go with --workers, which serve echo on TCP ports and nothing else"
+        ));
+    }
+    if arguments.stats == Some(StatsPlace::Page) {
+        return Err("--stats page would show one worker's numbers: with --workers, --stats ADDR:PORT gives \
+                    each a port of its own, from PORT on"
+            .to_owned());
+    }
+    if !arguments.listen_tls.is_empty() && arguments.tls_cert.is_none() {
+        return Err("--listen-tls with --workers wants --tls-cert and --tls-key, the same for all".to_owned());
+    }
+    arguments.no_boards = true;
+    arguments.policy = Some(Policy::Off);
+    Ok(Some(Workers { count, words: workers::for_workers(words) }))
 }
 
 /// A path that was to echo where something else is served: what, and the option that frees it.

@@ -57,6 +57,8 @@ pub mod activation;
 pub mod args;
 pub mod daemon;
 pub mod escape;
+pub mod failure;
+pub mod listeners;
 pub mod log;
 pub mod memory_limit;
 pub mod notify;
@@ -66,3 +68,5 @@ pub mod reactor;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod units;
+pub mod worker;
+pub mod workers;

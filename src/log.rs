@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How much is told.
@@ -67,6 +67,8 @@ static LEVEL: AtomicU8 = AtomicU8::new(Level::Off as u8);
 static FORMAT: AtomicU8 = AtomicU8::new(Format::Text as u8);
 /// Whether lines of text begin with the time.
 static TIMED: AtomicBool = AtomicBool::new(false);
+/// Whose lines these are, of several processes that share a log: one more than its number, 0 for the only one.
+static WORKER: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 /// The last line was not taken whole: the next begins with the line's end that it has not.
@@ -93,6 +95,11 @@ pub fn set_format(format: Format) {
 /// Has every line of text begin with the time; JSON has it anyway.
 pub fn set_timed(timed: bool) {
     TIMED.store(timed, Relaxed);
+}
+
+/// Has every line say that this worker wrote it.
+pub fn set_worker(number: usize) {
+    WORKER.store(number + 1, Relaxed);
 }
 
 /// Whether stderr is the journal: `$JOURNAL_STREAM` names the file that it must be (systemd.exec(5)).
@@ -294,14 +301,15 @@ impl Line {
     fn compose(&mut self, level: Level, text: fmt::Arguments) -> fmt::Result {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let stamp = Stamp(TIMED.load(Relaxed).then_some(time));
+        let worker = Author(WORKER.load(Relaxed));
         match format() {
-            Format::Text => write!(self, "{stamp}wsecho: {text}"),
-            Format::Journal => write!(self, "<{}>{stamp}{text}", priority(level)),
+            Format::Text => write!(self, "{stamp}wsecho: {worker}{text}"),
+            Format::Journal => write!(self, "<{}>{stamp}{worker}{text}", priority(level)),
             Format::Json => {
                 let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
                 let level = name(level);
                 write!(self, "{{\"time\":{seconds}.{milliseconds:03},\"level\":\"{level}\",\"message\":\"")?;
-                write!(Quoted(self), "{text}")
+                write!(Quoted(self), "{worker}{text}")
             }
         }
     }
@@ -328,6 +336,18 @@ impl fmt::Write for Line {
         self.bytes[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
         self.len += taken;
         if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// `worker 3: `, or nothing.
+struct Author(usize);
+
+impl fmt::Display for Author {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.checked_sub(1) {
+            Some(number) => write!(out, "worker {number}: "),
+            None => Ok(()),
+        }
     }
 }
 

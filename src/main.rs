@@ -6,14 +6,19 @@ mod backtrace;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use wsecho::args::{self, Command};
-use wsecho::daemon::{self, Failure};
+use wsecho::daemon;
+use wsecho::failure::Failure;
 use wsecho::log;
+use wsecho::workers;
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            log::last_words(format_args!("{}", failure.text));
+            // A worker has said why itself.
+            if !failure.text.is_empty() {
+                log::last_words(format_args!("{}", failure.text));
+            }
             ExitCode::from(failure.status)
         }
     }
@@ -23,6 +28,7 @@ fn run() -> Result<(), Failure> {
     let command = args::parse(std::env::args_os().skip(1), std::env::var_os("PORT"))
         .map_err(|text| Failure { text, status: Failure::USAGE })?;
     match command {
+        Command::Serve(options) if options.workers.is_some() => workers::run(&options),
         Command::Serve(options) => daemon::run(*options),
         // Whoever closed stdout does not want the text.
         Command::Print(text) => {

@@ -87,6 +87,8 @@ pub struct Reactor<K: Kernel> {
     shared: Shared,
     relief: Relief,
     now: Moment,
+    /// Until then the loop does not sleep.
+    awake_until: Moment,
     stop: Stop,
     /// When the service manager is to hear from the loop again.
     next_notice: Moment,
@@ -110,6 +112,7 @@ impl<K: Kernel> Reactor<K> {
             relief: Relief::default(),
             config,
             now,
+            awake_until: now,
             stop: Stop::No,
             next_notice: now,
         }
@@ -166,35 +169,19 @@ impl<K: Kernel> Reactor<K> {
         })
     }
 
-    /// Waits for events and notes them.
+    /// Waits for events and does what signals ask for.
     fn collect(&mut self) -> io::Result<()> {
-        let timeout = self.timeout();
-        let Reactor { kernel, listeners, connections, run, newcomers, .. } = self;
-        let (mut stops, mut reports, mut reloads) = (0, 0, 0);
-        let polled = kernel.poll(timeout, |event: Readiness| match event.source {
-            Source::Connection(id) => {
-                let Some(connection) = find(connections, id) else { return };
-                connection.note(&event);
-                if !connection.transport.queued {
-                    connection.transport.queued = true;
-                    let queue = if connection.is_new() { &mut *newcomers } else { &mut *run };
-                    queue.push_back(id);
-                }
-            }
-            Source::Listener(index) => listeners[index].note(),
-            Source::Stop => stops += 1,
-            Source::Report => reports += 1,
-            Source::Reload => reloads += 1,
-        });
+        let mut heard = Notes::default();
+        let polled = self.wait(&mut heard);
         self.now = self.kernel.now();
-        if reports > 0 {
+        if heard.reports > 0 {
             // Who asks is answered, whatever the level; who asks without end is not.
             log::limited(Class::Report, Level::Off, format_args!("{}", self.shared.stats.summary()));
         }
-        if reloads > 0 {
+        if heard.reloads > 0 {
             self.reload();
         }
-        for _ in 0..stops {
+        for _ in 0..heard.stops {
             self.stop();
         }
         match polled {
@@ -202,6 +189,55 @@ impl<K: Kernel> Reactor<K> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
         }
+    }
+
+    /// Waits for events: awake while the last are not older than `--spin`, then asleep.
+    fn wait(&mut self, heard: &mut Notes) -> io::Result<()> {
+        let timeout = self.timeout();
+        if self.config.spin.is_zero() {
+            return self.poll(timeout, heard);
+        }
+        let due = timeout.map_or(Moment::NEVER, |timeout| self.now + timeout);
+        loop {
+            self.poll(Some(Duration::ZERO), heard)?;
+            self.now = self.kernel.now();
+            if heard.anything || self.now >= self.awake_until.min(due) {
+                break;
+            }
+        }
+        if !heard.anything && self.now < due {
+            let timeout = (due < Moment::NEVER).then(|| due.after(self.now));
+            self.poll(timeout, heard)?;
+            self.now = self.kernel.now();
+        }
+        if heard.anything {
+            self.awake_until = self.now + self.config.spin;
+        }
+        Ok(())
+    }
+
+    /// Takes the events of one poll, and notes who is ready.
+    #[inline]
+    fn poll(&mut self, timeout: Option<Duration>, heard: &mut Notes) -> io::Result<()> {
+        let Reactor { kernel, listeners, connections, run, newcomers, .. } = self;
+        kernel.poll(timeout, |event: Readiness| {
+            heard.anything = true;
+            match event.source {
+                Source::Connection(id) => {
+                    let Some(connection) = find(connections, id) else { return };
+                    connection.note(&event);
+                    if !connection.transport.queued {
+                        connection.transport.queued = true;
+                        let queue = if connection.is_new() { &mut *newcomers } else { &mut *run };
+                        queue.push_back(id);
+                    }
+                }
+                Source::Listener(index) => listeners[index].note(),
+                Source::Stop => heard.stops += 1,
+                Source::Report => heard.reports += 1,
+                Source::Reload => heard.reloads += 1,
+            }
+        })
     }
 
     /// How long the next poll may wait.
@@ -242,8 +278,9 @@ impl<K: Kernel> Reactor<K> {
         let turn = match connection.board().filter(|board| self.brakes.holds(*board)) {
             None => connection.turn(&mut self.shared, &context),
             Some(board) => connection.write_turn(&mut self.shared, &context).unwrap_or_else(|| {
-                if connection.transport.is_readable() {
-                    connection.transport.queued = true;
+                // It is in no queue meanwhile: what it is told has to go out.
+                if connection.transport.is_readable() && !connection.transport.held {
+                    connection.transport.held = true;
                     self.brakes.hold(board, id);
                 }
                 Turn::Wait
@@ -285,7 +322,13 @@ impl<K: Kernel> Reactor<K> {
             let connection = connections.get(id.key as usize).filter(|each| each.serial == id.serial);
             connection.is_some_and(Connection::is_behind)
         };
-        brakes.take_off(*now, is_late, unfinished);
+        for id in brakes.take_off(*now, is_late) {
+            let Some(connection) = find(connections, id) else { continue };
+            connection.transport.held = false;
+            if !std::mem::replace(&mut connection.transport.queued, true) {
+                unfinished.push_back(id);
+            }
+        }
     }
 
     /// Tells the members of boards what the others said.
@@ -527,12 +570,24 @@ impl<K: Kernel> Reactor<K> {
             .iter()
             .chain(&self.unfinished)
             .chain(&self.newcomers)
-            .chain(self.brakes.held())
             .filter(|id| is_alive(&self.connections, **id))
             .count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
+        let held = self.connections.iter().filter(|(_, connection)| connection.transport.held).count();
+        let entries = self.brakes.held().filter(|id| is_alive(&self.connections, **id)).count();
+        assert_eq!(held, entries, "a member is held exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
     }
+}
+
+/// What a wait brought, beside those who became ready.
+#[derive(Default)]
+struct Notes {
+    /// Any event at all.
+    anything: bool,
+    stops: u32,
+    reports: u32,
+    reloads: u32,
 }
 
 /// The connection of that name, if it still lives. The only way to one: the slab is never indexed.

@@ -16,8 +16,9 @@ const SCRATCH: usize = 256 * 1024;
 /// One wait's worth of events, as in wsecho.
 const EVENTS: usize = 1024;
 
-/// Serves 127.0.0.1 on a free port until killed; says on stderr which, in wsecho's own words.
-pub fn run() -> std::io::Result<()> {
+/// Serves 127.0.0.1 on a free port until killed; says on stderr which, in wsecho's own words. With `spin` it never sleeps.
+pub fn run(spin: bool) -> std::io::Result<()> {
+    let timeout = if spin { EpollTimeout::ZERO } else { EpollTimeout::NONE };
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.set_tcp_nodelay(true)?;
     listener.set_nonblocking(true)?;
@@ -32,7 +33,7 @@ pub fn run() -> std::io::Result<()> {
     let mut scratch = vec![0; SCRATCH];
     let mut events = [EpollEvent::empty(); EVENTS];
     loop {
-        let ready = match epoll.wait(&mut events, EpollTimeout::NONE) {
+        let ready = match epoll.wait(&mut events, timeout) {
             // A tracer that attaches does this.
             Err(Errno::EINTR) => 0,
             ready => ready?,

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Killed when dropped.
@@ -43,6 +44,11 @@ impl Server {
 
     pub fn pin(&self, cpu: usize) -> nix::Result<()> {
         pin(Pid::from_raw(self.child.id() as i32), cpu)
+    }
+
+    /// Stops it, so that it takes no time from another on the same CPU, or lets it go on.
+    pub fn send(&self, signal: Signal) -> nix::Result<()> {
+        kill(Pid::from_raw(self.child.id() as i32), signal)
     }
 
     /// CPU time of its only thread so far, in nanoseconds. Exact while the server sleeps, which it does once every

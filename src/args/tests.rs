@@ -148,11 +148,48 @@ fn every_option_is_in_the_help_and_says_what_it_takes() {
             "--no-boards",
             "--log-time",
             "--no-test-paths",
+            "--pin",
             "--version",
             "--help,",
             "--help",
         ]
         .contains(&name);
         assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
+    }
+}
+
+#[test]
+fn workers_serve_echo_alone() {
+    let workers = |words: &[&str]| options(words, None).workers.expect("workers");
+    let words = [
+        "--listen",
+        "127.0.0.1:1",
+        "--workers=3",
+        "--pin",
+        "--reuse-port",
+        "--policy",
+        "off",
+        "--stats",
+        ":9",
+        "--spin",
+        "1ms",
+        "--no-boards",
+    ];
+    let Workers { count, words } = workers(&words);
+    assert_eq!((count, words), (3, ["--pin", "--spin", "1ms"].map(str::to_owned).to_vec()));
+    assert!(workers(&["--workers", "auto"]).count >= 1);
+    let one = options(&["--workers", "1"], None);
+    assert!(one.boards.is_none() && one.policy == Policy::Off);
+    for (words, why) in [
+        (&["--workers", "0"][..], "--workers takes a number from 1 to 1024, or auto, not '0'"),
+        (&["--workers", "2", "--policy", "843"], "--policy does not go with --workers"),
+        (&["--workers", "2", "--listen", "unix:/x"], "a Unix socket does not go with --workers"),
+        (&["--workers", "2", "--stats", "unix:/x"], "a Unix socket does not go with --workers"),
+        (&["--workers", "2", "--stats", "page"], "--stats page would show one worker's numbers"),
+        (&["--workers", "2", "--max-boards", "3"], "--max-boards does not go with --workers"),
+        (&["--pin"], "--pin is about --workers"),
+    ] {
+        let error = parsed(words).expect_err(why);
+        assert!(error.starts_with(why), "{error}");
     }
 }

@@ -19,6 +19,8 @@ pub struct Config {
     pub ping_interval: Option<Duration>,
     /// Bytes that may be allocated for everything that is kept for clients.
     pub max_buffered: usize,
+    /// After the last event, poll for so long without sleeping.
+    pub spin: Duration,
     /// What boards are allowed.
     pub boards: boards::Rules,
     /// Over how long the Close frames are spread when the server stops.

@@ -72,22 +72,33 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds a TCP port; with `reuse_port`, one that other processes may bind too.
+/// Who else may bind a TCP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody else.
+    Nobody,
+    /// Other processes that share it, too (SO_REUSEPORT).
+    Others,
+    /// Only others serve there: it is bound, so that it stays theirs, and not listened on.
+    OthersAlone,
+}
+
+/// Binds a TCP port.
 ///
 /// # Errors
 /// The system's own for socket(2), bind(2) or listen(2).
-pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
+pub fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    bind_tcp(socket, address, reuse_port)
+    bind_tcp(socket, address, sharing)
 }
 
 /// Binds a TCP port of every address, IPv6 and IPv4; of IPv4 alone where there is no IPv6.
 ///
 /// # Errors
 /// The system's own for socket(2), bind(2) or listen(2).
-pub fn listen_any(port: u16, reuse_port: bool) -> io::Result<Listener> {
-    match listen_both(port, reuse_port) {
-        Err(error) if is_lacking(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), reuse_port),
+pub fn listen_any(port: u16, sharing: Sharing) -> io::Result<Listener> {
+    match listen_both(port, sharing) {
+        Err(error) if is_lacking(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), sharing),
         result => result,
     }
 }
@@ -98,18 +109,20 @@ pub fn is_lacking(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
-fn listen_both(port: u16, reuse_port: bool) -> io::Result<Listener> {
+fn listen_both(port: u16, sharing: Sharing) -> io::Result<Listener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     // The system's default (net.ipv6.bindv6only) may be another.
     socket.set_only_v6(false)?;
-    bind_tcp(socket, (Ipv6Addr::UNSPECIFIED, port).into(), reuse_port)
+    bind_tcp(socket, (Ipv6Addr::UNSPECIFIED, port).into(), sharing)
 }
 
-fn bind_tcp(socket: Socket, address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
+fn bind_tcp(socket: Socket, address: SocketAddr, sharing: Sharing) -> io::Result<Listener> {
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(reuse_port)?;
+    socket.set_reuse_port(sharing != Sharing::Nobody)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    if sharing != Sharing::OthersAlone {
+        socket.listen(BACKLOG)?;
+    }
     adopt_tcp(socket.into())
 }
 

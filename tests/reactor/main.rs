@@ -11,6 +11,7 @@ mod rounds;
 #[cfg(feature = "tls")]
 mod secure;
 mod simulation;
+mod spin;
 
 #[global_allocator]
 static ALLOCATOR: support::allocator::Counting = support::allocator::Counting;

@@ -431,10 +431,12 @@ fn a_crowd_that_comes_at_once_finds_room_in_the_queue() {
 
 #[test]
 fn accepted_sockets_have_the_options_of_their_listener() {
-    use wsecho::reactor::system::{Listener, listen};
+    use wsecho::reactor::system::{Listener, Sharing, listen};
 
     let address = "127.0.0.1:0".parse().expect("an address");
-    let Listener::Tcp(listener) = listen(address, false).expect("a port") else { panic!("a TCP listener") };
+    let Listener::Tcp(listener) = listen(address, Sharing::Nobody).expect("a port") else {
+        panic!("a TCP listener")
+    };
     let _client = Client::connect(listener.local_addr().expect("it is bound"));
     let mut accepted = None;
     wait_until("a client is accepted", || {

@@ -15,6 +15,8 @@ mod paths;
 mod patience;
 mod refusals;
 mod sockets;
+mod spin;
 mod startup;
 mod stderr;
 mod trace;
+mod workers;

@@ -21,6 +21,7 @@ pub fn config() -> Config {
         },
         max_connections: 10_000,
         max_buffered: 64 << 20,
+        spin: Duration::ZERO,
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: None,
         ping_interval: None,

@@ -39,15 +39,17 @@ const FUNCTION_MAX: usize = 70;
 const CRATES: [&str; 2] = ["src", "loadgen/src"];
 
 /// The rooms of the server, the highest first. One may use what is below it, and nothing above.
-const SERVER: [&[&str]; 8] = [
+const SERVER: [&[&str]; 10] = [
     &["main"],
     &[""],
+    &["workers"],
     &["daemon"],
+    &["listeners", "worker"],
     &["args", "print", "activation"],
     &["reactor"],
     &["tls"],
     &["proto"],
-    &["log", "escape", "memory_limit", "notify", "tls", "units", "backtrace"],
+    &["log", "escape", "memory_limit", "notify", "tls", "units", "backtrace", "failure"],
 ];
 const LOADGEN: [&[&str]; 9] = [
     &["main"],

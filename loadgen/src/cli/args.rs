@@ -183,6 +183,9 @@ macro_rules! mode {
             /// stop sleeping so long before a message is due (50us with more than 2 CPUs, else 15us)
             #[argh(option, from_str_fn(units::duration), arg_name = "time")]
             pub spin: Option<Duration>,
+            /// never sleep while replies are due, so that no wake-up of loadgen's is in what it shows
+            #[argh(switch)]
+            pub spin_read: bool,
             /// seed of everything random (a fresh one, which the report names)
             #[argh(option, default = "fresh_seed()", from_str_fn(units::count), arg_name = "n")]
             pub seed: u64,
@@ -295,6 +298,7 @@ macro_rules! mode {
                     ping: self.ping,
                     server_pid: self.server_pid,
                     spin: self.spin,
+                    spin_read: self.spin_read,
                     seed: self.seed,
                     shard: self.shard,
                     start_at: self.start_at,
@@ -320,6 +324,7 @@ macro_rules! mode {
                     noise_threshold: self.noise_threshold,
                     strict: self.strict,
                     slow_readers: self.slow_readers,
+                    messages_each: None,
                     roles: None,
                     listening: None,
                     max_inflight: None,
@@ -346,6 +351,9 @@ mode! {
         /// messages in flight on each connection, closed loop (1)
         #[argh(option, short = 'p', default = "1", from_str_fn(positive))]
         pub pipeline: u32,
+        /// close a connection after so many messages and open it anew
+        #[argh(option, from_str_fn(positive), arg_name = "n")]
+        pub messages_per_connection: Option<u32>,
         /// closed system: each connection sends its next message so long after a reply, as 200ms or exp:200ms (random)
         #[argh(option, from_str_fn(Think::parse), arg_name = "time")]
         pub think: Option<Think>,

@@ -72,13 +72,14 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "allow-partial",
             "ping",
             "slow-readers",
+            "messages-per-connection",
         ],
     ),
     ("Messages", &["size", "binary", "fragment", "payload", "message", "deflate", "no-stamp", "no-verify"]),
     ("Conversation", &["hello", "expect", "capture", "match", "replies", "ignore", "answer"]),
     ("Request", &["header", "subprotocol", "origin", "draft"]),
     ("TLS (wss://)", &["cacert", "insecure", "cert", "key", "sni", "tls", "tls-resume"]),
-    ("This host, and others", &["spin", "stamps", "server-pid", "shard", "start-at"]),
+    ("This host, and others", &["spin", "spin-read", "stamps", "server-pid", "shard", "start-at"]),
     (
         "Report",
         &[

@@ -21,6 +21,8 @@ pub struct Spec {
     pub headers: Vec<(usize, Template)>,
     /// What is said beside the messages.
     pub talk: Talk,
+    /// A connection is closed and opened anew after so many messages.
+    pub messages_each: Option<u32>,
     /// Some clients read slowly.
     pub slow: Option<SlowReaders>,
     /// Nothing is sent: what comes is timed.
@@ -55,6 +57,8 @@ pub struct Spec {
     pub connect_timeout: Nanos,
     /// How long before a message is due the thread stops sleeping.
     pub spin: Nanos,
+    /// The thread does not sleep while replies are due.
+    pub spin_read: bool,
     /// Of everything random.
     pub seed: u64,
     /// How many share the connections.

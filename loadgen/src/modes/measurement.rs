@@ -171,6 +171,7 @@ impl Measurement {
             },
             headers: headers.map_err(Problem::Usage)?,
             talk: conversation.talk.clone(),
+            messages_each: common.messages_each,
             slow: common.slow_readers,
             listening: common.listening.clone(),
             publishers: common.roles.as_ref().map(|(_, publishers)| *publishers),
@@ -189,6 +190,7 @@ impl Measurement {
             connect_timeout: common.connect_timeout.into(),
             // An alarm takes about 20 µs to become a return from the poll; that much earlier costs no time at all. With
             // processors to spare, more of it makes up for slow wake-ups too.
+            spin_read: common.spin_read,
             spin: spin.unwrap_or(if procfs::cpus() > 2 { Nanos(50_000) } else { Nanos(15_000) }),
             seed: common.seed,
             threads,
@@ -245,7 +247,12 @@ impl Measurement {
                 draft: common.draft.number(),
                 deflate: common.deflate,
                 fragment: common.fragment.map(|n| n as u64),
-                idle: if spin > Nanos(0) { "hybrid" } else { "sleep" }.into(),
+                idle: match spin {
+                    _ if common.spin_read => "spin",
+                    Nanos(0) => "sleep",
+                    _ => "hybrid",
+                }
+                .into(),
                 spin_ns: spin.0,
                 matching: engine.spec.matching().to_string(),
                 timeout_ns: engine.spec.timeout.map(|limit| limit.0),

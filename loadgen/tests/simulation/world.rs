@@ -102,7 +102,8 @@ impl World {
                     self.rng.u64(..4_000)
                 };
         } else {
-            self.now += self.rng.u64(..2_000);
+            // A look takes little time, but for those that the scheduler makes long.
+            self.now += if self.whim(50) { self.rng.u64(..400_000) } else { self.rng.u64(..2_000) };
         }
         for connection in 0..self.peers.len() {
             if self.whim(self.whims.postponed) {

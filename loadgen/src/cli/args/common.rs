@@ -41,6 +41,7 @@ pub struct Common {
     pub ping: Option<Duration>,
     pub server_pid: Option<u32>,
     pub spin: Option<Duration>,
+    pub spin_read: bool,
     pub seed: u64,
     pub shard: Shard,
     pub start_at: Option<SystemTime>,
@@ -57,6 +58,8 @@ pub struct Common {
     pub strict: bool,
     /// `--slow-readers`.
     pub slow_readers: Option<SlowReaders>,
+    /// `run` only.
+    pub messages_each: Option<u32>,
     /// `fanout` only: where those who send connect to and where the others do, and how many send.
     pub roles: Option<([Placed; 2], usize)>,
     /// `listen` only: nothing is sent.

@@ -82,7 +82,7 @@ pub struct Config {
     pub draft: u64,
     /// Messages were sent compressed (RFC 7692).
     pub deflate: bool,
-    /// `sleep`, `hybrid` or `spin`.
+    /// How the thread waits: `sleep`, `hybrid` (awake just before a message is due) or `spin` (and while replies are due).
     pub idle: String,
     /// How long before a message is due sleeping stops.
     pub spin_ns: u64,
