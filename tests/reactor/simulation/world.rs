@@ -66,6 +66,8 @@ pub struct World {
 
     /// Calls fail for reasons of the kernel's own, and the clock leaps.
     pub trouble: bool,
+    /// The server does not sleep at once.
+    pub spins: bool,
     /// Nobody can do anything any more, and the server sleeps for ever.
     pub stuck: bool,
     /// Times the server slept until a deadline.
@@ -115,6 +117,7 @@ impl World {
             signals: 0,
             stopped_at: None,
             trouble: true,
+            spins: false,
             stuck: false,
             naps: 0,
             is_scarce: false,
@@ -184,8 +187,13 @@ impl World {
         if self.chance(20) {
             return Err(ErrorKind::Interrupted.into());
         }
+        let mut acted = false;
         for _ in 0..self.rng.usize(..=self.peers.len() / 10 + 3) {
-            self.act();
+            acted |= self.act();
+        }
+        if self.spins && !may_sleep && !acted && self.is_calm() {
+            // A server that does not sleep has only the time to wait for.
+            self.now += 1;
         }
         while may_sleep && self.is_calm() && until.is_none_or(|until| self.now < until) {
             if self.act() {
