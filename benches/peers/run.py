@@ -60,7 +60,7 @@ class Server:
         words = [str(word).format(port=self.port) for word in command]
         pin = ["taskset", "-c", str(cpus[-1])] if len(cpus) > 1 else []
         environment = {**os.environ, "NODE_PATH": str(tools / "node_modules")}
-        self.process = subprocess.Popen([*pin, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
+        self.process = subprocess.Popen([*pin, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         for _ in range(600):
             if self.process.poll() is not None:
                 sys.exit(f"peers: {words[0]} ended with {self.process.returncode}")
@@ -143,7 +143,7 @@ def table(results):
             failed = next((one["failed"] for one in seen[peer] if "failed" in one), None)
             if failed:
                 cells.append(f"fails: {failed}")
-            elif peer == "wsecho":
+            elif peer == "wsecho" or what == "bytes":
                 figure = statistics.median(one[what] for one in seen[peer])
                 cells.append(f"{figure:,.0f} B" if what == "bytes" else f"{figure:,.0f}/s")
             else:
