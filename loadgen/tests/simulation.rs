@@ -9,7 +9,7 @@
 //!    clock) and computes what every histogram and counter must say.
 //! 4. When a run is over, both must agree exactly.
 
-#[path = "simulation/model.rs"]
+#[path = "simulation/model/mod.rs"]
 mod model;
 #[path = "simulation/peer.rs"]
 mod peer;

@@ -19,6 +19,29 @@ need() {
         { apt-get -qq update && DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null; }
 }
 
+# python_packages FILE DIR: a Python at DIR/bin/python with what FILE asks for, made again when that changes.
+python_packages() {
+    need python3-venv
+    cmp -s "$1" "$2/requirements.txt" && return
+    rm -rf "$2"
+    /usr/bin/python3 -m venv "$2"
+    "$2/bin/pip" -q --disable-pip-version-check install -r "$1"
+    cp "$1" "$2"
+}
+
+# node_packages: Node, with NODE_PATH leading to what tests/foreign/package.json asks for, made again when that changes.
+node_packages() {
+    need nodejs
+    command -v npm >/dev/null || need npm
+    export NODE_PATH=$tools/node/node_modules
+    cmp -s tests/foreign/package.json "$tools/node/installed.json" && return
+    rm -rf "$tools/node"
+    mkdir -p "$tools/node"
+    cp tests/foreign/package.json "$tools/node"
+    npm install --prefix "$tools/node" --silent --no-fund --no-audit
+    cp tests/foreign/package.json "$tools/node/installed.json"
+}
+
 # build: the release build of the server, at $wsecho.
 build() { cargo build --quiet --release --bin wsecho; }
 

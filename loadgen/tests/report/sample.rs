@@ -70,7 +70,7 @@ pub fn run(seed: u64) -> Report {
     let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
     let mut report = Report {
         schema: SCHEMA.into(),
-        tool: Tool { name: "loadgen".into(), version: "0.1.0".into() },
+        tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into() },
         run: Run {
             id: format!("{seed:06x}"),
             started: "2026-11-21T00:00:00.000Z".into(),

@@ -138,7 +138,7 @@ fn parse_len64(input: &[u8]) -> Result<Option<u64>, Violation> {
 }
 
 /// Bytes a server's header takes for a payload of `len` bytes: four fewer than the client's, which carries a key.
-#[inline]
+#[inline(always)]
 pub fn reply_size(len: u64) -> usize {
     match len {
         0..=125 => 2,
@@ -150,19 +150,25 @@ pub fn reply_size(len: u64) -> usize {
 /// Writes a server's header at the front of `out`; `first` is the byte with FIN, RSV1 and the opcode.
 ///
 /// `out` must hold [`reply_size`] bytes.
-#[inline]
+// Most are short, and a call for two bytes costs a twentieth of a small frame.
+#[inline(always)]
 pub fn write_header(out: &mut [u8], first: u8, len: u64) {
+    if len <= 125 {
+        out[..2].copy_from_slice(&[first, len as u8])
+    } else {
+        write_long_header(out, first, len)
+    }
+}
+
+#[inline(never)]
+fn write_long_header(out: &mut [u8], first: u8, len: u64) {
     out[0] = first;
-    match reply_size(len) {
-        2 => out[1] = len as u8,
-        4 => {
-            out[1] = 126;
-            out[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        }
-        _ => {
-            out[1] = 127;
-            out[2..10].copy_from_slice(&len.to_be_bytes());
-        }
+    if len <= u64::from(u16::MAX) {
+        out[1] = 126;
+        out[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+    } else {
+        out[1] = 127;
+        out[2..10].copy_from_slice(&len.to_be_bytes());
     }
 }
 

@@ -72,6 +72,11 @@ impl<S: Stream> Transport<S> {
         self.open(scratch, base, start + count, stats)
     }
 
+    /// Bytes that an unfinished handshake has allocated.
+    pub(super) fn handshake_memory(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.handshake_memory())
+    }
+
     /// Opens the records in `scratch[base..end]`.
     fn open(
         &mut self,

@@ -146,9 +146,9 @@ impl Peer {
         }
     }
 
-    /// Draws a client of a path under `/ws`.
+    /// Draws a client of a path under `/ws`, or a member of a board.
     pub fn under_ws(rng: &mut Rng) -> Peer {
-        let program = Program::draw(rng);
+        let program = if rng.u8(..3) == 0 { Program::member(rng) } else { Program::draw(rng) };
         let mut peer = Peer::new(rng);
         peer.listener = 0;
         peer.opening = Some(program.request());
