@@ -94,7 +94,7 @@ fn a_million_ticks() {
 #[cfg(feature = "tls")]
 #[test]
 fn clients_in_tls_among_others() {
-    seeds::each_seed(60, |mut rng| {
+    seeds::each_seed(200, |mut rng| {
         let (peers, stops) = (rng.usize(1..40), rng.bool());
         let programs = rng.usize(..2);
         simulate(rng, Plan { peers, stops, programs, may_be_secure: true, ..Plan::default() });
@@ -152,6 +152,10 @@ fn simulate(mut rng: Rng, plan: Plan) -> u64 {
     #[cfg(not(feature = "tls"))]
     let roles = [Role::Echo, Role::Policy];
     let roles = if may_be_secure { &roles[..] } else { &roles[..2] };
+    if rng.u8(..4) == 0 {
+        config.spin = Duration::from_millis(rng.u64(1..20));
+        world.borrow_mut().spins = true;
+    }
     let kernel = Scripted(world.clone());
     let mut reactor = allocator::counted(|| Reactor::new(kernel, roles, config));
     #[cfg(feature = "tls")]

@@ -183,7 +183,7 @@ impl Peer {
     pub fn says(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         #[cfg(feature = "tls")]
         if let Some(mut secure) = self.secure.take() {
-            let said = match secure.says(rng) {
+            let said = match secure.says(rng, self.said_close) {
                 Ok(flight) => Some(flight),
                 Err(false) => None,
                 Err(true) => self.says_plain(rng).map(|plain| secure.seal(&plain)),
