@@ -280,8 +280,9 @@ impl<K: Kernel> Reactor<K> {
         let turn = match connection.board().filter(|board| self.brakes.holds(*board)) {
             None => connection.turn(&mut self.shared, &context),
             Some(board) => connection.write_turn(&mut self.shared, &context).unwrap_or_else(|| {
-                if connection.transport.is_readable() {
-                    connection.transport.queued = true;
+                // It is in no queue meanwhile: what it is told has to go out.
+                if connection.transport.is_readable() && !connection.transport.held {
+                    connection.transport.held = true;
                     self.brakes.hold(board, id);
                 }
                 Turn::Wait
@@ -323,7 +324,13 @@ impl<K: Kernel> Reactor<K> {
             let connection = connections.get(id.key as usize).filter(|each| each.serial == id.serial);
             connection.is_some_and(Connection::is_behind)
         };
-        brakes.take_off(*now, is_late, unfinished);
+        for id in brakes.take_off(*now, is_late) {
+            let Some(connection) = find(connections, id) else { continue };
+            connection.transport.held = false;
+            if !std::mem::replace(&mut connection.transport.queued, true) {
+                unfinished.push_back(id);
+            }
+        }
     }
 
     /// Tells the members of boards what the others said.
@@ -565,10 +572,12 @@ impl<K: Kernel> Reactor<K> {
             .iter()
             .chain(&self.unfinished)
             .chain(&self.newcomers)
-            .chain(self.brakes.held())
             .filter(|id| is_alive(&self.connections, **id))
             .count();
         assert_eq!(queued, entries, "a connection is in the run queue exactly when it says so");
+        let held = self.connections.iter().filter(|(_, connection)| connection.transport.held).count();
+        let entries = self.brakes.held().filter(|id| is_alive(&self.connections, **id)).count();
+        assert_eq!(held, entries, "a member is held exactly when it says so");
         assert!(self.connections.len() <= self.config.max_connections + STATS_SPARE);
     }
 }

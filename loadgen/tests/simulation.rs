@@ -9,6 +9,8 @@
 //!    clock) and computes what every histogram and counter must say.
 //! 4. When a run is over, both must agree exactly.
 
+#[path = "support/frame.rs"]
+mod frame;
 #[path = "simulation/model/mod.rs"]
 mod model;
 #[path = "simulation/peer.rs"]

@@ -8,6 +8,8 @@
 mod comparisons;
 #[path = "virtual_time/finds.rs"]
 mod finds;
+#[path = "support/frame.rs"]
+mod frame;
 #[path = "virtual_time/host.rs"]
 mod host;
 #[path = "virtual_time/run.rs"]

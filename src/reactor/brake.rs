@@ -3,7 +3,6 @@
 use super::boards::BoardId;
 use super::moment::Moment;
 use super::token::ConnId;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a member who does not take what it is told may hold up those who speak.
@@ -56,18 +55,20 @@ impl Brakes {
         self.brakes.iter().map(|brake| brake.until).min().unwrap_or(Moment::NEVER)
     }
 
-    /// Takes off those for which nobody `is_late` any more, or time is over: who waited joins the `queue`.
-    pub fn take_off(&mut self, now: Moment, is_late: impl Fn(ConnId) -> bool, queue: &mut VecDeque<ConnId>) {
+    /// Takes off those for which nobody `is_late` any more, or time is over: who waited.
+    pub fn take_off(&mut self, now: Moment, is_late: impl Fn(ConnId) -> bool) -> Vec<ConnId> {
+        let mut released = Vec::new();
         self.brakes.retain_mut(|brake| {
             while brake.late.last().is_some_and(|late| !is_late(*late)) {
                 brake.late.pop();
             }
             let is_on = !brake.late.is_empty() && now < brake.until;
             if !is_on {
-                queue.extend(&brake.held);
+                released.append(&mut brake.held);
             }
             is_on
         });
+        released
     }
 
     /// Everybody who waits.

@@ -206,7 +206,11 @@ impl<S: Stream> Connection<S> {
         if flushed != Flushed::All {
             let missing = if is_short { 0 } else { self.missing() };
             if missing > 0 && self.transport.is_readable() {
-                return Ok(ControlFlow::Continue(missing.min(Shared::SCRATCH as u64) as usize));
+                let most = missing.min(Shared::SCRATCH as u64) as usize;
+                // Some of what is missing may have come, in a record that has not ended.
+                #[cfg(feature = "tls")]
+                let most = self.transport.rest_of_record().unwrap_or(most);
+                return Ok(ControlFlow::Continue(most));
             }
             return Ok(ControlFlow::Break(if flushed == Flushed::More { Turn::Again } else { Turn::Wait }));
         }

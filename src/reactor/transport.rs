@@ -43,6 +43,8 @@ pub struct Transport<S> {
     write_closed: bool,
     /// Stands in the run queue.
     pub queued: bool,
+    /// It is not read until the others on its board have heard what was said.
+    pub held: bool,
     /// Something was sent since it was last seen that everything had arrived.
     has_sent: bool,
 }
@@ -119,6 +121,7 @@ impl<S: Stream> Transport<S> {
             read_closed: false,
             write_closed: false,
             queued: false,
+            held: false,
             has_sent: false,
         }
     }
@@ -380,6 +383,12 @@ impl<S: Stream> Transport<S> {
     /// Everything that changes a buffer ends with this.
     #[inline(never)]
     fn recount(&mut self, stats: &mut Stats) {
+        #[cfg(feature = "tls")]
+        let handshake = self.handshake_memory();
+        #[cfg(feature = "tls")]
+        if handshake > 0 {
+            self.kept.get_or_insert_default();
+        }
         let Some(kept) = &mut self.kept else { return };
         if kept.carry.is_empty() {
             kept.carry = Vec::new();
@@ -390,7 +399,7 @@ impl<S: Stream> Transport<S> {
         let buffers =
             kept.carry.capacity() + kept.outbox.allocated() + kept.gathered.allocated() + kept.session;
         #[cfg(feature = "tls")]
-        let buffers = buffers + kept.sealed.capacity();
+        let buffers = buffers + kept.sealed.capacity() + handshake;
         let is_needed = buffers > 0 || kept.looked.is_some() || kept.unanswered.is_some();
         let now = if is_needed { size_of::<Kept>() + buffers } else { 0 };
         stats.memory.recount(&mut kept.counted, now);
@@ -413,6 +422,10 @@ impl<S: Stream> Transport<S> {
 
     /// Drops everything that is kept.
     pub fn drop_kept(&mut self, stats: &mut Stats) {
+        #[cfg(feature = "tls")]
+        {
+            self.tls = None;
+        }
         if let Some(kept) = &mut self.kept {
             **kept = Kept { counted: kept.counted, is_blocked: kept.is_blocked, ..Kept::default() };
             self.recount(stats);
@@ -504,7 +517,7 @@ impl<S: Stream> Transport<S> {
         gathered.assert_invariants();
         let buffers = carry.capacity() + outbox.allocated() + gathered.allocated() + session;
         #[cfg(feature = "tls")]
-        let buffers = buffers + kept.sealed.capacity();
+        let buffers = buffers + kept.sealed.capacity() + self.handshake_memory();
         assert!(buffers > 0 || looked.is_some() || unanswered.is_some(), "a box that holds nothing");
         assert_eq!(*counted, size_of::<Kept>() + buffers, "memory that is not accounted for");
         assert!(carry.len() <= CARRY_MAX, "carry of {}", carry.len());

@@ -14,6 +14,8 @@ use std::sync::Arc;
 const FLIGHT_MAX: usize = 32 * 1024;
 /// Key updates in a row, with no byte of data between them, that a peer may ask for; each costs a derivation, and buys it nothing.
 const UPDATES_MAX: u32 = 16;
+/// Bytes that rustls has allocated for a handshake in which our flight has gone out; 2.5 KB are before that.
+const HANDSHAKE_MEMORY: usize = 4 * 1024;
 /// KeyUpdate that asks for none in return (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 /// To who speaks HTTP where TLS was to come.
@@ -94,6 +96,11 @@ impl Tls {
         let rustls = UnbufferedServerConnection::new(config)?;
         let state = State::Handshake(Box::new(Handshake { rustls, shown: 0, begun: false }));
         Ok(Tls { state, fault: None })
+    }
+
+    /// Bytes that an unfinished handshake has allocated: rustls does not say, and so it is the most that was measured.
+    pub fn handshake_memory(&self) -> usize {
+        if matches!(self.state, State::Handshake(_)) { HANDSHAKE_MEMORY } else { 0 }
     }
 
     /// The handshake is over.

@@ -6,11 +6,12 @@ use crate::scene::{Scene, wait};
 use crate::talk::request;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
-use std::time::Duration;
-use support::client::{BINARY, Client, FIN, SWITCHING, TEXT, frame, reply};
+use std::time::{Duration, Instant};
+use support::client::{BINARY, CLOSE, Client, FIN, SWITCHING, TEXT, frame, reply};
 
 pub const LISTEN: &[&str] = &["--listen", "0.0.0.0:0"];
 const LISTEN_AND_PING: &[&str] = &["--listen", "0.0.0.0:0", "--ping-interval", "1"];
@@ -101,7 +102,40 @@ pub const CASES: &[Case] = &[
     )
     .args(LISTEN)
     .memory(16),
+    Case::new(
+        "N86",
+        "20 clients behind a line of 150 ms each way: a message, 500 more at once, 200 kB, and a close",
+        "all of it, and the peer's close behind ours",
+        "far away is not gone: nothing is given up before it can have arrived",
+        |scene| {
+            let net = Net::new(86);
+            let far = net.far_away(150, net.reach(scene).port());
+            thread::scope(|scope| {
+                for _ in 0..20 {
+                    scope.spawn(|| net.inside(|| speak_from_afar(far.address)));
+                }
+            });
+            drop(far);
+        },
+    )
+    .args(LISTEN)
+    .memory(16),
 ];
+
+fn speak_from_afar(address: SocketAddr) {
+    let mut client = open(address);
+    let start = Instant::now();
+    client.echo("hello");
+    assert!(start.elapsed() >= Duration::from_millis(300), "it is not far: {:?}", start.elapsed());
+    client.send(frame(FIN | TEXT, b"more").repeat(500));
+    client.expect(reply(FIN | TEXT, b"more").repeat(500));
+    let payload = vec![7; 200_000];
+    client.send(frame(FIN | BINARY, &payload));
+    client.expect(reply(FIN | BINARY, &payload));
+    client.send(frame(FIN | CLOSE, b"\x03\xe8"));
+    client.expect(b"\x88\x02\x03\xe8");
+    client.expect_eof();
+}
 
 fn transfer(net: &Net, scene: &Scene) {
     let payload = vec![7; 50_000];
@@ -165,6 +199,26 @@ impl Net {
         let _ = Command::new("ip").args(["netns", "del", &name]).output();
     }
 
+    /// A second line to it, on which everything takes so many milliseconds; where the server's port is at its end of it.
+    fn far_away(&self, milliseconds: u64, port: u16) -> Far {
+        let mut relay = Command::new("python3")
+            .args(["tests/support/delay.py", "wsd0", "wsd1", &milliseconds.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is there");
+        let mut ready = [0; 6];
+        relay.stdout.as_mut().expect("a pipe").read_exact(&mut ready).expect("it says that it is ready");
+        let number = self.0;
+        let far = Far { relay, address: format!("198.18.{number}.5:{port}").parse().expect("an address") };
+        self.run(&format!("ip link set wsd1 netns wsh{number}"));
+        self.run(&format!("ip addr add 198.18.{number}.5/30 dev wsd0"));
+        self.run("ip link set wsd0 up");
+        self.run(&format!("ip -n wsh{number} addr add 198.18.{number}.6/30 dev wsd1"));
+        self.run(&format!("ip -n wsh{number} link set wsd1 up"));
+        far
+    }
+
     /// What is done there: sockets belong to where they are made.
     pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let there = File::open(format!("/run/netns/wsh{}", self.0)).expect("it was made");
@@ -175,6 +229,20 @@ impl Net {
             });
             thread.join().expect("nothing there panics")
         })
+    }
+}
+
+/// A line that takes its time, as long as this lives.
+struct Far {
+    relay: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        // Both fail only for a child that has been waited for.
+        let _ = self.relay.kill();
+        let _ = self.relay.wait();
     }
 }
 

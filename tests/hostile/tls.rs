@@ -34,10 +34,10 @@ pub const CASES: &[Case] = &[
     .args(TLS),
     Case::new(
         "TL02",
-        "2,500 clients send half a ClientHello",
+        "4,000 clients send half a ClientHello",
         "an end at the deadline",
         "the deadline is that of a request: TLS has none of its own",
-        |scene| stall(scene, &hello()[..100], 2_500),
+        |scene| stall(scene, &hello()[..100], 4_000),
     )
     .args(HASTY)
     .memory(64),
@@ -182,6 +182,7 @@ pub const CASES: &[Case] = &[
 fn stall(scene: &Scene, said: &[u8], count: usize) {
     let crowd = Crowd::start(address(scene), count, Part::saying(said));
     wait("all are held", || scene.clients() > count / 2 || crowd.gone() > 0);
+    wait("what they cost is counted", || scene.numbers()["buffered_bytes"] > 2_000.0 * count as f64);
     wait("all are gone", || crowd.gone() == count);
 }
 

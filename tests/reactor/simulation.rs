@@ -94,7 +94,7 @@ fn a_million_ticks() {
 #[cfg(feature = "tls")]
 #[test]
 fn clients_in_tls_among_others() {
-    seeds::each_seed(60, |mut rng| {
+    seeds::each_seed(200, |mut rng| {
         let (peers, stops) = (rng.usize(1..40), rng.bool());
         let programs = rng.usize(..2);
         simulate(rng, Plan { peers, stops, programs, may_be_secure: true, ..Plan::default() });

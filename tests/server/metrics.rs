@@ -387,3 +387,37 @@ fn the_page_shows_the_numbers_only_where_they_are_served_beside_it() {
         }
     }
 }
+
+#[test]
+fn the_readme_names_every_number_and_every_reason() {
+    let readme = include_str!("../../README.md");
+    let table = readme
+        .split_once("| metric (`wsecho_")
+        .and_then(|(_, rest)| rest.split_once("\n\n"))
+        .expect("it is there")
+        .0;
+    let (_server, stats) = server(&[]);
+    for sample in scrape(stats).keys() {
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+        let name = name.trim_start_matches("wsecho_");
+        assert!(table.contains(&format!("`{name}`")), "{name}");
+        if matches!(name, "ends_total" | "given_up_total") {
+            let value = labels.split('"').nth(1).expect("a label");
+            assert!(table.contains(&format!("`{value}`")), "{sample}");
+        }
+    }
+}
+
+#[test]
+fn what_is_given_up_for_want_of_memory_is_counted_by_what_it_was() {
+    let (server, stats) = server(&["--max-buffered", "1M"]);
+    let half = &frame(FIN | BINARY, &[7; 32 << 10])[..31 << 10];
+    let mut unfinished: Vec<Client> = (0..40).map(|_| Client::open(&server)).collect();
+    unfinished.iter_mut().for_each(|client| client.send(half));
+    let kept = |what: &str| format!("wsecho_given_up_total{{kept=\"{what}\"}}");
+    wait_until("some are given up", || scrape(stats)[&kept("unfinished")] > 0.0);
+    wait_until("that is enough", || scrape(stats)["wsecho_buffered_bytes"] < f64::from(1 << 20));
+    let numbers = scrape(stats);
+    let (given_up, untaken) = (numbers[&kept("unfinished")], numbers[&kept("untaken")]);
+    assert!(given_up < 40.0 && untaken == 0.0, "{given_up} and {untaken}");
+}

@@ -147,6 +147,22 @@ def drafts():
     while not answer.endswith(b"\x00hixie\xff"):
         answer += raw.hear(1) or sys.exit(f"Hixie-75: {answer}")
     check("where it is", b"WebSocket-Location: wss://localhost/echo" in answer, True)
+    # The keys and the answer are the example of draft-ietf-hybi-thewebsocketprotocol-00, section 1.3.
+    raw = Raw()
+    raw.say(HEAD % b"/echo" + b"Origin: http://a\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n" + b"Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n^n:ds[4U")
+    answer = b""
+    while not answer.endswith(b"8jKS'y:G*Co,Wxa-"):
+        answer += raw.hear(1) or sys.exit(f"Hixie-76: {answer}")
+    check("where it is", b"Sec-WebSocket-Location: wss://localhost/echo" in answer, True)
+    raw.say(b"\x00hixie\xff\xff\x00")
+    check("its echo, and the end", raw.hear(9), b"\x00hixie\xff\xff\x00")
+    for version in (b"8", b"7"):
+        raw = Raw()
+        raw.say(HEAD_13.replace(b"Version: 13", b"Version: " + version) % b"/echo" + masked(0x81, b"hybi"))
+        answer = b""
+        while not answer.endswith(b"\x81\x04hybi"):
+            answer += raw.hear(1) or sys.exit(f"version {version}: {answer}")
+        check("status", answer[:13], b"HTTP/1.1 101 ")
 
 
 def bytes_by_hand():

@@ -324,6 +324,7 @@ macro_rules! mode {
                     noise_threshold: self.noise_threshold,
                     strict: self.strict,
                     slow_readers: self.slow_readers,
+                    messages_each: None,
                     roles: None,
                     listening: None,
                     max_inflight: None,
@@ -350,6 +351,9 @@ mode! {
         /// messages in flight on each connection, closed loop (1)
         #[argh(option, short = 'p', default = "1", from_str_fn(positive))]
         pub pipeline: u32,
+        /// close a connection after so many messages and open it anew
+        #[argh(option, from_str_fn(positive), arg_name = "n")]
+        pub messages_per_connection: Option<u32>,
         /// closed system: each connection sends its next message so long after a reply, as 200ms or exp:200ms (random)
         #[argh(option, from_str_fn(Think::parse), arg_name = "time")]
         pub think: Option<Think>,

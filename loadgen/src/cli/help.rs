@@ -72,6 +72,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "allow-partial",
             "ping",
             "slow-readers",
+            "messages-per-connection",
         ],
     ),
     ("Messages", &["size", "binary", "fragment", "payload", "message", "deflate", "no-stamp", "no-verify"]),

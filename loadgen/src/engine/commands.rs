@@ -104,4 +104,6 @@ pub struct Outcome {
     pub sent_again: u64,
     /// What a storm came to.
     pub recovery: Option<Box<Recovery>>,
+    /// How the connections that were opened anew went.
+    pub reopened: Box<Opening>,
 }

@@ -202,6 +202,17 @@ impl Connector {
         true
     }
 
+    /// Connection `connection` closes, and is to be gone when a connect would have to be done.
+    pub fn leaves(&mut self, connection: usize, attempt: u32, now: Moment) {
+        let connection = connection as u32;
+        self.deadlines.push_back(Deadline { at: now + self.pace.timeout, connection, attempt });
+    }
+
+    /// How what was opened since the last time went.
+    pub fn take_opening(&mut self) -> Opening {
+        std::mem::take(&mut self.opening)
+    }
+
     /// A connection was given up: it is to begin anew.
     pub fn replace(&mut self, connection: usize, now: Moment) {
         self.retries.push(Reverse((now, connection as u32)));

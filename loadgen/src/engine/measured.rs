@@ -1,7 +1,7 @@
 //! What a run found.
 
 use crate::engine::deliveries::Collector;
-use crate::engine::opened::Failures;
+use crate::engine::opened::{Failures, Opening};
 use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
 use crate::host::clock::{Moment, Nanos};
@@ -37,6 +37,8 @@ pub struct Measured {
     pub sent_again: u64,
     /// What a storm came to.
     pub recovery: Option<Recovery>,
+    /// How the connections that were opened anew went.
+    pub reopened: Opening,
     /// What a fan-out delivered.
     pub collector: Option<Collector>,
     /// How late a bare timer was on this host.

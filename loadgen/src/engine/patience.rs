@@ -83,6 +83,16 @@ impl Patience {
         self.replacing.insert(connection);
     }
 
+    /// A connection is to be opened anew and is not back.
+    pub fn is_away(&self, connection: u32) -> bool {
+        self.replacing.contains(&connection)
+    }
+
+    /// A connection has had its messages and will be opened anew.
+    pub fn leave(&mut self, connection: u32) {
+        self.replacing.insert(connection);
+    }
+
     /// It is open again, or will never be; true when it was given up.
     pub fn is_back(&mut self, connection: u32) -> bool {
         self.replacing.remove(&connection)

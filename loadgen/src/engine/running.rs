@@ -68,6 +68,8 @@ pub struct Running {
     pub patience: Patience,
     /// Ages of the messages without a reply, from the write.
     pub unanswered: Times,
+    /// Whose turn it was last to stand in for another.
+    turn: usize,
     /// Connections that think, by when their next message is due.
     thinking: BinaryHeap<Reverse<(Moment, u32)>>,
     /// Where nothing tells replies apart: the first message that was due since each connection last had none out.
@@ -123,6 +125,7 @@ impl Running {
             patience: Patience::new(patience.filter(|_| closed)),
             unanswered: Times::default(),
             busy_since: HashMap::new(),
+            turn: 0,
             thinking: BinaryHeap::new(),
             traffic,
             order,
@@ -187,6 +190,12 @@ impl Running {
         let due = now + think.draw(rng);
         self.thinking.push(Reverse((due, connection)));
         self.due = self.due.min(due);
+    }
+
+    /// Another connection that sends, in the place of one that is not there.
+    pub fn stand_in(&mut self) -> u32 {
+        self.turn = (self.turn + 1) % self.order.len();
+        self.order[self.turn]
     }
 
     /// Messages are sent by a schedule.

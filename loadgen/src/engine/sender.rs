@@ -36,6 +36,8 @@ pub struct Sender {
     heard: Vec<Moment>,
     /// What the wall clock shows more than the engine's, nanoseconds.
     wall_offset: u64,
+    /// Where connections are opened anew: what each had sent before.
+    sent_before: Vec<u32>,
     /// When something of the server's came last.
     last_sign: Moment,
     running: Option<Box<Running>>,
@@ -65,6 +67,7 @@ impl Sender {
             partly: HashMap::new(),
             heard: Vec::new(),
             wall_offset: 0,
+            sent_before: Vec::new(),
             last_sign: Moment(0),
             running: None,
             uncounted: Counts::default(),
@@ -392,7 +395,11 @@ impl Sender {
     }
 
     /// Connection `i` is open. In the place of one that was given up it takes up so many messages.
-    pub fn opened(&mut self, i: usize, now: Moment) -> u32 {
+    pub fn opened(&mut self, i: usize, exchange: &Exchange, now: Moment) -> u32 {
+        if self.spec.messages_each.is_some() {
+            self.sent_before.resize(self.sent_before.len().max(i + 1), 0);
+            self.sent_before[i] = exchange.next_index;
+        }
         let goes_on = self.goes_on(now);
         let Some(running) = &mut self.running else { return 0 };
         let back = running.patience.is_back(i as u32);

@@ -21,6 +21,8 @@ pub struct Spec {
     pub headers: Vec<(usize, Template)>,
     /// What is said beside the messages.
     pub talk: Talk,
+    /// A connection is closed and opened anew after so many messages.
+    pub messages_each: Option<u32>,
     /// Some clients read slowly.
     pub slow: Option<SlowReaders>,
     /// Nothing is sent: what comes is timed.

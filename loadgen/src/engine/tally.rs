@@ -73,6 +73,7 @@ impl Tally {
         for (peak, other) in all.peaks.iter_mut().zip(outcome.peaks) {
             *peak = (*peak).max(other);
         }
+        all.reopened.add(&outcome.reopened);
         if let Some(recovery) = outcome.recovery {
             match &mut all.recovery {
                 Some(sum) => sum.add(*recovery),

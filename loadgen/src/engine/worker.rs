@@ -38,6 +38,9 @@ const TURN: usize = 1 << 20;
 /// What a read of records without any text in them counts as.
 const RECORD: usize = 4096;
 
+/// Connections that are asked whether they can send in the place of one that is opened anew.
+const STAND_INS: usize = 64;
+
 /// Sends in a row before replies are looked at again.
 const SENDS: usize = 16;
 
@@ -237,6 +240,7 @@ impl<N: Network> Worker<N> {
 
     /// Sends the next message of connection `i`, which was due at `due`, unless it has to wait or cannot be sent.
     fn submit(&mut self, i: usize, due: Moment) {
+        let Some(i) = self.who_sends(i) else { return };
         let connection = &mut self.connections[i];
         let open = connection.stage == Stage::Open;
         let Some(message) = self.sender.submit(i, &mut connection.exchange, open, due, self.now) else {
@@ -248,6 +252,24 @@ impl<N: Network> Worker<N> {
             Some(bytes) => self.sender.written(i, &mut self.connections[i].exchange, due, bytes, self.now),
             None => self.connections[i].exchange.unsent = message,
         }
+    }
+
+    /// Connection `i`, or by the schedule another in its place while it is opened anew; none in a closed loop, which goes on
+    /// when it is back.
+    fn who_sends(&mut self, i: usize) -> Option<usize> {
+        if self.spec.messages_each.is_none() {
+            return Some(i);
+        }
+        let mut who = i;
+        for _ in 0..STAND_INS {
+            let Connection { stage, exchange, .. } = &self.connections[who];
+            if *stage == Stage::Open && !self.sender.has_sent_all(who, exchange) {
+                return Some(who);
+            }
+            who = self.sender.stand_in()?;
+        }
+        // Nobody is there: it is counted as not sent.
+        self.connections[i].stage.ne(&Stage::Open).then_some(i)
     }
 
     /// Writes to connection `i`; returns how many bytes these were, or `None` when not all of them are written yet, or
@@ -453,7 +475,10 @@ impl<N: Network> Worker<N> {
             }
             Received::Message(opcode, payload) => {
                 let exchange = &mut self.connections[i].exchange;
-                if self.sender.reply(i, exchange, opcode, payload, arrival) {
+                let goes_on = self.sender.reply(i, exchange, opcode, payload, arrival);
+                if exchange.out.len == 0 && self.sender.has_sent_all(i, exchange) {
+                    self.leave(i);
+                } else if goes_on {
                     self.submit(i, self.now);
                 }
             }
@@ -488,6 +513,7 @@ impl<N: Network> Worker<N> {
             self.fail(i, format!("{}: closed by the server ({name})", stage.name()).into());
         } else {
             self.connections[i].close(&mut self.network, false);
+            self.left(i);
         }
     }
 
@@ -517,9 +543,10 @@ impl<N: Network> Worker<N> {
         self.tell(Event::Tick(Box::new(report)));
         let failures = std::mem::take(&mut self.failures);
         let clock_steps = self.network.steps();
+        let reopened = Box::new(self.connector.take_opening());
         // Of connections that are gone nobody knows any more.
         let sent_again = self.count_sent_again().saturating_sub(self.sent_again);
-        let outcome = Outcome { failures, recovery, clock_steps, sent_again, ..outcome };
+        let outcome = Outcome { failures, recovery, clock_steps, sent_again, reopened, ..outcome };
         self.tell(Event::Finished(Box::new(outcome)));
     }
 

@@ -171,6 +171,7 @@ impl Measurement {
             },
             headers: headers.map_err(Problem::Usage)?,
             talk: conversation.talk.clone(),
+            messages_each: common.messages_each,
             slow: common.slow_readers,
             listening: common.listening.clone(),
             publishers: common.roles.as_ref().map(|(_, publishers)| *publishers),

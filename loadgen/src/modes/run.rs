@@ -20,7 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn command(args: &RunArgs) -> Result<(Measurement, Report), Problem> {
     let closed = args.closed || args.think.is_some();
     let timeout = args.timeout.or(closed.then_some(PATIENCE));
-    let common = Common { max_inflight: args.max_inflight, timeout, ..args.common() };
+    let common = Common {
+        max_inflight: args.max_inflight,
+        messages_each: args.messages_per_connection,
+        timeout,
+        ..args.common()
+    };
     let connections = common.connections;
     let mut measurement = Measurement::new(common)?;
     if closed && (args.rate.is_some() || args.per_conn_rate.is_some()) {

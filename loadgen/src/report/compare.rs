@@ -370,8 +370,11 @@ fn obstacle(old: &Report, new: &Report) -> Option<String> {
     if let Some((what, _)) = differences.into_iter().find(|(_, differs)| *differs) {
         return Some(format!("the runs differ in {what}, which may be all that the numbers show"));
     }
-    let (which, invalid) =
-        [("old", old), ("new", new)].into_iter().find(|(_, r)| r.verdict.status == Status::Invalid)?;
+    // Where only loadgen's own lateness stands against a run, times without it are still the server's.
+    let undisturbed = Source::both(old, new)[0].undisturbed;
+    let late = |r: &Report| undisturbed && r.verdict.reasons.iter().all(|reason| reason.code == "own_slip");
+    let invalid = |r: &Report| r.verdict.status == Status::Invalid && !late(r);
+    let (which, invalid) = [("old", old), ("new", new)].into_iter().find(|(_, r)| invalid(r))?;
     let reason = invalid.verdict.reasons.first().map_or("", |r| &r.text);
     Some(format!("the {which} run is INVALID: {reason}"))
 }

@@ -232,6 +232,7 @@ fn add_connections(c: &mut Connections, p: &Connections) {
     c.sources += p.sources;
     c.silent += p.silent;
     c.replaced += p.replaced;
+    c.reopened += p.reopened;
     c.open_ns = c.open_ns.max(p.open_ns);
     // A counter of the whole host, so parts on one host all saw the same drops.
     c.listen_overflows = c.listen_overflows.max(p.listen_overflows);

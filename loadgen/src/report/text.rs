@@ -201,7 +201,11 @@ fn counts(out: &mut String, report: &Report) {
     if c.sources > report.parts.len().max(1) as u64 {
         let _ = write!(out, "   {} source addresses", c.sources);
     }
-    for (what, n) in [("SYN retransmits", c.syn_retransmits), ("listen overflows", c.listen_overflows)] {
+    for (what, n) in [
+        ("opened anew", c.reopened),
+        ("SYN retransmits", c.syn_retransmits),
+        ("listen overflows", c.listen_overflows),
+    ] {
         if n > 0 {
             let _ = write!(out, "   {what} {}", count(n));
         }

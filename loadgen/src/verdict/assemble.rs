@@ -26,6 +26,7 @@ pub fn fill(
     let window = if measured.interrupted { Moment::now().min(measured.to) } else { measured.to };
     let seconds = (window - measured.from).max(Nanos(1)).seconds();
     connections(report, facts.asked, opening);
+    reopened(report, opening, &measured.reopened);
     opened::add(&mut report.connections.failed, &measured.failures);
     report.connections.held_min = measured.held_min.min(opening.opened);
     report.connections.silent = measured.silent;
@@ -160,6 +161,17 @@ fn connections(report: &mut Report, asked: u64, opening: &Opening) {
         tls.opening_cpu_pct = Some(opening.cpu_pct).filter(|pct| *pct > 0.0);
         tls.sessions = opening.agreed.iter().map(|(agreed, n)| sessions(agreed, *n)).collect();
     }
+}
+
+/// Adds to the times of opening those of the connections that were opened anew.
+fn reopened(report: &mut Report, opening: &Opening, again: &Opening) {
+    let mut all = Opening::default();
+    all.add(opening);
+    all.add(again);
+    report.connections.reopened = again.opened;
+    let times = &mut report.latency_ns;
+    (times.connect, times.tls) = (all.connect.stat(), all.tls.stat());
+    (times.upgrade, times.hello) = (all.upgrade.stat(), all.hello.stat());
 }
 
 /// `n` connections that agreed on this.

@@ -102,6 +102,7 @@ impl Scenario {
             headers: Vec::new(),
             talk: Talk::default(),
             listening: None,
+            messages_each: None,
             slow: None,
             publishers: None,
             matched: None,

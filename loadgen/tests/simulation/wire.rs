@@ -1,5 +1,6 @@
 //! The bytes of a server that is made up, without any code of loadgen's.
 
+pub use crate::frame::frame;
 use tungstenite::handshake::derive_accept_key;
 
 /// The answer to a request with `key`.
@@ -30,22 +31,4 @@ pub fn take_frame(inbox: &mut Vec<u8>) -> Option<(u8, Vec<u8>, usize)> {
     let mut payload: Vec<u8> = inbox.drain(..size).skip(6 + wide).collect();
     payload.iter_mut().zip(key.into_iter().cycle()).for_each(|(byte, k)| *byte ^= k);
     Some((first, payload, size))
-}
-
-/// A server's frame.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(n as u8),
-        n @ 126..65_536 => {
-            out.push(126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(payload);
-    out
 }

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub mod foreign;
+pub mod frame;
 pub mod front;
 
 use std::io::{self, Read, Write};
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use frame::frame;
 use loadgen::report::{self, Finding, Report};
 use tungstenite::handshake::derive_accept_key;
 
@@ -348,23 +350,6 @@ fn read_hixie(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
         }
         message.push(byte[0]);
     }
-}
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(n as u8),
-        n @ 126..65_536 => {
-            out.push(126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(payload);
-    out
 }
 
 /// Two runs at a time on two processors would measure each other.

@@ -21,6 +21,7 @@ mod starved;
 use loadgen::report::{Report, Stat};
 use server::Handled;
 use support::disturbance;
+use support::frame;
 use support::front::reach;
 
 const MS: u64 = 1_000_000;

@@ -3,6 +3,8 @@
 //! It says where it listens, serves until its stdin ends, and then prints what became of every message: when it was due by
 //! its stamp (0 without one), when it came and when its reply left (0: never), nanoseconds of `CLOCK_MONOTONIC`.
 
+#[path = "../support/frame.rs"]
+mod frame;
 #[allow(dead_code)]
 mod server;
 

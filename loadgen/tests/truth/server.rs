@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::frame::frame;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SetSockOpt, TimestampingFlag, Timestamps, recvmsg, sockopt,
 };
@@ -511,21 +512,4 @@ fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>, u64)> {
     stream.read_exact(&mut payload)?;
     payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
     Ok((head[0], payload, arrived))
-}
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(n as u8),
-        n @ 126..65_536 => {
-            out.push(126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(payload);
-    out
 }

@@ -430,3 +430,25 @@ fn goes_away_and_comes_back() {
     let (report, _) = measure(&format!("storm --server -c4 --before 200ms --after 300ms {}", server.url()));
     assert_eq!(codes(&report.verdict.findings), ["no_outage"], "{:?}", report.verdict);
 }
+
+/// Every connection sends five messages, is closed and begins anew; the schedule is kept by those that are there.
+#[test]
+fn is_left_and_come_back_to() {
+    let server = Server::start(Nature { delay: Time::Fixed(ms(5)), ..Nature::default() });
+    for load in
+        ["-c20 -R200 -d2s --messages-per-connection 5", "--closed -c4 -d1s --messages-per-connection 5"]
+    {
+        let before = server.heads().len();
+        let (report, _) = measure(&format!("{load} --warmup 0s {}", server.url()));
+        let (m, c) = (&report.messages, &report.connections);
+        assert_eq!((m.errors(), m.received, c.held_min), (0, m.sent, c.asked), "{m:?} {c:?}");
+        // The last may be under way when the run ends.
+        let fives = m.sent / 5;
+        assert!(c.reopened <= fives && c.reopened + 2 * c.asked >= fives, "{c:?} {m:?}");
+        assert!((server.heads().len() - before) as u64 >= c.opened + c.reopened, "{c:?}");
+        let upgrades = report.latency_ns.upgrade.as_ref().unwrap().count;
+        assert_eq!(upgrades, c.opened + c.reopened);
+        let found = format!("{} opened anew", c.reopened);
+        row("answers 5 ms late", load, &format!("{} times 5 messages", fives), &found, &words(&report));
+    }
+}

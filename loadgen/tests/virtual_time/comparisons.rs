@@ -23,7 +23,7 @@ struct Kind {
 
 const MS: f64 = 1e6;
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "echo",
         line: "",
@@ -47,6 +47,14 @@ const KINDS: [Kind; 7] = [
         delay: |_| Time::Fixed(0.0),
         work: |by| Time::Fixed(0.06 * MS * by),
         clear: true,
+    },
+    Kind {
+        name: "echo, a tenth of a processor",
+        line: "",
+        host: Manner::Starved,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Fixed(0.06 * MS * by),
+        clear: false,
     },
     Kind {
         name: "every reply 20 ms late, neighbours",

@@ -184,6 +184,7 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         headers: Vec::new(),
         talk: Talk::default(),
         listening: None,
+        messages_each: None,
         slow: None,
         publishers: None,
         matched: None,

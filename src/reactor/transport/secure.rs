@@ -7,6 +7,7 @@ use crate::reactor::kernel::Stream;
 use crate::reactor::memory::grow;
 use crate::reactor::stats::Stats;
 use crate::tls::connection::Tls;
+use crate::tls::record::HEADER;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 
@@ -25,6 +26,14 @@ impl<S: Stream> Transport<S> {
     /// What its TLS is about, where there is any.
     pub fn tls(&mut self) -> Option<&mut Tls> {
         self.tls.as_deref_mut()
+    }
+
+    /// How much is to come of a record, or at least of its header, whose beginning is kept; `None` where none is.
+    pub fn rest_of_record(&self) -> Option<usize> {
+        let sealed = &self.kept.as_ref()?.sealed;
+        let size =
+            sealed.get(3..HEADER).map_or(0, |size| usize::from(u16::from_be_bytes([size[0], size[1]])));
+        (!sealed.is_empty()).then(|| (HEADER + size).saturating_sub(sealed.len()).max(1))
     }
 
     /// Bytes on the wire beyond the content of one record.
@@ -69,7 +78,14 @@ impl<S: Stream> Transport<S> {
         if count == 0 && !has_waited {
             return Ok(Received::Nothing);
         }
-        self.open(scratch, base, start + count, stats)
+        let received = self.open(scratch, base, start + count, stats)?;
+        // What only waits on is no sign of life.
+        Ok(if count == 0 && received == Received::Part { Received::Nothing } else { received })
+    }
+
+    /// Bytes that an unfinished handshake has allocated.
+    pub(super) fn handshake_memory(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.handshake_memory())
     }
 
     /// Opens the records in `scratch[base..end]`.

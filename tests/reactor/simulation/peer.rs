@@ -146,9 +146,9 @@ impl Peer {
         }
     }
 
-    /// Draws a client of a path under `/ws`.
+    /// Draws a client of a path under `/ws`, or a member of a board.
     pub fn under_ws(rng: &mut Rng) -> Peer {
-        let program = Program::draw(rng);
+        let program = if rng.u8(..3) == 0 { Program::member(rng) } else { Program::draw(rng) };
         let mut peer = Peer::new(rng);
         peer.listener = 0;
         peer.opening = Some(program.request());
@@ -183,7 +183,7 @@ impl Peer {
     pub fn says(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         #[cfg(feature = "tls")]
         if let Some(mut secure) = self.secure.take() {
-            let said = match secure.says(rng) {
+            let said = match secure.says(rng, self.said_close) {
                 Ok(flight) => Some(flight),
                 Err(false) => None,
                 Err(true) => self.says_plain(rng).map(|plain| secure.seal(&plain)),

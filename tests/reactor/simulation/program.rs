@@ -1,10 +1,12 @@
-//! A client of a path under `/ws`: a chain that a seed draws, and what must hold of what it gets, whatever the chain.
+//! A client of a path under `/ws`: a chain that a seed draws, and what must hold of what it gets, whatever the chain; or a
+//! member of a board.
 //!
 //! Its messages are numbered, and the server's own are called `own`. So what comes back can be told from what the chain
-//! says, and must come in order, whole, and once.
+//! says, and must come in order, whole, and once. What members say carries who said it: each hears the others in order, once,
+//! and never itself.
 
 use fastrand::Rng;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use support::wire::{REQUEST, masked};
 
 /// One client's view of a chain.
@@ -23,6 +25,8 @@ pub struct Program {
     pub closed: bool,
     /// From here on anything may come: the chain breaks the protocol.
     is_wild: bool,
+    /// Of a member of a board: who it is, and the number it heard last of each other.
+    member: Option<(u32, HashMap<u32, usize>)>,
 }
 
 impl Program {
@@ -34,6 +38,17 @@ impl Program {
         }
         path += &last(rng);
         let left = rng.usize(..6);
+        Program::on(path, left)
+    }
+
+    /// Draws a member of one of two boards. Some say so much that who does not read is late.
+    pub fn member(rng: &mut Rng) -> Program {
+        let path = format!("/board/{}", rng.u8(..2));
+        let left = rng.usize(..40);
+        Program { member: Some((rng.u32(..), HashMap::new())), ..Program::on(path, left) }
+    }
+
+    fn on(path: String, left: usize) -> Program {
         Program {
             path,
             said: 0,
@@ -47,6 +62,7 @@ impl Program {
             close_answer: None,
             closed: false,
             is_wild: false,
+            member: None,
         }
     }
 
@@ -69,8 +85,11 @@ impl Program {
         }
         self.left -= 1;
         self.said += 1;
-        let filling = "x".repeat(if rng.u8(..8) == 0 { rng.usize(..100_000) } else { rng.usize(..100) });
-        Some(masked(0x81, key, format!("{} {filling}", self.said - 1).as_bytes()))
+        // A message on a board has 32 KiB at most.
+        let most = if self.member.is_some() { 32_000 } else { 100_000 };
+        let filling = "x".repeat(if rng.u8(..8) == 0 { rng.usize(..most) } else { rng.usize(..100) });
+        let who = self.member.as_ref().map_or(String::new(), |(who, _)| format!("{who}:"));
+        Some(masked(0x81, key, format!("{who}{} {filling}", self.said - 1).as_bytes()))
     }
 
     pub fn has_said_all(&self) -> bool {
@@ -137,6 +156,9 @@ impl Program {
 
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let text = std::str::from_utf8(message).map_err(|_| format!("no text on {}", self.path))?;
+        if let Some((own, others)) = &mut self.member {
+            return hear(text, *own, others).ok_or_else(|| format!("{text:.20} on {}, to {own}", self.path));
+        }
         let is_own = text == "own" || text.starts_with('{') || text.bytes().all(|byte| byte == b'*');
         if is_own || (self.path.ends_with("/size") && text.parse::<usize>().is_ok()) {
             return Ok(());
@@ -151,6 +173,16 @@ impl Program {
         }
         Ok(())
     }
+}
+
+/// Takes what another member said: the next of his, or a later one, as some may not have been there yet.
+fn hear(text: &str, own: u32, others: &mut HashMap<u32, usize>) -> Option<()> {
+    let (name, filling) = text.split_once(' ')?;
+    let (who, number) = name.split_once(':')?;
+    let (who, number): (u32, usize) = (who.parse().ok()?, number.parse().ok()?);
+    let before = others.insert(who, number);
+    let is_next = before.is_none_or(|before| number == before + 1);
+    (who != own && is_next && filling.bytes().all(|byte| byte == b'x')).then_some(())
 }
 
 /// No frame that a chain sends otherwise.

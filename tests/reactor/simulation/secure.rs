@@ -63,7 +63,7 @@ impl Secure {
     }
 
     /// What TLS has to say next; whether the client itself may speak, where that is nothing.
-    pub fn says(&mut self, rng: &mut Rng) -> Result<Vec<u8>, bool> {
+    pub fn says(&mut self, rng: &mut Rng, is_leaving: bool) -> Result<Vec<u8>, bool> {
         if self.is_mute {
             return Err(false);
         }
@@ -71,7 +71,7 @@ impl Secure {
             return Ok(flight);
         }
         let is_shaken = self.is_shaken();
-        if is_shaken && self.is_13 && self.updates > 0 && rng.u8(..40) == 0 {
+        if is_shaken && !is_leaving && self.is_13 && self.updates > 0 && rng.u8(..40) == 0 {
             self.updates -= 1;
             self.client.tls.refresh_traffic_keys().expect("TLS 1.3");
             return Ok(self.client.flush());

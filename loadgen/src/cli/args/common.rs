@@ -58,6 +58,8 @@ pub struct Common {
     pub strict: bool,
     /// `--slow-readers`.
     pub slow_readers: Option<SlowReaders>,
+    /// `run` only.
+    pub messages_each: Option<u32>,
     /// `fanout` only: where those who send connect to and where the others do, and how many send.
     pub roles: Option<([Placed; 2], usize)>,
     /// `listen` only: nothing is sent.

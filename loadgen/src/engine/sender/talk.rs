@@ -126,4 +126,28 @@ impl Sender {
             running.forget(i as u32);
         }
     }
+
+    /// Connection `i` has sent all the messages that a connection sends.
+    pub fn has_sent_all(&self, i: usize, exchange: &Exchange) -> bool {
+        let Some(each) = self.spec.messages_each else { return false };
+        exchange.next_index - self.sent_before.get(i).copied().unwrap_or(0) >= each
+    }
+
+    /// Another connection that sends by the schedule, in the place of one that is not there.
+    pub fn stand_in(&mut self) -> Option<usize> {
+        let running = self.running.as_mut().filter(|running| running.is_open_loop())?;
+        Some(running.stand_in() as usize)
+    }
+
+    /// Connection `i` closes, to be opened anew.
+    pub fn leave(&mut self, i: usize) {
+        if let Some(running) = &mut self.running {
+            running.patience.leave(i as u32);
+        }
+    }
+
+    /// Connection `i` closed to be opened anew, and is not back.
+    pub fn is_away(&self, i: usize) -> bool {
+        self.running.as_ref().is_some_and(|running| running.patience.is_away(i as u32))
+    }
 }

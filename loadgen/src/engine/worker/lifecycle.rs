@@ -49,9 +49,11 @@ impl<N: Network> Worker<N> {
     pub(super) fn open_connections(&mut self) {
         loop {
             let connections = &self.connections;
+            let leaving = self.closing_until.is_none();
             let waits = |i: u32, attempt| {
                 let connection = &connections[i as usize];
-                connection.attempt == attempt && connection.is_under_way()
+                connection.attempt == attempt
+                    && (connection.is_under_way() || leaving && connection.stage == Stage::Closing)
             };
             let Some(i) = self.connector.expired(self.now, waits) else { break };
             self.time_out(i);
@@ -243,7 +245,7 @@ impl<N: Network> Worker<N> {
         let connection = &mut self.connections[i];
         connection.stage = Stage::Open;
         self.connector.ready(connection.since, self.now);
-        let messages = self.sender.opened(i, self.now);
+        let messages = self.sender.opened(i, &self.connections[i].exchange, self.now);
         self.count_held(1);
         for _ in 0..messages {
             self.submit(i, self.now);
@@ -330,10 +332,31 @@ impl<N: Network> Worker<N> {
                 self.count_held(-1);
             }
             // The end of a connection that was to end is no failure.
-            Stage::Closing | Stage::Gone => return,
+            Stage::Closing => return self.left(i),
+            Stage::Gone => return,
         }
         self.gauges.failed.fetch_add(1, Ordering::Relaxed);
         opened::count(&mut self.failures, reason);
+    }
+
+    /// Closes connection `i`, which has sent all that a connection sends. The server ends it, so that its port does not rest
+    /// in TIME_WAIT on this side.
+    pub(super) fn leave(&mut self, i: usize) {
+        self.sender.leave(i);
+        self.put(i, Bytes::Control(Opcode::Close, &1000u16.to_be_bytes()));
+        let connection = &mut self.connections[i];
+        if connection.stage == Stage::Open {
+            connection.stage = Stage::Closing;
+            self.connector.leaves(i, connection.attempt, self.now);
+            self.count_held(-1);
+        }
+    }
+
+    /// Connection `i` has ended after our Close: it begins anew if it was to.
+    pub(super) fn left(&mut self, i: usize) {
+        if self.closing_until.is_none() && self.sender.is_away(i) {
+            self.connector.replace(i, self.now);
+        }
     }
 
     /// Gives up messages that have waited longer than a closed loop does, and sends the next in their place.

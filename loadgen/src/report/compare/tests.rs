@@ -136,6 +136,24 @@ fn an_invalid_run_cannot_be_compared() {
     assert!(text.contains("not judged") && !text.contains("same"), "{text}");
 }
 
+/// That loadgen was late says nothing against times without its lateness.
+#[test]
+fn a_late_loadgen_is_compared_where_its_lateness_is_known() {
+    let known = |mut report: Report| {
+        report.intervals.iter_mut().for_each(|i| i.undisturbed = i.response.clone());
+        report.latency_ns.undisturbed = report.latency_ns.response.clone();
+        report
+    };
+    let (a, mut b) = (known(run(1, 60_000.0)), known(run(2, 66_000.0)));
+    b.verdict.status = Status::Invalid;
+    b.verdict.reasons = vec![Finding::new("own_slip", "loadgen was late")];
+    let c = reports(&a, &b, 0.02);
+    assert!(matches!(c.decision(), Decision::Worse(_)), "{}", c.text(false));
+    assert!(c.warnings.iter().any(|text| text.contains("loadgen was late")), "{:?}", c.warnings);
+    b.verdict.reasons.push(Finding::new("littles_law", "it does not add up"));
+    assert!(matches!(reports(&a, &b, 0.02).decision(), Decision::NotJudged(_)));
+}
+
 /// What loadgen's own lateness could have made is not laid at the server's door.
 #[test]
 fn a_change_within_the_doubt_is_no_regression() {

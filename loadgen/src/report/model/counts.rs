@@ -31,6 +31,8 @@ pub struct Connections {
     pub silent: u64,
     /// Given up and opened anew, since a reply without a stamp could not have been told from the next.
     pub replaced: u64,
+    /// Opened anew while measuring, with `--messages-per-connection` and in the place of those replaced.
+    pub reopened: u64,
     /// Source addresses used.
     pub sources: u64,
 }
