@@ -152,6 +152,10 @@ fn simulate(mut rng: Rng, plan: Plan) -> u64 {
     #[cfg(not(feature = "tls"))]
     let roles = [Role::Echo, Role::Policy];
     let roles = if may_be_secure { &roles[..] } else { &roles[..2] };
+    if rng.u8(..4) == 0 {
+        config.spin = Duration::from_millis(rng.u64(1..20));
+        world.borrow_mut().spins = true;
+    }
     let kernel = Scripted(world.clone());
     let mut reactor = allocator::counted(|| Reactor::new(kernel, roles, config));
     #[cfg(feature = "tls")]

@@ -56,10 +56,11 @@ impl Ground for Virtual<'_> {
 }
 
 /// A server of 500 messages a second, steps of the default length: 5 s. What the SLO allows (a queue of 60 ms) is made by
-/// 1.2 % too much, and the search ends within 5 %.
+/// 1.2 % too much, and the search ends within 5 %. The second load is nearly twice the capacity: whoever
+/// tries the next one in its backlog finds none above the first.
 #[test]
 fn a_known_capacity_is_found_within_five_per_cent_or_not_told() {
-    let Subcommand::Find(args) = command("find --slo p99<60ms -c20 --min 150 --max 1600") else {
+    let Subcommand::Find(args) = command("find --slo p99<60ms -c20 --min 450 --max 1600") else {
         panic!("not a search")
     };
     println!("| machine | searches | within 5 % | could not tell | wrong |\n|--|--|--|--|--|");
