@@ -60,8 +60,7 @@ const UNFINISHED_PER_TICK: usize = 16;
 /// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
 #[cfg(feature = "tls")]
 const EXPANDED_MAX: usize = 1024;
-/// Connections that there is room for from the beginning. What is not used takes no memory; but what grows from nothing leaves
-/// the allocations that it has outgrown behind, a quarter of a megabyte in all, before they are large enough to be moved.
+/// Connections that there is room for from the beginning: what is not used takes no memory, but growth leaves holes behind.
 const ROOM: usize = 8192;
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
@@ -292,7 +291,6 @@ impl<K: Kernel> Reactor<K> {
         if connection.lists_keys() {
             self.shared.expanded.push_back(id);
         }
-        // What most turns leave to do is nothing, and that is seen here.
         if turn != Turn::Wait || connection.due(&self.config, self.now) < connection.alarm {
             self.finish_turn(id, turn);
         }
