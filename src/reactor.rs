@@ -60,8 +60,7 @@ const UNFINISHED_PER_TICK: usize = 16;
 /// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
 #[cfg(feature = "tls")]
 const EXPANDED_MAX: usize = 1024;
-/// Connections that there is room for from the beginning. What is not used takes no memory; but what grows from nothing leaves
-/// the allocations that it has outgrown behind, a quarter of a megabyte in all, before they are large enough to be moved.
+/// Connections that there is room for from the beginning: what is not used takes no memory, but growth leaves holes behind.
 const ROOM: usize = 8192;
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
@@ -193,27 +192,29 @@ impl<K: Kernel> Reactor<K> {
 
     /// Waits for events: awake while the last are not older than `--spin`, then asleep.
     fn wait(&mut self, heard: &mut Notes) -> io::Result<()> {
-        let timeout = self.timeout();
-        if self.config.spin.is_zero() {
-            return self.poll(timeout, heard);
-        }
-        let due = timeout.map_or(Moment::NEVER, |timeout| self.now + timeout);
+        let mut timeout = self.timeout();
+        let spins = !self.config.spin.is_zero();
+        let due = timeout.filter(|_| spins).map_or(Moment::NEVER, |timeout| self.now + timeout);
+        let mut is_awake = spins;
         loop {
-            self.poll(Some(Duration::ZERO), heard)?;
+            // In one place for all, or it would be a call, and that for everybody who does not spin.
+            self.poll(if is_awake { Some(Duration::ZERO) } else { timeout }, heard)?;
+            if !spins {
+                return Ok(());
+            }
             self.now = self.kernel.now();
-            if heard.anything || self.now >= self.awake_until.min(due) {
-                break;
+            if heard.anything {
+                self.awake_until = self.now + self.config.spin;
+                return Ok(());
+            }
+            if !is_awake || self.now >= due {
+                return Ok(());
+            }
+            if self.now >= self.awake_until {
+                is_awake = false;
+                timeout = (due < Moment::NEVER).then(|| due.after(self.now));
             }
         }
-        if !heard.anything && self.now < due {
-            let timeout = (due < Moment::NEVER).then(|| due.after(self.now));
-            self.poll(timeout, heard)?;
-            self.now = self.kernel.now();
-        }
-        if heard.anything {
-            self.awake_until = self.now + self.config.spin;
-        }
-        Ok(())
     }
 
     /// Takes the events of one poll, and notes who is ready.
@@ -290,7 +291,6 @@ impl<K: Kernel> Reactor<K> {
         if connection.lists_keys() {
             self.shared.expanded.push_back(id);
         }
-        // What most turns leave to do is nothing, and that is seen here.
         if turn != Turn::Wait || connection.due(&self.config, self.now) < connection.alarm {
             self.finish_turn(id, turn);
         }
