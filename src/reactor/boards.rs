@@ -219,17 +219,18 @@ impl Boards {
     /// hear any of it.
     ///
     /// When memory is short the rest of them wait: what one of them cannot take would be kept for it. No member is read
-    /// meanwhile, so what they wait for does not grow.
+    /// meanwhile, so what they wait for does not grow. Where it is short for what they wait for alone, waiting would not end.
     pub fn deliver(&mut self, stats: &mut Stats, mut deliver: impl FnMut(ConnId, &[u8], u32, &mut Stats)) {
         let mut others = Vec::new();
-        while !stats.memory.is_short()
+        while !self.is_short_of_others(&stats.memory)
             && let Some(id) = self.busy.pop()
         {
+            let own = if stats.memory.is_short() { self.allocated() } else { 0 };
             let Some(board) = self.find(id) else { continue };
             if board.under_way.posts.is_empty() {
                 (board.under_way, board.told) = (std::mem::take(&mut board.log), 0);
             }
-            while !stats.memory.is_short()
+            while !stats.memory.is_short_beside(own)
                 && let Some((member, framing)) = board.members.get(board.told)
             {
                 board.told += 1;
@@ -247,6 +248,11 @@ impl Boards {
             }
             self.undelivered -= delivered;
         }
+    }
+
+    /// Whether memory is short, and not only for what was said here.
+    fn is_short_of_others(&self, memory: &Memory) -> bool {
+        memory.is_short() && memory.is_short_beside(self.allocated())
     }
 
     /// Bytes allocated for what was said and is not delivered.
@@ -404,6 +410,18 @@ mod tests {
         boards.publish(board, member(1), b"\x81\x00", 1, &mut stats.memory);
         boards.leave(board, member(3), &mut stats.memory);
         assert_eq!(delivered(&mut boards, &mut stats), []);
+    }
+
+    #[test]
+    fn what_alone_makes_memory_short_is_delivered() {
+        let (mut boards, mut stats) = (Boards::new(RULES), Stats::default());
+        stats.memory = Memory::new(1000);
+        let board = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
+        boards.join("a", member(2), Framing::Hybi, Moment(0)).expect("room");
+        boards.publish(board, member(1), &[7; 2000], 1, &mut stats.memory);
+        assert!(stats.memory.is_short());
+        assert_eq!(delivered(&mut boards, &mut stats), [(2, vec![7; 2000])]);
+        assert!(!boards.is_busy() && stats.memory.used() == boards.allocated());
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Memory {
         self.is_short
     }
 
+    /// Whether it would be short without `own` of what is kept.
+    pub fn is_short_beside(&self, own: usize) -> bool {
+        self.is_short && self.used.saturating_sub(own) > self.low()
+    }
+
     /// Bytes to be given back before memory is no longer short.
     pub fn excess(&self) -> usize {
         if self.is_short { self.used - self.low().min(self.used) } else { 0 }
