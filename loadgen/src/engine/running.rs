@@ -293,7 +293,12 @@ impl Running {
 
     /// Nothing more can come.
     pub fn is_over(&self, now: Moment) -> bool {
-        now >= self.traffic.until || now >= self.traffic.to && self.is_answered()
+        now >= self.traffic.until || now >= self.traffic.to && !self.has_fallen_behind() && self.is_answered()
+    }
+
+    /// Messages are still due that the schedule had before its end.
+    fn has_fallen_behind(&self) -> bool {
+        matches!(self.traffic.load, Load::Open(_)) && self.due < self.traffic.to
     }
 
     /// The tick under way is over.
