@@ -390,7 +390,7 @@ fn the_page_shows_the_numbers_only_where_they_are_served_beside_it() {
 
 #[test]
 fn the_readme_names_every_number_and_every_reason() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../packaging/README.md");
     let table = readme
         .split_once("| metric (`wsecho_")
         .and_then(|(_, rest)| rest.split_once("\n\n"))

@@ -13,6 +13,7 @@ use loadgen::protocol::handshake::{self, Extras};
 use loadgen::protocol::hixie::Challenge;
 use loadgen::protocol::session::{Received, Rules, Session, Upgrade};
 use loadgen::protocol::url::Url;
+use std::borrow::Cow;
 
 /// Bytes of the longest message that is taken.
 const LIMIT: usize = 20_000;
@@ -22,7 +23,8 @@ type Heard = (Vec<(u8, Vec<u8>)>, Option<String>);
 
 fn hear(rules: &Rules, said: &[u8], piece: usize) -> Heard {
     let url = Url::parse("ws://127.0.0.1/").expect("a URL");
-    let upgrade = || Upgrade { url: &url, nonce: 1 };
+    let upgrade =
+        || Upgrade { url: Cow::Borrowed(&url), extras: Cow::Borrowed(&rules.extras), nonce: 1 };
     let mut session = Session::default();
     let mut inflater = rules.extras.deflate.then(Box::<Inflater>::default);
     let mut heard = Vec::new();
