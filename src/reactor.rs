@@ -34,6 +34,7 @@ pub mod token;
 mod trace;
 pub mod transport;
 pub mod turn;
+mod upkeep;
 
 use crate::log::{self, Class, Level};
 use brake::Brakes;

@@ -1,8 +1,7 @@
 //! What is done about memory when it is short, and when it is plentiful again.
 
-use super::Reactor;
 use super::connection::{Burden, Connection};
-use super::kernel::{Kernel, Stream};
+use super::kernel::Stream;
 use super::memory::Memory;
 use super::moment::Moment;
 use super::stats::{GivenUp, Stats};
@@ -119,27 +118,6 @@ impl Relief {
         self.peak = used;
         self.give_back_at = Moment::NEVER;
         true
-    }
-}
-
-impl<K: Kernel> Reactor<K> {
-    /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
-    pub(super) fn relieve(&mut self) {
-        if self.shared.stats.memory.is_short() || self.relief.is_at_work() {
-            self.make_room();
-        }
-        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
-            self.kernel.give_back();
-        }
-    }
-
-    #[cold]
-    fn make_room(&mut self) {
-        let Reactor { relief, connections, shared, unfinished, now, .. } = self;
-        let fallen = relief.work(connections, &mut shared.stats, unfinished, *now);
-        for (id, turn) in fallen {
-            self.finish_turn(id, turn);
-        }
     }
 }
 
