@@ -34,6 +34,7 @@ pub mod token;
 mod trace;
 pub mod transport;
 pub mod turn;
+mod upkeep;
 
 use crate::log::{self, Class, Level};
 use brake::Brakes;
@@ -149,7 +150,9 @@ impl<K: Kernel> Reactor<K> {
         if self.shared.boards.is_busy() {
             self.deliver();
         }
-        self.release();
+        if self.brakes.are_on() {
+            self.release();
+        }
         self.end_boards();
         self.accept();
         self.drain();
@@ -510,25 +513,6 @@ impl<K: Kernel> Reactor<K> {
         let left = drain.untold_at(self.now, spread).min(drain.untold.len());
         let due = drain.untold.split_off(left);
         self.dismiss(due, STOPPING);
-    }
-
-    /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
-    fn relieve(&mut self) {
-        if self.shared.stats.memory.is_short() || self.relief.is_at_work() {
-            self.make_room();
-        }
-        if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {
-            self.kernel.give_back();
-        }
-    }
-
-    #[cold]
-    fn make_room(&mut self) {
-        let Reactor { relief, connections, shared, unfinished, now, .. } = self;
-        let fallen = relief.work(connections, &mut shared.stats, unfinished, *now);
-        for (id, turn) in fallen {
-            self.finish_turn(id, turn);
-        }
     }
 
     /// Tells the service manager that the loop goes round, as often as it asked for.

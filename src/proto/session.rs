@@ -377,6 +377,7 @@ impl Session {
     }
 
     /// Bytes that are allocated for it.
+    #[inline]
     pub fn kept(&self) -> usize {
         match &self.phase {
             Phase::Open(dialect) => dialect.kept(),
@@ -388,6 +389,7 @@ impl Session {
 }
 
 impl Dialect {
+    #[inline]
     fn kept(&self) -> usize {
         match self {
             Dialect::Hybi(_) | Dialect::Hixie(_) => 0,

@@ -39,6 +39,11 @@ impl Brakes {
         }
     }
 
+    /// Whether there are any.
+    pub fn are_on(&self) -> bool {
+        !self.brakes.is_empty()
+    }
+
     /// Whether members of the board are not to be read.
     pub fn holds(&self, board: BoardId) -> bool {
         self.brakes.iter().any(|brake| brake.board == board)

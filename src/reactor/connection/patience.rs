@@ -54,10 +54,16 @@ impl<S: Stream> Connection<S> {
         self.since + patience
     }
 
+    #[inline]
     pub(super) fn open_deadline(&self, config: &Config) -> Moment {
         if config.idle_timeout.is_none() && config.ping_interval.is_none() {
             return Moment::NEVER;
         }
+        self.silence_deadline(config)
+    }
+
+    /// When its silence is to be seen to, where it matters.
+    fn silence_deadline(&self, config: &Config) -> Moment {
         let idle = config.idle_timeout.map_or(Moment::NEVER, |timeout| self.since + timeout);
         let ping = config.ping_interval.filter(|_| self.session.knows_ping());
         let ping = ping.map_or(Moment::NEVER, |interval| match self.ping {
