@@ -15,15 +15,18 @@ use crate::reactor::listener::Role;
 use mio::net::UnixDatagram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How soon one that died is started again, at first; twice as long each time that it dies young.
@@ -126,7 +129,7 @@ fn numbered(address: &Address, number: usize) -> Option<String> {
 /// A process, and what there is to know of it.
 struct Process {
     orders: Vec<String>,
-    child: Option<Child>,
+    child: Option<Pid>,
     /// Where it says what others say to the service manager.
     notices: UnixDatagram,
     /// The name of that socket.
@@ -160,30 +163,45 @@ impl Process {
         })
     }
 
+    /// Starts it. The library's own `Command` would be a twelfth of the binary.
     fn spawn(&mut self) -> io::Result<()> {
-        let mut command = Command::new(PROGRAM);
+        let mut words = vec![CString::from(c"wsecho")];
+        for word in &self.orders {
+            words.push(CString::new(word.as_str())?);
+        }
+        let mut environment = vec![CString::new(format!("NOTIFY_SOCKET=@{}", self.name))?];
+        for (name, value) in std::env::vars_os() {
+            if name != "NOTIFY_SOCKET" && name != "WATCHDOG_PID" {
+                environment.push(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?);
+            }
+        }
+        let mut attributes = PosixSpawnAttr::init()?;
         // What a terminal sends to its foreground (^C) comes from us, once.
-        command.arg0("wsecho").args(&self.orders).process_group(0);
-        command.env("NOTIFY_SOCKET", format!("@{}", self.name)).env_remove("WATCHDOG_PID");
+        attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETPGROUP)?;
+        attributes.set_pgroup(Pid::from_raw(0))?;
         self.started = Instant::now();
         self.again = None;
-        self.child = Some(command.spawn()?);
+        let files = PosixSpawnFileActions::init()?;
+        self.child = Some(posix_spawn(PROGRAM, &files, &attributes, &words, &environment)?);
         Ok(())
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(child) = &self.child {
-            let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
+        if let Some(child) = self.child {
             // Nobody is there who has not been waited for.
-            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = kill(child, signal);
         }
     }
 
     /// How it ended, if it has.
-    fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().ok()??;
+    fn ended(&mut self) -> Option<Ended> {
+        let ended = match waitpid(self.child?, Some(WaitPidFlag::WNOHANG)).ok()? {
+            WaitStatus::Exited(_, status) => Ended::Exit(u8::try_from(status).unwrap_or(1)),
+            WaitStatus::Signaled(_, signal, _) => Ended::Killed(signal),
+            _ => return None,
+        };
         self.child = None;
-        Some(status)
+        Some(ended)
     }
 
     /// Reads what it had to say.
@@ -206,6 +224,22 @@ impl Process {
         self.back_off = (2 * wait).min(BACK_OFF_MAX);
         self.again = Some(Instant::now() + wait);
         wait
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Exit(u8),
+    Killed(Signal),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Exit(status) => write!(out, "exit status {status}"),
+            Ended::Killed(signal) => write!(out, "{signal}"),
+        }
     }
 }
 
@@ -274,7 +308,7 @@ impl Parent {
                         "worker {number} has ended ({status}): it is started again in {} ms",
                         wait.as_millis()
                     ));
-                } else if !status.success() {
+                } else if status != Ended::Exit(0) {
                     log::error(format_args!("worker {number} has ended ({status})"));
                 }
             }
@@ -289,7 +323,7 @@ impl Parent {
         let mut worst = None;
         while self.workers.iter().any(|each| each.child.is_some()) {
             while let Some((number, status)) = self.next_ended() {
-                if !status.success() {
+                if status != Ended::Exit(0) {
                     log::error(format_args!("worker {number} has ended ({status})"));
                     worst = worst.or(Some(status));
                 }
@@ -341,7 +375,7 @@ impl Parent {
         }
     }
 
-    fn next_ended(&mut self) -> Option<(usize, ExitStatus)> {
+    fn next_ended(&mut self) -> Option<(usize, Ended)> {
         self.workers.iter_mut().enumerate().find_map(|(number, worker)| Some((number, worker.ended()?)))
     }
 
@@ -371,12 +405,9 @@ impl Parent {
 }
 
 /// Why a worker never served: it has said so itself, unless it could not.
-fn start_failure(number: usize, status: ExitStatus) -> Failure {
-    match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) if code > 0 => Failure::new(code, String::new()),
-        _ => {
-            let how = status.signal().map_or(String::new(), |signal| format!(" by signal {signal}"));
-            Failure::system(format!("worker {number} ended{how} before it served"))
-        }
+fn start_failure(number: usize, ended: Ended) -> Failure {
+    match ended {
+        Ended::Exit(status @ 1..) => Failure::new(status, String::new()),
+        _ => Failure::system(format!("worker {number} ended before it served ({ended})")),
     }
 }

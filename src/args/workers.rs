@@ -1,8 +1,8 @@
 //! Several processes behind one port: what is asked for, and what does not go with it.
 
 use crate::units;
-use std::num::NonZero;
-use std::thread::available_parallelism;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 
 /// More processes than any machine at hand has processors for.
 const WORKERS_MAX: usize = 1024;
@@ -27,12 +27,14 @@ pub struct Worker {
 
 /// Reads a number of workers, or `auto` for one a processor.
 pub fn count(text: &str) -> Result<usize, String> {
-    let count = if text == "auto" {
-        Some(available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX))
-    } else {
-        units::count(text)
-    };
+    let count = if text == "auto" { Some(processors().min(WORKERS_MAX)) } else { units::count(text) };
     count.filter(|count| *count <= WORKERS_MAX).ok_or_else(String::new)
+}
+
+/// Processors that this process may use.
+fn processors() -> usize {
+    let allowed = sched_getaffinity(Pid::from_raw(0));
+    allowed.map_or(1, |set| (0..CpuSet::count()).filter(|at| set.is_set(*at) == Ok(true)).count())
 }
 
 /// Reads `NUMBER:PARENT`.

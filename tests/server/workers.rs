@@ -81,7 +81,7 @@ fn one_that_dies_takes_only_its_own_clients_along_and_comes_back() {
     assert_eq!(before.len(), 3);
     let (dead, held) = (before[&1], established(before[&1]));
     signal(dead, Signal::SIGKILL);
-    server.wait_for("worker 1 has ended (signal: 9 (SIGKILL)): it is started again in 100 ms");
+    server.wait_for("worker 1 has ended (SIGKILL): it is started again in 100 ms");
     wait_until("it is there again", || {
         workers(server.pid()).get(&1).is_some_and(|pid| *pid != dead && !is_gone(*pid))
     });
