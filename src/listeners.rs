@@ -7,7 +7,6 @@ use crate::log;
 use crate::reactor::listener::Role;
 use crate::reactor::system::{Listener, Sharing, is_lacking, listen, listen_any, listen_unix};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -214,13 +213,13 @@ fn secure(options: &Options) -> Role {
 fn bind_name(host: &str, port: u16, sharing: Sharing) -> io::Result<Vec<Listener>> {
     /// Another program may hold, on the second address, the port that was free on the first.
     const ATTEMPTS: usize = 16;
-    let addresses: BTreeSet<SocketAddr> = match host {
+    let mut addresses: Vec<SocketAddr> = match host {
         // RFC 6761 §6.3, whatever the hosts file says: browsers do not ask it.
-        "localhost" => {
-            BTreeSet::from([(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
-        }
+        "localhost" => vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()],
         _ => (host, port).to_socket_addrs()?.collect(),
     };
+    addresses.sort_unstable();
+    addresses.dedup();
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
@@ -232,7 +231,7 @@ fn bind_name(host: &str, port: u16, sharing: Sharing) -> io::Result<Vec<Listener
 }
 
 /// Binds `addresses`; where they ask for any free port, those behind the first get the port that it got.
-fn bind_each(addresses: &BTreeSet<SocketAddr>, sharing: Sharing) -> io::Result<Vec<Listener>> {
+fn bind_each(addresses: &[SocketAddr], sharing: Sharing) -> io::Result<Vec<Listener>> {
     let mut bound: Vec<Listener> = Vec::new();
     let mut lacking = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {

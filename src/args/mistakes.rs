@@ -1,7 +1,5 @@
 //! What is said to whoever mistyped an option, in one line.
 
-use std::collections::BTreeSet;
-
 /// What each option takes, for whoever gave it something else.
 pub const TAKES: &[(&str, &str)] = &[
     (
@@ -76,8 +74,10 @@ pub fn explain(complaint: &str, words: &[&str], help: &str) -> String {
 /// difference.
 fn meant<'a>(word: &str, help: &'a str) -> Option<&'a str> {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let options: BTreeSet<&str> =
+    let mut options: Vec<&str> =
         help.split(|c| !is_letter(c)).filter(|option| option.len() > 2 && option.starts_with("--")).collect();
+    options.sort_unstable();
+    options.dedup();
     let mut longer = options.iter().filter(|option| word.len() > 4 && option.starts_with(word));
     if let (Some(option), None) = (longer.next(), longer.next()) {
         return Some(option);
