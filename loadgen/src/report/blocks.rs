@@ -168,7 +168,9 @@ impl Blocks {
             let mut top = self.at(high);
             if q >= 0.9 {
                 let slope = self.excess((1.0 - 10.0 * (1.0 - q)).max(0.5));
-                top = top.max(value + slope * ((1.0 - q) / (1.0 - high)).ln());
+                // Blocks may differ so much that nothing bounds it from above, nor those beyond.
+                let Some(far) = farther(value, slope, q, high) else { break };
+                top = top.max(far);
             }
             let guess = spread.times.max(1.0 + clustered * (n / worth - 1.0));
             let error = (q * guess / ((1.0 - q) * n)).sqrt();
@@ -310,8 +312,28 @@ fn around(q: f64, shift: f64) -> [f64; 2] {
     [-shift, shift].map(|shift| 1.0 / (1.0 + (-shift - odds).exp()))
 }
 
+/// The percentile `to` of a tail that falls off by `slope` and has `value` at `from`; none where nothing is left beyond.
+fn farther(value: f64, slope: f64, from: f64, to: f64) -> Option<f64> {
+    let far = value + slope * ((1.0 - from) / (1.0 - to)).ln();
+    far.is_finite().then_some(far)
+}
+
 /// How much wider an interval has to be for all that a run worth so many independent messages cannot know about how
 /// they depend on each other.
 fn caution(worth: f64) -> f64 {
     1.0 + (60.0 / worth).powf(1.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a starved host blocks may differ so much that the share beyond a percentile may be none at all.
+    #[test]
+    fn what_nothing_bounds_has_no_end() {
+        assert_eq!(around(0.9999, 50.0)[1], 1.0);
+        assert_eq!(farther(7.0, 2.0, 0.9, 0.99), Some(7.0 + 2.0 * 10_f64.ln()));
+        assert_eq!(farther(7.0, 2.0, 0.9, 1.0), None);
+        assert_eq!(farther(7.0, 0.0, 0.9, 1.0), None);
+    }
 }
