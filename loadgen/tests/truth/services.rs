@@ -1,5 +1,7 @@
 //! Servers that are no echo: JSON-RPC, logins, heartbeats.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use loadgen::report::{Report, Status};
@@ -224,6 +226,30 @@ fn refuses_a_login() {
     assert_eq!(reasons(&report), ["hello: `\"room\":\"{room}\"` was expected and something else came"]);
     let report = line(r#"--hello {"type":"pong"}"#, "--expect ok --connect-timeout 300ms");
     assert_eq!(reasons(&report), ["hello: timed out waiting for `ok`"]);
+}
+
+/// A server that repeats the request of whom it refuses repeats no line of a file.
+#[test]
+fn refuses_and_repeats_the_request() {
+    let (path, listener) = (crate::support::scratch("names"), TcpListener::bind("127.0.0.1:0").unwrap());
+    std::fs::write(&path, "ann-s3cret pass\n").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut request) = (stream.unwrap(), [0; 4096]);
+            let length = stream.read(&mut request).unwrap();
+            let said = String::from_utf8_lossy(&request[..length]).into_owned();
+            let header = said.lines().find(|line| line.starts_with("X-Who")).unwrap();
+            let text = format!("no room {} for {header}", said.split(' ').nth(1).unwrap());
+            let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n", text.len());
+            let _ = stream.write_all((head + &text).as_bytes());
+        }
+    });
+    let line = format!("{{line:{}}}", path.display());
+    let (report, _) = measure(&format!("-c1 -d1s -H X-Who:{line} ws://{address}/room/{line}"));
+    std::fs::remove_file(&path).unwrap();
+    let answer = report.connections.answers.values().next().unwrap();
+    assert!(answer.contains("no room /room/*** for X-Who:***"), "{answer}");
 }
 
 /// Whoever comes back says it again.
