@@ -329,14 +329,15 @@ fn scripts(conversation: &mut Conversation, common: &Common) -> Result<Vec<Arc<[
     Ok(vec![of(publish)?, of(subscribe)?])
 }
 
-/// `2 files and 1 text`
+/// `2 files and 1 message`
 fn given(files: usize, texts: usize) -> String {
     let several = |n: usize, kind| match n {
         0 => None,
         1 => Some(format!("1 {kind}")),
         n => Some(format!("{n} {kind}s")),
     };
-    let parts: Vec<String> = [several(files, "file"), several(texts, "text")].into_iter().flatten().collect();
+    let parts: Vec<String> =
+        [several(files, "file"), several(texts, "message")].into_iter().flatten().collect();
     parts.join(" and ")
 }
 

@@ -177,6 +177,8 @@ fn wants_a_login_first() {
     for secret in ["t0ps3cret", "user7", "user{conn}"] {
         assert!(!text.contains(secret), "the report tells {secret}");
     }
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("1 message text") && stdout.contains("--message '…'"), "{stdout}");
     let words_given = report.config.conversation.as_ref().unwrap();
     assert_eq!((words_given.hello, words_given.expect, words_given.capture), (1, 1, 1));
     let (truth, wire) = (truth(&server.log()), report.latency_ns.wire.as_ref().unwrap());
