@@ -35,7 +35,9 @@ pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts:
     } else if !facts.fanout {
         // Of a fan-out, the collector knows what came.
         replies(&mut verdict, report);
+        pushes(&mut verdict, measured.total.counts.pushed);
     }
+    slow_readers(&mut verdict, report);
     measurement(&mut verdict, measured, facts);
     notes(&mut verdict, measured, facts);
     report.verdict = verdict;
@@ -139,6 +141,37 @@ pub fn replies(verdict: &mut Verdict, report: &Report) {
         if n > 0 {
             verdict.note(code, format!("{} {text}", format::count(n)));
         }
+    }
+}
+
+/// Where each message that comes is taken for the reply to the oldest, a push is one too, unless nothing is out.
+fn pushes(verdict: &mut Verdict, pushed: u64) {
+    if pushed > 0 {
+        let text = format!(
+            "{} messages came while nothing was out on their connection, and nothing tells replies apart: others like \
+             them were taken for replies, so no latency holds; tell them apart with --ignore, --answer or --match",
+            format::count(pushed)
+        );
+        verdict.doubt(Status::Invalid, "pushes", text);
+    }
+}
+
+/// Whether those who read slowly read as slowly as they were to.
+fn slow_readers(verdict: &mut Verdict, report: &Report) {
+    let Some(slow) = report.slow_readers.as_ref().filter(|slow| slow.connections > 0) else { return };
+    let asked = slow.rate as f64;
+    if (slow.achieved_rate - asked).abs() > asked / 10.0 {
+        let why = if slow.achieved_rate > asked {
+            "they are faster than they were to be"
+        } else {
+            "no more came for them, or the run is too short: where less is sent than they may read, they are not slow"
+        };
+        let text = format!(
+            "each slow reader read {}/s and not {}/s: {why}",
+            format::bytes(slow.achieved_rate),
+            format::bytes(asked)
+        );
+        verdict.find("slow_readers", text);
     }
 }
 

@@ -80,8 +80,8 @@ pub trait Network {
         0
     }
 
-    /// Gives `socket` little room for what comes, so that the server notices who does not read.
-    fn narrow(&mut self, _socket: &mut Self::Socket) {}
+    /// Gives `socket` room for no more than so many `bytes` that come, so that the server notices who does not read.
+    fn narrow(&mut self, _socket: &mut Self::Socket, _bytes: usize) {}
 
     /// Writes as much of `bytes` as fits.
     ///

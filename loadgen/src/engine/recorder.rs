@@ -222,6 +222,8 @@ counts! {
     slow_bytes,
     /// Heard with a stamp that is ahead of this host's clock.
     ahead,
+    /// Of those unsolicited, where nothing tells replies from them.
+    pushed,
     /// Of those unsolicited, as long as a message that was out, and of its kind.
     alike,
     /// Replies of which nobody can tell which message they answer.

@@ -175,7 +175,8 @@ impl Sender {
         match payloads.template(id) {
             None => payloads.write(&mut self.payload, id, size as usize, due),
             Some(template) => {
-                let (seq, stamp) = (u64::from(index), payloads.stamp_digits(id, due));
+                let before = self.sent_before.get(i).copied().unwrap_or(0);
+                let (seq, stamp) = (u64::from(index - before), payloads.stamp_digits(id, due));
                 self.payload.clear();
                 let rng = &mut self.rng;
                 template.write(&mut self.payload, &mut self.spec.values(id, seq, wall, &stamp, kept, rng));
@@ -277,7 +278,9 @@ impl Sender {
         let check = self.spec.verify && payloads.can_check() && matched.is_none();
         let named = match matched {
             Some(Matched::Number { pattern, hole }) => {
-                Some(pattern.number(payload, *hole).and_then(|number| u32::try_from(number).ok()))
+                let before = self.sent_before.get(i).copied().unwrap_or(0);
+                let index = |number| u32::try_from(number).ok()?.checked_add(before);
+                Some(pattern.number(payload, *hole).and_then(index))
             }
             None if matching == Matching::Stamp && (!payloads.can_check() || self.spec.replies > 1) => {
                 let stamp = payloads.find_stamp(payload).filter(|stamp| stamp.id.conn == number);
@@ -315,6 +318,7 @@ impl Sender {
                 let counts = &mut running.recorder_at(now).counts;
                 counts.unsolicited += 1;
                 counts.alike += u64::from(alike);
+                counts.pushed += u64::from(matching == Matching::Order && !check);
             }
         }
         false

@@ -22,9 +22,6 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// Events taken at a time; sends that fall due meanwhile go out between them.
 const EVENTS: usize = 256;
 
-/// Bytes of the receive buffer of a client that reads slowly; the kernel doubles them.
-const NARROW: usize = 4096;
-
 /// A poll, and a timer for times that it could not keep.
 pub struct System {
     poll: Poll,
@@ -134,9 +131,9 @@ impl Network for System {
         tcp_info::sent_again(socket)
     }
 
-    fn narrow(&mut self, socket: &mut TcpStream) {
+    fn narrow(&mut self, socket: &mut TcpStream, bytes: usize) {
         // Whoever cannot have it narrow has it wide: its reads are slow all the same.
-        let _ = socket2::SockRef::from(&*socket).set_recv_buffer_size(NARROW);
+        let _ = socket2::SockRef::from(&*socket).set_recv_buffer_size(bytes);
     }
 
     fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {

@@ -380,7 +380,7 @@ impl<N: Network> Worker<N> {
                     // A short read may have the end behind it: it is the next that says so.
                     self.rests.wants(i, self.now);
                     let arrival = Arrival::new(None, self.now, self.now);
-                    self.sender.count(self.now).slow_bytes += count as u64;
+                    self.sender.read_slowly(count, self.now);
                     self.receive(i, &mut reader, count, arrival);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}

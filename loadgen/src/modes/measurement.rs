@@ -166,6 +166,7 @@ impl Measurement {
                     headers: common.header.clone(),
                     subprotocols: common.subprotocol.clone(),
                     origin: common.origin.clone(),
+                    hidden: Vec::new(),
                 },
                 limit: payloads.max_size() + COURTESY,
             },
@@ -306,6 +307,7 @@ impl Measurement {
                 received: counts.slow_received,
                 unanswered: counts.slow_unanswered,
                 bytes_read: counts.slow_bytes,
+                achieved_rate: 0.0,
             }
         });
         report.run.measured_from_unix_ns = clock::unix_ns(from);
@@ -327,6 +329,18 @@ fn scripts(conversation: &mut Conversation, common: &Common) -> Result<Vec<Arc<[
     Ok(vec![of(publish)?, of(subscribe)?])
 }
 
+/// `2 files and 1 message`
+fn given(files: usize, texts: usize) -> String {
+    let several = |n: usize, kind| match n {
+        0 => None,
+        1 => Some(format!("1 {kind}")),
+        n => Some(format!("{n} {kind}s")),
+    };
+    let parts: Vec<String> =
+        [several(files, "file"), several(texts, "message")].into_iter().flatten().collect();
+    parts.join(" and ")
+}
+
 /// What messages are sent, as a report has it.
 fn size(common: &Common, spec: &Spec) -> Size {
     let Words { payload, message, .. } = &common.words;
@@ -338,7 +352,7 @@ fn size(common: &Common, spec: &Spec) -> Size {
             kind: "given".into(),
             bytes: spec.payloads.max_size() as u64,
             // What a text says may be a secret.
-            spec: Some(format!("{} files and {texts} texts", files.len())),
+            spec: Some(given(files.len(), texts)),
         },
         _ => Size {
             kind: common.size.kind().into(),

@@ -33,6 +33,8 @@ pub struct Extras {
     pub subprotocols: Option<String>,
     /// As the Origin header has it.
     pub origin: Option<String>,
+    /// What was filled in that no report may tell, as it is and as the request has it.
+    pub hidden: Vec<String>,
 }
 
 impl Extras {
@@ -380,6 +382,7 @@ fn secrets(url: &Url, extras: &Extras) -> Vec<String> {
     let offered = extras.subprotocols.iter().map(|names| format!("Sec-WebSocket-Protocol: {names}"));
     let lines: Vec<String> = extras.headers.iter().cloned().chain(offered).collect();
     let mut all = values(&url.resource, lines.iter().map(String::as_str));
+    all.extend(extras.hidden.iter().cloned());
     if let Some(authorization) = &url.authorization {
         let encoded = authorization.0.strip_prefix("Basic ").unwrap_or_default();
         let plain = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();

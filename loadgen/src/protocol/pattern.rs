@@ -77,16 +77,29 @@ impl Pattern {
         found
     }
 
-    /// The number in hole `hole`.
+    /// The number in hole `hole`, where it is in `message` first with one there.
     pub fn number(&self, message: &[u8], hole: usize) -> Option<u64> {
-        let digits = self.value(message, hole)?;
-        std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?.parse().ok()
+        let number = |digits| std::str::from_utf8(digits).ok().filter(|d| !d.starts_with('+'))?.parse().ok();
+        self.starts(message).find_map(|at| {
+            let mut found = None;
+            let fits = self.fits(&message[at..], |place, value| {
+                if place == hole {
+                    found = number(value);
+                }
+            });
+            found.filter(|_| fits)
+        })
     }
 
     fn find(&self, message: &[u8]) -> Option<usize> {
+        self.starts(message).find(|at| self.fits(&message[*at..], |_, _| {}))
+    }
+
+    /// Where in `message` it could begin.
+    fn starts(&self, message: &[u8]) -> impl Iterator<Item = usize> {
         let first = self.holes.first().map_or(&self.end, |(text, _)| text);
         let starts = message.windows(first.len()).enumerate().filter(|(_, window)| *window == &**first);
-        starts.map(|(at, _)| at).find(|at| self.fits(&message[*at..], |_, _| {}))
+        starts.map(|(at, _)| at)
     }
 
     /// Whether it is at the front of `message`; `each` is told what stands in each hole.
@@ -152,6 +165,7 @@ mod tests {
             ("id=-1", None),
             ("id=", None),
             ("id=1x", None),
+            ("id=null id=x id=7 id=8", Some(7)),
             ("no", None),
         ] {
             assert_eq!(id.number(message.as_bytes(), 0), number, "{message}");

@@ -7,6 +7,12 @@
 /// Stands where a secret was.
 const MASK: &str = "***";
 
+/// Stands where a text was that is said to the server.
+const SAID: &str = "…";
+
+/// Letters of a word that is hardly anything else than a token.
+const LONG: usize = 16;
+
 /// A name with one of these in it stands for something secret. Hiding too much costs little.
 const WORDS: [&str; 14] = [
     "apikey",
@@ -129,10 +135,12 @@ pub fn masked_words(words: &[String], is_url: impl Fn(&str) -> bool) -> Vec<Stri
 fn masked_option(option: &str) -> Option<fn(&str) -> String> {
     match option {
         "--subprotocol" => Some(masked_subprotocols),
-        "--hello" => Some(|_| MASK.to_owned()),
+        // What a file says is not in its name.
+        "--hello" => Some(|text| if text.starts_with('@') { text.to_owned() } else { SAID.to_owned() }),
+        "--message" => Some(|_| SAID.to_owned()),
         "--answer" => Some(|value| match value.split_once("=>") {
-            Some((pattern, _)) => format!("{pattern}=>{MASK}"),
-            None => MASK.to_owned(),
+            Some((pattern, _)) => format!("{pattern}=>{SAID}"),
+            None => SAID.to_owned(),
         }),
         _ => None,
     }
@@ -169,9 +177,42 @@ pub fn values<'a>(resource: &str, headers: impl Iterator<Item = &'a str>) -> Vec
     all
 }
 
-/// `text` with each of `values` masked.
+/// `text` with each of `values` masked, the longest first, so that of none the rest of another stays.
 pub fn masked_values(text: &str, values: &[String]) -> String {
-    values.iter().fold(text.to_owned(), |text, value| text.replace(value, MASK))
+    let mut values: Vec<&String> = values.iter().filter(|value| !value.is_empty()).collect();
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values.iter().fold(text.to_owned(), |text, value| text.replace(*value, MASK))
+}
+
+/// Of `text`, as it may stand in a message of any format, the words that are no keys and have `letters` or more, and
+/// whatever their length those behind a name that says so: `"pin":4711` has a word of four, `"token":"x"` a secret.
+pub fn secret_words(text: &str, letters: usize) -> Vec<String> {
+    let mut secrets: Vec<String> = Vec::new();
+    // What was told by its name goes on to the end of its quotes.
+    let (mut behind, mut quoted) = (false, false);
+    let mut rest = text;
+    while let Some(start) = rest.find(|c| !is_between(c)) {
+        let (gap, word) = rest.split_at(start);
+        let (word, after) = word.split_at(word.find(is_between).unwrap_or(word.len()));
+        rest = after;
+        let goes_on = quoted && gap.chars().all(char::is_whitespace);
+        let value = after.trim_start_matches(['"', '\'', '\\']).trim_start();
+        let is_key = value.starts_with([':', '=']) && !(goes_on && after.starts_with(char::is_whitespace));
+        let told = (behind || goes_on) && !is_key;
+        let plain = ["true", "false", "null"].contains(&word);
+        if told || !is_key && word.len() >= letters.min(LONG) && !plain {
+            secrets.push(word.to_owned());
+        }
+        quoted = told && (goes_on || gap.ends_with(['"', '\'']));
+        let scheme = ["bearer", "basic", "digest"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+        behind = (behind && is_key) || if told { scheme } else { is_secret(word) || scheme };
+    }
+    secrets
+}
+
+/// Stands between words.
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || "\"'\\{}[](),:;=&?".contains(c)
 }
 
 /// `text` without what a terminal could obey or a reader be fooled by: control characters (ESC, line ends) and those that
@@ -342,6 +383,30 @@ mod tests {
             "s3cret",
         ];
         let shown = masked_words(&line.map(str::to_owned), |_| false).join(" ");
-        assert_eq!(shown, "--hello *** --hello=*** --answer ping=>*** --expect ok --answer ***");
+        assert_eq!(shown, "--hello … --hello=… --answer ping=>… --expect ok --answer …");
+        let line = ["--message", r#"{"token":"s3cret"}"#, "--hello", "@login.txt", "--message=s3cret"];
+        let shown = masked_words(&line.map(str::to_owned), |_| false).join(" ");
+        assert_eq!(shown, "--message … --hello @login.txt --message=…");
+    }
+
+    #[test]
+    fn what_a_server_says_behind_a_telling_name_is_masked() {
+        for (text, secrets) in [
+            (r#"{"token":"srv-9x","room":"lobby"}"#, &["srv-9x"][..]),
+            (r#"{"session_key" : 17, "n":1}"#, &["17"]),
+            (r#"{"password":"my long phrase","room":"lobby"}"#, &["my", "long", "phrase"]),
+            (r#"{"token":{"value":"abc"},"room":"lobby"}"#, &["abc"]),
+            (r#"say {\"token\":\"abc\"} again"#, &["abc"]),
+            ("Authorization: Bearer abc", &["Bearer", "abc"]),
+            ("sid=0123456789abcdef room=lobby", &["0123456789abcdef"]),
+            ("token abc is not good", &["abc"]),
+            ("no", &[]),
+        ] {
+            assert_eq!(secret_words(text, usize::MAX), secrets, "{text}");
+        }
+        assert_eq!(
+            masked_values("swordfish sword", &["sword", "swordfish", ""].map(str::to_owned)),
+            "*** ***"
+        );
     }
 }

@@ -4,15 +4,15 @@
 //! for itself, as in JSON. `\{` is a brace where a place would begin, `\\{` a backslash in front of one; elsewhere a
 //! backslash is a backslash. What is filled in is written as it is, with no quotes and no escapes of any format.
 
-use super::shown::is_secret;
+use super::shown::secret_words;
 use std::fmt;
 use std::sync::Arc;
 
 /// What can stand in braces.
 pub const PLACES: &str = "{conn}, {seq}, {shard}, {now_ms}, {now_ns}, {rand:N}, {uuid}, {stamp}, {line:FILE}";
 
-/// Letters of a word that is taken for a secret.
-const LONG: usize = 16;
+/// Letters of a word of ours that is no secret however it comes back: two or three are in too many others.
+const LETTERS: usize = 4;
 
 /// The lines of a file, of which each connection has its own.
 pub type Lines = Arc<[Box<str>]>;
@@ -156,20 +156,25 @@ impl Template {
     }
 
     /// What of the text with `values` nobody may see but the server: lines of files, what was captured, and of what stands
-    /// there what looks like a secret.
+    /// there the words of four letters and more, keys apart, and whatever is behind a telling name.
     pub fn secrets(&self, values: &Values) -> Vec<String> {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Filling::Text(text) => Some(secret_words(&String::from_utf8_lossy(text), LETTERS)),
+            _ => None,
+        });
+        texts.flatten().chain(self.filled_secrets(values)).collect()
+    }
+
+    /// The same without what stands in the text itself.
+    pub fn filled_secrets(&self, values: &Values) -> Vec<String> {
         let secret = |part: &Filling| match part {
-            Filling::Line(lines) => vec![lines[values.conn as usize % lines.len()].to_string()],
-            Filling::Kept(name) => values
-                .kept
-                .get(*name)
-                .map(|kept| String::from_utf8_lossy(kept).into_owned())
-                .into_iter()
-                .collect(),
-            Filling::Text(text) => secret_words(&String::from_utf8_lossy(text)),
-            _ => Vec::new(),
+            Filling::Line(lines) => Some(lines[values.conn as usize % lines.len()].to_string()),
+            Filling::Kept(name) => {
+                values.kept.get(*name).map(|kept| String::from_utf8_lossy(kept).into_owned())
+            }
+            _ => None,
         };
-        self.parts.iter().flat_map(secret).filter(|secret| !secret.is_empty()).collect()
+        self.parts.iter().filter_map(secret).filter(|secret| !secret.is_empty()).collect()
     }
 }
 
@@ -232,16 +237,6 @@ pub(super) fn place(text: &str) -> Option<(&str, Option<&str>, &str)> {
             Some((word, Some(argument), rest))
         }
     }
-}
-
-/// The words of `text` behind a name that says so, and those so long that they are hardly anything else.
-fn secret_words(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| c.is_whitespace() || "\"'{}[](),:;=&?".contains(c));
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    let is_one = |(i, word): (usize, &&str)| {
-        (word.len() >= LONG || i > 0 && is_secret(words[i - 1])).then(|| (*word).to_owned())
-    };
-    words.iter().enumerate().filter_map(is_one).collect()
 }
 
 fn decimal(out: &mut Vec<u8>, mut n: u64) {
@@ -373,7 +368,13 @@ mod tests {
         let values = Values { conn: 1, seq: 0, shard: 0, now: 0, stamp: b"", kept: &kept, rng: &mut rng };
         assert_eq!(read("{line:users}:{token}:{conn}").unwrap().secrets(&values), ["bob", "t0k"]);
         let text = r#"{"type":"login","password":"s3cret","jwt":"x","n":"0123456789abcdef","room":"lobby"}"#;
-        assert_eq!(read(text).unwrap().secrets(&values), ["s3cret", "x", "0123456789abcdef"]);
+        assert_eq!(
+            read(text).unwrap().secrets(&values),
+            ["login", "s3cret", "x", "0123456789abcdef", "lobby"]
+        );
+        let text = r#"{"user":"bob-smith","pin":4711,"n":12,"on":true}"#;
+        assert_eq!(read(text).unwrap().secrets(&values), ["bob-smith", "4711"]);
+        assert_eq!(read("LOGIN ann swordfish").unwrap().secrets(&values), ["LOGIN", "swordfish"]);
         assert_eq!(format!("{:?}", read("s3cret").unwrap()), "a template");
     }
 }

@@ -215,6 +215,9 @@ fn add_receivers(whole: &mut Report, part: &Report) {
         a.connections += b.connections;
         a.received += b.received;
         a.unanswered += b.unanswered;
+        let (mine, its) = (a.connections - b.connections, b.connections);
+        let sum = a.achieved_rate * mine as f64 + b.achieved_rate * its as f64;
+        a.achieved_rate = if a.connections > 0 { sum / a.connections as f64 } else { 0.0 };
         a.bytes_read += b.bytes_read;
     }
     if let (Some(a), Some(b)) = (&mut whole.listen, &part.listen) {

@@ -198,8 +198,18 @@ pub struct SlowClients {
     pub received: u64,
     /// Their messages without a reply to the end; they are in no other count.
     pub unanswered: u64,
-    /// What they read, warm-up left out.
+    /// What they read while messages were sent, warm-up and drain left out.
     pub bytes_read: u64,
+    /// Bytes a second that each has read, on average: fewer than its rate where less came for it.
+    pub achieved_rate: f64,
+}
+
+impl SlowClients {
+    /// Sets what was achieved in so many nanoseconds.
+    pub fn achieve(&mut self, measured_ns: u64) {
+        let seconds = self.connections as f64 * measured_ns as f64 / 1e9;
+        self.achieved_rate = if seconds > 0.0 { self.bytes_read as f64 / seconds } else { 0.0 };
+    }
 }
 
 /// `storm`: drop all, reconnect.

@@ -532,9 +532,10 @@ fn fanout_lines(out: &mut String, f: &Fanout) {
 fn slow_line(out: &mut String, s: &SlowClients) {
     let _ = writeln!(
         out,
-        "slow readers {} at {}/s   received {}  unanswered {}   read {}: in no other row",
+        "slow readers {} at {}/s, read {}/s   received {}  unanswered {}   read {}: in no other row",
         count(s.connections),
         bytes(s.rate as f64),
+        bytes(s.achieved_rate),
         count(s.received),
         count(s.unanswered),
         bytes(s.bytes_read as f64)

@@ -60,6 +60,10 @@ pub fn fill(
     report.signatures = pattern::find(measured, opening, facts);
     report.slowest = measured.total.slowest.list();
     report.intervals = measured.intervals.clone();
+    let measured_ns = report.measured_ns();
+    if let Some(slow) = &mut report.slow_readers {
+        slow.achieve(measured_ns);
+    }
     if report.latency_ns.response_low.is_some() {
         // What holds for the whole holds for its parts.
         for row in &mut report.intervals {

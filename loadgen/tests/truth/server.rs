@@ -118,6 +118,8 @@ struct State {
     tokens: HashMap<u64, String>,
     subscribers: Vec<u64>,
     pongs: u64,
+    /// The numbers of JSON-RPC requests.
+    ids: Vec<u64>,
     /// The requests of all connections.
     heads: Vec<String>,
 }
@@ -182,6 +184,7 @@ impl Server {
             tokens: HashMap::new(),
             subscribers: Vec::new(),
             pongs: 0,
+            ids: Vec::new(),
             heads: Vec::new(),
         };
         let shared = Arc::new(Shared { nature, state: Mutex::new(state), changed: Condvar::new() });
@@ -204,7 +207,12 @@ impl Server {
         format!("{}/truth", crate::reach(self.address))
     }
 
-    /// The requests of all connections so far.
+    /// The numbers of the JSON-RPC requests, as they came.
+    pub fn ids(&self) -> Vec<u64> {
+        self.shared.lock().ids.clone()
+    }
+
+    /// The requests of all connections, in order.
     pub fn heads(&self) -> Vec<String> {
         self.shared.lock().heads.clone()
     }
@@ -374,6 +382,7 @@ impl Shared {
         match self.nature.speech {
             Speech::Echo | Speech::Topic(_) => None,
             Speech::Rpc(parts, apart) => {
+                self.lock().ids.extend(id.parse::<u64>());
                 Some((format!("{{\"result\":[\"id\",0],\"id\":{id},\"jsonrpc\":\"2.0\"}}"), parts, apart))
             }
             Speech::Guarded => {

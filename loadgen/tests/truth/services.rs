@@ -1,5 +1,7 @@
 //! Servers that are no echo: JSON-RPC, logins, heartbeats.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use loadgen::report::{Report, Status};
@@ -101,6 +103,33 @@ fn answers_what_nothing_tells_apart() {
     }
 }
 
+/// A push that comes while a message is out is taken for its reply where nothing tells them apart; one that comes while
+/// nothing is out gives that away. With `--ignore` the same server is measured rightly.
+#[test]
+fn pushes_where_nothing_tells_its_answers_apart() {
+    let load = "-c4 -R20 -d2s --match any";
+    let nature =
+        Nature { delay: Time::Fixed(ms(50)), push: Some(ms(20)), said: r#"{"type":"tick"}"#, ..rpc() };
+    let server = Server::start(nature);
+    let (report, _) = measure(&format!("{load} {CALL} --warmup 0s {}", server.url()));
+    let found = codes(&report.verdict.reasons);
+    assert!(found.contains(&"pushes"), "{:?}", report.verdict);
+    assert_eq!(report.verdict.status, Status::Invalid);
+    let cell = report.latency_ns.response.as_ref().map_or("bounds".into(), stat_cell);
+    row(
+        "JSON-RPC, 50 ms, pushes every 20 ms",
+        load,
+        &truth_cell(&truth(&server.log())),
+        &cell,
+        &words(&report),
+    );
+
+    let server = Server::start(nature);
+    let (report, _) = measure(&format!(r#"{load} --ignore "tick" {CALL} --warmup 0s {}"#, server.url()));
+    assert!(!codes(&report.verdict.reasons).contains(&"pushes"), "{:?}", report.verdict);
+    assert_eq!((report.messages.unsolicited, report.messages.received), (0, 40), "{:?}", report.messages);
+}
+
 /// A push that looks like a reply to something that was never asked is no reply, and neither is a heartbeat.
 #[test]
 fn pushes_between_the_answers() {
@@ -148,6 +177,8 @@ fn wants_a_login_first() {
     for secret in ["t0ps3cret", "user7", "user{conn}"] {
         assert!(!text.contains(secret), "the report tells {secret}");
     }
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("1 message text") && stdout.contains("--message '…'"), "{stdout}");
     let words_given = report.config.conversation.as_ref().unwrap();
     assert_eq!((words_given.hello, words_given.expect, words_given.capture), (1, 1, 1));
     let (truth, wire) = (truth(&server.log()), report.latency_ns.wire.as_ref().unwrap());
@@ -185,10 +216,42 @@ fn refuses_a_login() {
     assert_eq!(reasons(&report), ["hello: `\"ok\":true` was expected and something else came"]);
     let answer = report.connections.answers.values().next().unwrap();
     assert!(answer.contains("not you") && !answer.contains("t0ps3cret"), "{answer}");
+    // Nor what is no secret by its name, nor a token of the server's own.
+    let report = line(r#"--hello {"login":"mallory","user":"bob-smith","pin":4711}"#, "--expect nope");
+    let shown = serde_json::to_string(&report).unwrap();
+    assert!(!report.connections.answers.is_empty() && shown.contains("not you"), "{shown}");
+    assert!(!["mallory", "bob-smith", "4711"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    let report = line(r#"--hello {"login":"ann"}"#, "--expect nope");
+    let answer = report.connections.answers.values().next().unwrap();
+    assert!(answer.contains("token") && !answer.contains("ann"), "{answer}");
     let report = line(r#"--hello {"login":"ann"}"#, r#"--expect "ok":true --capture room="room":"{room}""#);
     assert_eq!(reasons(&report), ["hello: `\"room\":\"{room}\"` was expected and something else came"]);
     let report = line(r#"--hello {"type":"pong"}"#, "--expect ok --connect-timeout 300ms");
     assert_eq!(reasons(&report), ["hello: timed out waiting for `ok`"]);
+}
+
+/// A server that repeats the request of whom it refuses repeats no line of a file.
+#[test]
+fn refuses_and_repeats_the_request() {
+    let (path, listener) = (crate::support::scratch("names"), TcpListener::bind("127.0.0.1:0").unwrap());
+    std::fs::write(&path, "ann-s3cret pass\n").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut request) = (stream.unwrap(), [0; 4096]);
+            let length = stream.read(&mut request).unwrap();
+            let said = String::from_utf8_lossy(&request[..length]).into_owned();
+            let header = said.lines().find(|line| line.starts_with("X-Who")).unwrap();
+            let text = format!("no room {} for {header}", said.split(' ').nth(1).unwrap());
+            let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n", text.len());
+            let _ = stream.write_all((head + &text).as_bytes());
+        }
+    });
+    let line = format!("{{line:{}}}", path.display());
+    let (report, _) = measure(&format!("-c1 -d1s -H X-Who:{line} ws://{address}/room/{line}"));
+    std::fs::remove_file(&path).unwrap();
+    let answer = report.connections.answers.values().next().unwrap();
+    assert!(answer.contains("no room /room/*** for X-Who:***"), "{answer}");
 }
 
 /// Whoever comes back says it again.
@@ -263,7 +326,11 @@ fn pushes_on_a_timer_to_who_only_listens() {
         let (report, _) = measure(&format!("{load} --warmup 300ms {}", server.url()));
         let listen = report.listen.as_ref().unwrap();
         let response = report.latency_ns.response.as_ref().unwrap();
-        assert!(listen.received > 100 && listen.unstamped + listen.ahead == 0, "{listen:?}");
+        // A hundred pushes on each of ten connections.
+        assert!(
+            (900..=1010).contains(&listen.received) && listen.unstamped + listen.ahead == 0,
+            "{listen:?}"
+        );
         assert_eq!((listen.resolution_ns, response.count), (resolution, listen.received));
         // The log has also what was pushed before and after: the same server, the same delays.
         let truth = truth(&server.log());
@@ -277,6 +344,9 @@ fn pushes_on_a_timer_to_who_only_listens() {
         let gaps = report.latency_ns.gap.as_ref().unwrap();
         let sum = gaps.mean * gaps.count as f64;
         assert!(gaps.count + 10 >= listen.received && sum <= 10.0 * 2.05e9, "{gaps:?} {listen:?}");
+        // What overtakes what makes gaps of two kinds; their median is still the timer's, nearly.
+        let median = gaps.histogram().unwrap().value_at_quantile(0.5);
+        assert!((10 * MS..=30 * MS).contains(&median) || disturbance(&report) > 5 * MS, "{median} of 20 ms");
         let found = format!("{}, gaps of {:.0} ms", stat_cell(response), gaps.mean / 1e6);
         let truth = format!("{}, gaps of 20 ms and its own time", truth_cell(&truth));
         row("pushes 5 to 50 ms after its stamp, every 20 ms", &load, &truth, &found, &words(&report));
@@ -382,10 +452,9 @@ fn is_read_slowly_by_a_tenth() {
     let (report, _) = measure(&format!("{load} --warmup 0s {}", server.url()));
     let (slow, m) = (report.slow_readers.as_ref().unwrap(), &report.messages);
     assert_eq!((slow.connections, slow.rate), (2, 20 * 1024));
-    // Two of twenty are sent 30 messages of 20 kB in 3 s, and read at most 60 kB and one read more each, in the 2 s of the
-    // drain too.
-    assert!(slow.bytes_read <= 2 * (5 * 20 * 1024 + 2048), "{slow:?}");
-    assert!(slow.bytes_read >= 2 * 20 * 1024, "{slow:?}");
+    // Two of twenty are sent 15 messages of 20 kB in 3 s each, which is five times what they read.
+    let achieved = slow.achieved_rate / slow.rate as f64;
+    assert!((0.8..=1.1).contains(&achieved), "{achieved} {slow:?}");
     assert!(slow.received + slow.unanswered >= 20 && slow.unanswered > 0, "{slow:?}");
     // The others have all their replies, and nobody's fault is counted twice.
     assert_eq!((m.errors(), m.received), (0, m.sent - slow.unanswered), "{m:?} {slow:?}");
@@ -394,12 +463,33 @@ fn is_read_slowly_by_a_tenth() {
     assert_eq!(response.count + stat.count, m.sent);
     assert!(stat.max > 1000 * MS, "{stat:?}");
     let truth = "20.0 KiB/s each";
-    let found = format!(
-        "{:.1} KiB/s each, {} of them unanswered",
-        slow.bytes_read as f64 / 2.0 / 5.0 / 1024.0,
-        slow.unanswered
-    );
+    let found =
+        format!("{:.1} KiB/s each, {} of them unanswered", slow.achieved_rate / 1024.0, slow.unanswered);
     row("has a thread for each client, of whom a tenth read slowly", load, truth, &found, &words(&report));
+}
+
+/// Whatever the rate and the size of what is sent, those who only listen read as fast as they were told; where there is not
+/// so much to read a finding says so.
+#[test]
+fn is_read_at_the_rate_that_was_asked() {
+    let said = String::leak("x".repeat(100_000));
+    for (rate, bytes) in
+        [("5k/s", 5_120.0), ("20k/s", 20_480.0), ("100k/s", 102_400.0), ("400k/s", 409_600.0)]
+    {
+        let load = format!("listen -c4 -d4s --slow-readers 50%:{rate}");
+        let server = Server::start(Nature { push: Some(ms(50)), said, ..Nature::default() });
+        let (report, _) = measure(&format!("{load} --warmup 500ms {}", server.url()));
+        let slow = report.slow_readers.as_ref().unwrap();
+        let achieved = slow.achieved_rate / bytes;
+        assert!((0.8..=1.1).contains(&achieved), "{achieved} of {rate}: {slow:?}");
+        let found = format!("{:.1} KiB/s each", slow.achieved_rate / 1024.0);
+        let truth = format!("{:.1} KiB/s each", bytes / 1024.0);
+        row("pushes 100 kB every 50 ms", &load, &truth, &found, &words(&report));
+    }
+    let server = Server::start(Nature { push: Some(ms(20)), said: "little", ..Nature::default() });
+    let (report, _) =
+        measure(&format!("listen -c4 -d1s --warmup 0s --slow-readers 50%:20k/s {}", server.url()));
+    assert!(codes(&report.verdict.findings).contains(&"slow_readers"), "{:?}", report.verdict);
 }
 
 /// The server goes away by itself and comes back at another time: what was lost is noticed, and all come back.
@@ -423,12 +513,33 @@ fn goes_away_and_comes_back() {
     assert_eq!(report.connections.held_min, 20, "who comes back is not missing");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("after the last sign of life"), "{text}");
-    let found = format!("{} lost, {} back", storm.dropped, storm.back);
-    row("cuts every connection after 1 s", load, "20 lost", &found, &words(&report));
+    let times = [storm.detected_ns, storm.lost_ns, storm.first_back_ns, storm.back_ns.get("100").copied()];
+    let [detected, lost, first, last] = times.map(|time| time.unwrap() as f64 / 1e6);
+    let found = format!(
+        "{} lost, noticed {detected:.0} ms after the last reply and within {lost:.0} ms, {} back after {first:.0} to {last:.0} ms",
+        storm.dropped, storm.back
+    );
+    let truth = "20 lost at once, up to 10 ms after a reply, back after 50 ms";
+    row("cuts every connection after 1 s", load, truth, &found, &words(&report));
 
     let server = Server::start(Nature::default());
     let (report, _) = measure(&format!("storm --server -c4 --before 200ms --after 300ms {}", server.url()));
     assert_eq!(codes(&report.verdict.findings), ["no_outage"], "{:?}", report.verdict);
+}
+
+/// `{seq}` counts the messages of a connection, and begins with 0 on each.
+#[test]
+fn counts_anew_on_each_connection() {
+    let server = Server::start(rpc());
+    let call = r#"--message {"id":{seq}}"#;
+    let load = format!("-c4 -R100 -d2s --messages-per-connection 5 {MATCH} {call}");
+    let (report, _) = measure(&format!("{load} --warmup 0s {}", server.url()));
+    let m = &report.messages;
+    assert_eq!((m.errors(), m.received, m.unsolicited), (0, m.sent, 0), "{m:?}");
+    assert!(report.connections.reopened > 20, "{:?}", report.connections);
+    let mut ids: Vec<u64> = server.ids();
+    ids.sort_unstable();
+    assert_eq!((ids.first(), ids.last()), (Some(&0), Some(&4)), "{ids:?}");
 }
 
 /// Every connection sends five messages, is closed and begins anew; the schedule is kept by those that are there.

@@ -92,6 +92,13 @@ impl Sender {
         self.last_sign
     }
 
+    /// A client that reads slowly has read so many bytes: those count that it reads while messages are sent.
+    pub fn read_slowly(&mut self, bytes: usize, now: Moment) {
+        if let Some(running) = self.running.as_mut().filter(|running| now < running.traffic.to) {
+            running.recorder_at(now).counts.slow_bytes += bytes as u64;
+        }
+    }
+
     /// Connection `i` reads slowly: its times are told apart.
     pub(super) fn is_slow(&self, i: usize) -> bool {
         self.spec.is_slow(self.spec.number(self.me, i))

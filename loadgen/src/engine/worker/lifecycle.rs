@@ -20,7 +20,7 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::handshake::{self, Refusal};
 use crate::protocol::pattern::Pattern;
 use crate::protocol::session::Upgrade;
-use crate::protocol::shown::{escaped, masked_values};
+use crate::protocol::shown::{escaped, masked_values, secret_words};
 use crate::protocol::template::{Template, Values};
 use crate::protocol::url::encoded;
 
@@ -75,8 +75,8 @@ impl<N: Network> Worker<N> {
         let target = &self.spec.target(number).address;
         let (socket, error) = match self.network.connect(i, target, self.spec.sources.of(number)) {
             Ok(mut socket) => {
-                if self.spec.is_slow(number) {
-                    self.network.narrow(&mut socket);
+                if let Some(slow) = self.spec.slow.filter(|slow| slow.has(number)) {
+                    self.network.narrow(&mut socket, slow.room());
                 }
                 (Some(socket), None)
             }
@@ -148,6 +148,7 @@ impl<N: Network> Worker<N> {
         let (mut url, mut extras) = (Cow::Borrowed(&target.url), Cow::Borrowed(&self.spec.rules.extras));
         if target.resource.is_some() || !self.spec.headers.is_empty() {
             let since = self.connections[i].since;
+            let mut hidden: Vec<String> = Vec::new();
             let mut values = Values {
                 conn: number as u64,
                 seq: 0,
@@ -161,6 +162,7 @@ impl<N: Network> Worker<N> {
             let mut filled = |template: &Template| {
                 let mut text = Vec::new();
                 template.write(&mut text, &mut values);
+                hidden.extend(template.filled_secrets(&values));
                 text
             };
             if let Some(resource) = &target.resource {
@@ -169,6 +171,8 @@ impl<N: Network> Worker<N> {
             for (at, line) in &self.spec.headers {
                 extras.to_mut().headers[*at] = one_line(&filled(line));
             }
+            let as_sent: Vec<String> = hidden.iter().map(|secret| encoded(secret.as_bytes())).collect();
+            extras.to_mut().hidden = [hidden, as_sent].concat();
         }
         Upgrade { url, extras, nonce }
     }
@@ -220,24 +224,21 @@ impl<N: Network> Worker<N> {
         self.spec.target(self.spec.number(self.me, i)).script.clone()
     }
 
-    /// The first bytes of a message that was not expected, without what connection `i` said or kept that is secret.
+    /// The first bytes of a message that was not expected, without what connection `i` said or kept, nor what stands behind
+    /// a telling name in it.
     fn first_bytes(&mut self, i: usize, script: &[Word], message: &[u8]) -> String {
-        let mut secrets: Vec<String> = self
-            .conversations
-            .kept(i)
-            .iter()
-            .map(|kept| String::from_utf8_lossy(kept).into_owned())
-            .collect();
+        let kept = self.conversations.kept(i);
+        let mut secrets: Vec<String> =
+            kept.iter().map(|kept| String::from_utf8_lossy(kept).into_owned()).collect();
         for step in script {
             if let Word::Say(words) = step {
-                secrets.extend(self.sender.secrets(i, words, self.conversations.kept(i)));
+                secrets.extend(self.sender.secrets(i, words, kept));
             }
         }
-        secrets.retain(|secret| !secret.is_empty());
         // A secret that is cut in two is none that is found: first it is hidden, then cut.
-        let text =
-            masked_values(&String::from_utf8_lossy(&message[..message.len().min(LOOKED_AT)]), &secrets);
-        escaped(&text).chars().take(SHOWN).collect()
+        let text = String::from_utf8_lossy(&message[..message.len().min(LOOKED_AT)]);
+        secrets.extend(secret_words(&text, usize::MAX));
+        escaped(&masked_values(&text, &secrets)).chars().take(SHOWN).collect()
     }
 
     /// Connection `i` is open: messages can be sent.

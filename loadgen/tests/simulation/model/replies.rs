@@ -120,9 +120,11 @@ impl Model {
             Identity::Duplicate => self.figures(now).counts.duplicated += 1,
             Identity::Stray => self.figures(now).counts.corrupt += 1,
             Identity::Unsolicited { alike } => {
+                let by_order = self.rules.by_order();
                 let counts = &mut self.figures(now).counts;
                 counts.unsolicited += 1;
                 counts.alike += u64::from(alike);
+                counts.pushed += u64::from(by_order);
             }
         }
         false
