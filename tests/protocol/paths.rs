@@ -573,6 +573,9 @@ fn headers_tells_what_was_seen_and_agreed() {
     assert_eq!(told["subprotocols"], serde_json::json!({ "offered": ["a", "b"], "agreed": "c" }));
     let offer = "permessage-deflate; client_max_window_bits";
     assert_eq!(told["extensions"], serde_json::json!({ "offered": [offer], "agreed": "permessage-deflate" }));
+    let (_, frame) = answer(&request("ws://localhost/ws/headers"), |_| {});
+    let told_of_proxy: serde_json::Value = serde_json::from_slice(&frame[4..]).expect("JSON");
+    assert_eq!(told_of_proxy["request"], "GET ws://localhost/ws/headers HTTP/1.1", "as a proxy sent it");
     assert_eq!(
         (&told["address"], &told["proxied"], &told["tls"]),
         (&serde_json::Value::Null, &serde_json::Value::Null, &serde_json::Value::Null)
