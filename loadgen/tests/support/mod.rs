@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use frame::frame;
+use frame::{frame, read_payload};
 use loadgen::report::{self, Finding, Report};
 use tungstenite::handshake::derive_accept_key;
 
@@ -339,21 +339,7 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     loop {
         let mut head = [0; 2];
         stream.read_exact(&mut head)?;
-        assert_ne!(head[1] & 0x80, 0, "clients mask");
-        let mut len = u64::from(head[1] & 0x7F);
-        if len >= 126 {
-            let mut wide = [0; 8];
-            stream.read_exact(&mut wide[if len == 126 { 6 } else { 0 }..])?;
-            len = u64::from_be_bytes(wide);
-        }
-        let mut key = [0; 4];
-        stream.read_exact(&mut key)?;
-        let mut payload = vec![0; len as usize];
-        stream.read_exact(&mut payload)?;
-        for (i, byte) in payload.iter_mut().enumerate() {
-            *byte ^= key[i % 4];
-        }
-        message.extend_from_slice(&payload);
+        message.extend(read_payload(stream, head[1])?);
         // With RSV1, which the first frame alone may have.
         opcode |= head[0] & 0x4F;
         if head[0] & 0x80 != 0 {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::frame::frame;
+use crate::frame::{frame, read_payload};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SetSockOpt, TimestampingFlag, Timestamps, recvmsg, sockopt,
 };
@@ -517,16 +517,5 @@ fn read_first(stream: &mut TcpStream) -> io::Result<([u8; 2], u64)> {
 /// The first byte of an unfragmented frame, its payload without the mask, and when it came.
 fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>, u64)> {
     let (head, arrived) = read_first(stream)?;
-    let mut len = u64::from(head[1] & 0x7F);
-    if len >= 126 {
-        let mut wide = [0; 8];
-        stream.read_exact(&mut wide[if len == 126 { 6 } else { 0 }..])?;
-        len = u64::from_be_bytes(wide);
-    }
-    let mut key = [0; 4];
-    stream.read_exact(&mut key)?;
-    let mut payload = vec![0; len as usize];
-    stream.read_exact(&mut payload)?;
-    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-    Ok((head[0], payload, arrived))
+    Ok((head[0], read_payload(stream, head[1])?, arrived))
 }
