@@ -58,6 +58,8 @@ pub struct Wire {
     pub wrote_at: u64,
     /// Bytes that the server wrote, ever.
     pub written: usize,
+    /// When the server last wrote something that it had not offered before.
+    pub spoke_at: u64,
     /// When the client last took something; and when last something that its system could not have taken without it.
     pub taken_at: u64,
     pub surely_taken_at: u64,

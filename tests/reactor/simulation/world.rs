@@ -25,6 +25,8 @@ use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
+/// How long a RST that a path asks for waits for what was said to arrive.
+const ARRIVAL: u64 = 2_000;
 /// How long what was sent may be unacknowledged.
 const UNREACHABLE: u64 = 60_000;
 const POLICY_TIMEOUT: u64 = 3_000;
@@ -345,6 +347,9 @@ impl World {
         if let Some(told) = wire.tell_reset(Err(ErrorKind::BrokenPipe.into())) {
             return told;
         }
+        if !wire.blocked {
+            wire.spoke_at = self.now;
+        }
         wire.written += bytes.len();
         self.check_said(index, bytes, is_sealed);
         let now = self.now;
@@ -437,9 +442,14 @@ impl World {
         }
     }
 
-    /// What follows throws everything away.
+    /// What follows throws away what the client's system does not have: there may be some only if it has had its time to arrive.
     pub fn reset(&mut self, index: usize) {
-        self.wires[index].out.clear();
+        let wire = &mut self.wires[index];
+        let (left, is_early) = (wire.unacknowledged(), self.now < wire.spoke_at + ARRIVAL);
+        wire.out.truncate(wire.out.len() - left);
+        if left > 0 && is_early && wire.reset == Reset::No {
+            self.fault(index, "reset before what was said has arrived");
+        }
     }
 
     pub fn shutdown_write(&mut self, index: usize) {
