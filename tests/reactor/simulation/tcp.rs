@@ -3,6 +3,7 @@
 use super::said::Said;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use wsecho::reactor::token::ConnId;
 
 /// Bytes that may wait for the server: more than one read takes.
@@ -96,6 +97,18 @@ pub enum Reset {
 }
 
 impl Wire {
+    /// What a call gets that finds a reset: the reset itself once, then `later`.
+    pub fn tell_reset(&mut self, later: io::Result<usize>) -> Option<io::Result<usize>> {
+        let told = match self.reset {
+            Reset::No => return None,
+            Reset::Pending => Err(ErrorKind::ConnectionReset.into()),
+            Reset::Told => later,
+        };
+        self.reset = Reset::Told;
+        self.told_end = true;
+        Some(told)
+    }
+
     /// Bytes that the server could read.
     pub fn unread(&self) -> usize {
         self.arrived - self.read

@@ -288,17 +288,8 @@ impl World {
             self.fault(index, "read without a reason");
         }
         let wire = &mut self.wires[index];
-        match wire.reset {
-            Reset::No => {}
-            Reset::Pending => {
-                wire.reset = Reset::Told;
-                wire.told_end = true;
-                return Err(ErrorKind::ConnectionReset.into());
-            }
-            Reset::Told => {
-                wire.told_end = true;
-                return Ok(0);
-            }
+        if let Some(told) = wire.tell_reset(Ok(0)) {
+            return told;
         }
         let count = wire.unread().min(buf.len());
         if count == 0 {
@@ -353,38 +344,14 @@ impl World {
                 wire.pinged_at.get_or_insert(self.now);
             }
         }
-        match wire.reset {
-            Reset::No => {}
-            Reset::Pending => {
-                wire.reset = Reset::Told;
-                wire.told_end = true;
-                return Err(ErrorKind::ConnectionReset.into());
-            }
-            Reset::Told => {
-                wire.told_end = true;
-                return Err(ErrorKind::BrokenPipe.into());
-            }
+        if let Some(told) = wire.tell_reset(Err(ErrorKind::BrokenPipe.into())) {
+            return told;
         }
         if !wire.blocked {
             wire.spoke_at = self.now;
         }
         wire.written += bytes.len();
-        let mut said = wire.said.clone();
-        if self.peers[index].expects == Expects::Echo && !is_sealed {
-            said.take(bytes);
-        }
-        if said.close.is_some() {
-            wire.said_close_at.get_or_insert(self.now);
-        }
-        let life = wire.heard_at.max(wire.surely_taken_at);
-        let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
-        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
-        // What waited in the outbox was said earlier.
-        let is_said_now = !is_sealed && !wire.was_blocked && !self.peers[index].ends;
-        let says_going_away = is_said_now && said.close == Some(1001);
-        if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
-            self.fault(index, "told that it is idle, which it is not");
-        }
+        self.check_said(index, bytes, is_sealed);
         let now = self.now;
         let wire = &mut self.wires[index];
         if wire.cut_at.is_some() && wire.lost_since.is_none() {
@@ -427,6 +394,27 @@ impl World {
             self.unseal(index, &bytes[..count]);
         }
         Ok(count)
+    }
+
+    /// What the server says to a client, and whether it is time for it.
+    fn check_said(&mut self, index: usize, bytes: &[u8], is_sealed: bool) {
+        let wire = &mut self.wires[index];
+        let mut said = wire.said.clone();
+        if self.peers[index].expects == Expects::Echo && !is_sealed {
+            said.take(bytes);
+        }
+        if said.close.is_some() {
+            wire.said_close_at.get_or_insert(self.now);
+        }
+        let life = wire.heard_at.max(wire.surely_taken_at);
+        let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
+        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
+        // What waited in the outbox was said earlier.
+        let is_said_now = !is_sealed && !wire.was_blocked && !self.peers[index].ends;
+        let says_going_away = is_said_now && said.close == Some(1001);
+        if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
+            self.fault(index, "told that it is idle, which it is not");
+        }
     }
 
     /// Acknowledged is what a client's system has room for; a closed window is asked about twice a minute.
