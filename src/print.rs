@@ -263,7 +263,8 @@ mod tests {
             };
             let told = error.split_once(" takes ").and_then(|(_, told)| told.split_once(", not '"));
             let told = told.map_or(String::new(), |(told, _)| told.replace(" or ", ", ").replace("or ", ""));
-            let is_word = |text: &&str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+            let is_word =
+                |text: &&str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
             let told: Vec<&str> = told.split(", ").filter(|text| !text.is_empty()).filter(is_word).collect();
             assert_eq!(offered.split_whitespace().collect::<Vec<_>>(), told, "{}: {error}", option.name);
             all += told.len();
