@@ -2,109 +2,70 @@
 //!
 //! `cargo bench -p loadgen --bench tls` drives one echo server, in a process of its own, that takes plain connections and
 //! TLS 1.3 on the same port (rustls' buffered API, nothing checked), by turns with `loadgen --closed` over each. What is
-//! compared is the CPU time of this whole process a message, round by round. Then as many TLS connections as this host's
-//! descriptors allow, up to 19,000, are opened one after the other and held. Nothing is asserted: the aims are 1.25 and
-//! 4,000 bytes.
+//! compared is the CPU time of this whole process a message, round by round; beside it stands what rustls takes of it, which
+//! opens and seals the same records in memory. Then as many TLS connections as this host's descriptors allow, up to 19,000,
+//! are opened one after the other and held. Nothing is asserted: the aims are 1.25 and 4,000 bytes.
+//!
+//! `… --bench tls -- --alone N` only opens and seals, on N connections, for a profiler.
 
+#[path = "tls/alone.rs"]
+mod alone;
 #[path = "tls/peer.rs"]
 mod peer;
+#[path = "common/turns.rs"]
+mod turns;
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use loadgen::cli::args::{Args, Subcommand};
-use loadgen::engine::plan::Plan;
+use alone::Alone;
 use loadgen::host::procfs;
-use loadgen::modes::measurement::{Measurement, plan};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use loadgen::modes::measurement::Measurement;
+use nix::sys::resource::{Resource, getrlimit};
+use turns::{Server, by_turns, columns, cost, cpu, measurement, quantile};
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(1500);
+/// What is compared: connections, bytes a message, those of the frames that come and go, and the aim.
+const ROWS: [(usize, &str, (usize, usize), &str); 4] = [
+    (1, "128", (132, 136), "1.25"),
+    (100, "128", (132, 136), "1.25"),
+    (1000, "128", (132, 136), "1.25"),
+    (100, "16k", (16_388, 16_392), ""),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|word| word == "--peer") {
-        return peer::serve(&arguments[at + 1]);
+    let value = |name| arguments.iter().position(|word| word == name).map(|at| arguments[at + 1].clone());
+    if let Some(certificate) = value("--peer") {
+        return peer::serve(&certificate);
     }
-    let server = Server::start();
-    println!(
-        "{:24}{:>12}{:>12}{:>8}  {:12}{:>6}",
-        "CPU time a message", "plain", "TLS 1.3", "ratio", "quartiles", "aim"
-    );
-    for (connections, size) in [(1, "128"), (100, "128"), (1000, "128"), (100, "16k")] {
-        let (mut plain, mut tls, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-        // The first round of each does not count.
-        for round in 0..=ROUNDS {
-            let a = cost(&server.options("ws"), connections, size);
-            let b = cost(&server.options("wss"), connections, size);
-            if round > 0 {
-                plain.push(a);
-                tls.push(b);
-                ratio.push(b / a);
-            }
-        }
-        let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
-        println!(
-            "{:24}{:>9.0} ns{:>9.0} ns{:>8.2}  {spread:12}{:>6}",
-            format!("{connections} connections, {size}"),
-            quantile(&mut plain, 0.5),
-            quantile(&mut tls, 0.5),
-            quantile(&mut ratio, 0.5),
-            if size == "128" { "1.25" } else { "" }
-        );
+    let (serving, asking) = peer::configurations();
+    if let Some(connections) = value("--alone") {
+        let connections = connections.parse().expect("a number");
+        return println!("{:.0} ns", Alone::new(&serving, &asking, connections, ROWS[0].2).cost(10));
     }
-    let most = (nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-        .map_or(1024, |(_, hard)| hard)
-        - 500)
-        .min(19_000) as usize;
+    let peer = Peer::start();
+    println!("{:24}{}{:>6}{:>14}", "CPU time a message", columns("plain", "TLS 1.3"), "aim", "rustls alone");
+    for (connections, size, frames, aim) in ROWS {
+        let mut rustls = Alone::new(&serving, &asking, connections, frames);
+        let mut alone = Vec::new();
+        let plain = || cost(peer.measurement("ws", connections, size), connections);
+        let tls = || {
+            alone.push(rustls.cost(10));
+            cost(peer.measurement("wss", connections, size), connections)
+        };
+        let medians = by_turns(plain, tls);
+        let title = format!("{connections} connections, {size}");
+        println!("{title:24}{medians}{aim:>6}{:>11.0} ns", quantile(&mut alone, 0.5));
+    }
+    let most = (getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard) - 500).min(19_000) as usize;
     for scheme in ["ws", "wss"] {
-        hold(&server.options(scheme), scheme, most);
+        hold(&peer, scheme, most);
     }
-}
-
-/// A measurement for `loadgen --closed` with these options.
-fn measurement(options: &[String], connections: usize, size: &str) -> Measurement {
-    let connections = connections.to_string();
-    let mut line = vec![
-        "run",
-        "--closed",
-        "-q",
-        "-t",
-        "1",
-        "-c",
-        &connections,
-        "--size",
-        size,
-        "--connect-rate",
-        "100k",
-    ];
-    line.extend(options.iter().map(String::as_str));
-    let Ok(Args { command: Subcommand::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
-        unreachable!("the line is a good one");
-    };
-    Measurement::new(run.common()).unwrap_or_else(|e| panic!("{e:?}"))
-}
-
-/// CPU time of this process a message, ns. Opening and reporting are not messages and do not count.
-fn cost(options: &[String], connections: usize, size: &str) -> f64 {
-    let mut measurement = measurement(options, connections, size);
-    let engine = measurement.engine(connections).expect("an engine");
-    engine.open(connections, &mut measurement.progress).expect("connections");
-    let plan = Plan { duration: ROUND, ..plan(&measurement) };
-    let before = cpu();
-    let measured = engine.run(&plan, &mut measurement.progress).expect("a run");
-    let cost = (cpu() - before) / measured.total.counts.received as f64;
-    engine.close().expect("an end");
-    cost
 }
 
 /// Opens connections and says what each takes of this process's memory, and how fast they opened.
-fn hold(options: &[String], scheme: &str, connections: usize) {
-    let mut measurement = measurement(options, connections, "128");
+fn hold(peer: &Peer, scheme: &str, connections: usize) {
+    let mut measurement = peer.measurement(scheme, connections, "128");
     let engine = measurement.engine(connections).expect("an engine");
     // The threads and their buffers are there before the connections.
     engine.open(1, &mut measurement.progress).expect("a connection");
@@ -123,64 +84,32 @@ fn hold(options: &[String], scheme: &str, connections: usize) {
     engine.close().expect("an end");
 }
 
-fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("a clock");
-    time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64
-}
-
-/// The server in a process of its own, until dropped.
-struct Server {
-    child: Child,
-    address: String,
+/// The server, until dropped, and the file that its certificate is in.
+struct Peer {
+    server: Server,
     certificate: PathBuf,
 }
 
-impl Server {
-    fn start() -> Server {
+impl Peer {
+    fn start() -> Peer {
         let certificate = std::env::temp_dir().join(format!("loadgen-bench-{}.pem", std::process::id()));
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        let mut child =
-            command.arg("--peer").arg(&certificate).stdout(Stdio::piped()).spawn().expect("a process");
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
-            .read_line(&mut address)
-            .expect("its address");
-        if procfs::cpus() > 1 {
-            pin(child.id(), 1);
-            pin(std::process::id(), 0);
-        }
-        Server { child, address: address.trim().to_owned(), certificate }
+        let server = Server::start(&["--peer", &certificate.to_string_lossy()]);
+        Peer { server, certificate }
     }
 
-    fn options(&self, scheme: &str) -> Vec<String> {
-        let mut options = vec![format!("{scheme}://{}/", self.address)];
+    fn measurement(&self, scheme: &str, connections: usize, size: &str) -> Measurement {
+        let (count, url) = (connections.to_string(), format!("{scheme}://{}/", self.server.address));
+        let certificate = self.certificate.to_string_lossy();
+        let mut words = vec!["-c", &count, "--size", size, "--connect-rate", "100k", &url];
         if scheme == "wss" {
-            options.extend(["--cacert".to_owned(), self.certificate.display().to_string()]);
+            words.extend(["--cacert", &certificate]);
         }
-        options
+        measurement(&words)
     }
 }
 
-impl Drop for Server {
+impl Drop for Peer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.certificate);
     }
-}
-
-/// Keeps the threads of a process on one CPU, and those that are to come.
-fn pin(pid: u32, cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).expect("a CPU number");
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process").flatten() {
-        let task: i32 = task.file_name().to_string_lossy().parse().expect("a thread's number");
-        sched_setaffinity(Pid::from_raw(task), &set).expect("this CPU is ours");
-    }
-}
-
-/// The value below which `part` of the values lie (nearest rank).
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
 }

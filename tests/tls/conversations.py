@@ -218,7 +218,7 @@ def bytes_by_hand():
     check("TLS on the plain port", answer[:12], b"HTTP/1.1 400")
 
 
-asyncio.run(conversations())
+asyncio.run(asyncio.wait_for(conversations(), 100))
 drafts()
 bytes_by_hand()
 kept = held(1500)
