@@ -5,26 +5,31 @@
 //! compared is the CPU time of this whole process a message, round by round; beside it stands what rustls takes of it, which
 //! opens and seals the same records in memory. Then as many TLS connections as this host's descriptors allow, up to 19,000,
 //! are opened one after the other and held. Nothing is asserted: the aims are 1.25 and 4,000 bytes.
-//!
-//! `… --bench tls -- --alone N` only opens and seals, on N connections, for a profiler.
 
 #[path = "tls/alone.rs"]
 mod alone;
 #[path = "tls/peer.rs"]
 mod peer;
-#[path = "common/turns.rs"]
+#[path = "common/process.rs"]
+mod process;
+#[path = "../../benches/common/turns.rs"]
 mod turns;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alone::Alone;
+use loadgen::cli::args::{Args, Subcommand};
+use loadgen::engine::plan::Plan;
 use loadgen::host::procfs;
-use loadgen::modes::measurement::Measurement;
-use nix::sys::resource::{Resource, getrlimit};
-use turns::{Server, by_turns, columns, cost, cpu, measurement, quantile};
+use loadgen::modes::measurement::{Measurement, plan};
+use process::{Server, cpu};
+use turns::{by_turns, quantile};
 
-/// What is compared: connections, bytes a message, those of the frames that come and go, and the aim.
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(1500);
+/// Connections, bytes of a message, those of the frames that come and go with it, and the aim.
 const ROWS: [(usize, &str, (usize, usize), &str); 4] = [
     (1, "128", (132, 136), "1.25"),
     (100, "128", (132, 136), "1.25"),
@@ -34,38 +39,74 @@ const ROWS: [(usize, &str, (usize, usize), &str); 4] = [
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let value = |name| arguments.iter().position(|word| word == name).map(|at| arguments[at + 1].clone());
-    if let Some(certificate) = value("--peer") {
-        return peer::serve(&certificate);
-    }
-    let (serving, asking) = peer::configurations();
-    if let Some(connections) = value("--alone") {
-        let connections = connections.parse().expect("a number");
-        return println!("{:.0} ns", Alone::new(&serving, &asking, connections, ROWS[0].2).cost(10));
+    if let Some(at) = arguments.iter().position(|word| word == "--peer") {
+        return peer::serve(&arguments[at + 1]);
     }
     let peer = Peer::start();
-    println!("{:24}{}{:>6}{:>14}", "CPU time a message", columns("plain", "TLS 1.3"), "aim", "rustls alone");
+    println!(
+        "{:24}{:>12}{:>12}{:>8}  {:13}{:>6}{:>14}",
+        "CPU time a message", "plain", "TLS 1.3", "ratio", "quartiles", "aim", "rustls alone"
+    );
+    let (serving, asking) = peer::configurations();
     for (connections, size, frames, aim) in ROWS {
         let mut rustls = Alone::new(&serving, &asking, connections, frames);
         let mut alone = Vec::new();
-        let plain = || cost(peer.measurement("ws", connections, size), connections);
-        let tls = || {
+        let mut turn = || {
             alone.push(rustls.cost(10));
-            cost(peer.measurement("wss", connections, size), connections)
+            ["ws", "wss"].map(|scheme| cost(&peer.options(scheme), connections, size))
         };
-        let medians = by_turns(plain, tls);
+        let Ok(comparison) = by_turns::<Infallible>(ROUNDS, || Ok(turn()));
         let title = format!("{connections} connections, {size}");
-        println!("{title:24}{medians}{aim:>6}{:>11.0} ns", quantile(&mut alone, 0.5));
+        println!("{title:24}{comparison}{aim:>6}{:>11.0} ns", quantile(&mut alone, 0.5));
     }
-    let most = (getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard) - 500).min(19_000) as usize;
+    let most = (nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .map_or(1024, |(_, hard)| hard)
+        - 500)
+        .min(19_000) as usize;
     for scheme in ["ws", "wss"] {
-        hold(&peer, scheme, most);
+        hold(&peer.options(scheme), scheme, most);
     }
 }
 
+/// A measurement for `loadgen --closed` with these options.
+fn measurement(options: &[String], connections: usize, size: &str) -> Measurement {
+    let connections = connections.to_string();
+    let mut line = vec![
+        "run",
+        "--closed",
+        "-q",
+        "-t",
+        "1",
+        "-c",
+        &connections,
+        "--size",
+        size,
+        "--connect-rate",
+        "100k",
+    ];
+    line.extend(options.iter().map(String::as_str));
+    let Ok(Args { command: Subcommand::Run(run) }) = argh::FromArgs::from_args(&["loadgen"], &line) else {
+        unreachable!("the line is a good one");
+    };
+    Measurement::new(run.common()).unwrap_or_else(|e| panic!("{e:?}"))
+}
+
+/// CPU time of this process a message, ns. Opening and reporting are not messages and do not count.
+fn cost(options: &[String], connections: usize, size: &str) -> f64 {
+    let mut measurement = measurement(options, connections, size);
+    let engine = measurement.engine(connections).expect("an engine");
+    engine.open(connections, &mut measurement.progress).expect("connections");
+    let plan = Plan { duration: ROUND, ..plan(&measurement) };
+    let before = cpu();
+    let measured = engine.run(&plan, &mut measurement.progress).expect("a run");
+    let cost = (cpu() - before) / measured.total.counts.received as f64;
+    engine.close().expect("an end");
+    cost
+}
+
 /// Opens connections and says what each takes of this process's memory, and how fast they opened.
-fn hold(peer: &Peer, scheme: &str, connections: usize) {
-    let mut measurement = peer.measurement(scheme, connections, "128");
+fn hold(options: &[String], scheme: &str, connections: usize) {
+    let mut measurement = measurement(options, connections, "128");
     let engine = measurement.engine(connections).expect("an engine");
     // The threads and their buffers are there before the connections.
     engine.open(1, &mut measurement.progress).expect("a connection");
@@ -84,7 +125,7 @@ fn hold(peer: &Peer, scheme: &str, connections: usize) {
     engine.close().expect("an end");
 }
 
-/// The server, until dropped, and the file that its certificate is in.
+/// The server, and the certificate that it has made.
 struct Peer {
     server: Server,
     certificate: PathBuf,
@@ -93,18 +134,15 @@ struct Peer {
 impl Peer {
     fn start() -> Peer {
         let certificate = std::env::temp_dir().join(format!("loadgen-bench-{}.pem", std::process::id()));
-        let server = Server::start(&["--peer", &certificate.to_string_lossy()]);
-        Peer { server, certificate }
+        Peer { server: Server::start(&["--peer".as_ref(), certificate.as_os_str()]), certificate }
     }
 
-    fn measurement(&self, scheme: &str, connections: usize, size: &str) -> Measurement {
-        let (count, url) = (connections.to_string(), format!("{scheme}://{}/", self.server.address));
-        let certificate = self.certificate.to_string_lossy();
-        let mut words = vec!["-c", &count, "--size", size, "--connect-rate", "100k", &url];
+    fn options(&self, scheme: &str) -> Vec<String> {
+        let mut options = vec![format!("{scheme}://{}/", self.server.address)];
         if scheme == "wss" {
-            words.extend(["--cacert", &certificate]);
+            options.extend(["--cacert".to_owned(), self.certificate.display().to_string()]);
         }
-        measurement(&words)
+        options
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig, ServerConnection};
 
-use crate::turns::cpu;
+use crate::process::cpu;
 
 /// Records at hand in each round, of all connections together.
 const RECORDS: usize = 2_000;
