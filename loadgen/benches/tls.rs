@@ -3,8 +3,8 @@
 //! `cargo bench -p loadgen --bench tls` drives one echo server, in a process of its own, that takes plain connections and
 //! TLS 1.3 on the same port (rustls' buffered API, nothing checked), by turns with `loadgen --closed` over each. What is
 //! compared is the CPU time of this whole process a message, round by round; beside it stands what rustls takes of it, which
-//! opens and seals the same records in memory. Then as many TLS connections as this host's descriptors allow, up to 19,000,
-//! are opened one after the other and held. Nothing is asserted: the aims are 1.25 and 4,000 bytes.
+//! opens and seals the same records in memory. Before that as many TLS connections as this host's descriptors allow, up to
+//! 19,000, are opened one after the other and held. Nothing is asserted: the aims are 1.25 and 4,000 bytes.
 
 #[path = "tls/alone.rs"]
 mod alone;
@@ -43,6 +43,12 @@ fn main() {
         return peer::serve(&arguments[at + 1]);
     }
     let peer = Peer::start();
+    // First, while this process has no memory that it has let go of.
+    let most = (nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .map_or(1024, |(_, hard)| hard)
+        - 500)
+        .min(19_000) as usize;
+    hold(&peer.options("wss"), most);
     println!(
         "{:24}{:>12}{:>12}{:>8}  {:13}{:>6}{:>14}",
         "CPU time a message", "plain", "TLS 1.3", "ratio", "quartiles", "aim", "rustls alone"
@@ -58,13 +64,6 @@ fn main() {
         let Ok(comparison) = by_turns::<Infallible>(ROUNDS, || Ok(turn()));
         let title = format!("{connections} connections, {size}");
         println!("{title:24}{comparison}{aim:>6}{:>11.0} ns", quantile(&mut alone, 0.5));
-    }
-    let most = (nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-        .map_or(1024, |(_, hard)| hard)
-        - 500)
-        .min(19_000) as usize;
-    for scheme in ["ws", "wss"] {
-        hold(&peer.options(scheme), scheme, most);
     }
 }
 
@@ -105,7 +104,7 @@ fn cost(options: &[String], connections: usize, size: &str) -> f64 {
 }
 
 /// Opens connections and says what each takes of this process's memory, and how fast they opened.
-fn hold(options: &[String], scheme: &str, connections: usize) {
+fn hold(options: &[String], connections: usize) {
     let mut measurement = measurement(options, connections, "128");
     let engine = measurement.engine(connections).expect("an engine");
     // The threads and their buffers are there before the connections.
@@ -116,7 +115,7 @@ fn hold(options: &[String], scheme: &str, connections: usize) {
     let grown =
         procfs::rss(std::process::id()).zip(rss).map_or(0, |(after, before)| after.saturating_sub(before));
     println!(
-        "{scheme:4} {} connections held: {} B each, opened in {seconds:.1} s ({:.0}/s), {:.0} us of loadgen's CPU each",
+        "{} connections in TLS held: {} B each, opened in {seconds:.1} s ({:.0}/s), {:.0} us of loadgen's CPU each",
         opening.opened + 1,
         grown / connections as u64,
         opening.opened as f64 / seconds,
