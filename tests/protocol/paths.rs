@@ -1,6 +1,7 @@
 //! What the paths under `/ws` do: bytes in, bytes out, and at which time.
 
 use std::collections::HashSet;
+use std::time::Duration;
 use support::config;
 use support::conversation::{Conversation, Seen};
 use support::wire::{ANSWER, REQUEST, masked};
@@ -53,8 +54,11 @@ const FIN: Vec<u8> = Vec::new();
 
 /// A conversation with `path`: what the client says and when, in milliseconds, and what it has seen by `until`.
 fn converse(request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
-    let config = config::config();
-    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    converse_with(&config::config(), request, says, until)
+}
+
+fn converse_with(config: &Config, request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
+    let mut conversation = Conversation::new(Role::Echo, config, None);
     conversation.answer_close();
     conversation.listen_to(request);
     for (at, bytes) in says {
@@ -255,6 +259,10 @@ fn who_says_no_more_is_still_told_what_was_to_come() {
         ("/ws/half-close", &[end(1)], 99_999, &["101", "FIN"]),
     ];
     check(rows);
+    // Nor is it asked whether it is there.
+    let config = Config { ping_interval: Some(Duration::from_secs(1)), ..config::config() };
+    let told = converse_with(&config, &request("/ws/latency/5"), &[hi, end(1_500)], 9_999);
+    assert_eq!(told, ["101", r"1001 \x89\x00", r"5001 \x81\x02hi", "5001 FIN"]);
 }
 
 #[test]
@@ -614,6 +622,7 @@ fn hixie_is_told_what_it_cannot_have_and_has_the_rest() {
             99,
             &["", r"21 \x00hi\xff", r"22 \xff\x00", "22 FIN"],
         ),
+        ("/ws/latency/20ms", &[hi[0].clone(), (2, FIN)], 99, &["", r"21 \x00hi\xff", "21 FIN"]),
         ("/ws/limit/1", &hi, 99, &["", "1 \\x00", "1 FIN"]),
         ("/ws/limit/1/sink", &hi, 99, &["", "1 FIN"]),
         (

@@ -576,6 +576,7 @@ impl Program {
         let is_listening = !matches!(self.doing, Doing::Delay { .. } | Doing::Over(_) | Doing::Silent);
         matches!(self.decoder, Decoder::Hybi(_))
             && is_listening
+            && !self.is_hung_up
             && self.out.is_empty()
             && self.out.is_between_frames()
     }
