@@ -7,7 +7,7 @@ mod timed;
 mod told;
 
 use super::aside::Aside;
-use super::boards::{BoardId, Boards, Framing, Full};
+use super::boards::{BoardId, Boards, Framing, Full, READ_MAX};
 use super::end::End;
 use super::kernel::{Readiness, Stream};
 use super::listener::Role;
@@ -141,6 +141,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Turn::Wait);
         }
         let size = most.min(shared.turn_bytes());
+        let size = if self.board().is_some() { size.min(READ_MAX) } else { size };
         #[cfg(feature = "tls")]
         let before = shared.stats.bytes_received;
         let (start, count) = match self.transport.receive(&mut shared.scratch, size, &mut shared.stats)? {

@@ -186,7 +186,11 @@ impl<S: Stream> Transport<S> {
 
     /// Bytes that the carry holds, with text that was gathered: the pieces of something unfinished.
     pub fn unfinished(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| kept.carry.len() + kept.gathered.len() + kept.session)
+        let Some(kept) = &self.kept else { return 0 };
+        let bytes = kept.carry.len() + kept.gathered.len() + kept.session;
+        #[cfg(feature = "tls")]
+        let bytes = bytes + kept.sealed.len();
+        bytes
     }
 
     /// Bytes of memory that are kept for it.
