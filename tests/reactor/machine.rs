@@ -65,6 +65,8 @@ pub struct Peer {
     pub reset: bool,
     /// The server has sent its FIN.
     pub ended: bool,
+    /// It has asked for a RST.
+    pub was_reset: bool,
     id: Option<ConnId>,
 }
 
@@ -309,6 +311,7 @@ impl Stream for Socket {
     }
 
     fn reset(&self) -> io::Result<()> {
+        self.machine.borrow_mut().peers[self.index].was_reset = true;
         Ok(())
     }
 
