@@ -37,6 +37,8 @@ pub enum Input {
     Bytes {
         /// How many.
         count: usize,
+        /// How many the socket gave for them; more in TLS.
+        taken: usize,
         /// Nothing is left.
         drained: bool,
     },
@@ -108,7 +110,8 @@ impl<S> Transport<S> {
         self.socket.as_mut().map_or(Ok(false), |socket| network.connected(socket))
     }
 
-    /// Reads what is there, of TLS what is in its records. `WouldBlock` when nothing is there or the socket is closed.
+    /// Reads what is there, no more than `most` bytes; of TLS what is in its records, of which each is read when it is whole.
+    /// `WouldBlock` when nothing is there or the socket is closed.
     ///
     /// # Errors
     /// The network's; `InvalidData` with a sentence when TLS fails.
@@ -116,20 +119,27 @@ impl<S> Transport<S> {
         &mut self,
         network: &mut impl Network<Socket = S>,
         buffer: &mut [u8],
+        most: usize,
         records: &mut Buffers,
     ) -> io::Result<Input> {
         if self.tls().is_some() {
-            return self.read_records(network, buffer, records);
+            return self.read_records(network, buffer, most, records);
         }
         let socket = self.socket.as_mut().ok_or(ErrorKind::WouldBlock)?;
-        let count = network.read(socket, buffer)?;
-        Ok(if count == 0 { Input::Ended } else { Input::Bytes { count, drained: count < buffer.len() } })
+        let room = most.min(buffer.len());
+        let count = network.read(socket, &mut buffer[..room])?;
+        Ok(if count == 0 {
+            Input::Ended
+        } else {
+            Input::Bytes { count, taken: count, drained: count < room }
+        })
     }
 
     fn read_records(
         &mut self,
         network: &mut impl Network<Socket = S>,
         buffer: &mut [u8],
+        most: usize,
         records: &mut Buffers,
     ) -> io::Result<Input> {
         let (Some(socket), Some(More { tls: Some(tls), .. })) = (&mut self.socket, self.more.as_deref_mut())
@@ -144,20 +154,21 @@ impl<S> Transport<S> {
         if room <= kept {
             return Err(tls_error("a handshake message is longer than any".into()));
         }
-        let count = network.read(socket, &mut records.incoming[kept..room])?;
-        if count == 0 {
+        let room = room.min(kept + most);
+        let taken = network.read(socket, &mut records.incoming[kept..room])?;
+        if taken == 0 {
             return Ok(Input::Ended);
         }
-        let drained = kept + count < room;
+        let drained = kept + taken < room;
         records.incoming[..kept].copy_from_slice(tls.partial());
         records.outgoing.clear();
-        let opened = tls.open(&mut records.incoming[..kept + count], buffer, &mut records.outgoing);
+        let opened = tls.open(&mut records.incoming[..kept + taken], buffer, &mut records.outgoing);
         let ended = tls.has_ended();
         // Also of one that failed: the server is told why.
         let written = self.write(network, &records.outgoing, 0);
         let count = opened.map_err(tls_error)?;
         written?;
-        Ok(Input::Bytes { count, drained: drained && !ended })
+        Ok(Input::Bytes { count, taken, drained: drained && !ended })
     }
 
     /// Makes the network tell of this socket again.

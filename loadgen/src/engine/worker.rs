@@ -371,16 +371,16 @@ impl<N: Network> Worker<N> {
             let mut reader = std::mem::take(&mut self.reader);
             let most = slow.most().min(SCRATCH);
             let Worker { network, records, .. } = self;
-            let result = self.connections[i].transport.read(network, &mut reader.scratch[..most], records);
+            let result = self.connections[i].transport.read(network, &mut reader.scratch, most, records);
             self.read_clock();
             match result {
                 Ok(Input::Ended) => self.ended(i),
-                Ok(Input::Bytes { count, .. }) => {
-                    self.rests.took(i, count, slow.rate, self.now);
+                Ok(Input::Bytes { count, taken, .. }) => {
+                    self.rests.took(i, taken, slow.rate, self.now);
                     // A short read may have the end behind it: it is the next that says so.
                     self.rests.wants(i, self.now);
                     let arrival = Arrival::new(None, self.now, self.now);
-                    self.sender.read_slowly(count, self.now);
+                    self.sender.read_slowly(taken, self.now);
                     self.receive(i, &mut reader, count, arrival);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
@@ -397,14 +397,14 @@ impl<N: Network> Worker<N> {
         let mut taken = 0;
         loop {
             let Worker { network, records, .. } = self;
-            let result = self.connections[i].transport.read(network, &mut reader.scratch, records);
+            let result = self.connections[i].transport.read(network, &mut reader.scratch, SCRATCH, records);
             self.read_clock();
             match result {
                 Ok(Input::Ended) => {
                     self.ended(i);
                     break;
                 }
-                Ok(Input::Bytes { count, drained }) => {
+                Ok(Input::Bytes { count, drained, .. }) => {
                     taken += count.max(RECORD);
                     if self.connections[i].stage == Stage::Securing {
                         self.secured(i);
