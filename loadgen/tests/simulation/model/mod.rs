@@ -7,14 +7,17 @@
 mod accounts;
 mod replies;
 mod sending;
+mod talk;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use hdrhistogram::Histogram;
 use loadgen::engine::network::Readiness;
 use loadgen::engine::recorder::Counts;
 
-use crate::peer::{Heard, Said};
+use crate::peer::{Answers, Heard, Push, Said, Spoken};
+pub use talk::{Slow, Step, message_text};
 
 /// Messages that leave the schedule in a row.
 const IN_A_ROW: u32 = 16;
@@ -28,6 +31,8 @@ const RANGE: u64 = 60_000_000_000;
 pub enum Writing {
     Request,
     Control,
+    /// One of the opening words, or the answer to a heartbeat.
+    Words,
     /// What could not be written before.
     Rest,
     /// A message that was waiting, or that a reply set off.
@@ -44,6 +49,8 @@ pub struct Run {
     pub schedule: Option<Schedule>,
     /// Closed loop: messages in flight on a connection.
     pub pipeline: u32,
+    /// From a reply to the next message.
+    pub think: Option<u64>,
     /// The connections that send, in the order of their turns.
     pub order: Vec<usize>,
     pub begin: u64,
@@ -68,6 +75,18 @@ pub struct Rules {
     pub size: usize,
     pub opcode: u8,
     pub ping: Option<u64>,
+    pub shard: usize,
+    pub script: Vec<Step>,
+    pub answers: Answers,
+    /// Messages that are one reply.
+    pub replies: u32,
+    pub ignores: bool,
+    pub heartbeats: bool,
+    /// Messages on a connection before it is opened anew.
+    pub each: Option<usize>,
+    pub slow: Option<Slow>,
+    /// Nothing is sent; the unit of the time in what comes.
+    pub listens: Option<u64>,
 }
 
 /// When something came: by the stamp or by the read, when it was read, and what of the lag was loadgen's.
@@ -91,6 +110,12 @@ pub struct Figures {
     pub backpressure: Histogram<u64>,
     pub read_lag: Histogram<u64>,
     pub ping: Histogram<u64>,
+    /// The first of several messages that are one reply.
+    pub first: Histogram<u64>,
+    /// Of those that read slowly.
+    pub slowly: Histogram<u64>,
+    /// Between two messages, where nothing is sent.
+    pub gap: Histogram<u64>,
     pub counts: Counts,
     /// Response, connection's number, due, own slip, size.
     pub slow: Vec<(u64, u64, u64, u64, u64)>,
@@ -118,7 +143,20 @@ enum Identity {
 impl Rules {
     /// Nothing tells replies apart.
     fn by_order(&self) -> bool {
-        !(self.verify || self.stamped && self.size >= self.stamp)
+        match self.answers {
+            Answers::Echo => !(self.verify || self.stamped && self.size >= self.stamp),
+            Answers::Number => false,
+            Answers::Any => true,
+        }
+    }
+
+    /// The number of connection `c` over the whole run.
+    fn number(&self, c: usize) -> usize {
+        self.first_number + c * self.step
+    }
+
+    fn is_slow(&self, c: usize) -> bool {
+        self.slow.is_some_and(|slow| slow.has(self.number(c)))
     }
 }
 
@@ -139,6 +177,9 @@ impl Default for Figures {
             backpressure: histogram(),
             read_lag: histogram(),
             ping: histogram(),
+            first: histogram(),
+            slowly: histogram(),
+            gap: histogram(),
             counts: Counts::default(),
             slow: Vec::new(),
         }
@@ -152,6 +193,10 @@ struct Message {
     tried: u64,
     sent: Option<u64>,
     waited: bool,
+    /// Bytes of it, as far as they are known before it is written, and all.
+    sizes: (usize, usize),
+    /// Messages of its reply that have come.
+    parts: u32,
 }
 
 #[derive(Default)]
@@ -159,6 +204,25 @@ struct Connection {
     connected: bool,
     open: bool,
     gone: bool,
+    /// Our Close is sent; it will be opened anew.
+    leaving: bool,
+    /// It is being opened anew.
+    away: bool,
+    /// It was opened since the last wait.
+    fresh: bool,
+    /// How far it is with its opening words, while it is.
+    step: Option<usize>,
+    token: String,
+    /// What it has to say, and the server has not heard; and writes that are to come of that.
+    words: VecDeque<Vec<u8>>,
+    speaking: usize,
+    /// Messages that it sends for having been opened anew.
+    more: u32,
+    /// The first message since it was opened.
+    base: usize,
+    /// When something was heard last, where nothing is sent; when one that reads slowly may read again.
+    heard_at: u64,
+    free: Option<u64>,
     since: u64,
     out: Vec<Message>,
     next_index: usize,
@@ -190,6 +254,9 @@ enum Last {
     Nothing,
     Wait { before: u64, counts: bool },
     Read(usize, usize, Option<u64>),
+    ReadSlowly(usize, usize),
+    Greeted(usize),
+    Heard(usize),
     Connected(usize),
     Emptied(usize),
 }
@@ -198,6 +265,7 @@ enum Last {
 pub struct Opening {
     pub connect: Option<Histogram<u64>>,
     pub upgrade: Option<Histogram<u64>>,
+    pub hello: Option<Histogram<u64>>,
     pub opened: u64,
     pub began: Option<u64>,
     pub ended: u64,
@@ -205,6 +273,8 @@ pub struct Opening {
 
 pub struct Model {
     rules: Rules,
+    /// All connections are being closed.
+    pub closes: bool,
     /// Connections to open, until they are tried.
     pub asked: usize,
     clock: u64,
@@ -216,8 +286,13 @@ pub struct Model {
     /// The next of the schedule: when, whose turn.
     next: Option<(u64, usize)>,
     started: usize,
-    /// Being sent: connection, how many, due.
+    /// Who thinks, by when its next message is due.
+    thoughts: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Being sent: connection, how many, due; and who sends it in fact, if it can.
     burst: Option<(usize, u32, u64)>,
+    sender: Option<(usize, bool)>,
+    /// Whose turn it was last to send in the place of another.
+    stand_in: usize,
     budget: u32,
     points: VecDeque<Point>,
     handling: bool,
@@ -238,7 +313,12 @@ pub struct Model {
     pub silent: u64,
     pub stuck: u64,
 
+    /// What the wall clock shows more, as it was looked at last.
+    wall_offset: u64,
+
     pub opening: Opening,
+    /// As it was when all had been tried, or a run ended.
+    pub opened: Opening,
     pub measured: Figures,
     pub warmup: Figures,
     pub unanswered: Histogram<u64>,
@@ -255,6 +335,7 @@ impl Model {
     pub fn new(rules: Rules) -> Model {
         Model {
             rules,
+            closes: false,
             asked: 0,
             clock: 0,
             woken: 0,
@@ -263,7 +344,10 @@ impl Model {
             run: None,
             next: None,
             started: 0,
+            thoughts: BinaryHeap::new(),
             burst: None,
+            sender: None,
+            stand_in: 0,
             budget: 0,
             points: VecDeque::new(),
             handling: false,
@@ -280,7 +364,9 @@ impl Model {
             inflight_ns: 0,
             silent: 0,
             stuck: 0,
+            wall_offset: 0,
             opening: Opening::default(),
+            opened: Opening::default(),
             measured: Figures::default(),
             warmup: Figures::default(),
             unanswered: histogram(),
@@ -297,15 +383,21 @@ impl Model {
         (0..self.connections.len()).filter(|c| self.connections[*c].open).collect()
     }
 
+    /// Those and the ones that are being opened anew.
+    pub fn present(&self) -> Vec<usize> {
+        (0..self.connections.len()).filter(|c| self.connections[*c].open || self.connections[*c].away).collect()
+    }
+
     /// The next turn begins with this run.
     pub fn begin(&mut self, mut run: Run) {
         self.next = run.schedule.as_mut().map(|schedule| schedule()).filter(|_| !run.order.is_empty());
         self.started = 0;
-        self.burst = None;
+        self.thoughts.clear();
+        (self.burst, self.sender, self.stand_in) = (None, None, 0);
         (self.out, self.abandoned) = (0, 0);
         (self.measured, self.warmup) = Default::default();
         (self.unanswered, self.peaks) = (histogram(), Vec::new());
-        self.held_min = self.open().len() as u64;
+        self.held_min = self.present().len() as u64;
         self.finished = false;
         (self.inflight_ns, self.inflight_since, self.quarters) = (0, 0, [None; 4]);
         (self.silent, self.stuck) = (0, 0);
@@ -314,6 +406,10 @@ impl Model {
         self.budget = IN_A_ROW;
         if let Some(gap) = self.rules.ping {
             self.next_ping = self.clock + gap / self.held_min.max(1);
+        }
+        if let Some(think) = run.think {
+            let all = run.order.iter().flat_map(|c| (0..run.pipeline).map(|_| Reverse((run.begin + think, *c))));
+            self.thoughts.extend(all);
         }
         self.run = Some(run);
     }
@@ -343,8 +439,16 @@ impl Model {
                     figures.counts.reads_stamped += u64::from(stamp.is_some());
                     figures.counts.bytes_received += n as u64;
                 }
-                self.act(c);
+                // Where nothing is sent, the wall clock is looked at too.
+                if n == 0 || self.rules.listens.is_none() {
+                    self.act(c);
+                } else {
+                    self.last = Last::Heard(c);
+                }
             }
+            Last::ReadSlowly(c, n) => self.read_slowly(c, n),
+            Last::Greeted(c) => self.greeted(c),
+            Last::Heard(c) => panic!("{c} is not acted upon"),
             Last::Connected(c) => {
                 let since = std::mem::replace(&mut self.connections[c].since, now);
                 self.opening.connect.get_or_insert_with(histogram).saturating_record(now - since);
@@ -359,7 +463,9 @@ impl Model {
         if self.asked > 0 && all && self.connections.iter().all(|c| c.open || c.gone) {
             self.asked = 0;
             self.failures = std::mem::take(&mut self.failing);
+            self.opened = std::mem::take(&mut self.opening);
         }
+        self.connections.iter_mut().for_each(|c| c.fresh = false);
         if self.run.is_some() {
             while let Some(point) = self.points.front().copied() {
                 self.leave(point);
@@ -388,14 +494,14 @@ impl Model {
 
     pub fn on_connect(&mut self, c: usize, error: Option<&str>) {
         self.opening.began.get_or_insert(self.clock);
-        let fresh = Connection { since: self.clock, ..Connection::default() };
         match self.connections.get_mut(c) {
-            Some(old) => *old = fresh,
-            None => self.connections.push(fresh),
+            Some(old) => old.renew(self.clock),
+            None => self.connections.push(Connection { since: self.clock, ..Connection::default() }),
         }
         if let Some(error) = error {
             self.connections[c].gone = true;
             self.fails(error);
+            self.stays_away(c);
         }
     }
 
@@ -413,6 +519,7 @@ impl Model {
         let cause = match cause {
             cause if cause.starts_with("connect: ") => cause.to_owned(),
             cause if self.connections[c].open => format!("open: {cause}"),
+            cause if self.connections[c].step.is_some() => format!("hello: {cause}"),
             cause => format!("upgrade: {cause}"),
         };
         self.connections[c].cause = Some(cause);
@@ -420,29 +527,44 @@ impl Model {
 
     /// A read returned `n` bytes, which say that, with a stamp or without; or it found the end, by a reset or not.
     pub fn on_read(&mut self, c: usize, n: usize, said: Vec<Said>, ended: Option<bool>, stamp: Option<u64>) {
+        let Connection { open, fresh, .. } = self.connections[c];
+        let fast = fresh || self.closes || !self.rules.is_slow(c);
+        assert!(fast || !open, "{c} reads slowly");
         self.reach(c);
+        self.take_in(c, said, ended);
+        self.last = Last::Read(c, n, stamp);
+    }
+
+    fn take_in(&mut self, c: usize, said: Vec<Said>, ended: Option<bool>) {
         self.connections[c].said.extend(said);
         match ended {
             Some(true) => self.on_cause(c, "Connection reset by peer"),
-            Some(false) if self.connections[c].open => {
+            Some(false) if self.connections[c].open || self.connections[c].step.is_some() => {
                 self.on_cause(c, "ended by the server without a Close");
             }
             Some(false) => self.on_cause(c, "ended by the server without an answer"),
             None => {}
         }
-        self.last = Last::Read(c, n, stamp);
     }
 
     pub fn before_write(&mut self, c: usize, bytes: &[u8]) -> Writing {
         let connection = &self.connections[c];
-        if !connection.open {
+        if !(connection.open || connection.leaving || connection.step.is_some()) {
             return Writing::Request;
         }
         if connection.blocked {
             self.reach(c);
             return Writing::Rest;
         }
+        if connection.speaking > 0 {
+            return Writing::Words;
+        }
+        let ends = connection.leaving || connection.cause.is_some() || self.closes;
         match bytes[0] & 0x0F {
+            0x8 => {
+                assert!(ends, "{c} has no reason to close");
+                return Writing::Control;
+            }
             0x9 => {
                 while let Some(point) = self.points.front().copied() {
                     self.leave(point);
@@ -450,7 +572,7 @@ impl Model {
                 assert_eq!(self.ping_expected, Some(c), "a ping");
                 return Writing::Control;
             }
-            0x8 | 0xA => return Writing::Control,
+            0xA => return Writing::Control,
             _ => {}
         }
         if self.unsent(c).is_some() {
@@ -466,6 +588,10 @@ impl Model {
     /// The server has all of this.
     pub fn on_heard(&mut self, c: usize, heard: Heard) {
         match heard {
+            Heard::Message(1, payload, _) if payload.starts_with(b"hello-") || payload.starts_with(b"pong ") => {
+                let expected = self.connections[c].words.pop_front();
+                assert_eq!(Some(payload), expected, "the words of {c}");
+            }
             Heard::Message(opcode, payload, wire) => self.message_arrived(c, opcode, payload, wire),
             Heard::Ping(payload) => {
                 let at = u64::from_be_bytes(payload.try_into().expect("a time"));
@@ -491,6 +617,7 @@ impl Model {
                 self.ping_expected = None;
                 self.act(c);
             }
+            Writing::Words => self.spoken(c, all),
             Writing::Message | Writing::Scheduled => {
                 self.connections[c].blocked = !all;
                 if all {
@@ -498,7 +625,7 @@ impl Model {
                 } else if let Some(at) = self.unsent(c) {
                     self.connections[c].out[at].waited = true;
                 }
-                self.act(c);
+                self.go_on(c);
             }
         }
     }
@@ -507,17 +634,27 @@ impl Model {
         self.ping_expected = None;
         let connection = &mut self.connections[c];
         connection.said.clear();
+        connection.words.clear();
+        (connection.speaking, connection.more) = (0, 0);
         connection.blocked = false;
         connection.gone = true;
         let cause = connection.cause.take();
+        let step = connection.step.take();
+        if std::mem::take(&mut connection.leaving) {
+            // The end of what was to end is no failure.
+            return;
+        }
+        let waits = step.map(|step| format!("hello: timed out waiting for `{}`", self.rules.script[step].text()));
+        let connection = &mut self.connections[c];
         if std::mem::take(&mut connection.open) {
             self.abandoned += connection.out.len() as u64;
             if self.run.is_some() {
-                self.held_min = self.held_min.min(self.open().len() as u64);
+                self.held_min = self.held_min.min(self.present().len() as u64);
             }
         }
         let under_way = if self.connections[c].connected { "upgrade" } else { "connect" };
-        self.fails(&cause.unwrap_or(format!("{under_way}: timed out")));
+        self.fails(&cause.or(waits).unwrap_or(format!("{under_way}: timed out")));
+        self.stays_away(c);
     }
 
     /// Connection `c` is being handled.
