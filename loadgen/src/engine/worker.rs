@@ -19,6 +19,7 @@ use crate::engine::opened::Failures;
 use crate::engine::recorder::Recorder;
 use crate::engine::running::Arrival;
 use crate::engine::sender::Sender;
+use crate::engine::silence::Silence;
 use crate::engine::slow::Rests;
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::transport::{Flushed, Input, Kind};
@@ -61,6 +62,7 @@ pub struct Worker<N: Network> {
     conversations: Conversations,
     /// With `--slow-readers`.
     rests: Rests,
+    silence: Silence,
     /// With `wss://`.
     records: Buffers,
     reader: Reader,
@@ -118,6 +120,7 @@ impl<N: Network> Worker<N> {
             sender: Sender::new(me, spec.clone(), gauges.clone()),
             conversations: Conversations::default(),
             rests: Rests::default(),
+            silence: Silence::new(spec.silence),
             records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             now: network.now(),
@@ -164,6 +167,7 @@ impl<N: Network> Worker<N> {
         self.send_ping();
         self.give_up_overdue();
         self.read_slowly();
+        self.lose_silent();
         self.end_ticks();
         if let Some(until) = self.closing_until
             && (until <= self.now || !self.connections.iter().any(|c| c.transport.is_open()))
@@ -184,7 +188,8 @@ impl<N: Network> Worker<N> {
     /// replies are due, it looks at the network without sleeping.
     fn wait(&mut self) -> io::Result<()> {
         let (before, spin) = (self.now, self.spec.spin);
-        let mut alarm = self.connector.alarm().min(self.sender.alarm()).min(self.rests.alarm());
+        let mut alarm = self.connector.alarm().min(self.sender.alarm());
+        alarm = alarm.min(self.rests.alarm()).min(self.silence.alarm());
         if let Some(until) = self.closing_until {
             alarm = alarm.min(until);
         }
@@ -275,6 +280,9 @@ impl<N: Network> Worker<N> {
     /// Writes to connection `i`; returns how many bytes these were, or `None` when not all of them are written yet, or
     /// never will be.
     fn put(&mut self, i: usize, bytes: Bytes) -> Option<usize> {
+        if matches!(bytes, Bytes::Message(_) | Bytes::Control(Opcode::Ping, _)) {
+            self.silence.asked(i, self.now);
+        }
         let (bytes, kind) = match bytes {
             Bytes::Request(bytes) => (bytes, Kind::Aside),
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
@@ -379,6 +387,7 @@ impl<N: Network> Worker<N> {
                     self.rests.took(i, count, slow.rate, self.now);
                     // A short read may have the end behind it: it is the next that says so.
                     self.rests.wants(i, self.now);
+                    self.silence.heard(i);
                     let arrival = Arrival::new(None, self.now, self.now);
                     self.sender.read_slowly(count, self.now);
                     self.receive(i, &mut reader, count, arrival);
@@ -410,6 +419,7 @@ impl<N: Network> Worker<N> {
                         self.secured(i);
                     }
                     if count > 0 {
+                        self.silence.heard(i);
                         let stamp = self.network.stamp();
                         let arrival = Arrival::new(stamp, self.woken, self.now);
                         self.sender.read(count, arrival);

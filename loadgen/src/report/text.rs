@@ -407,6 +407,9 @@ fn server(out: &mut String, report: &Report) {
         let _ = write!(out, "{name}  ");
     }
     let _ = write!(out, "Linux {}  {} CPUs  clock {}", h.kernel, h.cpus, h.clocksource);
+    if let Some(error) = h.clock_error_ns {
+        let _ = write!(out, " within {}", ns(error));
+    }
     if let Some(governor) = &h.governor {
         let _ = write!(out, "  governor {governor}");
     }
@@ -573,8 +576,10 @@ fn storm_lines(out: &mut String, s: &Storm) {
         let first = s.first_back_ns.map_or("never".into(), ns);
         let _ = writeln!(
             out,
-            "outage       noticed {} after the last sign of life, by the last {last} later   first back after {first}",
-            ns(detected)
+            "outage       noticed {} after the last sign of life, by the last {last} later, by silence {}   first back after \
+             {first}",
+            ns(detected),
+            count(s.silent)
         );
     }
     if s.survivors > 0 {

@@ -82,6 +82,7 @@ impl<N: Network> Worker<N> {
             }
             Err(e) => (None, Some(e)),
         };
+        self.silence.heard(i);
         let fresh = Connection::new(socket, self.now);
         match self.connections.get_mut(i) {
             Some(connection) => connection.renew(fresh),
@@ -338,6 +339,23 @@ impl<N: Network> Worker<N> {
         }
         self.gauges.failed.fetch_add(1, Ordering::Relaxed);
         opened::count(&mut self.failures, reason);
+    }
+
+    /// In an outage: gives up the connections on which nothing comes any more.
+    pub(super) fn lose_silent(&mut self) {
+        while let Some(i) = self.silence.next(self.now) {
+            // It may be that nothing was read because loadgen was late.
+            let watches = self.connector.watches() && self.connections[i].stage == Stage::Open;
+            if watches {
+                self.read(i, false);
+            }
+            if watches && self.silence.waits(i) && self.connections[i].stage == Stage::Open {
+                self.connections[i].transport.close(&mut self.network, true);
+                self.connector.lose_silent();
+                self.fail_here(i, "silent");
+            }
+            self.silence.heard(i);
+        }
     }
 
     /// Closes connection `i`, which has sent all that a connection sends. The server ends it, so that its port does not rest
