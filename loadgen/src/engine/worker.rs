@@ -245,12 +245,9 @@ impl<N: Network> Worker<N> {
 
     /// Sends the next message of connection `i`, which was due at `due`, unless it has to wait or cannot be sent.
     fn submit(&mut self, i: usize, due: Moment) {
-        let Some(i) = self.who_sends(i) else { return };
-        let connection = &mut self.connections[i];
-        let open = connection.stage == Stage::Open;
-        let Some(message) = self.sender.submit(i, &mut connection.exchange, open, due, self.now) else {
-            return;
-        };
+        let Some((i, can)) = self.who_sends(i) else { return };
+        let exchange = &mut self.connections[i].exchange;
+        let Some(message) = self.sender.submit(i, exchange, can, due, self.now) else { return };
         let written = self.put(i, Bytes::Message(message));
         self.sender.tried(message, self.now);
         match written {
@@ -259,22 +256,21 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// Connection `i`, or by the schedule another in its place while it is opened anew; none in a closed loop, which goes on
-    /// when it is back.
-    fn who_sends(&mut self, i: usize) -> Option<usize> {
+    /// Connection `i`, or by the schedule another in its place while it is opened anew, and whether it can; nobody in a closed
+    /// loop, which goes on when it is back.
+    fn who_sends(&mut self, i: usize) -> Option<(usize, bool)> {
         if self.spec.messages_each.is_none() {
-            return Some(i);
+            return Some((i, self.connections[i].stage == Stage::Open));
         }
         let mut who = i;
         for _ in 0..STAND_INS {
             let Connection { stage, exchange, .. } = &self.connections[who];
             if *stage == Stage::Open && !self.sender.has_sent_all(who, exchange) {
-                return Some(who);
+                return Some((who, true));
             }
             who = self.sender.stand_in()?;
         }
-        // Nobody is there: it is counted as not sent.
-        self.connections[i].stage.ne(&Stage::Open).then_some(i)
+        Some((i, false))
     }
 
     /// Writes to connection `i`; returns how many bytes these were, or `None` when not all of them are written yet, or
@@ -390,6 +386,7 @@ impl<N: Network> Worker<N> {
                     self.silence.heard(i);
                     let arrival = Arrival::new(None, self.now, self.now);
                     self.sender.read_slowly(count, self.now);
+                    self.look_at_wall();
                     self.receive(i, &mut reader, count, arrival);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
@@ -423,11 +420,7 @@ impl<N: Network> Worker<N> {
                         let stamp = self.network.stamp();
                         let arrival = Arrival::new(stamp, self.woken, self.now);
                         self.sender.read(count, arrival);
-                        if self.spec.listening.is_some() {
-                            // It is looked at again and again: clocks are set, and go at rates of their own.
-                            let offset = self.network.wall(self.now).wrapping_sub(self.now.0);
-                            self.sender.set_wall_offset(offset);
-                        }
+                        self.look_at_wall();
                         self.receive(i, &mut reader, count, arrival);
                     }
                     // A short read means that the socket is empty: no need to be told so by another call.
@@ -450,6 +443,14 @@ impl<N: Network> Worker<N> {
             }
         }
         self.reader = reader;
+    }
+
+    /// Where stamps of another clock are to come, looks at it, again and again: clocks are set, and go at rates of their own.
+    fn look_at_wall(&mut self) {
+        if self.spec.listening.is_some() {
+            let offset = self.network.wall(self.now).wrapping_sub(self.now.0);
+            self.sender.set_wall_offset(offset);
+        }
     }
 
     /// Takes the first `n` bytes of the scratch, just read on connection `i`.
@@ -486,9 +487,7 @@ impl<N: Network> Worker<N> {
             Received::Message(opcode, payload) => {
                 let exchange = &mut self.connections[i].exchange;
                 let goes_on = self.sender.reply(i, exchange, opcode, payload, arrival);
-                if exchange.out.len == 0 && self.sender.has_sent_all(i, exchange) {
-                    self.leave(i);
-                } else if goes_on {
+                if !self.leave_if_done(i) && goes_on {
                     self.submit(i, self.now);
                 }
             }
@@ -505,6 +504,8 @@ impl<N: Network> Worker<N> {
     fn aside(&mut self, i: usize, aside: Aside, message: &[u8]) {
         match aside {
             Aside::Ignored => self.sender.count(self.now).ignored += 1,
+            // Behind a Close nothing is said (RFC 6455 section 5.5.1).
+            Aside::Answered(_) if self.connections[i].stage == Stage::Closing => {}
             Aside::Answered(answer) => {
                 self.sender.count(self.now).answered += 1;
                 self.conversations.keep_for(i, answer, message);

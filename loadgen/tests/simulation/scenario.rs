@@ -87,6 +87,7 @@ pub struct Scenario {
     impatient: bool,
     think: Option<u64>,
     listens: bool,
+    churns: bool,
 }
 
 impl Scenario {
@@ -144,6 +145,7 @@ impl Scenario {
             kernel_stamps: true,
             max_inflight,
             timeout: timeout.map(Nanos),
+            silence: None,
             ping: ping.map(Nanos),
             connect_rate: [100.0, 1e5][rng.usize(..2)],
             connect_inflight: rng.usize(1..9),
@@ -170,7 +172,8 @@ impl Scenario {
             ping,
             ..Rules::default()
         };
-        let (think, listens, speech) = (talk.think, talk.listens.is_some(), talk.speech.clone());
+        let (think, listens, churns) = (talk.think, talk.listens.is_some(), talk.each.is_some());
+        let speech = talk.speech.clone();
         talk.rule(&mut rules);
         let whims = Whims {
             short_writes: some(&mut rng, 60),
@@ -207,6 +210,7 @@ impl Scenario {
             impatient: timeout.is_some(),
             think,
             listens,
+            churns,
         }
     }
 
@@ -244,7 +248,9 @@ impl Scenario {
         self.open();
         all.failed(&self.world.borrow().model);
         all.greeted += self.world.borrow().model.opened.hello.as_ref().map_or(0, |hello| hello.len());
-        for _ in 0..self.rng.u8(1..3) {
+        // Connections are opened anew in one run only.
+        let runs = if self.churns { 1 } else { self.rng.u8(1..3) };
+        for _ in 0..runs {
             let (run, traffic) = self.plan();
             self.measure(run, traffic);
             let world = self.world.borrow();

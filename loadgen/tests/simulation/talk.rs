@@ -25,7 +25,7 @@ pub struct Conversation {
     pub speech: Speech,
     ignores: bool,
     heartbeats: bool,
-    each: Option<u32>,
+    pub each: Option<u32>,
     slow: Option<Slow>,
     /// A closed loop thinks so long.
     pub think: Option<u64>,

@@ -472,7 +472,13 @@ impl Model {
             }
             assert_eq!(self.ping_expected, None, "a ping was not sent");
             let run = self.run.as_ref().expect("just seen");
-            if self.clock >= run.until || self.clock >= run.to && self.out <= self.abandoned {
+            let behind = match run.schedule {
+                _ if run.think.is_some() => self.thoughts.peek().map(|Reverse((due, _))| *due),
+                Some(_) => self.next.map(|(due, _)| due),
+                None => (self.started < run.order.len()).then_some(run.begin),
+            };
+            let all_sent = behind.is_none_or(|due| due >= run.to);
+            if self.clock >= run.until || self.clock >= run.to && all_sent && self.out <= self.abandoned {
                 self.finish();
             } else if let (Some(until), Some((due, _))) = (until, self.next.filter(|(due, _)| *due < run.to))
             {

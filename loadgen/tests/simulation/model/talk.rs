@@ -158,8 +158,12 @@ impl Model {
         if let Some(run) = self.run.as_ref().filter(goes_on) {
             // What it thought of when it left is over.
             let most = self.rules.each.map_or(run.pipeline, |each| run.pipeline.min(each as u32));
-            self.connections[c].more = if run.order.contains(&c) { most } else { 0 };
+            let (pipeline, think) = (run.pipeline, run.think);
             self.thoughts.retain(|Reverse((_, who))| *who != c);
+            match think {
+                Some(think) => self.thoughts.extend((0..pipeline).map(|_| Reverse((now + think, c)))),
+                None => self.connections[c].more = most,
+            }
             self.send_more(c);
         }
     }
@@ -185,7 +189,8 @@ impl Model {
 
     /// True when the worker answers the heartbeat with a write.
     pub(super) fn answer_heartbeat(&mut self, c: usize, n: u64) -> bool {
-        if self.connections[c].leaving {
+        // Behind a Close nothing is said.
+        if self.connections[c].leaving || self.closes {
             return false;
         }
         self.count_if_running(|counts| counts.answered += 1);
