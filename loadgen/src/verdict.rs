@@ -194,7 +194,9 @@ fn heard(verdict: &mut Verdict, report: &Report, measured: &Measured, facts: &Fa
     }
     let apart = "the stamps are of another host's clock, so that one-way latency holds how far apart the two clocks are";
     let Some(error) = report.host.clock_error_ns else {
-        let text = format!("{apart}: unknown, since nobody keeps this host's, says its kernel (adjtimex, chronyc tracking)");
+        let text = format!(
+            "{apart}: unknown, since nobody keeps this host's, says its kernel (adjtimex, chronyc tracking)"
+        );
         return verdict.find("two_clocks", text);
     };
     let error_shown = format::ns(error);
@@ -375,9 +377,15 @@ mod tests {
         let (status, texts) = said(5_000_000, 0, false, None);
         assert!(status == Status::Valid && texts.len() == 1 && texts[0].contains("unknown"), "{texts:?}");
         let (status, texts) = said(5_000_000, 0, false, Some(2_000_000));
-        assert!(status == Status::Valid && texts.len() == 1 && texts[0].contains("up to 2.00 ms"), "{texts:?}");
+        assert!(
+            status == Status::Valid && texts.len() == 1 && texts[0].contains("up to 2.00 ms"),
+            "{texts:?}"
+        );
         let (status, texts) = said(5_000_000, 0, false, Some(6_000_000));
-        assert!(status == Status::Invalid && texts[1].contains("5.00 ms is less than the 6.00 ms"), "{texts:?}");
+        assert!(
+            status == Status::Invalid && texts[1].contains("5.00 ms is less than the 6.00 ms"),
+            "{texts:?}"
+        );
         // Whoever is ahead is ahead on one host too.
         assert_eq!(said(5_000_000, 1, true, None).0, Status::Valid);
         let (status, texts) = said(5_000_000, 2, true, None);

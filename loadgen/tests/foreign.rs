@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use support::foreign::{EVERYTHING, Process, exercise, node, python, short};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::foreign::{EVERYTHING, Process, exercise, node, python, short};
 use support::{codes, disturbance, measure};
 
 #[test]
@@ -143,8 +143,7 @@ fn a_server_that_is_stopped_is_noticed_and_come_back_to() {
         }
     });
     let load = "-c20 --survivors 10 --timeout 1s --connect-timeout 1s --backoff fixed:100ms";
-    let (report, output) =
-        measure(&format!("storm --server {load} --before 1s --after 9s {}", server.url));
+    let (report, output) = measure(&format!("storm --server {load} --before 1s --after 9s {}", server.url));
     stopped.join().unwrap();
     let storm = report.storm.as_ref().unwrap();
     assert_eq!((storm.dropped, storm.silent, storm.back), (20, 20, 20), "{storm:?}");
@@ -152,10 +151,16 @@ fn a_server_that_is_stopped_is_noticed_and_come_back_to() {
     let detected = Duration::from_nanos(storm.detected_ns.unwrap());
     let lost = Duration::from_nanos(storm.lost_ns.unwrap());
     let late = Duration::from_nanos(disturbance(&report)) + Duration::from_millis(100);
-    assert!(detected >= Duration::from_millis(900) && detected <= Duration::from_secs(1) + late, "{detected:?}");
+    assert!(
+        detected >= Duration::from_millis(900) && detected <= Duration::from_secs(1) + late,
+        "{detected:?}"
+    );
     assert!(detected + lost <= Duration::from_millis(1500) + late, "{lost:?}");
     // None came back while it was stopped, which was for three seconds.
-    assert!(detected + Duration::from_nanos(storm.first_back_ns.unwrap()) > Duration::from_millis(2900), "{storm:?}");
+    assert!(
+        detected + Duration::from_nanos(storm.first_back_ns.unwrap()) > Duration::from_millis(2900),
+        "{storm:?}"
+    );
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("by silence 20"), "{said}");
 

@@ -56,10 +56,10 @@ fn every_figure_of_a_million_messages_is_what_the_model_says() {
 #[test]
 fn every_figure_of_a_conversation_is_what_the_model_says() {
     let mut happened = Happened::default();
-    each_seed(200, |rng| Scenario::draw(rng, Stress::Conversations).run(&mut happened));
+    each_seed(90, |rng| Scenario::draw(rng, Stress::Conversations).run(&mut happened));
     println!("{happened:#?}");
     if !replayed() {
-        all_happened(&happened, &[], 16);
+        all_happened(&happened, &[], 12);
     }
 }
 

@@ -114,7 +114,9 @@ fn verdict(reports: &[Report]) -> Verdict {
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
             // Whether the whole is too short, or its clocks apart, is seen from the whole.
-            if !["short", "clocks"].contains(&&*note.code) && !verdict.notes.iter().any(|n| n.code == note.code) {
+            if !["short", "clocks"].contains(&&*note.code)
+                && !verdict.notes.iter().any(|n| n.code == note.code)
+            {
                 verdict.notes.push(note.clone());
             }
         }
@@ -161,7 +163,8 @@ fn clocks(parts: &[Part]) -> Option<String> {
     }
     let mut errors: Vec<u64> = worst.values().flatten().copied().collect();
     errors.sort_unstable();
-    let unkept: Vec<&str> = worst.iter().filter(|(_, error)| error.is_none()).map(|(host, _)| *host).collect();
+    let unkept: Vec<&str> =
+        worst.iter().filter(|(_, error)| error.is_none()).map(|(host, _)| *host).collect();
     Some(match unkept.is_empty() {
         true => format!(
             "the parts began by clocks of {} hosts, which may be {} apart, say their kernels",
@@ -220,7 +223,8 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     whole.client.cpu_pct += part.client.cpu_pct;
     whole.client.rss_bytes += part.client.rss_bytes;
     whole.client.ctx_involuntary += part.client.ctx_involuntary;
-    whole.host.clock_error_ns = whole.host.clock_error_ns.zip(part.host.clock_error_ns).map(|(a, b)| a.max(b));
+    whole.host.clock_error_ns =
+        whole.host.clock_error_ns.zip(part.host.clock_error_ns).map(|(a, b)| a.max(b));
     whole.host.steal_pct = whole.host.steal_pct.max(part.host.steal_pct);
     whole.host.throttled = whole.host.throttled.max(part.host.throttled);
     whole.slowest.extend(&part.slowest);
@@ -560,7 +564,11 @@ mod tests {
         };
         assert!(said(&[on(1, "a", None), on(2, "a", None), on(3, "a", Some(9))]).is_empty());
         let pair = reports(&[on(1, "a", Some(1)), on(2, "b", Some(2))]).unwrap();
-        assert!(pair.verdict.notes[0].text.contains("2 hosts, which may be 3.00 ms apart"), "{:?}", pair.verdict);
+        assert!(
+            pair.verdict.notes[0].text.contains("2 hosts, which may be 3.00 ms apart"),
+            "{:?}",
+            pair.verdict
+        );
         let all = said(&[pair.clone(), on(3, "c", Some(4))]);
         assert!(all.len() == 1 && all[0].contains("3 hosts, which may be 6.00 ms apart"), "{all:?}");
         let all = said(&[pair, on(3, "c", None)]);

@@ -373,7 +373,8 @@ impl Peer {
                 if self.manners.speech.greets {
                     self.word(r#"{"hi":"welcome"}"#, Spoken::Welcome, now);
                 }
-                self.push_at = self.manners.speech.pushes.map(|(least, most)| now + self.rng.u64(least..=most));
+                self.push_at =
+                    self.manners.speech.pushes.map(|(least, most)| now + self.rng.u64(least..=most));
             }
             Upgrade::No => {
                 let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec();

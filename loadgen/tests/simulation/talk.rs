@@ -58,7 +58,7 @@ impl Conversation {
         let answers = if sends { answers } else { Answers::Echo };
         let several = answers != Answers::Echo && one_in(rng, 3);
         let seldom = |rng: &mut Rng| if rng.bool() { rng.u32(..40) } else { 0 };
-        let least = [200_000, 5_000_000, 50_000_000][rng.usize(..3)];
+        let least = [1_000_000, 5_000_000, 50_000_000][rng.usize(..3)];
         let speech = Speech {
             answers,
             replies: if several { rng.usize(2..5) } else { 1 },
@@ -78,8 +78,10 @@ impl Conversation {
             ignores: rng.bool(),
             heartbeats: rng.bool(),
             each: (sends && one_in(rng, 3)).then(|| rng.u32(1..20)),
-            slow: one_in(rng, 3)
-                .then(|| Slow { one_in: [2, 4][rng.usize(..2)], rate: [2_000, 20_000, 200_000][rng.usize(..3)] }),
+            slow: one_in(rng, 3).then(|| Slow {
+                one_in: [2, 4][rng.usize(..2)],
+                rate: [2_000, 20_000, 200_000][rng.usize(..3)],
+            }),
             think: (sends && one_in(rng, 3)).then(|| rng.u64(..40_000_000)),
             listens,
         }

@@ -385,7 +385,9 @@ impl Model {
 
     /// Those and the ones that are being opened anew.
     pub fn present(&self) -> Vec<usize> {
-        (0..self.connections.len()).filter(|c| self.connections[*c].open || self.connections[*c].away).collect()
+        (0..self.connections.len())
+            .filter(|c| self.connections[*c].open || self.connections[*c].away)
+            .collect()
     }
 
     /// The next turn begins with this run.
@@ -408,7 +410,8 @@ impl Model {
             self.next_ping = self.clock + gap / self.held_min.max(1);
         }
         if let Some(think) = run.think {
-            let all = run.order.iter().flat_map(|c| (0..run.pipeline).map(|_| Reverse((run.begin + think, *c))));
+            let all =
+                run.order.iter().flat_map(|c| (0..run.pipeline).map(|_| Reverse((run.begin + think, *c))));
             self.thoughts.extend(all);
         }
         self.run = Some(run);
@@ -594,7 +597,9 @@ impl Model {
     /// The server has all of this.
     pub fn on_heard(&mut self, c: usize, heard: Heard) {
         match heard {
-            Heard::Message(1, payload, _) if payload.starts_with(b"hello-") || payload.starts_with(b"pong ") => {
+            Heard::Message(1, payload, _)
+                if payload.starts_with(b"hello-") || payload.starts_with(b"pong ") =>
+            {
                 let expected = self.connections[c].words.pop_front();
                 assert_eq!(Some(payload), expected, "the words of {c}");
             }
@@ -650,7 +655,8 @@ impl Model {
             // The end of what was to end is no failure.
             return;
         }
-        let waits = step.map(|step| format!("hello: timed out waiting for `{}`", self.rules.script[step].text()));
+        let waits =
+            step.map(|step| format!("hello: timed out waiting for `{}`", self.rules.script[step].text()));
         let connection = &mut self.connections[c];
         if std::mem::take(&mut connection.open) {
             self.abandoned += connection.out.len() as u64;

@@ -154,7 +154,8 @@ impl Model {
         (connection.open, connection.fresh, connection.step) = (true, true, None);
         connection.base = connection.next_index;
         let back = std::mem::take(&mut connection.away);
-        let goes_on = |run: &&Run| back && run.schedule.is_none() && self.rules.listens.is_none() && now < run.to;
+        let goes_on =
+            |run: &&Run| back && run.schedule.is_none() && self.rules.listens.is_none() && now < run.to;
         if let Some(run) = self.run.as_ref().filter(goes_on) {
             // What it thought of when it left is over.
             let most = self.rules.each.map_or(run.pipeline, |each| run.pipeline.min(each as u32));
@@ -172,6 +173,10 @@ impl Model {
     fn send_more(&mut self, c: usize) -> bool {
         while self.connections[c].more > 0 {
             self.connections[c].more -= 1;
+            if self.rules.max_inflight.is_some_and(|most| self.connections[c].out.len() >= most as usize) {
+                self.figures(self.clock).counts.capped += 1;
+                continue;
+            }
             self.push(c, self.clock);
             if !self.connections[c].blocked {
                 return true;
