@@ -160,6 +160,10 @@ fn rates(out: &mut String, report: &Report) {
             if (m.achieved_rate - target).abs() > target / 200.0 {
                 let _ = write!(out, "  sent {}/s", whole(m.achieved_rate));
             }
+            if report.config.mode == Mode::Fanout {
+                // No reply is owed: who got what stands below.
+                return;
+            }
             let share = m.answered_rate / target * 100.0;
             let _ = write!(out, "  answered {}/s ({share:.1}%)", whole(m.answered_rate));
         }
