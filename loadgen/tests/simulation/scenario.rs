@@ -31,7 +31,7 @@ use loadgen::protocol::url::Url;
 
 use crate::model::{Figures, Model, Opening, Rules, Run, Schedule, histogram};
 use crate::peer::{Ending, Manners, Speech, Upgrade};
-use crate::talk::{self, Conversation};
+use crate::talk::Conversation;
 use crate::world::{Shared, Whims, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -85,15 +85,12 @@ pub struct Scenario {
     connections: usize,
     /// `--timeout`, which a closed loop would act on.
     impatient: bool,
-    think: Option<u64>,
-    listens: bool,
-    churns: bool,
+    talk: Conversation,
 }
 
 impl Scenario {
     pub fn draw(mut rng: Rng, stress: Stress) -> Scenario {
         let everything = stress != Stress::Delays;
-        let some = |rng: &mut Rng, most: u32| if everything && rng.bool() { rng.u32(..most) } else { 0 };
         let connections = rng.usize(1..24);
         let opcode = if rng.bool() { Opcode::Text } else { Opcode::Binary };
         let size = [8, 12, 31, 40, 126, 700][rng.usize(..6)];
@@ -107,58 +104,21 @@ impl Scenario {
         let max_inflight = maybe(&mut rng, 3).map(|n| n as u32);
         let verify = rng.u8(..5) > 0;
         let payloads = Payloads::random(opcode, Sizes::Fixed(size), stamped, seed);
-        // Just after the start, years on, where a stamp's clock turns over, and where a signed number would.
-        let now = match rng.u8(..4) {
-            0 => rng.u64(1..SECOND),
-            1 => rng.u64(..1 << 60),
-            2 => (rng.u64(1..60_000) << 48) - rng.u64(..3 * SECOND),
-            _ => (1 << 63) - rng.u64(..3 * SECOND),
-        };
-        let talk = match stress {
-            Stress::Conversations => {
-                let wall = talk::wall(&mut rng, now);
-                Conversation::draw(&mut rng, wall)
-            }
-            _ => Conversation::default(),
-        };
         let mut spec = Spec {
-            targets: vec![Target {
-                url: Url::parse("ws://127.0.0.1:9/sim").expect("a URL"),
-                address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
-                tls: None,
-                resource: None,
-                script: Arc::default(),
-            }],
-            headers: Vec::new(),
-            talk: Talk::default(),
-            listening: None,
-            messages_each: None,
-            slow: None,
-            publishers: None,
-            matched: None,
-            replies: 1,
-            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
-            sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
-            payloads,
             fragment: (everything && rng.u8(..3) == 0).then(|| rng.usize(1..64)),
             verify,
-            kernel_stamps: true,
             max_inflight,
             timeout: timeout.map(Nanos),
-            silence: None,
             ping: ping.map(Nanos),
             connect_rate: [100.0, 1e5][rng.usize(..2)],
             connect_inflight: rng.usize(1..9),
-            connect_timeout: Nanos(200_000_000),
             spin: Nanos([0, 15_000, 50_000][rng.usize(..3)]),
             spin_read: rng.u8(..4) == 0,
             seed,
             threads,
             first,
-            shard: 0,
-            wall_offset: 0,
+            ..Scenario::spec(payloads, connections)
         };
-        talk.ask(&mut spec);
         let mut rules = Rules {
             first_number: first + me,
             step: threads,
@@ -172,22 +132,18 @@ impl Scenario {
             ping,
             ..Rules::default()
         };
-        let (think, listens, churns) = (talk.think, talk.listens.is_some(), talk.each.is_some());
-        let speech = talk.speech.clone();
-        talk.rule(&mut rules);
-        let whims = Whims {
-            short_writes: some(&mut rng, 60),
-            interrupts: some(&mut rng, 30),
-            early: some(&mut rng, 100),
-            late: rng.u32(..10),
-            spurious: some(&mut rng, 30),
-            postponed: some(&mut rng, 200),
-            stamps: [[0, 990, 1000][rng.usize(..3)], some(&mut rng, 10)],
-            no_connect: std::array::from_fn(|_| some(&mut rng, 40)),
+        let whims = Scenario::whims(&mut rng, everything);
+        let now = Scenario::beginning(&mut rng);
+        let talk = match stress {
+            Stress::Conversations => Conversation::draw(&mut rng, now),
+            _ => Conversation::default(),
         };
-        let manners = (0..connections).map(|_| Scenario::manners(&mut rng, everything, &speech)).collect();
+        talk.ask(&mut spec);
+        talk.rule(&mut rules);
+        let manners =
+            (0..connections).map(|_| Scenario::manners(&mut rng, everything, &talk.speech)).collect();
         let mut world = World::new(now, rng.fork(), whims, manners, Model::new(rules));
-        world.wall = speech.wall;
+        world.wall = talk.speech.wall;
         let world = Rc::new(RefCell::new(world));
         let (commands, orders) = mpsc::channel();
         let (tell, events) = mpsc::channel();
@@ -208,9 +164,72 @@ impl Scenario {
             threads,
             connections,
             impatient: timeout.is_some(),
-            think,
-            listens,
-            churns,
+            talk,
+        }
+    }
+
+    /// What is the same with every seed; what each draws stands for nothing here.
+    fn spec(payloads: Payloads, connections: usize) -> Spec {
+        Spec {
+            targets: vec![Target {
+                url: Url::parse("ws://127.0.0.1:9/sim").expect("a URL"),
+                address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
+                tls: None,
+                resource: None,
+                script: Arc::default(),
+            }],
+            headers: Vec::new(),
+            talk: Talk::default(),
+            listening: None,
+            messages_each: None,
+            slow: None,
+            publishers: None,
+            matched: None,
+            replies: 1,
+            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
+            sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
+            payloads,
+            fragment: None,
+            verify: true,
+            kernel_stamps: true,
+            max_inflight: None,
+            timeout: None,
+            silence: None,
+            ping: None,
+            connect_rate: 1e5,
+            connect_inflight: 1,
+            connect_timeout: Nanos(200_000_000),
+            spin: Nanos(0),
+            spin_read: false,
+            seed: 0,
+            threads: 1,
+            first: 0,
+            shard: 0,
+            wall_offset: 0,
+        }
+    }
+
+    fn whims(rng: &mut Rng, everything: bool) -> Whims {
+        let some = |rng: &mut Rng, most: u32| if everything && rng.bool() { rng.u32(..most) } else { 0 };
+        Whims {
+            short_writes: some(rng, 60),
+            interrupts: some(rng, 30),
+            early: some(rng, 100),
+            late: rng.u32(..10),
+            spurious: some(rng, 30),
+            postponed: some(rng, 200),
+            stamps: [[0, 990, 1000][rng.usize(..3)], some(rng, 10)],
+            no_connect: std::array::from_fn(|_| some(rng, 40)),
+        }
+    }
+
+    /// Just after the start, years on, where a stamp's clock turns over, or where a signed number would.
+    fn beginning(rng: &mut Rng) -> u64 {
+        match rng.u8(..4) {
+            0 => rng.u64(1..SECOND),
+            1 => rng.u64(..1 << 60),
+            2 => (rng.u64(1..60_000) << 48) - rng.u64(..3 * SECOND),
+            _ => (1 << 63) - rng.u64(..3 * SECOND),
         }
     }
 
@@ -249,7 +268,7 @@ impl Scenario {
         all.failed(&self.world.borrow().model);
         all.greeted += self.world.borrow().model.opened.hello.as_ref().map_or(0, |hello| hello.len());
         // Connections are opened anew in one run only.
-        let runs = if self.churns { 1 } else { self.rng.u8(1..3) };
+        let runs = if self.talk.each.is_some() { 1 } else { self.rng.u8(1..3) };
         for _ in 0..runs {
             let (run, traffic) = self.plan();
             self.measure(run, traffic);
@@ -262,7 +281,7 @@ impl Scenario {
                 all.first += figures.first.len();
                 all.gaps += figures.gap.len();
                 all.slowly += figures.slowly.len();
-                all.thought += if self.think.is_some() { figures.counts.sent } else { 0 };
+                all.thought += if self.talk.think.is_some() { figures.counts.sent } else { 0 };
             }
             all.reopened += world.model.opened.opened;
             all.failed(&world.model);
@@ -290,13 +309,15 @@ impl Scenario {
         let open = self.world.borrow().model.present();
         let now = self.world.borrow().now;
         let active = self.rng.usize(1..=open.len().max(1)).min(open.len());
-        let active = if self.listens { 0 } else { active };
+        let active = if self.talk.listens.is_some() { 0 } else { active };
         let begin = now + self.rng.u64(..SECOND / 10);
         let from = begin + if self.rng.bool() { 0 } else { self.rng.u64(..SECOND / 2) };
-        let thinks = self.think.is_some() && !self.impatient;
-        let closed = thinks || self.listens || !self.impatient && self.rng.u8(..4) == 0;
+        let thinks = self.talk.think.is_some() && !self.impatient;
+        let closed = thinks || self.talk.listens.is_some() || !self.impatient && self.rng.u8(..4) == 0;
         // A closed loop over so short a way sends a message a microsecond.
-        let short = closed && !self.listens && self.think.is_none_or(|think| think < SECOND / 1000);
+        let short = closed
+            && !self.talk.listens.is_some()
+            && self.talk.think.is_none_or(|think| think < SECOND / 1000);
         let to = from + self.rng.u64(1..if short { SECOND / 20 } else { 2 * SECOND });
         let until = to + self.rng.u64(..SECOND);
         let mut order: Vec<usize> = (0..active).map(|a| open[a * open.len() / active]).collect();
@@ -311,7 +332,7 @@ impl Scenario {
                 (Some(schedule), Load::Open(cursor))
             }
         };
-        let think = self.think.filter(|_| thinks);
+        let think = self.talk.think.filter(|_| thinks);
         let run = Run { schedule, pipeline, think, order, begin, from, to, until };
         let traffic = Traffic {
             load,

@@ -34,7 +34,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub fn draw(rng: &mut Rng, wall: Wall) -> Conversation {
+    pub fn draw(rng: &mut Rng, now: u64) -> Conversation {
         let one_in = |rng: &mut Rng, n: u8| rng.u8(..n) == 0;
         let listens = one_in(rng, 5).then(|| [1, 1_000_000][rng.usize(..2)]);
         let sends = listens.is_none();
@@ -70,7 +70,7 @@ impl Conversation {
             unsaid: seldom(rng),
             pushes: (!sends || rng.bool()).then_some((least, least * 3)),
             stamps: listens,
-            wall,
+            wall: wall(rng, now),
         };
         Conversation {
             script,
@@ -118,19 +118,20 @@ impl Conversation {
     }
 
     /// The same for the model.
-    pub fn rule(self, rules: &mut Rules) {
+    pub fn rule(&self, rules: &mut Rules) {
         if self.speech.answers != Answers::Echo {
             rules.opcode = 1;
         }
         rules.answers = self.speech.answers;
         rules.replies = self.speech.replies.max(1) as u32;
-        (rules.script, rules.ignores, rules.heartbeats) = (self.script, self.ignores, self.heartbeats);
+        (rules.script, rules.ignores, rules.heartbeats) =
+            (self.script.clone(), self.ignores, self.heartbeats);
         (rules.each, rules.slow, rules.listens) = (self.each.map(|n| n as usize), self.slow, self.listens);
     }
 }
 
 /// A wall clock that is set at some time of the run, or not.
-pub fn wall(rng: &mut Rng, now: u64) -> Wall {
+fn wall(rng: &mut Rng, now: u64) -> Wall {
     let step = if rng.bool() { rng.u64(..SECOND / 100) } else { 0 };
     Wall { offset: 1_700_000_000 * SECOND, step_at: now + rng.u64(..2 * SECOND), step }
 }
