@@ -119,19 +119,7 @@ impl Scenario {
             first,
             ..Scenario::spec(payloads, connections)
         };
-        let mut rules = Rules {
-            first_number: first + me,
-            step: threads,
-            timeout,
-            max_inflight,
-            verify,
-            stamp: if opcode == Opcode::Text { 32 } else { 16 },
-            stamped,
-            size,
-            opcode: opcode as u8,
-            ping,
-            ..Rules::default()
-        };
+        let mut rules = Scenario::rules(&spec, me, stamped, size);
         let whims = Scenario::whims(&mut rng, everything);
         let now = Scenario::beginning(&mut rng);
         let talk = match stress {
@@ -165,6 +153,23 @@ impl Scenario {
             connections,
             impatient: timeout.is_some(),
             talk,
+        }
+    }
+
+    fn rules(spec: &Spec, me: usize, stamped: bool, size: usize) -> Rules {
+        let opcode = spec.payloads.opcode();
+        Rules {
+            first_number: spec.first + me,
+            step: spec.threads,
+            timeout: spec.timeout.map(|limit| limit.0),
+            max_inflight: spec.max_inflight,
+            verify: spec.verify,
+            stamp: if opcode == Opcode::Text { 32 } else { 16 },
+            stamped,
+            size,
+            opcode: opcode as u8,
+            ping: spec.ping.map(|gap| gap.0),
+            ..Rules::default()
         }
     }
 
