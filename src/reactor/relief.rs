@@ -12,7 +12,8 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long it is seen who takes what waits for him, before anything is given up.
+/// How long memory is short before anything is given up. Who has answers to take is seen for longer, as long as he may need to
+/// show that he does.
 const OBSERVED: Duration = Duration::from_secs(2);
 /// How often it is seen to while memory is short.
 const PACE: Duration = Duration::from_millis(500);
@@ -82,7 +83,7 @@ impl Relief {
                 // The next turn meets the error itself.
                 continue;
             }
-            burdens.extend(connection.burden(OBSERVED, now).map(|burden| (burden, id)));
+            burdens.extend(connection.burden(now).map(|burden| (burden, id)));
         }
         if since + OBSERVED > now {
             return fallen;

@@ -48,6 +48,8 @@ pub struct Peer {
     /// What it says and the server has not read.
     pub says: VecDeque<u8>,
     pub heard: Vec<u8>,
+    /// When it last heard something.
+    heard_at: Duration,
     /// What its socket still takes of what it is told; `None` for everything.
     pub room: Option<usize>,
     /// What one read of the server took, at most.
@@ -277,6 +279,7 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
+        let now = machine.now;
         let peer = &mut machine.peers[self.index];
         assert!(!peer.ended, "bytes behind the FIN");
         if peer.reset {
@@ -286,6 +289,9 @@ impl Write for Socket {
         let count = bytes.len().min(peer.room.unwrap_or(usize::MAX));
         peer.room = peer.room.map(|room| room - count);
         allocator::uncounted(|| peer.heard.extend(&bytes[..count]));
+        if count > 0 {
+            peer.heard_at = now;
+        }
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
@@ -309,9 +315,18 @@ impl Stream for Socket {
     }
 
     fn vitals(&self) -> Vitals {
-        let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
-        let (heard, spoke) = (Duration::MAX, Duration::MAX);
-        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke }
+        let machine = self.machine.borrow();
+        let peer = &machine.peers[self.index];
+        let acked = peer.heard.len() as u32;
+        Vitals {
+            acked,
+            edge: acked,
+            unsent: 0,
+            unread: peer.room == Some(0),
+            in_flight: InFlight::Nothing,
+            heard: machine.now.saturating_sub(peer.heard_at),
+            spoke: Duration::MAX,
+        }
     }
 }
 

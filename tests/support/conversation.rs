@@ -290,6 +290,14 @@ impl Stream for Socket {
     fn vitals(&self) -> Vitals {
         let wire = self.0.borrow();
         let (acked, heard) = (wire.answered.len() as u32, Duration::from_millis(wire.now - wire.answered_at));
-        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke: Duration::MAX }
+        Vitals {
+            acked,
+            edge: acked,
+            unsent: 0,
+            unread: false,
+            in_flight: InFlight::Nothing,
+            heard,
+            spoke: Duration::MAX,
+        }
     }
 }
