@@ -37,6 +37,10 @@ fn what_can_never_match_is_a_mistake() {
         "https://example.com",
         "http://localhost:3000",
         "http://[::1]:8087",
+        "http://127.0.0.1",
+        "http://[::ffff:102:304]",
+        "https://a:80",
+        "http://_x.a-b.example:65535",
         "file://",
         "null",
         "chrome-extension://abc",
@@ -58,6 +62,25 @@ fn what_can_never_match_is_a_mistake() {
         "https://a b",
         "https://a, https://b",
         "https://m\u{fc}nchen.de",
+        "https://a:99999",
+        "https://a:080",
+        "https://a:+1",
+        "https://a:x",
+        "https://a:",
+        "https://:80",
+        "https://:",
+        "https://a:1:2",
+        "https://::1",
+        "https://[::1",
+        "https://[::1]:",
+        "https://[::1]a",
+        "https://[0:0:0:0:0:0:0:1]",
+        "https://[a]",
+        "https://a%20b",
+        "https://a|b",
+        "1http://a",
+        "ht_tp://a",
+        "chrome-extension://abc:",
         "",
     ] {
         assert!(is_refused(&["--origin", bad]), "{bad}");
@@ -83,6 +106,11 @@ fn what_can_never_match_is_a_mistake() {
     assert!(!is_refused(&["--no-boards", "--echo-path", "/board"]));
     assert!(is_refused(&["--echo-path", "/ws/mine"]) && !is_refused(&["--echo-path", "/ws"]));
     assert!(!is_refused(&["--no-test-paths", "--echo-path", "/ws/mine"]));
+    for path in ["/metrics", "/healthz"] {
+        let error = parsed(&["--stats", "page", "--echo-path", path]).expect_err(path);
+        assert!(error.starts_with(&format!("--echo-path {path} would never echo: ")), "{error}");
+        assert!(!is_refused(&["--stats", ":9", "--echo-path", path]) && !is_refused(&["--echo-path", path]));
+    }
     let any = options(&["--origin", "https://a", "--origin", "*"], None);
     assert_eq!(any.origins, [""; 0]);
 }
