@@ -83,6 +83,8 @@ pub struct Reactor<K: Kernel> {
     /// Clients who could have gone on in their last turn.
     unfinished: VecDeque<ConnId>,
     brakes: Brakes,
+    /// Clients who ask for numbers and were let in beyond the limit.
+    scrapers: Vec<ConnId>,
     deadlines: Deadlines,
     shared: Shared,
     relief: Relief,
@@ -107,6 +109,7 @@ impl<K: Kernel> Reactor<K> {
             newcomers: VecDeque::new(),
             unfinished: VecDeque::new(),
             brakes: Brakes::default(),
+            scrapers: Vec::new(),
             deadlines: Deadlines::with_room(ROOM),
             shared: Shared::new(&config),
             relief: Relief::default(),
