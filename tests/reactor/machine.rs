@@ -58,6 +58,8 @@ pub struct Peer {
     pub reads: usize,
     pub writes: usize,
     pub bytes: usize,
+    /// Times the system was asked what it knows of this client.
+    pub asks: usize,
     pub gone: bool,
     /// It sends no more: behind what it says comes an end.
     pub fin: bool,
@@ -73,11 +75,12 @@ pub struct Work {
     pub reads: usize,
     pub writes: usize,
     pub bytes: usize,
+    pub asks: usize,
 }
 
 impl Work {
     pub fn calls(&self) -> usize {
-        self.reads + self.writes
+        self.reads + self.writes + self.asks
     }
 }
 
@@ -149,7 +152,12 @@ impl Server {
     pub fn work(&self) -> Work {
         let machine = self.machine.borrow();
         let sum = |part: fn(&Peer) -> usize| machine.peers.iter().map(part).sum();
-        Work { reads: sum(|peer| peer.reads), writes: sum(|peer| peer.writes), bytes: sum(|peer| peer.bytes) }
+        Work {
+            reads: sum(|peer| peer.reads),
+            writes: sum(|peer| peer.writes),
+            bytes: sum(|peer| peer.bytes),
+            asks: sum(|peer| peer.asks),
+        }
     }
 
     pub fn signal(&self) {
@@ -315,8 +323,11 @@ impl Stream for Socket {
     }
 
     fn vitals(&self) -> Vitals {
-        let machine = self.machine.borrow();
-        let peer = &machine.peers[self.index];
+        let mut machine = self.machine.borrow_mut();
+        machine.now += CALL_COST;
+        let now = machine.now;
+        let peer = &mut machine.peers[self.index];
+        peer.asks += 1;
         let acked = peer.heard.len() as u32;
         Vitals {
             acked,
@@ -324,7 +335,7 @@ impl Stream for Socket {
             unsent: 0,
             unread: peer.room == Some(0),
             in_flight: InFlight::Nothing,
-            heard: machine.now.saturating_sub(peer.heard_at),
+            heard: now.saturating_sub(peer.heard_at),
             spoke: Duration::MAX,
         }
     }
