@@ -3,7 +3,7 @@
 use super::connection::{Burden, Connection};
 use super::kernel::Stream;
 use super::mark::Mark;
-use super::memory::{Memory, SHORT_READ};
+use super::memory::{EACH, Memory};
 use super::moment::Moment;
 use super::slice::Slice;
 use super::stats::{GivenUp, Stats};
@@ -18,8 +18,6 @@ use std::time::Duration;
 const OBSERVED: Duration = Duration::from_secs(2);
 /// How often it is seen to while memory is short.
 const PACE: Duration = Duration::from_millis(500);
-/// What anybody may have kept for it, whatever the budget: one small read, and what holds it.
-const SMALL: usize = SHORT_READ + 1024;
 /// So much must have been given back to the allocator before it is told to give that back to the system: it takes a while.
 const GIVE_BACK: usize = 4 * 1024 * 1024;
 /// And no more often than this, nor before what is needed now has settled for as long.
@@ -61,9 +59,10 @@ struct Rank {
     bytes: usize,
 }
 
-impl From<Burden> for Rank {
-    fn from(Burden { what, bytes }: Burden) -> Rank {
-        Rank { is_large: bytes > SMALL, is_unfinished: what == GivenUp::Unfinished, bytes }
+impl Rank {
+    /// Who has not opened yet wants little, though a handshake of TLS may take more.
+    fn of(Burden { what, bytes }: Burden, is_new: bool) -> Rank {
+        Rank { is_large: bytes > EACH && !is_new, is_unfinished: what == GivenUp::Unfinished, bytes }
     }
 }
 
@@ -172,8 +171,8 @@ impl Look {
                 continue;
             }
             match connection.burden(now) {
-                Some(burden) => self.note(burden.into(), id),
-                None => self.observes |= connection.transport.untaken() > SMALL,
+                Some(burden) => self.note(Rank::of(burden, connection.is_new()), id),
+                None => self.observes |= connection.transport.untaken() > EACH,
             }
         }
     }
@@ -203,14 +202,14 @@ impl Look {
             self.small -= if rank.is_large { 0 } else { rank.bytes };
             let connection = connections.get_mut(id.key as usize).filter(|each| each.serial == id.serial);
             let Some(connection) = connection else { continue };
-            match connection.burden(now) {
-                None => {}
-                Some(burden) if Rank::from(burden) < rank => self.note(burden.into(), id),
-                Some(Burden { what, bytes }) => {
-                    excess = excess.saturating_sub(bytes);
-                    fallen.push((id, connection.give_up(what, stats, now)));
-                }
+            let Some(burden) = connection.burden(now) else { continue };
+            let rank_now = Rank::of(burden, connection.is_new());
+            if rank_now < rank {
+                self.note(rank_now, id);
+                continue;
             }
+            excess = excess.saturating_sub(burden.bytes);
+            fallen.push((id, connection.give_up(burden.what, stats, now)));
         }
     }
 }

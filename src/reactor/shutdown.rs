@@ -1,5 +1,6 @@
 //! The way out.
 
+use super::config::Config;
 use super::moment::Moment;
 use super::token::ConnId;
 use std::time::Duration;
@@ -30,8 +31,13 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// Whether somebody should have been told by now. Whoever has not been when the time is over is told then.
+    pub fn is_due(&self, now: Moment, config: &Config) -> bool {
+        self.untold.len() > self.untold_at(now, config.drain_spread.min(config.drain_timeout))
+    }
+
     /// How many clients should not have been told yet: fewer and fewer, evenly over `spread`.
-    pub fn untold_at(&self, now: Moment, spread: Duration) -> usize {
+    fn untold_at(&self, now: Moment, spread: Duration) -> usize {
         let passed = now.after(self.since);
         if passed >= spread {
             return 0;

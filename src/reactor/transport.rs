@@ -157,6 +157,12 @@ impl<S: Stream> Transport<S> {
         self.socket.reset()
     }
 
+    /// Whether the system at the other end has everything that was sent.
+    pub fn has_arrived(&self) -> bool {
+        let vitals = self.socket.vitals();
+        self.outbox_is_empty() && vitals.unsent == 0 && vitals.in_flight == InFlight::Nothing
+    }
+
     /// There may be something to read.
     pub fn is_readable(&self) -> bool {
         self.readable
@@ -184,7 +190,11 @@ impl<S: Stream> Transport<S> {
 
     /// Bytes that the carry holds, with text that was gathered: the pieces of something unfinished.
     pub fn unfinished(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| kept.carry.len() + kept.gathered.len() + kept.session)
+        let Some(kept) = &self.kept else { return 0 };
+        let bytes = kept.carry.len() + kept.gathered.len() + kept.session;
+        #[cfg(feature = "tls")]
+        let bytes = bytes + kept.sealed.len();
+        bytes
     }
 
     /// Bytes of memory that are kept for it.

@@ -67,6 +67,8 @@ pub struct Peer {
     pub reset: bool,
     /// The server has sent its FIN.
     pub ended: bool,
+    /// It has asked for a RST.
+    pub was_reset: bool,
     id: Option<ConnId>,
 }
 
@@ -315,6 +317,7 @@ impl Stream for Socket {
     }
 
     fn reset(&self) -> io::Result<()> {
+        self.machine.borrow_mut().peers[self.index].was_reset = true;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod machine;
 mod memory;
 mod outbox;
 mod patience;
+mod rooms;
 mod rounds;
 #[cfg(feature = "tls")]
 mod secure;

@@ -9,7 +9,7 @@ use wsecho::reactor::listener::Role;
 const CLIENTS: usize = 2_000;
 const BUDGET: usize = 4 << 20;
 /// What a client may cost beyond the budget: one small read, what holds it, its place and its alarms.
-const EACH: usize = 4096 + 512 + 512;
+const EACH: usize = 4096;
 /// What the server costs by itself, and the growth of its lists.
 const FIXED: usize = 2 << 20;
 
