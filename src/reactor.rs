@@ -290,7 +290,7 @@ impl<K: Kernel> Reactor<K> {
         connection.transport.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
         let holds = |board: &BoardId| self.brakes.holds(*board) || self.shared.boards.holds(*board);
-        let turn = match connection.board().filter(holds) {
+        let turn = match connection.speaks_on().filter(holds) {
             None => connection.turn(&mut self.shared, &context),
             Some(board) => connection.write_turn(&mut self.shared, &context).unwrap_or_else(|| {
                 // It is in no queue meanwhile: what it is told has to go out.

@@ -92,6 +92,11 @@ impl<S: Stream> Connection<S> {
         self.session.stage()
     }
 
+    /// The board on which others are to hear what it says.
+    pub fn speaks_on(&self) -> Option<BoardId> {
+        self.board().filter(|_| self.session.stage() == Stage::Open)
+    }
+
     /// The board it is a member of.
     pub fn board(&self) -> Option<BoardId> {
         self.aside.as_ref()?.board

@@ -274,7 +274,7 @@ fn a_rst_waits_for_what_was_said_to_arrive_but_not_for_ever() {
             (|conversation| conversation.lose(0, 1)) as fn(&mut Conversation),
             "5 RST",
         ),
-        ("later", |conversation| conversation.lose(0, 1_001), "1005 RST"),
+        ("later", |conversation| conversation.lose(0, 501), "640 RST"),
         ("never", |conversation| conversation.lose(0, u64::MAX), "2000 RST"),
         ("not even to its system", |conversation| conversation.take_at_most(ANSWER.len()), "2000 RST"),
     ] {

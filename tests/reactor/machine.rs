@@ -177,16 +177,14 @@ impl Server {
     pub fn open(&self) -> usize {
         self.machine.borrow().peers.iter().filter(|peer| !peer.gone).count()
     }
-}
 
-#[cfg(feature = "tls")]
-impl Server {
     /// The client sends no more.
     pub fn end(&self, peer: usize) {
         self.leave(peer, |peer| peer.fin = true);
     }
 
     /// The client resets the connection.
+    #[cfg(feature = "tls")]
     pub fn break_off(&self, peer: usize) {
         self.leave(peer, |peer| peer.reset = true);
     }

@@ -131,6 +131,22 @@ fn nobody_who_reads_is_sent_away_however_much_all_of_them_say() {
     assert!((0..MEMBERS).all(|member| server.peer(member).heard.len() == all), "nothing was added");
 }
 
+/// Who speaks no more holds up nobody, and is not held up.
+#[test]
+fn who_has_left_a_large_room_is_gone_while_the_others_are_told() {
+    const MEMBERS: usize = 3_000;
+    let mut server = with_members(&[("/board/large", MEMBERS)]);
+    server.say(0, &masked(0x88, KEY, &1000u16.to_be_bytes()));
+    round(&mut server, MEMBERS);
+    assert!(server.peer(0).ended && !server.peer(0).gone);
+    server.say(1, &word(1, 0).0);
+    round(&mut server, MEMBERS);
+    assert!((2..MEMBERS).any(|member| heard(&server, member).is_empty()), "or this is no test");
+    server.end(0);
+    round(&mut server, MEMBERS);
+    assert!(server.peer(0).gone);
+}
+
 /// The end of a room is a farewell to each of them.
 #[test]
 fn the_end_of_a_large_room_is_told_in_slices_and_behind_what_was_said() {
