@@ -76,6 +76,12 @@ pub fn fill(
         let text = format!("process {pid} was gone before the end: its figures are absent");
         report.verdict.note("server_gone", text);
     }
+    opening_cost(report);
+    report.bound();
+}
+
+/// Whoever opens connections as fast as it can waits for its own handshakes.
+fn opening_cost(report: &mut Report) {
     let cpu = report.tls.as_ref().and_then(|tls| tls.opening_cpu_pct);
     if let Some(pct) = cpu.map(|pct| pct / report.config.threads.max(1) as f64).filter(|pct| *pct > 70.0) {
         let text = format!(
@@ -83,7 +89,6 @@ pub fn fill(
         );
         report.verdict.note("tls_cpu", text);
     }
-    report.bound();
 }
 
 fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
@@ -200,5 +205,32 @@ pub fn host(counted: &Counters) -> Host {
         port_range: port_range().1,
         steal_pct: 100.0 * counted.steal as f64 / counted.total.max(1) as f64,
         throttled: counted.throttled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::TlsInfo;
+
+    #[test]
+    fn a_report_says_when_handshakes_kept_loadgen_busy() {
+        for (cpu, threads, says) in [
+            (None, 1, ""),
+            (Some(60.0), 1, ""),
+            (Some(95.0), 1, "busy 95%"),
+            (Some(95.0), 2, ""),
+            (Some(190.0), 2, "busy 95%"),
+        ] {
+            let mut report = Report::default();
+            report.config.threads = threads;
+            report.tls = Some(TlsInfo { opening_cpu_pct: cpu, ..TlsInfo::default() });
+            opening_cost(&mut report);
+            let notes: String = report.verdict.notes.iter().map(|note| &*note.text).collect();
+            assert!(
+                notes.contains(says) && notes.is_empty() == says.is_empty(),
+                "{cpu:?} of {threads}: {notes}"
+            );
+        }
     }
 }
