@@ -168,7 +168,7 @@ impl World {
     fn read(&mut self, connection: usize, buffer: &mut [u8]) -> io::Result<usize> {
         self.spend();
         if self.whim(self.whims.interrupts) {
-            self.model.on_read(connection, 0, Vec::new(), None, None);
+            self.model.on_read(connection, 0, (Vec::new(), false), None, None);
             return Err(ErrorKind::Interrupted.into());
         }
         let peer = &mut self.peers[connection];

@@ -77,6 +77,8 @@ struct Arrival {
     read: u64,
     ours: u64,
     lag: u64,
+    /// With the stamp of what came behind it: since when it may have been there.
+    since: Option<u64>,
 }
 
 /// The figures of warm-up or measured time.
@@ -209,6 +211,8 @@ pub struct Model {
     pub asked: usize,
     clock: u64,
     woken: u64,
+    /// The end of the wait before.
+    looked: u64,
     connections: Vec<Connection>,
     /// Of all messages that any server heard: connection and index.
     stamps: HashMap<Vec<u8>, (usize, usize)>,
@@ -232,6 +236,9 @@ pub struct Model {
     inflight_since: u64,
     quarters: [Option<i64>; 4],
     arrival: Arrival,
+    /// Of the last read: it has a stamp, and its last bytes are the beginning of something.
+    stamped: bool,
+    begun: bool,
     /// Time summed over the messages in flight.
     pub inflight_ns: u64,
     /// Connections that had no reply, and a closed loop's messages that had none.
@@ -258,6 +265,9 @@ impl Model {
             asked: 0,
             clock: 0,
             woken: 0,
+            looked: 0,
+            stamped: false,
+            begun: false,
             connections: Vec::new(),
             stamps: HashMap::new(),
             run: None,
@@ -276,7 +286,7 @@ impl Model {
             inflight: 0,
             inflight_since: 0,
             quarters: [None; 4],
-            arrival: Arrival { at: 0, read: 0, ours: 0, lag: 0 },
+            arrival: Arrival { at: 0, read: 0, ours: 0, lag: 0, since: None },
             inflight_ns: 0,
             silent: 0,
             stuck: 0,
@@ -325,7 +335,7 @@ impl Model {
         match std::mem::replace(&mut self.last, Last::Nothing) {
             Last::Nothing => {}
             Last::Wait { before, counts } => {
-                self.woken = now;
+                self.looked = std::mem::replace(&mut self.woken, now);
                 if counts && let Some(run) = &self.run {
                     self.measured.counts.idle_inside_ns += overlap(run, before, now);
                     self.figures(before).counts.idle_ns += now - before;
@@ -335,7 +345,8 @@ impl Model {
                 let stamp = stamp.filter(|at| *at <= now);
                 let lag = now - stamp.unwrap_or(self.woken);
                 let ours = if stamp.is_some() { 0 } else { lag };
-                self.arrival = Arrival { at: stamp.unwrap_or(now), read: now, ours, lag };
+                self.arrival = Arrival { at: stamp.unwrap_or(now), read: now, ours, lag, since: None };
+                self.stamped = stamp.is_some();
                 if n > 0 && self.run.is_some() {
                     let figures = self.figures(now);
                     figures.read_lag.saturating_record(lag);
@@ -418,9 +429,18 @@ impl Model {
         self.connections[c].cause = Some(cause);
     }
 
-    /// A read returned `n` bytes, which say that, with a stamp or without; or it found the end, by a reset or not.
-    pub fn on_read(&mut self, c: usize, n: usize, said: Vec<Said>, ended: Option<bool>, stamp: Option<u64>) {
+    /// A read returned `n` bytes, which say that and perhaps begin something, with a stamp or without; or it found the end,
+    /// by a reset or not.
+    pub fn on_read(
+        &mut self,
+        c: usize,
+        n: usize,
+        (said, begun): (Vec<Said>, bool),
+        ended: Option<bool>,
+        stamp: Option<u64>,
+    ) {
         self.reach(c);
+        self.begun = begun;
         self.connections[c].said.extend(said);
         match ended {
             Some(true) => self.on_cause(c, "Connection reset by peer"),

@@ -57,6 +57,8 @@ impl Model {
                     return;
                 }
                 Said::Message(opcode, payload) => {
+                    let several = self.begun || !self.connections[c].said.is_empty();
+                    self.arrival.since = (self.stamped && several).then_some(self.looked);
                     if self.run.is_some() && self.reply(c, opcode, &payload) {
                         self.push(c, now);
                         if !blocked {
