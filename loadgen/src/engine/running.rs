@@ -374,6 +374,14 @@ impl Running {
         self.recorder_at(entry.due).first.get_or_insert_default().record(response);
     }
 
+    /// Records the delivery of a message that was due at `due` and sent late by `slip`.
+    pub fn record_delivery(&mut self, due: Moment, delay: Nanos, slip: Nanos, arrival: Arrival) {
+        let recorder = self.recorder_at(due);
+        recorder.response.record(delay);
+        recorder.undisturbed.record(delay - slip - arrival.ours(due + slip));
+        recorder.counts.received += 1;
+    }
+
     /// Counts a message that came while nothing is sent: so long `gap` after the one before on its connection, and sent at
     /// `sent` by a clock that now shows `wall`, if it says so.
     pub fn record_heard(&mut self, gap: Option<Nanos>, sent: Option<u64>, wall: u64, arrival: Arrival) {

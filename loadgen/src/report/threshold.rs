@@ -237,9 +237,6 @@ impl Condition {
     /// How much of the value may be loadgen's own, nanoseconds.
     fn doubt(&self, report: &Report) -> f64 {
         let Quantity::Percentile(q) = self.metric else { return 0.0 };
-        if report.fanout.is_some() {
-            return 0.0;
-        }
         // Of a percentile in between, that of the next one the report judged.
         let judged = |t: &&Trust| t.p.parse::<f64>().is_ok_and(|p| p / 100.0 >= q - 1e-9);
         let trust = &report.verdict.trust;

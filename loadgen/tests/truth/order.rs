@@ -22,6 +22,7 @@ const OVERTAKES: Nature = Nature {
     greets: false,
     half_silent: false,
     restart: None,
+    room: None,
     speech: Speech::Echo,
 };
 

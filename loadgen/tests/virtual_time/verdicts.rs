@@ -225,7 +225,11 @@ fn wrong(kind: &Kind, done: &Done) -> Vec<String> {
             return wrong;
         }
         None => {
-            if verdict.status == Status::Faulty || codes.contains(&"overload") {
+            let right = verdict.trust.first().is_none_or(|median| median.trusted);
+            if verdict.status == Status::Faulty
+                || codes.contains(&"overload")
+                || verdict.status == Status::Invalid && right
+            {
                 wrong.push(format!("said of a sound server: {codes:?}"));
             }
         }
