@@ -224,6 +224,18 @@ fn pairs_see_through_what_a_host_does_to_both() {
     let c = pairs(&seven(1.1), 0.02);
     assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text(false));
     assert_eq!(pairs(&seven(1.0), 0.02).decision(), Decision::Fine);
+    assert!(c.pairs_for(0.1).is_none() && !c.text(false).contains("it takes"), "{}", c.text(false));
+    // Each run on a host of its own: what seven pairs see is what the mean of seven differs by, and four times as many
+    // see half of it.
+    let apart = |i: u64, slower: f64| [60_000.0, 90_000.0, 200_000.0][(i * 5 % 3) as usize] * slower;
+    let alone: Vec<_> =
+        (0..7).map(|i| (run(10 + i, apart(i, 1.0)), run(20 + i, apart(i + 1, 1.1)))).collect();
+    let c = pairs(&alone, 0.02);
+    assert_eq!(c.decision(), Decision::Fine, "{}", c.text(false));
+    let sees = row(&c, "p50").sees.unwrap();
+    let half = c.pairs_for((sees.ln_1p() / 2.0).exp_m1()).unwrap();
+    assert!(sees > 0.5 && (24..=28).contains(&half), "{sees} {half}");
+    assert!(c.text(false).contains("hides +10 % of it: that takes some "), "{}", c.text(false));
     let few = pairs(&seven(1.1)[..3], 0.02).decision();
     assert!(matches!(few, Decision::NotJudged(_)), "{few:?}");
 }
