@@ -15,6 +15,8 @@ mod room;
 #[path = "floor/server.rs"]
 #[expect(dead_code, reason = "memory is for the other bench")]
 mod server;
+#[path = "common/turns.rs"]
+mod turns;
 
 use std::io;
 use std::process::Command;
@@ -26,6 +28,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use room::{Language, Room};
 use server::{Server, pin};
+use turns::by_turns;
 
 /// wsecho's CPU time a delivered message beside that of a plain TCP fan-out, measured by turns.
 #[derive(FromArgs)]
@@ -76,7 +79,7 @@ fn main() -> io::Result<()> {
         pin(Pid::from_raw(0), 0)?;
     }
     println!(
-        "{:36}{:>14}{:>12}{:>8}  {:13}{:>6}",
+        "{:37}{:>13}{:>12}{:>8}  {:13}{:>6}",
         "server's CPU time per delivery", "plain fan-out", "wsecho", "ratio", "quartiles", "aim"
     );
     for row in &ROWS {
@@ -125,24 +128,7 @@ impl Side {
 /// Both servers by turns, after a turn each that does not count; prints the row's line.
 fn compare(row: &Row, cpus: usize, rounds: usize, time: Duration) -> io::Result<()> {
     let (mut floor, mut ours) = (Side::plain(row, cpus)?, Side::wsecho(row, cpus)?);
-    let (mut plain, mut wsecho, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let (floor, ours) = (floor.cost(time)?, ours.cost(time)?);
-        if round > 0 {
-            plain.push(floor);
-            wsecho.push(ours);
-            ratio.push(ours / floor);
-        }
-    }
-    let (plain, wsecho) = (quantile(&mut plain, 0.5), quantile(&mut wsecho, 0.5));
-    let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
-    let median = quantile(&mut ratio, 0.5);
-    println!("{:36}{plain:>11.0} ns{wsecho:>9.0} ns{median:>8.2}  {spread:13}{:>6}", row.title, row.aim);
+    let comparison = by_turns(rounds, || io::Result::Ok([floor.cost(time)?, ours.cost(time)?]))?;
+    println!("{:38}{comparison}{:>6}", row.title, row.aim);
     Ok(())
-}
-
-/// The value below which `part` of the values lie (nearest rank).
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
 }

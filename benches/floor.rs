@@ -18,6 +18,8 @@ mod secure;
 #[expect(dead_code, reason = "signals are for the other bench")]
 #[path = "floor/server.rs"]
 mod server;
+#[path = "common/turns.rs"]
+mod turns;
 
 use std::io::{self, Write};
 use std::process::Command;
@@ -29,6 +31,7 @@ use client::{Client, Script};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use server::{Server, pin};
+use turns::by_turns;
 
 /// wsecho's CPU time a message beside that of a plain TCP echo, measured by turns.
 ///
@@ -209,19 +212,9 @@ fn compare(
             side.client.open(row.connections)?;
         }
     }
-    let (mut plain, mut wsecho, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let [floor, ours] = &mut sides;
-        let (floor, ours) = (floor.cost(&work)?, ours.cost(&work)?);
-        if round > 0 {
-            plain.push(floor);
-            wsecho.push(ours);
-            ratio.push(ours / floor);
-        }
-    }
-    let (plain, wsecho) = (quantile(&mut plain, 0.5), quantile(&mut wsecho, 0.5));
-    let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
-    println!("{plain:>9.0} ns{wsecho:>9.0} ns{:>8.2}  {spread:13}{:>6}", quantile(&mut ratio, 0.5), row.aim);
+    let [floor, ours] = &mut sides;
+    let comparison = by_turns(rounds, || io::Result::Ok([floor.cost(&work)?, ours.cost(&work)?]))?;
+    println!("{comparison}{:>6}", row.aim);
     Ok(())
 }
 
@@ -237,10 +230,4 @@ fn memory(row: &Row, cpus: usize) -> io::Result<()> {
     }
     println!("{:23}{:>6}", "", row.aim);
     Ok(())
-}
-
-/// The value below which `part` of the values lie (nearest rank).
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
 }

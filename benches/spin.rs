@@ -16,6 +16,9 @@ mod plain_echo;
 #[expect(dead_code, reason = "memory is for the other bench")]
 #[path = "floor/server.rs"]
 mod server;
+#[expect(dead_code, reason = "here are four sides")]
+#[path = "common/turns.rs"]
+mod turns;
 
 use std::io::{self, Write};
 use std::process::Command;
@@ -27,6 +30,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use server::{Server, pin};
+use turns::quantile;
 
 /// The round trip that --spin gives, beside a plain TCP echo, and its price.
 #[derive(FromArgs)]
@@ -156,10 +160,4 @@ fn cpus() -> io::Result<Vec<usize>> {
 fn median(times: &mut [u64]) -> f64 {
     times.sort_unstable();
     times[times.len() / 2] as f64
-}
-
-/// The value below which `part` of the values lie (nearest rank).
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
 }

@@ -153,7 +153,7 @@ pub enum Command {
     Print(String),
 }
 
-/// A WebSocket echo server. Echoes on / and /echo, to clients of every draft since 2010; / in a browser is a test page.
+/// A WebSocket echo server for every draft; / in a browser is a test page.
 #[derive(FromArgs)]
 #[argh(help_triggers("-h", "--help"))]
 struct Arguments {
@@ -279,7 +279,7 @@ pub fn parse(
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut arguments = match Arguments::from_args(&["wsecho"], &words) {
         Ok(arguments) => arguments,
-        Err(early) if early.status.is_ok() => return Ok(Command::Print(early.output)),
+        Err(early) if early.status.is_ok() => return Ok(Command::Print(narrow(&early.output))),
         Err(early) => return Err(explain(&early.output, &words, &help())),
     };
     if arguments.version {
@@ -337,6 +337,21 @@ pub fn parse(
 
 fn help() -> String {
     Arguments::from_args(&["wsecho"], &["--help"]).err().map(|early| early.output).unwrap_or_default()
+}
+
+/// `help` for a terminal: its first line, in which argh has every option, is broken between them.
+fn narrow(help: &str) -> String {
+    let (usage, rest) = help.split_once('\n').unwrap_or((help, ""));
+    let (mut text, mut column) = (String::new(), 0);
+    for option in usage.split_inclusive(']') {
+        if column + option.len() > 80 {
+            text.push_str("\n   ");
+            column = 3;
+        }
+        column += option.len();
+        text.push_str(option);
+    }
+    format!("{text}\n{rest}")
 }
 
 /// The arguments as text, with `--option=value` taken apart, which argh does not do.

@@ -95,6 +95,10 @@ impl Listeners {
         for address in &options.tls.listen {
             self.bind_or_fail(secure(options), address, "--listen-tls")?;
         }
+        if options.tls.want_a_port() && !self.are_secure() {
+            let text = "--tls-cert, --tls-key, --tls-client-ca and --tls-wrong want --listen-tls";
+            return Err(Failure::new(Failure::USAGE, text.to_owned()));
+        }
         if !is_activated && options.listen.is_empty() && options.tls.listen.is_empty() {
             let address = options.default_listen().map_err(|text| Failure::new(Failure::USAGE, text))?;
             self.bind_or_fail(echo(options), &address, "--listen")?;
@@ -176,9 +180,11 @@ impl Listeners {
     }
 
     /// Whether any of them speaks TLS.
-    #[cfg(feature = "tls")]
     pub fn are_secure(&self) -> bool {
-        self.roles.iter().any(|role| matches!(role, Role::SecureEcho | Role::ProxiedSecureEcho))
+        #[cfg(feature = "tls")]
+        return self.roles.iter().any(|role| matches!(role, Role::SecureEcho | Role::ProxiedSecureEcho));
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// Where the numbers are, a line each.

@@ -82,6 +82,8 @@ const POLICY_SOCKET: &str = include_str!("print/policy-socket");
 struct Template {
     before: &'static str,
     with_value: &'static str,
+    /// The same for one whose value is a file.
+    with_file: &'static str,
     switch: &'static str,
     after: &'static str,
     /// How a dash in a name is written.
@@ -96,6 +98,7 @@ const MAN: Template = Template {
         include_str!("print/man-before")
     ),
     with_value: ".TP\n\\fB\\-\\-%N\\fR \\fI%V\\fR\n%A\n",
+    with_file: ".TP\n\\fB\\-\\-%N\\fR \\fI%V\\fR\n%A\n",
     switch: ".TP\n\\fB\\-\\-%N\\fR\n%A\n",
     after: include_str!("print/man-after"),
     // A bare one is a hyphen, which nobody can paste into a shell.
@@ -111,6 +114,7 @@ const BASH: Template = Template {
     [[ $word != = ]] || word=
 "#,
     with_value: "    names+=' --%N'; [[ $before != --%N ]] || words='%W'\n",
+    with_file: "    names+=' --%N'; [[ $before != --%N ]] || { compopt -o default; return; }\n",
     switch: "    names+=' --%N'\n",
     after: r#"    [[ $words != - ]] || words=$names
     COMPREPLY=($(compgen -W "$words" -- "$word"))
@@ -123,6 +127,7 @@ complete -F _wsecho wsecho
 const ZSH: Template = Template {
     before: "#compdef wsecho\n_arguments",
     with_value: " \\\n  '*--%N=[%S]:value:(%W)'",
+    with_file: " \\\n  '*--%N=[%S]:file:_files'",
     switch: " \\\n  '--%N[%S]'",
     after: "\n",
     dash: "-",
@@ -131,6 +136,7 @@ const ZSH: Template = Template {
 const FISH: Template = Template {
     before: "",
     with_value: "complete -c wsecho -l %N -d '%S' -xa '%W'\n",
+    with_file: "complete -c wsecho -l %N -d '%S' -r\n",
     switch: "complete -c wsecho -l %N -d '%S' -f\n",
     after: "",
     dash: "-",
@@ -139,7 +145,11 @@ const FISH: Template = Template {
 fn fill(text: &mut String, template: &Template, help: &str) {
     add(text, &[template.before]);
     for option in options::read(help) {
-        let entry = if option.value.is_empty() { template.switch } else { template.with_value };
+        let entry = match option.value {
+            "" => template.switch,
+            "file" => template.with_file,
+            _ => template.with_value,
+        };
         for (at, part) in entry.split('%').enumerate() {
             let (key, rest) = part.split_at(usize::from(at > 0));
             match key {
@@ -164,7 +174,9 @@ fn words(option: &Opt, text: &mut String) {
         "policy" => add(text, &["off"]),
         "stats" => add(text, &["page"]),
         "log-format" => add(text, &["text json"]),
-        "log-level" => add(text, &["off error info debug"]),
+        "log-level" => add(text, &["off error info debug trace"]),
+        "tls-wrong" => add(text, &["expired other-name self-signed"]),
+        "workers" => add(text, &["auto"]),
         "print" => NAMES.iter().for_each(|(name, _)| add(text, &[" ", name])),
         _ => {}
     }
@@ -241,19 +253,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_as_a_value_is_taken() {
-        let mut offered = 0;
-        for option in options::read(&printed(&["--help"])) {
-            let mut text = String::new();
-            words(&option, &mut text);
-            for word in text.split_whitespace() {
-                offered += 1;
-                let name = ["--", option.name].concat();
-                // It may want another option beside it, or a build with TLS; but it is what the option takes.
-                let parsed = parse([&name, word].map(OsString::from), None);
-                assert!(!parsed.is_err_and(|error| error.contains(" takes ")), "{name} {word}");
-            }
+    fn the_words_that_an_option_takes_are_offered() {
+        let mut all = 0;
+        for option in options::read(&printed(&["--help"])).filter(|option| !option.value.is_empty()) {
+            let mut offered = String::new();
+            words(&option, &mut offered);
+            let Err(error) = parse([&["--", option.name].concat(), "n n"].map(OsString::from), None) else {
+                continue;
+            };
+            let told = error.split_once(" takes ").and_then(|(_, told)| told.split_once(", not '"));
+            let told = told.map_or(String::new(), |(told, _)| told.replace(" or ", ", ").replace("or ", ""));
+            let is_word =
+                |text: &&str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+            let told: Vec<&str> = told.split(", ").filter(|text| !text.is_empty()).filter(is_word).collect();
+            assert_eq!(offered.split_whitespace().collect::<Vec<_>>(), told, "{}: {error}", option.name);
+            all += told.len();
         }
-        assert!(offered > NAMES.len());
+        assert!(all > NAMES.len());
     }
 }

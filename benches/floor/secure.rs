@@ -16,9 +16,10 @@ use nix::unistd::Pid;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use self::client::Client;
+use crate::Args;
 use crate::client::Script;
 use crate::server::{Server, cpu_of, pin};
-use crate::{Args, quantile};
+use crate::turns::by_turns;
 
 /// What wsecho in TLS is put beside.
 #[derive(Clone, Copy, PartialEq)]
@@ -199,26 +200,14 @@ impl Scene {
         }
         let time = Duration::from_secs_f64(args.seconds);
         let mut ring = Ring::new(row.size)?;
-        let (mut others, mut wsecho, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..=args.rounds {
+        let comparison = by_turns(args.rounds, || {
             let mut beside = other.cost(row, time)?;
             if row.beside == Beside::Ring {
                 beside += ring.cost(self.cpus)?;
             }
-            let our = ours.cost(row, time)?;
-            if round > 0 {
-                others.push(beside);
-                wsecho.push(our);
-                ratio.push(our / beside);
-            }
-        }
-        let (beside, our) = (quantile(&mut others, 0.5), quantile(&mut wsecho, 0.5));
-        let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
-        println!(
-            "{beside:>9.0} ns{our:>9.0} ns{:>8.2}  {spread:13}{:>6}",
-            quantile(&mut ratio, 0.5),
-            row.aim
-        );
+            io::Result::Ok([beside, ours.cost(row, time)?])
+        })?;
+        println!("{comparison}{:>6}", row.aim);
         Ok(())
     }
 }

@@ -8,19 +8,21 @@
 
 #[path = "tls/peer.rs"]
 mod peer;
+#[path = "common/process.rs"]
+mod process;
+#[path = "../../benches/common/turns.rs"]
+mod turns;
 
-use std::io::{BufRead, BufReader};
+use std::convert::Infallible;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use loadgen::cli::args::{Args, Subcommand};
 use loadgen::engine::plan::Plan;
 use loadgen::host::procfs;
 use loadgen::modes::measurement::{Measurement, plan};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use process::{Server, cpu};
+use turns::by_turns;
 
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(1500);
@@ -30,39 +32,23 @@ fn main() {
     if let Some(at) = arguments.iter().position(|word| word == "--peer") {
         return peer::serve(&arguments[at + 1]);
     }
-    let server = Server::start();
+    let peer = Peer::start();
     println!(
-        "{:24}{:>12}{:>12}{:>8}  {:12}{:>6}",
+        "{:24}{:>12}{:>12}{:>8}  {:13}{:>6}",
         "CPU time a message", "plain", "TLS 1.3", "ratio", "quartiles", "aim"
     );
     for (connections, size) in [(1, "128"), (100, "128"), (1000, "128"), (100, "16k")] {
-        let (mut plain, mut tls, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-        // The first round of each does not count.
-        for round in 0..=ROUNDS {
-            let a = cost(&server.options("ws"), connections, size);
-            let b = cost(&server.options("wss"), connections, size);
-            if round > 0 {
-                plain.push(a);
-                tls.push(b);
-                ratio.push(b / a);
-            }
-        }
-        let spread = format!("{:.2}-{:.2}", quantile(&mut ratio, 0.25), quantile(&mut ratio, 0.75));
-        println!(
-            "{:24}{:>9.0} ns{:>9.0} ns{:>8.2}  {spread:12}{:>6}",
-            format!("{connections} connections, {size}"),
-            quantile(&mut plain, 0.5),
-            quantile(&mut tls, 0.5),
-            quantile(&mut ratio, 0.5),
-            if size == "128" { "1.25" } else { "" }
-        );
+        let turn = || ["ws", "wss"].map(|scheme| cost(&peer.options(scheme), connections, size));
+        let Ok(comparison) = by_turns::<Infallible>(ROUNDS, || Ok(turn()));
+        let aim = if size == "128" { "1.25" } else { "" };
+        println!("{:24}{comparison}{aim:>6}", format!("{connections} connections, {size}"));
     }
     let most = (nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
         .map_or(1024, |(_, hard)| hard)
         - 500)
         .min(19_000) as usize;
     for scheme in ["ws", "wss"] {
-        hold(&server.options(scheme), scheme, most);
+        hold(&peer.options(scheme), scheme, most);
     }
 }
 
@@ -123,37 +109,20 @@ fn hold(options: &[String], scheme: &str, connections: usize) {
     engine.close().expect("an end");
 }
 
-fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("a clock");
-    time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64
-}
-
-/// The server in a process of its own, until dropped.
-struct Server {
-    child: Child,
-    address: String,
+/// The server, and the certificate that it has made.
+struct Peer {
+    server: Server,
     certificate: PathBuf,
 }
 
-impl Server {
-    fn start() -> Server {
+impl Peer {
+    fn start() -> Peer {
         let certificate = std::env::temp_dir().join(format!("loadgen-bench-{}.pem", std::process::id()));
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        let mut child =
-            command.arg("--peer").arg(&certificate).stdout(Stdio::piped()).spawn().expect("a process");
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
-            .read_line(&mut address)
-            .expect("its address");
-        if procfs::cpus() > 1 {
-            pin(child.id(), 1);
-            pin(std::process::id(), 0);
-        }
-        Server { child, address: address.trim().to_owned(), certificate }
+        Peer { server: Server::start(&["--peer".as_ref(), certificate.as_os_str()]), certificate }
     }
 
     fn options(&self, scheme: &str) -> Vec<String> {
-        let mut options = vec![format!("{scheme}://{}/", self.address)];
+        let mut options = vec![format!("{scheme}://{}/", self.server.address)];
         if scheme == "wss" {
             options.extend(["--cacert".to_owned(), self.certificate.display().to_string()]);
         }
@@ -161,26 +130,8 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Peer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.certificate);
     }
-}
-
-/// Keeps the threads of a process on one CPU, and those that are to come.
-fn pin(pid: u32, cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).expect("a CPU number");
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process").flatten() {
-        let task: i32 = task.file_name().to_string_lossy().parse().expect("a thread's number");
-        sched_setaffinity(Pid::from_raw(task), &set).expect("this CPU is ours");
-    }
-}
-
-/// The value below which `part` of the values lie (nearest rank).
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
 }

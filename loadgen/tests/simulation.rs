@@ -17,21 +17,23 @@ mod model;
 mod peer;
 #[path = "simulation/scenario.rs"]
 mod scenario;
+#[path = "../../tests/support/seeds.rs"]
+#[allow(dead_code, reason = "the server's tests have one more use for it")]
+mod seeds;
 #[path = "simulation/wire.rs"]
 mod wire;
 #[path = "simulation/world.rs"]
 mod world;
 
-use fastrand::Rng;
 use loadgen::engine::recorder::Counts;
 use scenario::{Happened, Scenario, Stress};
 
 #[test]
 fn every_figure_of_a_million_messages_is_what_the_model_says() {
     let mut happened = Happened::default();
-    each_seed(190, |rng| Scenario::draw(rng, Stress::Everything).run(&mut happened));
+    seeds::each_seed(190, |rng| Scenario::draw(rng, Stress::Everything).run(&mut happened));
     println!("{happened:#?}");
-    if !replayed() {
+    if seeds::replayed().is_none() {
         assert!(happened.counts.sent >= 1_000_000, "{} messages", happened.counts.sent);
         // What never happened was not tested. Late is only what a closed loop gave up, and conversations are for tests/truth.
         let mut happens = format!("{happened:?}");
@@ -54,42 +56,8 @@ fn every_figure_of_a_million_messages_is_what_the_model_says() {
 #[test]
 fn every_figure_is_right_on_a_network_that_only_delays() {
     let mut happened = Happened::default();
-    each_seed(10, |rng| Scenario::draw(rng, Stress::Delays).run(&mut happened));
+    seeds::each_seed(10, |rng| Scenario::draw(rng, Stress::Delays).run(&mut happened));
     let Counts { sent, received, lost, duplicated, reordered, corrupt, .. } = happened.counts;
     assert!(received > 0 && received <= sent);
     assert_eq!((lost, duplicated, reordered, corrupt), (0, 0, 0, 0));
-}
-
-fn replayed() -> bool {
-    std::env::var_os("LOADGEN_SEED").is_some()
-}
-
-/// Runs `test` with the seeds from 0 to `count`, or only with the one in `LOADGEN_SEED`. A seed that fails is printed with
-/// the command that replays it.
-fn each_seed(count: u64, mut test: impl FnMut(Rng)) {
-    let seeds = match std::env::var("LOADGEN_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("LOADGEN_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
-    };
-    for seed in seeds {
-        let _replay = Replay(seed);
-        test(Rng::with_seed(seed));
-    }
-}
-
-struct Replay(u64);
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let name = std::thread::current().name().unwrap_or_default().to_owned();
-            eprintln!(
-                "seed {seed} failed; LOADGEN_SEED={seed} cargo test -p loadgen --test simulation {name} replays it",
-                seed = self.0
-            );
-        }
-    }
 }

@@ -156,6 +156,9 @@ fn every_option_is_in_the_help_and_says_what_it_takes() {
         .contains(&name);
         assert!(is_switch || TAKES.iter().any(|(each, _)| *each == name), "{name}");
     }
+    for line in help.lines() {
+        assert!(line.len() <= 80, "{} columns: {line}", line.len());
+    }
 }
 
 #[test]

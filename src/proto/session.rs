@@ -336,7 +336,7 @@ impl Session {
             (Phase::Open(Dialect::Program(program)), Then::End(Ending::Close)) => {
                 self.phase = program.leave().map_or(Phase::Closing, Phase::Leaving);
             }
-            (_, Then::End(Ending::Close | Ending::Fin | Ending::Reset)) => self.phase = Phase::Closing,
+            (_, Then::End(Ending::Close | Ending::Fin)) => self.phase = Phase::Closing,
             _ => {}
         }
         advance
@@ -361,6 +361,22 @@ impl Session {
         }
     }
 
+    /// The peer sends no more. Whether there is something left that is to be said before the connection ends.
+    pub fn hang_up(&mut self) -> bool {
+        match &mut self.phase {
+            Phase::Open(Dialect::Program(program)) => program.hang_up(),
+            _ => false,
+        }
+    }
+
+    /// When the connection is to be reset, whether or not what was said has arrived; see [`Program::resets_at`].
+    pub fn resets_at(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Open(Dialect::Program(program)) => program.resets_at(),
+            _ => None,
+        }
+    }
+
     /// Whether it means to read what comes.
     pub fn listens(&self) -> bool {
         match &self.phase {
@@ -369,10 +385,10 @@ impl Session {
         }
     }
 
-    /// So many bytes were read.
-    pub fn has_read(&mut self, count: usize, now: Duration) {
+    /// So many bytes were read, and `is_drained` says that there are no more.
+    pub fn has_read(&mut self, count: usize, is_drained: bool, now: Duration) {
         if let Phase::Open(Dialect::Program(program)) = &mut self.phase {
-            program.has_read(count, now);
+            program.has_read(count, is_drained, now);
         }
     }
 

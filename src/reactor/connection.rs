@@ -156,10 +156,7 @@ impl<S: Stream> Connection<S> {
             }
             Received::Nothing if is_timed => return self.after_read(shared, context, 0),
             Received::Nothing => return Ok(Turn::Wait),
-            Received::End => {
-                let all_was_said = matches!(self.session.stage(), Stage::Leaving | Stage::Closing);
-                return Ok(Turn::Over(if all_was_said { End::Closed } else { End::Eof }));
-            }
+            Received::End => return self.hear_end(shared, context),
         };
         if std::mem::replace(&mut self.ping, Ping::No) == Ping::Owed {
             self.transport.look(Moment::NEVER, &mut shared.stats);
@@ -266,9 +263,13 @@ impl<S: Stream> Connection<S> {
             if is_proxied && self.is_secured_behind_proxy() {
                 return self.begin_tls(shared, input);
             }
+            let mut again = progress.again;
             if progress.reply == Reply::Buffer && self.session.is_timed() {
                 // What it says at once stands in one write with the answer; what is next, its next turn says.
+                let was_late = self.is_late();
                 self.speak(shared, context)?;
+                // An answer that is late by nothing does not make the rest of the input wait for more.
+                again |= was_late && !self.is_late();
                 self.transport.expect_input();
                 shared.response.clear();
             }
@@ -297,7 +298,7 @@ impl<S: Stream> Connection<S> {
             if progress.ended || is_refused {
                 self.said_all(stats, context.now)?;
             }
-            if !progress.again {
+            if !again {
                 break;
             }
         }

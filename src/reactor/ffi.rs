@@ -55,6 +55,8 @@ pub fn tcp_vitals(socket: impl AsFd) -> io::Result<Vitals> {
     let in_flight = match (word(UNACKED), info[PROBES]) {
         (0, 0) => InFlight::Nothing,
         (1.., _) if !was_answered => InFlight::Data,
+        // A question that was asked again went unanswered: nobody is there who would take data, either.
+        (0, 2..) => InFlight::Data,
         _ => InFlight::Question,
     };
     Ok(Vitals {

@@ -102,7 +102,7 @@ pub enum InFlight {
     Nothing,
     /// A question about a closed window, which may have been asked just now and is asked seldom.
     Question,
-    /// Bytes are on their way.
+    /// Bytes are on their way, or a question about a closed window that had no answer when it was asked before.
     Data,
 }
 

@@ -2,20 +2,22 @@
 
 use super::connection::{Burden, Connection};
 use super::kernel::Stream;
-use super::memory::Memory;
+use super::memory::{Memory, SHORT_READ};
 use super::moment::Moment;
+use super::slice::Slice;
 use super::stats::{GivenUp, Stats};
 use super::token::ConnId;
 use super::turn::Turn;
 use slab::Slab;
-use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 /// How long it is seen who takes what waits for him, before anything is given up.
 const OBSERVED: Duration = Duration::from_secs(2);
 /// How often it is seen to while memory is short.
 const PACE: Duration = Duration::from_millis(500);
+/// What anybody may have kept for it, whatever the budget: one small read, and what holds it.
+const SMALL: usize = SHORT_READ + 1024;
 /// So much must have been given back to the allocator before it is told to give that back to the system: it takes a while.
 const GIVE_BACK: usize = 4 * 1024 * 1024;
 /// And no more often than this, nor before what is needed now has settled for as long.
@@ -28,14 +30,43 @@ pub struct Relief {
     short_since: Option<Moment>,
     /// When it is to be seen to again, while it is.
     work_at: Moment,
+    /// The look at everybody that is under way.
+    look: Option<Look>,
     /// The most that was kept since memory was given back to the system, and when that may be done.
     peak: usize,
     give_back_at: Moment,
 }
 
+/// A look at everybody, of which each round takes a slice.
+#[derive(Debug, Default)]
+struct Look {
+    /// Who comes next, by the place in the list of all.
+    next: usize,
+    /// What could be given up.
+    found: BinaryHeap<(Rank, ConnId)>,
+    /// Bytes of it that are small pieces.
+    small: usize,
+}
+
+/// What goes before what: large pieces of something unfinished, large answers that nobody takes, small pieces; and of each the
+/// largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_large: bool,
+    is_unfinished: bool,
+    bytes: usize,
+}
+
+impl From<Burden> for Rank {
+    fn from(Burden { what, bytes }: Burden) -> Rank {
+        Rank { is_large: bytes > SMALL, is_unfinished: what == GivenUp::Unfinished, bytes }
+    }
+}
+
 impl Default for Relief {
     fn default() -> Relief {
-        Relief { short_since: None, work_at: Moment::NEVER, peak: 0, give_back_at: Moment::NEVER }
+        let never = Moment::NEVER;
+        Relief { short_since: None, work_at: never, look: None, peak: 0, give_back_at: never }
     }
 }
 
@@ -50,53 +81,42 @@ impl Relief {
         self.short_since.is_some()
     }
 
-    /// Makes room if memory is short; what is left to do for some connections.
+    /// Makes room if memory is short, for a slice of the round; what is left to do for some connections.
     ///
     /// In this order: text that waits for the rest of its frame goes out, which costs nobody anything. Then, once it was seen for a
     /// while who takes what waits for him, and only as much as is needed: the largest unfinished pieces, then the largest
-    /// answers that nobody takes. Who takes his, however slowly, loses nothing.
+    /// answers that nobody takes. Who takes his, however slowly, loses nothing; nor does who wants little, as newcomers do,
+    /// unless it is such as they who fill the memory.
     pub fn work<S: Stream>(
         &mut self,
         connections: &mut Slab<Connection<S>>,
         stats: &mut Stats,
         queue: &mut VecDeque<ConnId>,
         now: Moment,
+        clock: impl Fn() -> Moment,
     ) -> Vec<(ConnId, Turn)> {
         if !stats.memory.is_short() {
             if self.short_since.take().is_some() {
                 wake(connections, queue);
             }
-            self.work_at = Moment::NEVER;
+            (self.work_at, self.look) = (Moment::NEVER, None);
             return Vec::new();
         }
         if now < self.work_at && self.short_since.is_some() {
             return Vec::new();
         }
         let since = *self.short_since.get_or_insert(now);
-        self.work_at = now + PACE;
+        let mut slice = Slice::default();
+        let look = self.look.get_or_insert_default();
+        look.go_on(connections, stats, now, || slice.has_time(clock()));
         let mut fallen = Vec::new();
-        let mut burdens = Vec::new();
-        for (key, connection) in connections.iter_mut() {
-            let id = ConnId { key: key as u32, serial: connection.serial };
-            if connection.give_out(stats).is_err() {
-                // The next turn meets the error itself.
-                continue;
-            }
-            burdens.extend(connection.burden(OBSERVED, now).map(|burden| (burden, id)));
+        if !slice.is_over() && since + OBSERVED <= now {
+            look.give_up(connections, stats, now, &mut fallen, || slice.has_time(clock()));
         }
-        if since + OBSERVED > now {
-            return fallen;
-        }
-        burdens.sort_unstable_by_key(|(Burden { what, bytes }, _)| {
-            (*what != GivenUp::Unfinished, Reverse(*bytes))
-        });
-        let mut excess = stats.memory.excess();
-        for (Burden { what, bytes }, id) in burdens {
-            if excess == 0 {
-                break;
-            }
-            excess = excess.saturating_sub(bytes);
-            fallen.push((id, connections[id.key as usize].give_up(what, stats, now)));
+        // What is left of it, the next round does.
+        self.work_at = now;
+        if !slice.is_over() {
+            (self.work_at, self.look) = (now + PACE, None);
         }
         fallen
     }
@@ -118,6 +138,74 @@ impl Relief {
         self.peak = used;
         self.give_back_at = Moment::NEVER;
         true
+    }
+}
+
+impl Look {
+    /// Looks at who comes next, and has gathered text go out, as long as `may` says so.
+    fn go_on<S: Stream>(
+        &mut self,
+        connections: &mut Slab<Connection<S>>,
+        stats: &mut Stats,
+        now: Moment,
+        mut may: impl FnMut() -> bool,
+    ) {
+        while self.next < connections.capacity() {
+            // Most keep nothing, and are not worth a look at the clock.
+            let keeps = connections.get_mut(self.next).filter(|each| each.transport.keeps_something());
+            let Some(connection) = keeps else {
+                self.next += 1;
+                continue;
+            };
+            if !may() {
+                return;
+            }
+            let id = ConnId { key: self.next as u32, serial: connection.serial };
+            self.next += 1;
+            if connection.give_out(stats).is_err() {
+                // The next turn meets the error itself.
+                continue;
+            }
+            if let Some(burden) = connection.burden(OBSERVED, now) {
+                self.note(burden.into(), id);
+            }
+        }
+    }
+
+    fn note(&mut self, rank: Rank, id: ConnId) {
+        self.small += if rank.is_large { 0 } else { rank.bytes };
+        self.found.push((rank, id));
+    }
+
+    /// Gives up what goes first, as long as there is need and `may` says so. Some of it may have gone since it was found.
+    fn give_up<S: Stream>(
+        &mut self,
+        connections: &mut Slab<Connection<S>>,
+        stats: &mut Stats,
+        now: Moment,
+        fallen: &mut Vec<(ConnId, Turn)>,
+        mut may: impl FnMut() -> bool,
+    ) {
+        let mut excess = stats.memory.excess();
+        while excess > 0
+            && let Some((rank, id)) = self.found.peek().copied()
+            // Small pieces are given up only where that makes an end of it.
+            && (rank.is_large || self.small >= excess)
+            && may()
+        {
+            self.found.pop();
+            self.small -= if rank.is_large { 0 } else { rank.bytes };
+            let connection = connections.get_mut(id.key as usize).filter(|each| each.serial == id.serial);
+            let Some(connection) = connection else { continue };
+            match connection.burden(OBSERVED, now) {
+                None => {}
+                Some(burden) if Rank::from(burden) < rank => self.note(burden.into(), id),
+                Some(Burden { what, bytes }) => {
+                    excess = excess.saturating_sub(bytes);
+                    fallen.push((id, connection.give_up(what, stats, now)));
+                }
+            }
+        }
     }
 }
 

@@ -20,6 +20,12 @@ impl Slice {
         self.until.get_or_insert(now + Slice::LENGTH);
     }
 
+    /// Another piece of work is to begin, as far as there is time for it.
+    pub fn has_time(&mut self, now: Moment) -> bool {
+        self.at(now);
+        !self.is_over()
+    }
+
     /// Whether no other should begin.
     pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| self.now >= until)

@@ -153,6 +153,12 @@ impl<S: Stream> Transport<S> {
         self.socket.reset()
     }
 
+    /// Whether the system at the other end has everything that was sent.
+    pub fn has_arrived(&self) -> bool {
+        let vitals = self.socket.vitals();
+        self.outbox_is_empty() && vitals.unsent == 0 && vitals.in_flight == InFlight::Nothing
+    }
+
     /// There may be something to read.
     pub fn is_readable(&self) -> bool {
         self.readable

@@ -16,8 +16,9 @@ impl<K: Kernel> Reactor<K> {
 
     #[cold]
     fn make_room(&mut self) {
-        let Reactor { relief, connections, shared, unfinished, now, .. } = self;
-        let fallen = relief.work(connections, &mut shared.stats, unfinished, *now);
+        let Reactor { relief, connections, shared, unfinished, kernel, now, .. } = self;
+        let clock = || kernel.now();
+        let fallen = relief.work(connections, &mut shared.stats, unfinished, *now, clock);
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
         }

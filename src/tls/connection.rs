@@ -4,6 +4,7 @@
 //! what TLS itself has to say is appended to a buffer that goes out before any reply.
 
 use super::record::{self, Alert, CONTENT_MAX, Content, HEADER, Keys, RECORD_MAX, TlsVersion};
+use rustls::ProtocolVersion;
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
@@ -111,6 +112,11 @@ impl Tls {
     /// Whether the peer has said that it sends no more. Behind a fault there is no such end: what comes is passed over.
     pub fn has_peer_left(&self) -> bool {
         matches!(&self.state, State::Open(open) if open.is_deaf)
+    }
+
+    /// Whether an end of one side says nothing of the other (RFC 8446 section 6.1).
+    pub fn has_half_ends(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.secrets.protocol_version() == ProtocolVersion::TLSv1_3)
     }
 
     /// Notes why there is no way on.

@@ -194,9 +194,34 @@ async function borders(page) {
   }
 }
 
+/// On a phone nothing is squeezed: the mark has its size, each link and the count of messages have one line.
+async function phone(browser) {
+  const context = await browser.newContext({ viewport: { width: 375, height: 700 }, isMobile: true, hasTouch: true });
+  const page = await open(context);
+  await page.tap('#connect');
+  await page.waitForSelector('#send:enabled');
+  await page.tap('#send');
+  await page.waitForFunction(() => document.querySelector('#count').textContent.includes('1 received'));
+  const [width, mark, lines] = await page.evaluate(() => [
+    document.documentElement.scrollWidth,
+    document.querySelector('header svg').getBoundingClientRect().width,
+    [...document.querySelectorAll('header a, #count, #trips-title')].map((each) => {
+      const range = document.createRange();
+      range.selectNodeContents(each);
+      return range.getClientRects().length;
+    }).join(),
+  ]);
+  check('as wide as the screen', width, 375);
+  check('the mark', mark > 20, true);
+  check('lines of each', lines, '1,1,1,1');
+  await page.screenshot({ path: `${screenshots}/page-phone.png` });
+  await context.close();
+}
+
 async function main() {
   const browser = await launch();
   try {
+    await phone(browser);
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
     const page = await open(context);
     await messages(page);

@@ -43,7 +43,11 @@ async function builder(page) {
   await page.fill('[aria-label="message: text"]', 'a b/c');
   await page.click('#chain li:nth-child(2) button:text("up")');
   check('filled in and moved', await url(page), `ws://${address}/ws/header/Set-Cookie/a%3Db/message/a%20b%2Fc/close/4000?reason=bye`);
+  await page.selectOption('#add', 'redirect-to');
+  check('two queries', (await url(page)).split('/close/4000')[1], '?url=%2Fecho&reason=bye');
+  await page.click('#chain li:nth-child(3) button:text("remove")');
   await page.fill('[aria-label="close: code"]', '');
+  check('a reason without a code', await page.textContent('#problem'), 'close is missing its <code>.');
   await page.fill('[aria-label="close: reason"]', '');
   check('an empty Close', await url(page), `ws://${address}/ws/header/Set-Cookie/a%3Db/message/a%20b%2Fc/close`);
   await page.fill('[aria-label="header: name"]', '');

@@ -4,20 +4,22 @@ use crate::Case;
 use crate::crowd::{Crowd, Part};
 use crate::scene::{Scene, wait};
 use crate::talk::request;
+use crate::tls;
 use fastrand::Rng;
 use std::io::Write;
+use std::net::Shutdown;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, TEXT, frame, header};
 
 pub const CASES: &[Case] = &[Case::new(
     "S01",
-    "all kinds of clients together, drawn from seeds, for ten seconds or HOSTILE_SECONDS",
+    "all kinds of clients together, plain and in TLS, drawn from seeds, for ten seconds or HOSTILE_SECONDS",
     "what each deserves",
     "what holds for each alone has to hold for all together, and in the end nothing may be left",
     soak,
 )
-.args(&["--handshake-timeout", "2", "--log-level", "debug"])
+.args(&["--listen-tls", "127.0.0.1:0", "--handshake-timeout", "2", "--log-level", "debug"])
 .memory(128)];
 
 fn soak(scene: &Scene) {
@@ -29,7 +31,7 @@ fn soak(scene: &Scene) {
             scope.spawn(move || {
                 let mut rng = Rng::with_seed(seed);
                 while Instant::now() < end {
-                    one(scene, &mut rng);
+                    if rng.u8(..4) == 0 { one_in_tls(scene, &mut rng) } else { one(scene, &mut rng) }
                 }
             });
         }
@@ -46,9 +48,7 @@ fn soak(scene: &Scene) {
 /// One client who comes, does something, and leaves somehow.
 fn one(scene: &Scene, rng: &mut Rng) {
     let mut client = Client::connect(scene.server.echo);
-    let head = request("");
-    let mut noise = vec![0; rng.usize(..2_000)];
-    rng.fill(&mut noise);
+    let (head, noise) = (request(""), noise(rng));
     let said = match rng.u8(..8) {
         0 => head[..rng.usize(..head.len())].to_vec(),
         1 => noise,
@@ -61,16 +61,65 @@ fn one(scene: &Scene, rng: &mut Rng) {
     };
     // A fault may have been answered before all of it is said.
     let _ = client.stream.write_all(&said);
+    leave(client, rng);
+}
+
+/// The same in TLS: a handshake that is none, or half of one, or one that is let in; then frames, or bytes under no key.
+fn one_in_tls(scene: &Scene, rng: &mut Rng) {
+    let (hello, noise) = (tls::hello(), noise(rng));
+    if rng.bool() {
+        let mut client = Client::connect(tls::address(scene));
+        let said = match rng.u8(..4) {
+            0 => hello[..rng.usize(..hello.len())].to_vec(),
+            1 => noise,
+            2 => [hello, noise].concat(),
+            _ => request(""),
+        };
+        let _ = client.stream.write_all(&said);
+        return leave(client, rng);
+    }
+    let mut stream = tls::open(scene);
+    let said = match rng.u8(..4) {
+        0 => noise.clone(),
+        1 => [header(FIN | BINARY, rng.u64(..100_000)), noise.clone()].concat(),
+        2 => frame(FIN | CLOSE, b"\x03\xe8"),
+        _ => frame(FIN | TEXT, b"hello").repeat(rng.usize(..5_000)),
+    };
+    let _ = stream.write_all(&said).and_then(|()| stream.flush());
+    match rng.u8(..4) {
+        0 => drop(stream.sock.write_all(&noise)),
+        1 => {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+        _ => {}
+    }
+    leave(Client { stream: stream.sock }, rng);
+}
+
+fn noise(rng: &mut Rng) -> Vec<u8> {
+    let mut noise = vec![0; rng.usize(..2_000)];
+    rng.fill(&mut noise);
+    noise
+}
+
+/// With a reset, with a FIN, or as the system has it.
+fn leave(client: Client, rng: &mut Rng) {
     match rng.u8(..3) {
         0 => client.reset(),
-        1 => client.finish(),
+        // The server may have been quicker.
+        1 => drop(client.stream.shutdown(Shutdown::Write)),
         _ => {}
     }
 }
 
 /// A crowd that stays for a while.
 fn many(scene: &Scene, rng: &mut Rng) {
-    let opening = if rng.u8(..4) == 0 { b"GET /echo".to_vec() } else { request("") };
+    let (address, opening) = match rng.u8(..8) {
+        0 | 1 => (scene.server.echo, b"GET /echo".to_vec()),
+        2 => (tls::address(scene), tls::hello()),
+        _ => (scene.server.echo, request("")),
+    };
     let refrain = match rng.u8(..4) {
         0 => Vec::new(),
         1 => frame(FIN | BINARY, &[7; 3_000]),
@@ -79,7 +128,7 @@ fn many(scene: &Scene, rng: &mut Rng) {
     };
     let times = rng.bool().then(|| rng.usize(..1_000));
     let part = Part { opening, refrain, times, reads: rng.u8(..4) > 0, waits: rng.bool() };
-    let crowd = Crowd::start(scene.server.echo, rng.usize(1..300), part);
+    let crowd = Crowd::start(address, rng.usize(1..300), part);
     sleep(Duration::from_millis(rng.u64(..400)));
     crowd.go();
     sleep(Duration::from_millis(rng.u64(..400)));

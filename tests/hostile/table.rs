@@ -9,15 +9,20 @@ const FILE: &str = "tests/hostile/README.md";
 const HEAD: &str =
     "| case | what is done | what comes back | why | waited | memory |\n|---|---|---|---|---|---|\n";
 
-/// Writes the table with the figures of this run in place of the one that is there.
-pub fn write(rows: &[(&Case, Figures)]) {
+/// Writes the table of all cases: the figures of this run, and the old ones of what was not run.
+pub fn write(cases: &[&Case], run: &[(&Case, Figures)]) {
     let text = fs::read_to_string(FILE).expect("it is run in the package's root");
-    let (before, _) = text.split_once(HEAD).expect("it has a table");
+    let (before, old) = text.split_once(HEAD).expect("it has a table");
     let mut text = format!("{before}{HEAD}");
-    for (case, figures) in rows {
-        let waited = figures.worst.as_secs_f64() * 1e3;
-        let memory = figures.peak as f64 / f64::from(1 << 20);
-        writeln!(text, "{} {waited:.1} ms | {memory:.1} MiB |", row(case)).expect("a string takes it");
+    for case in cases {
+        let row = row(case);
+        if let Some((_, figures)) = run.iter().find(|(other, _)| other.id == case.id) {
+            let waited = figures.worst.as_secs_f64() * 1e3;
+            let memory = figures.peak as f64 / f64::from(1 << 20);
+            writeln!(text, "{row} {waited:.1} ms | {memory:.1} MiB |").expect("a string takes it");
+        } else if let Some(line) = old.lines().find(|line| line.starts_with(&row)) {
+            writeln!(text, "{line}").expect("a string takes it");
+        }
     }
     fs::write(FILE, text).expect("it is ours");
 }

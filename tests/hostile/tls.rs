@@ -187,14 +187,14 @@ fn stall(scene: &Scene, said: &[u8], count: usize) {
 }
 
 /// Where the server speaks TLS.
-fn address(scene: &Scene) -> SocketAddr {
+pub fn address(scene: &Scene) -> SocketAddr {
     let line = scene.server.wait_for("TLS on ");
     let text = line.split("TLS on ").nth(1).and_then(|rest| rest.split(',').next());
     text.and_then(|text| text.parse().ok()).expect("an address")
 }
 
 /// A client in TLS 1.3 that trusts the authority that the server made, and is let in on `/echo`.
-fn open(scene: &Scene) -> StreamOwned<ClientConnection, TcpStream> {
+pub fn open(scene: &Scene) -> StreamOwned<ClientConnection, TcpStream> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).expect("tests/hostile/run sets it");
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(state.join("wsecho/ca.pem")).expect("the server made it");
@@ -220,7 +220,7 @@ fn expect(stream: &mut impl Read, bytes: &[u8]) {
 }
 
 /// A ClientHello of TLS 1.3 (RFC 8446 section 4.1.2) for `localhost`, with the base point of X25519 for a key.
-fn hello() -> Vec<u8> {
+pub fn hello() -> Vec<u8> {
     let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
     let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &sized(body)].concat();
     let name = sized(&[&[0][..], &sized(b"localhost")].concat());

@@ -67,6 +67,8 @@ def bash():
     shell = Shell('bash', '--noprofile', '--rcfile', rc, '-i')
     check('bash', shell.given('wsecho --log-l\tde\t--no-d\t'), '--log-level debug --no-deflate')
     check('bash, after =', shell.given('wsecho --log-level=e\t--polic\tof\t'), '--log-level=error --policy off')
+    check('bash, a file', shell.given(f'wsecho --tls-cert {DIRECTORY}/wsecho.ba\t--log-level=tr\t'),
+          f'--tls-cert {DIRECTORY}/wsecho.bash --log-level=trace')
     check('bash, nothing to offer', shell.given('wsecho --max-message \t1'), '--max-message 1')
     shell.end()
     print('completions: bash: good')
@@ -78,6 +80,7 @@ def zsh():
     check('zsh', shell.given('wsecho --log-l\tde\t--no-d\t'), '--log-level=debug --no-deflate')
     check('zsh, after a space', shell.given('wsecho --policy of\t--listen a:1 --listen b:2 --prin\tma\t'),
           '--policy off --listen a:1 --listen b:2 --print=man')
+    check('zsh, a file', shell.given(f'wsecho --tls-cert {DIRECTORY}/wsecho.ba\t'), f'--tls-cert {DIRECTORY}/wsecho.bash')
     shell.end()
     print('completions: zsh: good')
 
@@ -91,6 +94,7 @@ def fish():
 
     check('fish', offered('wsecho --log-l'), [['--log-level', 'write this much to stderr']])
     check('fish, a value', offered('wsecho --log-level de'), [['debug', 'write this much to stderr']])
+    check('fish, a file', offered(f'wsecho --tls-cert {DIRECTORY}/wsecho.ba'), [[f'{DIRECTORY}/wsecho.bash', 'show this certificate']])
     check('fish, nothing to offer', offered('wsecho --max-message '), [])
     print('completions: fish: good')
 

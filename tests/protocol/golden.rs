@@ -425,7 +425,10 @@ fn assert_answer(request: &str, answer: &str, ended: bool) {
         let mut lines: Vec<_> = head.split("\r\n").collect();
         if ended {
             let length = format!("Content-Length: {}", body.len());
-            for expected in [&length[..], "Connection: close"] {
+            // Who names another protocol in Upgrade says so here (RFC 9110 section 7.8).
+            let is_offer = lines[0].starts_with("HTTP/1.1 426 ");
+            let connection = if is_offer { "Connection: close, Upgrade" } else { "Connection: close" };
+            for expected in [&length[..], connection] {
                 let at = lines.iter().position(|line| *line == expected);
                 lines.remove(at.unwrap_or_else(|| panic!("no {expected} in {head:?}")));
             }

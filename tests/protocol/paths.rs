@@ -1,6 +1,7 @@
 //! What the paths under `/ws` do: bytes in, bytes out, and at which time.
 
 use std::collections::HashSet;
+use std::time::Duration;
 use support::config;
 use support::conversation::{Conversation, Seen};
 use support::wire::{ANSWER, REQUEST, masked};
@@ -9,6 +10,7 @@ use wsecho::proto::paths::bad_frame::BadFrame;
 use wsecho::proto::paths::bad_handshake::BadHandshake;
 use wsecho::proto::paths::steps::{STEPS, When};
 use wsecho::reactor::config::Config;
+use wsecho::reactor::end::End;
 use wsecho::reactor::listener::Role;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
@@ -47,15 +49,25 @@ fn told(seen: &[Seen]) -> Vec<String> {
     told.collect()
 }
 
+/// What a client says that says no more: its FIN.
+const FIN: Vec<u8> = Vec::new();
+
 /// A conversation with `path`: what the client says and when, in milliseconds, and what it has seen by `until`.
 fn converse(request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
-    let config = config::config();
-    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    converse_with(&config::config(), request, says, until)
+}
+
+fn converse_with(config: &Config, request: &[u8], says: &[(u64, Vec<u8>)], until: u64) -> Vec<String> {
+    let mut conversation = Conversation::new(Role::Echo, config, None);
     conversation.answer_close();
     conversation.listen_to(request);
     for (at, bytes) in says {
         conversation.wait(*at);
-        conversation.listen_to(bytes);
+        if *bytes == FIN {
+            conversation.hang_up();
+        } else {
+            conversation.listen_to(bytes);
+        }
     }
     conversation.wait(until);
     told(&conversation.seen())
@@ -195,6 +207,116 @@ fn the_last_decides_what_becomes_of_messages() {
     ]);
 }
 
+#[test]
+fn who_says_no_more_is_still_told_what_was_to_come() {
+    let end = |at: u64| (at, FIN);
+    let hi = (1, text("hi"));
+    let rows: &[Row] = &[
+        ("/ws/latency/50ms", &[hi.clone(), end(2)], 99, &["101", r"51 \x81\x02hi", "51 FIN"]),
+        (
+            "/ws/latency/50ms",
+            &[hi.clone(), (9, frame(0x89, "p")), (20, close(1000)), end(30)],
+            99,
+            &["101", r"51 \x81\x02hi", r"59 \x8a\x01p", r"70 \x88\x02\x03\xe8", "70 FIN"],
+        ),
+        (
+            "/ws/close-late/1",
+            &[(1, close(1000)), end(2)],
+            9999,
+            &["101", r"1001 \x88\x02\x03\xe8", "1001 FIN"],
+        ),
+        (
+            "/ws/delay/250ms/message/late",
+            &[hi.clone(), end(2)],
+            999,
+            &["101", r"250 \x81\x04late", r"250 \x81\x02hi"],
+        ),
+        (
+            "/ws/latency/20ms/after/1/delay/30ms/message/late",
+            &[hi.clone(), end(2)],
+            999,
+            &["101", r"21 \x81\x02hi", r"51 \x81\x04late", "51 FIN"],
+        ),
+        (
+            "/ws/repeat/x/10/delay/25ms/message/y",
+            &[end(1)],
+            99,
+            &["101", r"10 \x81\x01x", r"20 \x81\x01x", r"25 \x81\x01y", r"30 \x81\x01x", "30 FIN"],
+        ),
+        ("/ws/repeat/x/10", &[end(15)], 99, &["101", r"10 \x81\x01x", r"20 \x81\x01x", "20 FIN"]),
+        ("/ws/trickle/1/message/x", &[end(0)], 9, &[r"101 \x81", r"1 \x01", "2 x"]),
+        (
+            "/ws/handshake-delay/1/latency/1",
+            &[hi.clone(), end(2)],
+            9999,
+            &["1000 101", r"2000 \x81\x02hi", "2000 FIN"],
+        ),
+        // What can only follow on what it says does not.
+        ("/ws/after/2/message/x", &[hi.clone(), end(2)], 99_999, &["101", r"1 \x81\x02hi"]),
+        ("/ws/ping/1/message/x", &[end(1)], 99_999, &[r"101 \x89\x011"]),
+        ("/ws/after/1/message/x", &[(1, frame(0x01, "a")), end(2)], 99_999, &["101", r"1 \x01\x01a"]),
+        ("/ws/no-close", &[(1, close(1000)), end(2)], 99_999, &["101"]),
+        ("/ws/half-close", &[end(1)], 99_999, &["101", "FIN"]),
+    ];
+    check(rows);
+    // Nor is it asked whether it is there.
+    let config = Config { ping_interval: Some(Duration::from_secs(1)), ..config::config() };
+    let told = converse_with(&config, &request("/ws/latency/5"), &[hi, end(1_500)], 9_999);
+    assert_eq!(told, ["101", r"1001 \x89\x00", r"5001 \x81\x02hi", "5001 FIN"]);
+}
+
+#[test]
+fn a_rst_waits_for_what_was_said_to_arrive_but_not_for_ever() {
+    let config = config::config();
+    for (what, change, expected) in [
+        (
+            "late by the time of a step",
+            (|conversation| conversation.lose(0, 1)) as fn(&mut Conversation),
+            "5 RST",
+        ),
+        ("later", |conversation| conversation.lose(0, 1_001), "1005 RST"),
+        ("never", |conversation| conversation.lose(0, u64::MAX), "2000 RST"),
+        ("not even to its system", |conversation| conversation.take_at_most(ANSWER.len()), "2000 RST"),
+    ] {
+        let mut conversation = Conversation::new(Role::Echo, &config, None);
+        change(&mut conversation);
+        conversation.listen_to(&request("/ws/message/a/reset"));
+        conversation.wait(1_000);
+        // Whatever it says meanwhile.
+        conversation.listen_to(&text("b"));
+        conversation.wait(60_000);
+        let seen = told(&conversation.seen());
+        assert_eq!(seen[1..], [expected], "{what}");
+        assert_eq!(conversation.over(), Some(End::Reset), "{what}");
+    }
+}
+
+#[test]
+fn a_pong_counts_from_when_it_came() {
+    check(&[
+        // It is acted on when its turn comes, and has not been missing for that.
+        (
+            "/ws/latency/10/ping/1/message/done",
+            &[(500, frame(0x8A, "1"))],
+            60_000,
+            &[r"101 \x89\x011", r"10500 \x81\x04done"],
+        ),
+        (
+            "/ws/latency/10/ping/1",
+            &[(9_000, text("a"))],
+            60_000,
+            &[r"101 \x89\x011", r"19000 \x81\x01a\x88\t\x03\xeano pong", "19000 FIN"],
+        ),
+        // 7 bytes at 1 a second are read when there is reason to ask for them.
+        (
+            "/ws/throttle/1/ping/1/message/done",
+            &[(5_000, frame(0x8A, "1"))],
+            60_000,
+            &[r"101 \x89\x011", r"11000 \x81\x04done"],
+        ),
+    ]);
+}
+
 /// The head of the answer, and what stands behind it.
 fn answer(request: &[u8], routes: impl FnOnce(&mut Config)) -> (String, Vec<u8>) {
     let mut config = config::config();
@@ -219,7 +341,34 @@ fn a_path_decides_how_the_handshake_is_answered() {
             "",
             &["HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n", "Content-Length: 22\r\n"][..],
         ),
-        ("/ws/status/204", "", &["HTTP/1.1 204 As Asked\r\nContent-Length: 0\r\n"]),
+        ("/ws/status/204", "", &["HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"]),
+        ("/ws/status/205", "", &["HTTP/1.1 205 As Asked\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]),
+        (
+            "/ws/status/304/header/ETag/x",
+            "",
+            &["HTTP/1.1 304 Not Modified\r\nETag: x\r\nConnection: close\r\n\r\n"],
+        ),
+        (
+            "/ws/status/401",
+            "",
+            &["HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"wsecho\"\r\n"],
+        ),
+        (
+            "/ws/status/401/header/www-authenticate/Digest",
+            "",
+            &["HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Digest\r\nContent-Length: "],
+        ),
+        ("/ws/status/407", "", &["\r\nProxy-Authenticate: Basic realm=\"wsecho\"\r\n"]),
+        ("/ws/status/405", "", &["HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n"]),
+        (
+            "/ws/status/426",
+            "",
+            &[
+                "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n",
+                "\r\nConnection: close, Upgrade\r\n",
+            ],
+        ),
+        ("/ws/status/101", "", &["HTTP/1.1 400 Bad Request\r\n"]),
         ("/ws/redirect/2/echo?x", "", &["HTTP/1.1 302 Found\r\nLocation: /ws/redirect/1/echo?x\r\n"]),
         ("/ws/redirect/0/echo", "", &[ANSWER]),
         ("/ws/redirect-to?url=%2Fecho", "", &["HTTP/1.1 302 Found\r\nLocation: /echo\r\n"]),
@@ -269,6 +418,8 @@ fn a_late_answer_takes_everything_with_it() {
         ("/ws/handshake-delay/1/close", &[], 1999, &[r"1000 101 \x88\x00", "1000 FIN"]),
         ("/ws/handshake-stall", &hi, 99_999, &[]),
     ]);
+    let glued = [request("/ws/handshake-delay/0/mute"), text("hi")].concat();
+    assert_eq!(converse(&glued, &[(0, FIN)], 9), ["101", r"\x81\x02hi"]);
     let refused = converse(&request("/ws/status/404/handshake-delay/1"), &[], 9999);
     assert!(refused[0].starts_with("1000 HTTP/1.1 404 Not Found"), "{refused:?}");
     assert_eq!(refused[1..], ["1000 FIN"]);
@@ -430,6 +581,9 @@ fn headers_tells_what_was_seen_and_agreed() {
     assert_eq!(told["subprotocols"], serde_json::json!({ "offered": ["a", "b"], "agreed": "c" }));
     let offer = "permessage-deflate; client_max_window_bits";
     assert_eq!(told["extensions"], serde_json::json!({ "offered": [offer], "agreed": "permessage-deflate" }));
+    let (_, frame) = answer(&request("ws://localhost/ws/headers"), |_| {});
+    let told_of_proxy: serde_json::Value = serde_json::from_slice(&frame[4..]).expect("JSON");
+    assert_eq!(told_of_proxy["request"], "GET ws://localhost/ws/headers HTTP/1.1", "as a proxy sent it");
     assert_eq!(
         (&told["address"], &told["proxied"], &told["tls"]),
         (&serde_json::Value::Null, &serde_json::Value::Null, &serde_json::Value::Null)
@@ -468,6 +622,7 @@ fn hixie_is_told_what_it_cannot_have_and_has_the_rest() {
             99,
             &["", r"21 \x00hi\xff", r"22 \xff\x00", "22 FIN"],
         ),
+        ("/ws/latency/20ms", &[hi[0].clone(), (2, FIN)], 99, &["", r"21 \x00hi\xff", "21 FIN"]),
         ("/ws/limit/1", &hi, 99, &["", "1 \\x00", "1 FIN"]),
         ("/ws/limit/1/sink", &hi, 99, &["", "1 FIN"]),
         (

@@ -56,6 +56,8 @@ pub struct Peer {
     pub reads: usize,
     pub writes: usize,
     pub bytes: usize,
+    /// Times the system was asked what it knows of this client.
+    pub asks: usize,
     pub gone: bool,
     /// It sends no more: behind what it says comes an end.
     pub fin: bool,
@@ -63,6 +65,8 @@ pub struct Peer {
     pub reset: bool,
     /// The server has sent its FIN.
     pub ended: bool,
+    /// It has asked for a RST.
+    pub was_reset: bool,
     id: Option<ConnId>,
 }
 
@@ -71,11 +75,12 @@ pub struct Work {
     pub reads: usize,
     pub writes: usize,
     pub bytes: usize,
+    pub asks: usize,
 }
 
 impl Work {
     pub fn calls(&self) -> usize {
-        self.reads + self.writes
+        self.reads + self.writes + self.asks
     }
 }
 
@@ -147,7 +152,12 @@ impl Server {
     pub fn work(&self) -> Work {
         let machine = self.machine.borrow();
         let sum = |part: fn(&Peer) -> usize| machine.peers.iter().map(part).sum();
-        Work { reads: sum(|peer| peer.reads), writes: sum(|peer| peer.writes), bytes: sum(|peer| peer.bytes) }
+        Work {
+            reads: sum(|peer| peer.reads),
+            writes: sum(|peer| peer.writes),
+            bytes: sum(|peer| peer.bytes),
+            asks: sum(|peer| peer.asks),
+        }
     }
 
     pub fn signal(&self) {
@@ -301,6 +311,7 @@ impl Stream for Socket {
     }
 
     fn reset(&self) -> io::Result<()> {
+        self.machine.borrow_mut().peers[self.index].was_reset = true;
         Ok(())
     }
 
@@ -309,7 +320,11 @@ impl Stream for Socket {
     }
 
     fn vitals(&self) -> Vitals {
-        let acked = self.machine.borrow().peers[self.index].heard.len() as u32;
+        let mut machine = self.machine.borrow_mut();
+        machine.now += CALL_COST;
+        let peer = &mut machine.peers[self.index];
+        peer.asks += 1;
+        let acked = peer.heard.len() as u32;
         let (heard, spoke) = (Duration::MAX, Duration::MAX);
         Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke }
     }

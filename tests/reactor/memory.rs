@@ -135,6 +135,56 @@ fn answers_that_nobody_takes_are_given_up_and_those_that_drain_are_not() {
     }
 }
 
+/// Who says little is heard at the bound as well, and loses nothing by it: to give that up would help nobody.
+#[test]
+fn newcomers_who_want_little_are_served_whatever_fills_the_memory() {
+    for is_draining in [false, true] {
+        let mut server = crowd(Some(1_000));
+        let frame = masked(0x82, [1, 2, 3, 4], &[0; 256 << 10]);
+        let (greedy, newcomers) = (0..100, 100..200);
+        greedy.clone().for_each(|peer| server.say(peer, &frame));
+        pass(&mut server, 1);
+        assert!(server.reactor.stats().memory.is_short());
+        // One message that is all there, and half of another.
+        let (hello, later) = (masked(0x81, [5, 6, 7, 8], b"hello"), masked(0x82, [1, 2, 3, 4], &[9; 300]));
+        for peer in newcomers.clone() {
+            server.say(peer, &[&hello[..], &later[..150]].concat());
+        }
+        for second in 0..10 {
+            if is_draining {
+                greedy.clone().for_each(|peer| server.take(peer, 100));
+            }
+            pass(&mut server, 1);
+            for peer in newcomers.clone() {
+                let (heard, gone) = (server.peer(peer).heard.len(), server.peer(peer).gone);
+                assert_eq!((heard, gone), (ANSWER.len() + 7, false), "client {peer} in second {second}");
+            }
+            assert!(!is_draining || server.reactor.stats().memory.is_short(), "or this is no test");
+        }
+        newcomers.clone().for_each(|peer| server.say(peer, &later[150..]));
+        pass(&mut server, 1);
+        for peer in newcomers {
+            assert_eq!(server.peer(peer).heard.len(), ANSWER.len() + 7 + 304, "client {peer}");
+        }
+        assert_eq!(gone(&server) > 0, !is_draining, "{} are gone", gone(&server));
+    }
+}
+
+/// Where it is they who fill the memory, there is nobody else.
+#[test]
+fn small_pieces_are_given_up_where_there_are_no_others() {
+    let mut server = crowd(None);
+    allocator::take_peak();
+    // 3 KiB of 32 each: 6 MB in all.
+    let frame = masked(0x82, [1, 2, 3, 4], &[0; 32 << 10]);
+    (0..CLIENTS).for_each(|peer| server.say(peer, &frame[..3 << 10]));
+    pass(&mut server, 10);
+    assert_bounded("small pieces");
+    let told = (0..CLIENTS).filter(|peer| server.peer(*peer).ended).count();
+    assert!(told > 0 && told < CLIENTS, "{told} were told to try again later");
+    assert!(!server.reactor.stats().memory.is_short());
+}
+
 #[test]
 fn members_of_a_board_who_take_what_they_are_told_are_not_given_up_for_want_of_memory() {
     const MEMBERS: usize = 300;

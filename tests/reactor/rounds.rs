@@ -121,6 +121,38 @@ fn patience_that_ends_for_all_ends_in_slices() {
     assert!(rounds > 1, "or this is no test");
 }
 
+/// Everybody is looked at, and many are given up.
+#[test]
+fn want_of_memory_is_seen_to_in_slices() {
+    const CLIENTS: usize = 4_000;
+    let mut server = Server::new(&[Role::Echo], |config| config.max_buffered = 16 << 20);
+    server.come(0, CLIENTS, REQUEST.as_bytes());
+    while server.machine.borrow().peers.len() < CLIENTS || server.machine.borrow().events() > 0 {
+        server.tick();
+    }
+    // 8 KiB of 32 each, twice what there is room for.
+    let frame = masked(0x82, KEY, &[7; 32 << 10]);
+    for client in 0..CLIENTS {
+        server.say(client, &frame[..8 << 10]);
+        if client % 100 == 0 {
+            server.tick();
+        }
+    }
+    let mut longest = Duration::ZERO;
+    let until = server.machine.borrow().now + Duration::from_secs(5);
+    while server.machine.borrow().now < until {
+        let calls = server.work().calls();
+        server.tick();
+        longest = longest.max((server.work().calls() - calls) as u32 * CALL_COST);
+        assert!(longest <= Duration::from_millis(5), "{longest:?}");
+    }
+    let told = (0..CLIENTS).filter(|client| server.peer(*client).ended).count();
+    assert!(
+        told > 1_000 && longest > Duration::from_millis(3),
+        "or this is no test: {told} told, {longest:?}"
+    );
+}
+
 /// A handshake is more work than an echo, and they come in storms.
 #[test]
 fn who_is_open_does_not_wait_for_a_storm_of_newcomers() {

@@ -4,6 +4,7 @@
 //! records have the same lengths whatever they hide.
 
 mod client;
+mod ends;
 mod faults;
 mod memory;
 

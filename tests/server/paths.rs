@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use std::{env, process};
 
 use nix::sys::signal::Signal;
+use socket2::SockRef;
 use support::client::*;
 use support::server::{PATIENCE, Server};
 
@@ -26,6 +27,23 @@ fn expect_reset(client: &mut Client) {
     match client.stream.read(&mut [0]) {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         other => panic!("{other:?} instead of a RST"),
+    }
+}
+
+/// A number of the server's.
+fn sample(server: &Server, name: &str) -> u64 {
+    let mut client = Client::connect(server.echo);
+    client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    let page = String::from_utf8(client.rest()).expect("text");
+    let number = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    number.and_then(|number| number.parse().ok()).expect("a number")
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "not before patience ends: {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -69,6 +87,49 @@ fn a_connection_ends_as_its_path_says() {
     assert_eq!(server.ended().code(), Some(0));
 }
 
+/// A client whose system has room for little, and what its path asks for.
+fn narrow(server: &Server, path: &str) -> Client {
+    let mut client = Client::connect(server.echo);
+    SockRef::from(&client.stream).set_recv_buffer_size(2304).expect("a TCP socket");
+    client.send(upgrade(path, ""));
+    client
+}
+
+#[test]
+fn a_rst_comes_behind_what_was_said_or_when_that_has_had_its_time() {
+    let server = Server::start(&["--policy", "off", "--stats", "page"]);
+    let mut taking = narrow(&server, "/ws/source/16k/8/reset");
+    taking.expect(SWITCHING);
+    for _ in 0..8 {
+        assert_eq!(taking.frame(), (FIN | BINARY, vec![b'*'; 16 << 10]));
+    }
+    expect_reset(&mut taking);
+    // Who takes nothing is reset without it: what arrived is there, and then no FIN.
+    let mut deaf = narrow(&server, "/ws/source/60k/1/reset");
+    let resets = || sample(&server, "wsecho_ends_total{reason=\"reset\"}");
+    until("both are reset", || resets() == 2);
+    let mut said = Vec::new();
+    let error = deaf.stream.read_to_end(&mut said).expect_err("a RST");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert!(said.starts_with(SWITCHING.as_bytes()) && said.len() < 60 << 10, "{} bytes", said.len());
+}
+
+#[test]
+fn who_says_no_more_hears_the_rest_and_then_a_fin() {
+    let server = Server::start(&["--policy", "off"]);
+    let mut late = open(&server, "/ws/latency/300ms/trickle/3");
+    late.send([frame(FIN | TEXT, b"hello"), frame(FIN | CLOSE, &[])].concat());
+    late.finish();
+    assert_eq!(late.rest(), [reply(FIN | TEXT, b"hello"), reply(FIN | CLOSE, &[])].concat());
+    let mut fed = open(&server, "/ws/source/64k/100/message/done");
+    fed.finish();
+    for _ in 0..100 {
+        assert_eq!(fed.frame(), (FIN | BINARY, vec![b'*'; 65536]));
+    }
+    fed.expect(reply(FIN | TEXT, b"done"));
+    fed.expect_eof();
+}
+
 #[test]
 fn headers_tells_who_is_there() {
     let server = Server::start(&["--policy", "off", "--proxy-protocol"]);
@@ -100,24 +161,8 @@ fn a_unix_socket_has_them_too() {
 fn a_source_sends_no_more_than_is_taken() {
     let server = Server::start(&["--policy", "off", "--stats", "page"]);
     let mut greedy: Vec<Client> = (0..8).map(|_| connect(&server, "/ws/source/16m/64/close/1000")).collect();
-    let kept = |client: &mut Client| {
-        client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
-        let page = String::from_utf8(client.rest()).expect("text");
-        let line = page.lines().find_map(|line| line.strip_prefix("wsecho_buffered_bytes "));
-        line.and_then(|number| number.parse::<u64>().ok()).expect("a number")
-    };
-    let blocked = |page: &str| page.lines().any(|line| line == "wsecho_blocked 8");
-    let started = Instant::now();
-    loop {
-        let mut client = Client::connect(server.echo);
-        client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
-        if blocked(&String::from_utf8(client.rest()).expect("text")) {
-            break;
-        }
-        assert!(started.elapsed() < PATIENCE, "eight sources that nobody takes block");
-        thread::sleep(Duration::from_millis(20));
-    }
-    let kept = kept(&mut Client::connect(server.echo));
+    until("eight sources that nobody takes block", || sample(&server, "wsecho_blocked") == 8);
+    let kept = sample(&server, "wsecho_buffered_bytes");
     assert!(kept < 8 * 256 * 1024, "{kept} bytes are kept for eight");
     // Who takes it gets all of it, and others are served meanwhile.
     Client::open(&server).echo("beside");

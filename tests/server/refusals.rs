@@ -36,11 +36,11 @@ const BODY: &str = "a request here has no body";
 const KEY: &str = "Sec-WebSocket-Key is not the base64 of 16 bytes";
 const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 49\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nnothing is served here; open / for the test page\n";
-const PLAIN: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nContent-Length: 78\r\nConnection: close\r\n\
+const PLAIN: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nContent-Length: 78\r\nConnection: close, Upgrade\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\n\
     this is a WebSocket endpoint: connect with ws://, or open / for the test page\n";
 const VERSION: &str = "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13, 8, 7\r\nUpgrade: websocket\r\n\
-    Content-Length: 66\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+    Content-Length: 66\r\nConnection: close, Upgrade\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
     this server speaks versions 13, 8 and 7 of the WebSocket protocol\n";
 const TOO_LARGE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 55\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\na request head may have 8192 bytes and 64 headers here\n";

@@ -84,6 +84,9 @@ fn a_mistake_on_the_command_line_is_one_line_and_2() {
     }
     let line = refusal(&mut wsecho(&["--lisen", "127.0.0.1:0"]), 2);
     assert!(line.contains("--lisen") && line.contains("did you mean --listen?"), "{line}");
+    let line =
+        refusal(&mut wsecho(&["--listen", "127.0.0.1:0", "--policy", "off", "--tls-wrong", "expired"]), 2);
+    assert!(line.contains("--tls-wrong want --listen-tls"), "{line}");
     let line = refusal(&mut wsecho(&["--echo-path", "/board/room"]), 2);
     assert!(line.contains("--echo-path /board/room") && line.contains("--no-boards"), "{line}");
     assert!(refusal(wsecho(&["--policy", "off"]).env("PORT", "http"), 2).contains("PORT"));

@@ -130,37 +130,25 @@ fn workers_do_not_outlive_their_parent() {
 }
 
 #[test]
-fn what_one_cannot_do_is_said_once_and_ends_all() {
+fn a_port_that_another_has_is_said_once_and_ends_all() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_wsecho"))
-        .args(["--listen", "127.0.0.1:0", "--workers", "3", "--stats", &address])
-        .stdin(Stdio::null())
-        .output()
-        .expect("cargo has built wsecho");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        said,
-        format!("wsecho: cannot listen on {address}: the address is in use; choose another with --stats\n")
-    );
-    assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
-fn a_port_that_another_has_is_said_by_the_parent() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("it is bound").to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_wsecho"))
-        .args(["--listen", &address, "--workers", "2"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("cargo has built wsecho");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        said,
-        format!("wsecho: cannot listen on {address}: the address is in use; choose another with --listen\n")
-    );
-    assert_eq!(output.status.code(), Some(1));
+    // The parent binds the ports of echo, and each worker that of its numbers.
+    for (option, others) in [("--listen", &[][..]), ("--stats", &["--listen", "127.0.0.1:0"])] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wsecho"))
+            .args(["--workers", "3", option, &address])
+            .args(others)
+            .stdin(Stdio::null())
+            .output()
+            .expect("cargo has built wsecho");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            format!(
+                "wsecho: cannot listen on {address}: the address is in use; choose another with {option}\n"
+            )
+        );
+        assert_eq!(output.status.code(), Some(1));
+    }
 }
 
 #[test]

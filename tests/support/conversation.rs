@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -54,6 +55,12 @@ struct Wire {
     /// In milliseconds.
     now: u64,
     fin: bool,
+    /// The client's FIN stands behind what has arrived.
+    client_fin: bool,
+    /// Since when nothing that is said arrives, in milliseconds, and until when.
+    lost: Range<u64>,
+    /// Bytes that the client still takes.
+    room: usize,
     /// Makes writes short; without it they never are.
     miser: Option<Rng>,
     is_full: bool,
@@ -74,6 +81,9 @@ impl<'a> Conversation<'a> {
             seen: Vec::new(),
             now: 0,
             fin: false,
+            client_fin: false,
+            lost: 0..0,
+            room: usize::MAX,
             miser,
             is_full: false,
         };
@@ -108,6 +118,22 @@ impl<'a> Conversation<'a> {
         self.note();
         let turn = self.connection.turn(&mut self.shared, &context(self.config, self.now));
         self.settle(turn);
+    }
+
+    /// The client sends its FIN.
+    pub fn hang_up(&mut self) {
+        self.wire.borrow_mut().client_fin = true;
+        self.listen_to(&[]);
+    }
+
+    /// What is said from `from` on, in milliseconds, arrives at `until`.
+    pub fn lose(&mut self, from: u64, until: u64) {
+        self.wire.borrow_mut().lost = from..until;
+    }
+
+    /// The client takes so many bytes and no more.
+    pub fn take_at_most(&mut self, bytes: usize) {
+        self.wire.borrow_mut().room = bytes;
     }
 
     /// Lets time pass, up to `milliseconds` since the client was accepted, and the server do what it does by then.
@@ -153,13 +179,11 @@ impl<'a> Conversation<'a> {
     }
 
     fn note(&mut self) {
-        let (readable, writable) = (!self.wire.borrow().arrived.is_empty(), self.wire.borrow().is_full);
-        self.connection.note(&Readiness {
-            source: Source::Connection(ID),
-            readable,
-            writable,
-            read_closed: false,
-        });
+        let wire = self.wire.borrow();
+        let (read_closed, writable) = (wire.client_fin, wire.is_full);
+        let readable = read_closed || !wire.arrived.is_empty();
+        drop(wire);
+        self.connection.note(&Readiness { source: Source::Connection(ID), readable, writable, read_closed });
     }
 
     fn set_now(&mut self, now: Moment) {
@@ -234,6 +258,9 @@ impl Drop for Conversation<'_> {
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
+        if wire.arrived.is_empty() && wire.client_fin {
+            return Ok(0);
+        }
         if wire.arrived.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -247,15 +274,16 @@ impl Write for Socket {
         assert!(!wire.fin, "bytes behind the FIN");
         let count = match &mut wire.miser {
             Some(rng) => bytes.len().min(rng.usize(..=2 * bytes.len())),
-            None => bytes.len(),
+            None => bytes.len().min(wire.room),
         };
+        wire.room -= count;
         wire.answered.extend_from_slice(&bytes[..count]);
         if count > 0 {
             let now = wire.now;
             wire.answered_at = now;
             wire.seen.push(Seen::Bytes(now, bytes[..count].to_vec()));
         }
-        wire.is_full = count < bytes.len();
+        wire.is_full = count < bytes.len() && wire.room > 0;
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
@@ -286,10 +314,12 @@ impl Stream for Socket {
         None
     }
 
-    /// Everything arrives at once.
+    /// Everything arrives at once, but for what is lost for a while.
     fn vitals(&self) -> Vitals {
         let wire = self.0.borrow();
         let (acked, heard) = (wire.answered.len() as u32, Duration::from_millis(wire.now - wire.answered_at));
-        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke: Duration::MAX }
+        let is_lost = wire.lost.contains(&wire.answered_at) && wire.lost.contains(&wire.now);
+        let in_flight = if is_lost { InFlight::Data } else { InFlight::Nothing };
+        Vitals { acked, edge: acked, unsent: 0, in_flight, heard, spoke: Duration::MAX }
     }
 }

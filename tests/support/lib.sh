@@ -7,17 +7,36 @@ mkdir -p "$tools/out"
 
 # need PACKAGE...: installs the Debian packages that are missing.
 need() {
-    local package missing=()
-    for package; do
-        [[ $(dpkg-query -Wf '${Status}' "$package" 2>/dev/null) == *' installed' ]] || missing+=("$package")
-    done
+    local missing
+    mapfile -t missing < <(missing "$@")
     ((${#missing[@]})) || return 0
-    echo "installing ${missing[*]}" >&2
-    # The lists are updated only if they do not do: a fresh machine has none, an old one has stale ones.
-    local install=(apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}")
-    DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null 2>&1 ||
-        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null; }
+    # One at a time: `apt-get update` does not wait for another one.
+    (
+        flock 9
+        mapfile -t missing < <(missing "$@")
+        ((${#missing[@]})) || exit 0
+        echo "installing ${missing[*]}" >&2
+        # The lists are updated only if they do not do: a fresh machine has none, an old one has stale ones.
+        install "${missing[@]}" >/dev/null 2>&1 || { apt-get -qq update && install "${missing[@]}" >/dev/null; }
+    ) 9>"$tools/apt.lock"
 }
+
+# install PACKAGE...: without waiting for the disk, and without the lock, which a service that a package starts would keep.
+install() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o DPkg::Options::=--force-unsafe-io \
+        install -y --no-install-recommends "$@" 9>&-
+}
+
+# missing PACKAGE...: those that are not installed.
+missing() {
+    local package
+    for package; do
+        [[ $(dpkg-query -Wf '${Status}' "$package" 2>/dev/null) == *' installed' ]] || echo "$package"
+    done
+}
+
+# needed FILE...: what their lines that begin with `need` ask for.
+needed() { sed -n ':a; /\\$/{N; s/\\\n//; ba}; s/^need //p' "$@" | tr -s ' ' '\n' | sort -u; }
 
 # python_packages FILE DIR: a Python at DIR/bin/python with what FILE asks for, made again when that changes.
 python_packages() {

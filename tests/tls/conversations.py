@@ -218,8 +218,34 @@ def bytes_by_hand():
     check("TLS on the plain port", answer[:12], b"HTTP/1.1 400")
 
 
+def ends():
+    """Half of an end, which TLS 1.3 has and TLS 1.2 has not, in front of what a path has kept; and a RST."""
+    said = masked(0x81, b"late") + masked(0x88, b"")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        tls = context(maximum_version=version)
+        raw = Raw(tls).open(b"/ws/latency/300ms")
+        raw.say(said)
+        raw.socket.shutdown(socket.SHUT_WR)
+        check(f"behind a FIN, {version.name}", raw.hear(9), b"\x81\x04late\x88\x00")
+        raw = Raw(tls).open(b"/ws/latency/300ms")
+        raw.say(said)
+        try:
+            raw.tls.unwrap()
+        except ssl.SSLWantReadError:
+            raw.flush()
+        has_half_ends = version == ssl.TLSVersion.TLSv1_3
+        check(f"behind close_notify, {version.name}", raw.hear(9), b"\x81\x04late\x88\x00" if has_half_ends else b"")
+        raw = Raw(tls).open(b"/ws/message/hello/reset")
+        check("in front of a RST", raw.hear(7), b"\x81\x05hello")
+        try:
+            check("a RST, and nothing else", raw.socket.recv(100), None)
+        except ConnectionResetError:
+            check("a RST", True, True)
+
+
 asyncio.run(conversations())
 drafts()
 bytes_by_hand()
+ends()
 kept = held(1500)
 print(f"Python {ssl.OPENSSL_VERSION}: {checks} checks")

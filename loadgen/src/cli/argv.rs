@@ -60,9 +60,14 @@ pub fn first_word_problem(args: &[String]) -> Option<String> {
     })
 }
 
-/// What the option that argh complains of in `output` was probably meant to be.
+/// What the option that argh complains of in `output` was probably meant to be: one of another command, or one spelt otherwise.
 pub fn meant_option(args: &[String], output: &str) -> Option<String> {
     let unknown = output.strip_prefix("Unrecognized argument: --")?.lines().next()?.trim();
+    let has = |command: &&str| Page::of(command).options.iter().any(|flag| flag.name == unknown);
+    let others: Vec<&str> = COMMANDS.into_iter().filter(has).collect();
+    if !others.is_empty() {
+        return Some(format!("it is an option of {}", others.join(", ")));
+    }
     let command = args.first().filter(|first| COMMANDS.contains(&&***first)).map_or("run", String::as_str);
     let page = Page::of(command);
     meant(unknown, page.options.iter().map(|flag| flag.name.as_str()))
@@ -199,6 +204,10 @@ mod tests {
         assert_eq!(
             option("storm ws://h", "Unrecognized argument: --surivors").as_deref(),
             Some("did you mean --survivors?")
+        );
+        assert_eq!(
+            option("ws://h", "Unrecognized argument: --slo").as_deref(),
+            Some("it is an option of find")
         );
         assert_eq!(option("ws://h", "Unrecognized argument: --nothing-like-it"), None);
         assert_eq!(option("ws://h", "Something else"), None);

@@ -3,8 +3,8 @@
 # name), `expired` and `client`; each as NAME.pem and NAME.key.
 #
 #   certificates.sh FOLDER
-set -euo pipefail
-command -v openssl >/dev/null || { apt-get install -y -q openssl >&2; }
+source "$(dirname "$0")/../../../tests/support/lib.sh"
+need openssl
 mkdir -p "$1"
 cd "$1"
 new_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null ||

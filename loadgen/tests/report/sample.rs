@@ -20,55 +20,42 @@ fn draw(rng: &mut fastrand::Rng, median: f64) -> u64 {
 
 /// An open-loop run with everything in it, drawn from `seed`.
 pub fn run(seed: u64) -> Report {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let [mut response, mut wire, mut slip, mut connect, mut hiccup] = std::array::from_fn(|_| histogram());
-    let mut intervals = Vec::new();
-    for s in -3i64..22 {
-        let phase = match s {
-            ..0 => Phase::Warmup,
-            0..20 => Phase::Run,
-            _ => Phase::Drain,
-        };
-        let n = if phase == Phase::Drain { 0 } else { 5000 };
-        let [mut r, mut w, mut o] = std::array::from_fn(|_| histogram());
-        for k in 0..n {
-            let stall = if s == 11 && k < 1000 { 200_000_000 - k * 200_000 } else { 0 };
-            let (late, there) = (draw(&mut rng, 3_000.0), draw(&mut rng, 58_000.0) + stall);
-            o.record(late).unwrap();
-            w.record(there).unwrap();
-            r.record(there + late).unwrap();
-        }
-        if phase == Phase::Run {
-            response.add(&r).unwrap();
-            wire.add(&w).unwrap();
-            slip.add(&o).unwrap();
-        }
-        intervals.push(Interval {
-            start_ns: s * SECOND as i64,
-            len_ns: SECOND,
-            phase,
-            target_rate: (n > 0).then_some(5000.0),
-            achieved_rate: n as f64,
-            sent: n,
-            received: n - if s == 11 { 20 } else { 0 },
-            held: 100,
-            inflight: 0.3,
-            response: (n > 0).then(|| Stat::new(&r, 0)),
-            wire: (n > 0).then(|| Stat::new(&w, 0)),
-            own_slip: (n > 0).then(|| Stat::brief(&o, 0)),
-            loop_busy_pct: 20.0 + 5.0 * rng.f64(),
-            server: Some(ServerSample { cpu_pct: 30.0 + 4.0 * rng.f64(), rss_bytes: 3_000_000 }),
-            ..Interval::default()
-        });
-    }
-    for _ in 0..100 {
-        connect.record(draw(&mut rng, 41_000.0)).unwrap();
-    }
-    for _ in 0..20_000 {
-        hiccup.record(draw(&mut rng, 900.0)).unwrap();
-    }
-    let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
+    let (latency_ns, intervals) = measured(seed);
     let mut report = Report {
+        latency_ns,
+        intervals,
+        checks: Checks {
+            littles_law: Some(LittlesLaw { inflight: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
+            loop_busy_pct: 22.4,
+            ceiling_used_pct: None,
+            floor_p50_ns: Some(19_000),
+        },
+        server: Some(Server {
+            pid: 4121,
+            cpu_pct: 32.0,
+            cpu_user_pct: 9.0,
+            cpu_sys_pct: 23.0,
+            rss_bytes: 3_000_000,
+            fds: 107,
+            ..Server::default()
+        }),
+        client: Client { cpu_pct: 24.0, rss_bytes: 4_900_000, ctx_involuntary: 12 },
+        slowest: vec![Slow {
+            t_ns: 11 * SECOND,
+            conn: 0,
+            response_ns: 200_100_000,
+            own_slip_ns: 2900,
+            size: 128,
+        }],
+        ..described(seed)
+    };
+    report.bound();
+    report
+}
+
+/// What was to be measured, where and how it went.
+fn described(seed: u64) -> Report {
+    Report {
         schema: SCHEMA.into(),
         tool: Tool { name: "loadgen".into(), version: env!("CARGO_PKG_VERSION").into() },
         run: Run {
@@ -134,47 +121,74 @@ pub fn run(seed: u64) -> Report {
             bytes_received: 13_000_000,
             ..Messages::default()
         },
-        latency_ns: Latencies {
-            response: stat(&response),
-            wire: stat(&wire),
-            own_slip: stat(&slip),
-            backpressure: stat(&histogram()),
-            connect: stat(&connect),
-            hiccup: stat(&hiccup),
-            undisturbed: stat(&wire),
-            response_low: stat(&response),
-            response_high: stat(&response),
-            hello: stat(&connect),
-            ..Latencies::default()
-        },
-        checks: Checks {
-            littles_law: Some(LittlesLaw { inflight: 0.31, lambda_w: 0.305, gap_pct: 1.6 }),
-            loop_busy_pct: 22.4,
-            ceiling_used_pct: None,
-            floor_p50_ns: Some(19_000),
-        },
-        server: Some(Server {
-            pid: 4121,
-            cpu_pct: 32.0,
-            cpu_user_pct: 9.0,
-            cpu_sys_pct: 23.0,
-            rss_bytes: 3_000_000,
-            fds: 107,
-            ..Server::default()
-        }),
-        client: Client { cpu_pct: 24.0, rss_bytes: 4_900_000, ctx_involuntary: 12 },
-        slowest: vec![Slow {
-            t_ns: 11 * SECOND,
-            conn: 0,
-            response_ns: 200_100_000,
-            own_slip_ns: 2900,
-            size: 128,
-        }],
-        intervals,
         ..Report::default()
+    }
+}
+
+/// All latencies, and the interval of each second.
+fn measured(seed: u64) -> (Latencies, Vec<Interval>) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let [mut response, mut wire, mut slip, mut connect, mut hiccup] = std::array::from_fn(|_| histogram());
+    let mut intervals = Vec::new();
+    for s in -3i64..22 {
+        let phase = match s {
+            ..0 => Phase::Warmup,
+            0..20 => Phase::Run,
+            _ => Phase::Drain,
+        };
+        let n = if phase == Phase::Drain { 0 } else { 5000 };
+        let [mut r, mut w, mut o] = std::array::from_fn(|_| histogram());
+        for k in 0..n {
+            let stall = if s == 11 && k < 1000 { 200_000_000 - k * 200_000 } else { 0 };
+            let (late, there) = (draw(&mut rng, 3_000.0), draw(&mut rng, 58_000.0) + stall);
+            o.record(late).unwrap();
+            w.record(there).unwrap();
+            r.record(there + late).unwrap();
+        }
+        if phase == Phase::Run {
+            response.add(&r).unwrap();
+            wire.add(&w).unwrap();
+            slip.add(&o).unwrap();
+        }
+        intervals.push(Interval {
+            start_ns: s * SECOND as i64,
+            len_ns: SECOND,
+            phase,
+            target_rate: (n > 0).then_some(5000.0),
+            achieved_rate: n as f64,
+            sent: n,
+            received: n - if s == 11 { 20 } else { 0 },
+            held: 100,
+            inflight: 0.3,
+            response: (n > 0).then(|| Stat::new(&r, 0)),
+            wire: (n > 0).then(|| Stat::new(&w, 0)),
+            own_slip: (n > 0).then(|| Stat::brief(&o, 0)),
+            loop_busy_pct: 20.0 + 5.0 * rng.f64(),
+            server: Some(ServerSample { cpu_pct: 30.0 + 4.0 * rng.f64(), rss_bytes: 3_000_000 }),
+            ..Interval::default()
+        });
+    }
+    for _ in 0..100 {
+        connect.record(draw(&mut rng, 41_000.0)).unwrap();
+    }
+    for _ in 0..20_000 {
+        hiccup.record(draw(&mut rng, 900.0)).unwrap();
+    }
+    let stat = |h: &Histogram<u64>| Some(Stat::new(h, 0));
+    let latencies = Latencies {
+        response: stat(&response),
+        wire: stat(&wire),
+        own_slip: stat(&slip),
+        backpressure: stat(&histogram()),
+        connect: stat(&connect),
+        hiccup: stat(&hiccup),
+        undisturbed: stat(&wire),
+        response_low: stat(&response),
+        response_high: stat(&response),
+        hello: stat(&connect),
+        ..Latencies::default()
     };
-    report.bound();
-    report
+    (latencies, intervals)
 }
 
 /// A `conns` run of three steps.

@@ -77,7 +77,6 @@ pub struct Scenario {
 impl Scenario {
     pub fn draw(mut rng: Rng, stress: Stress) -> Scenario {
         let everything = stress == Stress::Everything;
-        let some = |rng: &mut Rng, most: u32| if everything && rng.bool() { rng.u32(..most) } else { 0 };
         let connections = rng.usize(1..24);
         let opcode = if rng.bool() { Opcode::Text } else { Opcode::Binary };
         let size = [8, 12, 31, 40, 126, 700][rng.usize(..6)];
@@ -92,40 +91,19 @@ impl Scenario {
         let verify = rng.u8(..5) > 0;
         let payloads = Payloads::random(opcode, Sizes::Fixed(size), stamped, seed);
         let spec = Spec {
-            targets: vec![Target {
-                url: Url::parse("ws://127.0.0.1:9/sim").expect("a URL"),
-                address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
-                tls: None,
-                resource: None,
-                script: Arc::default(),
-            }],
-            headers: Vec::new(),
-            talk: Talk::default(),
-            listening: None,
-            messages_each: None,
-            slow: None,
-            publishers: None,
-            matched: None,
-            replies: 1,
-            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
-            sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
-            payloads,
             fragment: (everything && rng.u8(..3) == 0).then(|| rng.usize(1..64)),
             verify,
-            kernel_stamps: true,
             max_inflight,
             timeout: timeout.map(Nanos),
             ping: ping.map(Nanos),
             connect_rate: [100.0, 1e5][rng.usize(..2)],
             connect_inflight: rng.usize(1..9),
-            connect_timeout: Nanos(200_000_000),
             spin: Nanos([0, 15_000, 50_000][rng.usize(..3)]),
             spin_read: rng.u8(..4) == 0,
             seed,
             threads,
             first,
-            shard: 0,
-            wall_offset: 0,
+            ..Scenario::spec(payloads, connections)
         };
         let rules = Rules {
             first_number: first + me,
@@ -139,23 +117,8 @@ impl Scenario {
             opcode: opcode as u8,
             ping,
         };
-        let whims = Whims {
-            short_writes: some(&mut rng, 60),
-            interrupts: some(&mut rng, 30),
-            early: some(&mut rng, 100),
-            late: rng.u32(..10),
-            spurious: some(&mut rng, 30),
-            postponed: some(&mut rng, 200),
-            stamps: [[0, 990, 1000][rng.usize(..3)], some(&mut rng, 10)],
-            no_connect: std::array::from_fn(|_| some(&mut rng, 40)),
-        };
-        // Just after the start, years on, where a stamp's clock turns over, and where a signed number would.
-        let now = match rng.u8(..4) {
-            0 => rng.u64(1..SECOND),
-            1 => rng.u64(..1 << 60),
-            2 => (rng.u64(1..60_000) << 48) - rng.u64(..3 * SECOND),
-            _ => (1 << 63) - rng.u64(..3 * SECOND),
-        };
+        let whims = Scenario::whims(&mut rng, everything);
+        let now = Scenario::beginning(&mut rng);
         let manners = (0..connections).map(|_| Scenario::manners(&mut rng, everything)).collect();
         let world = Rc::new(RefCell::new(World::new(now, rng.fork(), whims, manners, Model::new(rules))));
         let (commands, orders) = mpsc::channel();
@@ -177,6 +140,70 @@ impl Scenario {
             threads,
             connections,
             impatient: timeout.is_some(),
+        }
+    }
+
+    /// What is the same with every seed; what each draws stands for nothing here.
+    fn spec(payloads: Payloads, connections: usize) -> Spec {
+        Spec {
+            targets: vec![Target {
+                url: Url::parse("ws://127.0.0.1:9/sim").expect("a URL"),
+                address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
+                tls: None,
+                resource: None,
+                script: Arc::default(),
+            }],
+            headers: Vec::new(),
+            talk: Talk::default(),
+            listening: None,
+            messages_each: None,
+            slow: None,
+            publishers: None,
+            matched: None,
+            replies: 1,
+            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
+            sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
+            payloads,
+            fragment: None,
+            verify: true,
+            kernel_stamps: true,
+            max_inflight: None,
+            timeout: None,
+            ping: None,
+            connect_rate: 1e5,
+            connect_inflight: 1,
+            connect_timeout: Nanos(200_000_000),
+            spin: Nanos(0),
+            spin_read: false,
+            seed: 0,
+            threads: 1,
+            first: 0,
+            shard: 0,
+            wall_offset: 0,
+        }
+    }
+
+    fn whims(rng: &mut Rng, everything: bool) -> Whims {
+        let some = |rng: &mut Rng, most: u32| if everything && rng.bool() { rng.u32(..most) } else { 0 };
+        Whims {
+            short_writes: some(rng, 60),
+            interrupts: some(rng, 30),
+            early: some(rng, 100),
+            late: rng.u32(..10),
+            spurious: some(rng, 30),
+            postponed: some(rng, 200),
+            stamps: [[0, 990, 1000][rng.usize(..3)], some(rng, 10)],
+            no_connect: std::array::from_fn(|_| some(rng, 40)),
+        }
+    }
+
+    /// Just after the start, years on, where a stamp's clock turns over, or where a signed number would.
+    fn beginning(rng: &mut Rng) -> u64 {
+        match rng.u8(..4) {
+            0 => rng.u64(1..SECOND),
+            1 => rng.u64(..1 << 60),
+            2 => (rng.u64(1..60_000) << 48) - rng.u64(..3 * SECOND),
+            _ => (1 << 63) - rng.u64(..3 * SECOND),
         }
     }
 

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use frame::frame;
+use frame::{frame, read_payload};
 use loadgen::report::{self, Finding, Report};
 use tungstenite::handshake::derive_accept_key;
 
@@ -135,40 +135,15 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let faults = &state.faults;
     let head = read_head(&mut stream)?;
-    let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or("none");
     if let Some(status) = faults.refuse {
         return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
     }
-    // Without any key it is 75, which 76 is like from there on.
-    let hixie = key == "none";
+    let hixie = answer(faults, &head, &mut stream)?;
     let frame = |first, payload: &[u8]| match (hixie, first) {
         (false, _) => frame(first, payload),
         (true, 0x88) => vec![0xFF, 0x00],
         (true, _) => [b"\x00", payload, b"\xFF"].concat(),
     };
-    let key = if faults.wrong_accept { "another" } else { key };
-    if hixie {
-        let origin = head.lines().find_map(|l| l.strip_prefix("Origin: ")).unwrap_or("none");
-        write!(
-            stream,
-            "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
-             WebSocket-Origin: {origin}\r\nWebSocket-Location: ws://{}/echo\r\n\r\n",
-            stream.local_addr()?
-        )?;
-    } else {
-        write!(
-            stream,
-            "{}HTTP/1.1 101 Switching Protocols\r\n{}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
-            if faults.chatty {
-                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
-            } else {
-                ""
-            },
-            if faults.chatty { "X-Line: 1\r\n".repeat(100) } else { String::new() },
-            derive_accept_key(key.as_bytes()),
-            faults.extensions.map(|e| format!("Sec-WebSocket-Extensions: {e}\r\n")).unwrap_or_default()
-        )?;
-    }
     if faults.ping {
         stream.write_all(b"\x89\x02hi")?;
     }
@@ -199,75 +174,130 @@ fn serve(state: &State, number: u64, mut stream: TcpStream) -> io::Result<()> {
                 thread::sleep(Duration::from_millis(20));
                 return stream.shutdown(Shutdown::Both);
             }
-            0x9 if faults.no_pong => continue,
-            0x9 => {
-                let _ = replies.send((now, frame(0x8A, &payload)));
-                continue;
-            }
-            0xA => {
-                state.pongs.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            _ => {}
-        }
-        let n = state.replies.fetch_add(1, Ordering::Relaxed) + 1;
-        let hit = |every: Option<u64>| every.is_some_and(|every| n.is_multiple_of(every));
-        let mut when = now + faults.delay;
-        if let Some((stall, period)) = faults.stall {
-            let into = (now - state.began).as_nanos() % period.as_nanos();
-            when += stall.saturating_sub(Duration::from_nanos(into as u64));
-        }
-        if let Some((every, late)) = faults.late
-            && hit(Some(every))
-        {
-            when += late;
-        }
-        if faults.work > Duration::ZERO {
-            let mut busy_until = state.busy_until.lock().unwrap();
-            *busy_until = (*busy_until).max(now) + faults.work;
-            when = when.max(*busy_until);
-        }
-        let (mut first, mut payload) = (first, payload);
-        if faults.inflate {
-            assert_ne!(first & 0x40, 0, "messages are compressed");
-            first &= !0x40;
-            payload.extend([0, 0, 0xFF, 0xFF]);
-            let mut plain = Vec::with_capacity(1 << 20);
-            let mut inflate = flate2::Decompress::new(false);
-            inflate.decompress_vec(&payload, &mut plain, flate2::FlushDecompress::Sync).unwrap();
-            payload = plain;
-        }
-        if let Some(other) = faults.payload {
-            payload = other.to_vec();
-        }
-        if hit(faults.corrupt) {
-            let at = (n as usize / 7) % payload.len();
-            payload[at] ^= 1;
-        }
-        let reply = match faults.fragment {
-            None => frame(first, &payload),
-            Some(size) => {
-                let last = payload.len().div_ceil(size) - 1;
-                let piece = |(i, bytes)| {
-                    frame(if i == 0 { first & 0x7F } else { 0 } | if i == last { 0x80 } else { 0 }, bytes)
+            0x9 if faults.no_pong => {}
+            0x9 => drop(replies.send((now, frame(0x8A, &payload)))),
+            0xA => drop(state.pongs.fetch_add(1, Ordering::Relaxed)),
+            _ => {
+                let n = state.replies.fetch_add(1, Ordering::Relaxed) + 1;
+                let when = reply_at(state, n, now);
+                let (first, payload) = altered(faults, n, first, payload);
+                let reply = match faults.fragment {
+                    None => frame(first, &payload),
+                    Some(size) => fragments(first, &payload, size),
                 };
-                payload.chunks(size).enumerate().flat_map(piece).collect()
+                state.send(number, n, (when, reply), &replies, &mut held_back);
             }
-        };
+        }
+    }
+}
+
+/// Lets the client of a request in; whether it is one of draft 75 or 76.
+fn answer(faults: &Faults, head: &str, stream: &mut TcpStream) -> io::Result<bool> {
+    let line = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+    // Without any key it is 75, which 76 is like from there on.
+    let Some(key) = line("Sec-WebSocket-Key: ") else {
+        let origin = line("Origin: ").unwrap_or("none");
+        write!(
+            stream,
+            "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+             WebSocket-Origin: {origin}\r\nWebSocket-Location: ws://{}/echo\r\n\r\n",
+            stream.local_addr()?
+        )?;
+        return Ok(true);
+    };
+    let key = if faults.wrong_accept { "another" } else { key };
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    write!(
+        stream,
+        "{}HTTP/1.1 101 Switching Protocols\r\n{}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
+        if faults.chatty { hints } else { "" },
+        if faults.chatty { "X-Line: 1\r\n".repeat(100) } else { String::new() },
+        derive_accept_key(key.as_bytes()),
+        faults.extensions.map(|e| format!("Sec-WebSocket-Extensions: {e}\r\n")).unwrap_or_default()
+    )?;
+    Ok(false)
+}
+
+/// Whether something befalls the reply of this number.
+fn hit(n: u64, every: Option<u64>) -> bool {
+    every.is_some_and(|every| n.is_multiple_of(every))
+}
+
+/// When the reply of this number goes, to a message that has come now.
+fn reply_at(state: &State, n: u64, now: Instant) -> Instant {
+    let faults = &state.faults;
+    let mut when = now + faults.delay;
+    if let Some((stall, period)) = faults.stall {
+        let into = (now - state.began).as_nanos() % period.as_nanos();
+        when += stall.saturating_sub(Duration::from_nanos(into as u64));
+    }
+    if let Some((every, late)) = faults.late
+        && hit(n, Some(every))
+    {
+        when += late;
+    }
+    if faults.work > Duration::ZERO {
+        let mut busy_until = state.busy_until.lock().unwrap();
+        *busy_until = (*busy_until).max(now) + faults.work;
+        when = when.max(*busy_until);
+    }
+    when
+}
+
+/// What a message comes back as: the first byte of its frame and its payload.
+fn altered(faults: &Faults, n: u64, mut first: u8, mut payload: Vec<u8>) -> (u8, Vec<u8>) {
+    if faults.inflate {
+        assert_ne!(first & 0x40, 0, "messages are compressed");
+        first &= !0x40;
+        payload.extend([0, 0, 0xFF, 0xFF]);
+        let mut plain = Vec::with_capacity(1 << 20);
+        let mut inflate = flate2::Decompress::new(false);
+        inflate.decompress_vec(&payload, &mut plain, flate2::FlushDecompress::Sync).unwrap();
+        payload = plain;
+    }
+    if let Some(other) = faults.payload {
+        payload = other.to_vec();
+    }
+    if hit(n, faults.corrupt) {
+        let at = (n as usize / 7) % payload.len();
+        payload[at] ^= 1;
+    }
+    (first, payload)
+}
+
+/// A message in frames of `size` bytes.
+fn fragments(first: u8, payload: &[u8], size: usize) -> Vec<u8> {
+    let last = payload.len().div_ceil(size) - 1;
+    let piece =
+        |(i, bytes)| frame(if i == 0 { first & 0x7F } else { 0 } | if i == last { 0x80 } else { 0 }, bytes);
+    payload.chunks(size).enumerate().flat_map(piece).collect()
+}
+
+impl State {
+    /// Sends the reply of number `n`, to a message on the connection `number`, to whom it is for, as often as it is to come.
+    fn send(
+        &self,
+        number: u64,
+        n: u64,
+        (when, reply): Reply,
+        replies: &mpsc::Sender<Reply>,
+        held_back: &mut Option<Vec<u8>>,
+    ) {
+        let faults = &self.faults;
         if faults.broadcast {
-            for (_, member) in state.members.lock().unwrap().iter().filter(|(other, _)| *other != number) {
+            for (_, member) in self.members.lock().unwrap().iter().filter(|(other, _)| *other != number) {
                 let _ = member.send((when, reply.clone()));
             }
-            continue;
+            return;
         }
-        if hit(faults.drop) {
-            continue;
+        if hit(n, faults.drop) {
+            return;
         }
-        if hit(faults.swap) && held_back.is_none() {
-            held_back = Some(reply);
-            continue;
+        if hit(n, faults.swap) && held_back.is_none() {
+            *held_back = Some(reply);
+            return;
         }
-        if hit(faults.duplicate) {
+        if hit(n, faults.duplicate) {
             let _ = replies.send((when, reply.clone()));
         }
         let _ = replies.send((when, reply));
@@ -309,21 +339,7 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     loop {
         let mut head = [0; 2];
         stream.read_exact(&mut head)?;
-        assert_ne!(head[1] & 0x80, 0, "clients mask");
-        let mut len = u64::from(head[1] & 0x7F);
-        if len >= 126 {
-            let mut wide = [0; 8];
-            stream.read_exact(&mut wide[if len == 126 { 6 } else { 0 }..])?;
-            len = u64::from_be_bytes(wide);
-        }
-        let mut key = [0; 4];
-        stream.read_exact(&mut key)?;
-        let mut payload = vec![0; len as usize];
-        stream.read_exact(&mut payload)?;
-        for (i, byte) in payload.iter_mut().enumerate() {
-            *byte ^= key[i % 4];
-        }
-        message.extend_from_slice(&payload);
+        message.extend(read_payload(stream, head[1])?);
         // With RSV1, which the first frame alone may have.
         opcode |= head[0] & 0x4F;
         if head[0] & 0x80 != 0 {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::frame::frame;
+use crate::frame::{frame, read_payload};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SetSockOpt, TimestampingFlag, Timestamps, recvmsg, sockopt,
 };
@@ -245,6 +245,26 @@ impl State {
             handled.earliest = if handled.due > 0 { handled.due } else { handled.arrived };
         }
     }
+
+    /// When the answer goes to a message that has come.
+    fn answer_at(&mut self, nature: &Nature, connection: u64, arrived: u64) -> u64 {
+        let mut when = arrived + nature.delay.draw(&mut self.rng);
+        if !matches!(nature.work, Time::None) {
+            let work = nature.work.draw(&mut self.rng);
+            self.busy_until = self.busy_until.max(arrived) + work;
+            when = when.max(self.busy_until);
+        }
+        if let Some((stall, period)) = nature.stall {
+            let into = (arrived - self.began) % period.as_nanos() as u64;
+            when = when.max(arrived + (stall.as_nanos() as u64).saturating_sub(into));
+        }
+        if !nature.overtakes {
+            let last = self.last.entry(connection).or_default();
+            when = when.max(*last);
+            *last = when;
+        }
+        when
+    }
 }
 
 impl Shared {
@@ -325,21 +345,7 @@ impl Shared {
         if hit(nature.drop) || nature.half_silent && connection % 2 == 1 {
             return;
         }
-        let mut when = arrived + nature.delay.draw(&mut state.rng);
-        if !matches!(nature.work, Time::None) {
-            let work = nature.work.draw(&mut state.rng);
-            state.busy_until = state.busy_until.max(arrived) + work;
-            when = when.max(state.busy_until);
-        }
-        if let Some((stall, period)) = nature.stall {
-            let into = (arrived - state.began) % period.as_nanos() as u64;
-            when = when.max(arrived + (stall.as_nanos() as u64).saturating_sub(into));
-        }
-        if !nature.overtakes {
-            let last = state.last.entry(connection).or_default();
-            when = when.max(*last);
-            *last = when;
-        }
+        let when = state.answer_at(nature, connection, arrived);
         if let Speech::Topic(apart) = nature.speech {
             let subscribers = state.subscribers.clone();
             drop(state);
@@ -537,16 +543,5 @@ fn read_first(stream: &mut TcpStream) -> io::Result<([u8; 2], u64, u128)> {
 /// The first byte of an unfragmented frame, its payload without the mask, when it came, and by which stamp.
 fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>, u64, u128)> {
     let (head, arrived, stamp) = read_first(stream)?;
-    let mut len = u64::from(head[1] & 0x7F);
-    if len >= 126 {
-        let mut wide = [0; 8];
-        stream.read_exact(&mut wide[if len == 126 { 6 } else { 0 }..])?;
-        len = u64::from_be_bytes(wide);
-    }
-    let mut key = [0; 4];
-    stream.read_exact(&mut key)?;
-    let mut payload = vec![0; len as usize];
-    stream.read_exact(&mut payload)?;
-    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-    Ok((head[0], payload, arrived, stamp))
+    Ok((head[0], read_payload(stream, head[1])?, arrived, stamp))
 }

@@ -5,25 +5,17 @@ use super::routes::{Page, Routes};
 use crate::proto::paths::bad_frame::BadFrame;
 use crate::proto::paths::bad_handshake::BadHandshake;
 use crate::proto::paths::steps::{STEPS, When};
-use std::borrow::Cow;
+
+/// What the test page and the page of failures begin with.
+const HEAD: &str = include_str!("../../pages/head.html");
 
 impl Page {
-    /// The text as it stands in the sources.
-    fn html(self) -> &'static str {
+    /// The text as it stands in the sources, in two parts.
+    fn html(self) -> (&'static str, &'static str) {
         match self {
-            Page::Test => include_str!("../../pages/index.html"),
-            Page::Paths => include_str!("../../pages/paths.html"),
-            Page::Board => include_str!("../../pages/board.html"),
-        }
-    }
-}
-
-impl Page {
-    /// The text as it is sent, but for what the body is told.
-    fn text(self) -> Cow<'static, str> {
-        match self {
-            Page::Test | Page::Board => Cow::Borrowed(self.html()),
-            Page::Paths => Cow::Owned(self.html().replacen("\"steps\"", &steps(), 1)),
+            Page::Test => (HEAD, include_str!("../../pages/index.html")),
+            Page::Paths => (HEAD, include_str!("../../pages/paths.html")),
+            Page::Board => ("", include_str!("../../pages/board.html")),
         }
     }
 }
@@ -65,15 +57,19 @@ pub fn write_page(response: &mut Vec<u8>, page: Page, routes: &Routes) {
     let path = attribute(routes.echo_paths.example());
     let lifetime = routes.board_lifetime.map_or(0, |lifetime| lifetime.as_millis());
     let body = format!("<body class=\"{services}\" data-echo=\"{path}\" data-lifetime=\"{lifetime}\">");
-    let html = page.text().replacen("<body>", &body, 1);
+    let (head, html) = page.html();
+    let mut html = html.replacen("<body>", &body, 1);
+    if let Page::Paths = page {
+        html = html.replacen("\"steps\"", &steps(), 1);
+    }
     // Old WebKit does not take `*` for the schemes of WebSocket.
     push(
         response,
         format_args!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
              Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
-             connect-src * ws: wss:\r\nConnection: close\r\n\r\n{html}",
-            html.len()
+             connect-src * ws: wss:\r\nConnection: close\r\n\r\n{head}{html}",
+            head.len() + html.len()
         ),
     );
 }

@@ -101,21 +101,28 @@ impl Refusal {
     /// Appends the whole answer to `response`.
     pub fn write(&self, response: &mut Vec<u8>) {
         let (status, text) = self.parts();
-        let mut body = if text.is_empty() { String::new() } else { format!("{text}\n") };
+        let mut body = format!("{text}\n");
         match self {
             Refusal::Asked(asked) => {
                 push(response, format_args!("HTTP/1.1 {} {status}\r\n", asked.status));
-                for (name, value) in &asked.headers {
+                let owed = asked.owed().map(|(name, value)| (name.to_owned(), value.to_owned()));
+                for (name, value) in owed.iter().chain(&asked.headers) {
                     push(response, format_args!("{name}: {value}\r\n"));
                 }
-                // These two have no body (RFC 9110 §15.3.5, §15.4.5).
-                if matches!(asked.status, 204 | 304) {
+                // None of these has a body (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+                if matches!(asked.status, 204 | 205 | 304) {
                     body.clear();
                 }
             }
             _ => push(response, format_args!("HTTP/1.1 {status}\r\n")),
         }
-        push(response, format_args!("Content-Length: {}\r\nConnection: close\r\n", body.len()));
+        // A length is that of a body, also of one that is not there: 204 has none, and 304 that of another answer (§8.6).
+        if !matches!(self.status(), 204 | 304) {
+            push(response, format_args!("Content-Length: {}\r\n", body.len()));
+        }
+        // Who names a protocol in Upgrade says so here (§7.8).
+        let option = if self.status() == 426 { ", Upgrade" } else { "" };
+        push(response, format_args!("Connection: close{option}\r\n"));
         if !body.is_empty() {
             push(response, format_args!("Content-Type: text/plain; charset=utf-8\r\n"));
         }
@@ -132,15 +139,34 @@ impl Refusal {
 }
 
 impl Asked {
+    /// What a status is never sent without, unless the path brings it itself (RFC 9110 §15.5).
+    fn owed(&self) -> Option<(&'static str, &'static str)> {
+        const CHALLENGE: &str = "Basic realm=\"wsecho\"";
+        let owed = match self.status {
+            401 => ("WWW-Authenticate", CHALLENGE),
+            405 => ("Allow", "GET, HEAD"),
+            407 => ("Proxy-Authenticate", CHALLENGE),
+            426 => ("Upgrade", "websocket"),
+            _ => return None,
+        };
+        let is_there = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(owed.0));
+        (!is_there).then_some(owed)
+    }
+
     /// The words behind the status, which mean nothing (RFC 9112 §4), for those that are asked for most.
     fn reason(&self) -> &'static str {
         match self.status {
             200 => "OK",
+            204 => "No Content",
             302 => "Found",
+            304 => "Not Modified",
             400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
+            405 => "Method Not Allowed",
+            407 => "Proxy Authentication Required",
+            426 => "Upgrade Required",
             429 => "Too Many Requests",
             500 => "Internal Server Error",
             502 => "Bad Gateway",

@@ -31,6 +31,8 @@ pub enum Method {
 pub struct Request<'a> {
     /// GET, or what is refused.
     pub method: Method,
+    /// What it is for, as it was sent.
+    pub target: &'a str,
     /// The target's path; `/` where an absolute target has none.
     pub path: &'a str,
     /// Its query with the question mark, or nothing.
@@ -72,7 +74,7 @@ impl<'a> Request<'a> {
         if is_old && !is_probe {
             return Err(Refusal::HttpVersion);
         }
-        let request = Request { method, path, query, headers: parsed.headers };
+        let request = Request { method, target, path, query, headers: parsed.headers };
         request.check_host(is_old)?;
         request.check_no_body()?;
         Ok(request)

@@ -20,7 +20,7 @@ pub const STEPS_MAX: usize = 8;
 pub const TARGET_MAX: usize = 1024;
 /// Longest time a step may take.
 pub const TIME_MAX: Duration = Duration::from_secs(10);
-/// Most bytes of payload that one `source` sends in all.
+/// Most bytes of payload that the `source` steps of a chain send in all.
 pub const SOURCE_MAX: u64 = 1 << 30;
 /// Most messages that one step counts or sends.
 const COUNT_MAX: u32 = 1_000_000;
@@ -142,7 +142,8 @@ pub fn parse(path: &str, query: &str, max_message: u64) -> Result<Chain, Problem
     if path.len() + query.len() > TARGET_MAX {
         return Err(Problem::request(format_args!("a path here has at most {TARGET_MAX} bytes")));
     }
-    let mut parser = Parser { path, query, max_message, chain: Chain::default() };
+    let mut parser =
+        Parser { path, query, max_message, source: 0, counts_down: false, chain: Chain::default() };
     let mut segments = path.split('/').enumerate().skip(2);
     let mut count = 0;
     let mut is_over = false;
@@ -233,6 +234,10 @@ struct Parser<'a> {
     path: &'a str,
     query: &'a str,
     max_message: u64,
+    /// Bytes that the steps so far send as fast as they are taken.
+    source: u64,
+    /// A `redirect` has said where the client is sent.
+    counts_down: bool,
     chain: Chain,
 }
 
@@ -244,15 +249,18 @@ impl Parser<'_> {
             "redirect" => {
                 let left = call.number(0, 0, REDIRECTS_MAX)?;
                 if left > 0 {
-                    opening.location = Some(one_redirect_fewer(self.path, call.at, left) + self.query);
+                    let next = one_redirect_fewer(self.path, call.at, left) + self.query;
+                    // One after the other, and where to another URL last: what stands behind that would never come.
+                    let is_first = !std::mem::replace(&mut self.counts_down, true);
+                    opening.location = Some(next).filter(|_| is_first).or(opening.location.take());
                 }
             }
             "redirect-to" => {
                 let url = self.asked("url").ok_or_else(|| call.bad("takes a URL as ?url="))?;
                 let url = url.map_err(|why| call.bad(why))?;
                 let is_good = !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_graphic());
-                self.chain.opening.location =
-                    Some(url).filter(|_| is_good).ok_or_else(|| call.bad("?url= is not a URL")).map(Some)?;
+                let url = Some(url).filter(|_| is_good).ok_or_else(|| call.bad("?url= is not a URL"))?;
+                self.chain.opening.location.get_or_insert(url);
             }
             "basic-auth" if call.text(0).contains(':') => {
                 return Err(call.bad("a user has no colon (RFC 7617 §2)"));
@@ -300,8 +308,9 @@ impl Parser<'_> {
             }
             "source" => {
                 let (size, count) = (call.bytes(0, self.max_message)?, call.number(1, 1, COUNT_MAX)?);
-                if size * u64::from(count) > SOURCE_MAX {
-                    return Err(call.bad(format_args!("sends at most {SOURCE_MAX} bytes in all")));
+                self.source += size * u64::from(count);
+                if self.source > SOURCE_MAX {
+                    return Err(call.bad(format_args!("a chain sends at most {SOURCE_MAX} bytes in all")));
                 }
                 Step::Source { size, count }
             }
@@ -484,6 +493,15 @@ mod tests {
             ),
             ("/ws/repeat/x/20/size", vec![Step::Repeat { text: text("x"), every: ms(20) }, Step::Size]),
             ("/ws/source/1m/1024/fin", vec![Step::Source { size: 1 << 20, count: 1024 }, Step::Fin]),
+            (
+                "/ws/source/1m/1023/source/512k/2/source/0/9/fin",
+                vec![
+                    Step::Source { size: 1 << 20, count: 1023 },
+                    Step::Source { size: 1 << 19, count: 2 },
+                    Step::Source { size: 0, count: 9 },
+                    Step::Fin,
+                ],
+            ),
         ] {
             assert_eq!(steps(path), expected, "{path}");
         }
@@ -516,6 +534,12 @@ mod tests {
             ("/ws/redirect/1", Some("/ws")),
             ("/ws/redirect/0", None),
             ("/ws/redirect-to?url=ws%3A%2F%2Fh%3A1%2Fx%3Fa%26b", Some("ws://h:1/x?a&b")),
+            // One after the other, from left to right, and to another URL last.
+            ("/ws/redirect/1/redirect/2/echo", Some("/ws/redirect/2/echo")),
+            ("/ws/redirect/0/redirect/2/echo", Some("/ws/redirect/0/redirect/1/echo")),
+            ("/ws/redirect/2/redirect-to?url=%2Fx", Some("/ws/redirect/1/redirect-to?url=%2Fx")),
+            ("/ws/redirect-to/redirect/1?url=%2Fx", Some("/ws/redirect-to?url=%2Fx")),
+            ("/ws/status/404/redirect/1/header/X-A/b", Some("/ws/status/404/header/X-A/b")),
         ] {
             assert_eq!(opening(path).location.as_deref(), location, "{path}");
         }
@@ -547,7 +571,17 @@ mod tests {
             ("/ws/bearer/", 400, "takes a token"),
             ("/ws/basic-auth/a%3Ab/c", 400, "a user has no colon"),
             ("/ws/message/%ff", 400, "is not UTF-8"),
-            ("/ws/source/1m/1025", 400, "sends at most 1073741824 bytes"),
+            (
+                "/ws/source/1m/1025",
+                400,
+                "step 'source/1m/1025': a chain sends at most 1073741824 bytes in all",
+            ),
+            ("/ws/source/1m/1024/source/1/1", 400, "step 'source/1/1': a chain sends at most"),
+            (
+                "/ws/source/1m/500/message/a/source/1m/500/after/1/source/1m/25",
+                400,
+                "step 'source/1m/25': a chain sends at most",
+            ),
             ("/ws/source/65m/1", 400, "takes bytes from 0 to 67108864"),
             ("/ws/repeat/x/0", 400, "takes a number from 1 to 10000"),
             ("/ws/fragment/0", 400, "takes bytes from 1"),

@@ -101,6 +101,11 @@ impl Heard {
         }
     }
 
+    /// Whether nothing is left to act on.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     /// When the next thing to act on was read.
     pub fn next_at(&self) -> Option<Duration> {
         self.chunks.front()?.at

@@ -31,6 +31,10 @@ pub const HEARD_MAX: usize = 1 << 20;
 const SAID_MAX: usize = 64 * 1024;
 /// How long a Pong is waited for.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a RST waits for what was said in front of it: on its way it would be overtaken, and with it be lost.
+const ARRIVAL_MAX: Duration = Duration::from_secs(2);
+/// How often it is seen whether that has arrived, of which nothing tells.
+const ARRIVAL_STEP: Duration = Duration::from_millis(5);
 /// The pause between two writes of a trickle: long enough that each arrives by itself.
 const TRICKLE_PAUSE: Duration = Duration::from_millis(1);
 /// How often a throttled connection reads, unless not even one byte is due.
@@ -64,6 +68,12 @@ pub struct Program {
     writes_at: Duration,
     /// When it is to be called though nothing has happened.
     wakes_at: Option<Duration>,
+    /// When there was last nothing left to read.
+    drained_at: Duration,
+    /// When the connection is reset at the latest.
+    resets_at: Option<Duration>,
+    /// The peer's FIN has come: nothing more will be heard.
+    is_hung_up: bool,
     /// What is to be counted, until it is told.
     event: Option<Event>,
 }
@@ -121,6 +131,9 @@ impl Program {
             reads_at: Duration::ZERO,
             writes_at: Duration::ZERO,
             wakes_at: None,
+            drained_at: Duration::ZERO,
+            resets_at: None,
+            is_hung_up: false,
             event: None,
         }
     }
@@ -180,7 +193,7 @@ impl Program {
     /// slowed down by reading slowly.
     pub fn appetite(&self, now: Duration, is_last: bool) -> usize {
         let is_full = self.heard.kept() >= HEARD_MAX || !self.out.is_empty();
-        if is_full || matches!(self.doing, Doing::Delay { .. } | Doing::Over(_)) {
+        if is_full || self.is_hung_up || matches!(self.doing, Doing::Delay { .. } | Doing::Over(_)) {
             return 0;
         }
         match self.modifiers.throttle {
@@ -201,8 +214,34 @@ impl Program {
         self.wakes_at
     }
 
-    /// So many bytes were read.
-    pub fn has_read(&mut self, count: usize, now: Duration) {
+    /// When the connection is to be reset, whether or not what was said has arrived; `None` where it is not to be.
+    pub fn resets_at(&self) -> Option<Duration> {
+        self.resets_at
+    }
+
+    /// The peer sends no more. Whether there is something left that is to be said before the connection ends.
+    pub fn hang_up(&mut self) -> bool {
+        self.is_hung_up = true;
+        !self.is_through()
+    }
+
+    /// Whether nothing more can be said to a peer that says no more.
+    fn is_through(&self) -> bool {
+        match &self.doing {
+            Doing::Silent | Doing::Over(_) => self.out.is_empty(),
+            Doing::Delay { .. } | Doing::CloseLate { .. } | Doing::Source { said: 1.., .. } => false,
+            _ if !self.out.is_empty() || !self.heard.is_empty() => false,
+            // No message of our own can begin in the middle of one that does not end.
+            _ if !self.out.is_between_messages() => true,
+            doing => doing.needs_peer() && self.repeats.is_empty(),
+        }
+    }
+
+    /// So many bytes were read, and `is_drained` says that there are no more.
+    pub fn has_read(&mut self, count: usize, is_drained: bool, now: Duration) {
+        if is_drained {
+            self.drained_at = now;
+        }
         if let Some(rate) = self.modifiers.throttle {
             self.reads_at = now + Duration::from_micros(count as u64 * 1_000_000 / rate);
         }
@@ -229,6 +268,7 @@ impl Program {
         let then = self.then(now, !response.is_empty());
         self.wakes_at = match then {
             Then::Wait(until) => until,
+            Then::End(Ending::Reset) => Some(now + ARRIVAL_STEP),
             _ => None,
         };
         Advance { event: self.event.take(), messages, then }
@@ -239,13 +279,17 @@ impl Program {
             return Then::Wait(Some(self.writes_at));
         }
         match self.doing {
-            // A RST overtakes what was said, so it has a turn of its own, behind what the peer has taken.
-            Doing::Over(Ending::Reset | Ending::HalfClose) if has_said => Then::GoOn,
+            Doing::Over(Ending::Reset) => {
+                self.resets_at.get_or_insert(now + ARRIVAL_MAX);
+                Then::End(Ending::Reset)
+            }
+            Doing::Over(Ending::HalfClose) if has_said => Then::GoOn,
             Doing::Over(Ending::HalfClose) => {
                 (self.doing, self.decoder) = (Doing::Silent, Decoder::Deaf);
                 Then::End(Ending::HalfClose)
             }
             Doing::Over(end) => Then::End(end),
+            _ if self.is_hung_up && self.is_through() => Then::End(Ending::Fin),
             _ if has_said && self.has_more(now) => Then::GoOn,
             _ => Then::Wait(self.next(now)),
         }
@@ -253,7 +297,7 @@ impl Program {
 
     /// Whether the run stopped only because enough was said.
     fn has_more(&self, now: Duration) -> bool {
-        matches!(self.doing, Doing::Next | Doing::Source { .. })
+        matches!(self.doing, Doing::Next | Doing::Source { .. } | Doing::After { left: 0 })
             || self.hears_at().is_some_and(|at| at <= now)
     }
 
@@ -261,7 +305,11 @@ impl Program {
     fn next(&self, now: Duration) -> Option<Duration> {
         let step = match &self.doing {
             Doing::Delay { until } | Doing::CloseLate { until, .. } => Some(*until),
-            Doing::Ping { until, .. } => *until,
+            // Once it is late, a look at what has come, if there is none to be had, decides.
+            Doing::Ping { until: Some(until), .. } => {
+                let may_look = self.drained_at < *until && self.appetite(now, false) > 0;
+                (now < *until || may_look).then_some(*until)
+            }
             _ => None,
         };
         let repeats = self.repeats.iter().map(|repeat| repeat.due).filter(|_| self.out.is_between_messages());
@@ -311,7 +359,12 @@ impl Program {
                 self.out.raw(payload.as_bytes());
                 *until = Some(now + PONG_TIMEOUT);
             }
-            Doing::Ping { until: Some(until), .. } if now >= *until => {
+            // Not before all was heard that had come by then.
+            Doing::Ping { until: Some(until), .. }
+                if now >= *until
+                    && self.drained_at >= *until
+                    && self.heard.next_at().is_none_or(|at| at > self.drained_at) =>
+            {
                 self.close(Some(close_code::PROTOCOL_ERROR), "no pong");
             }
             Doing::CloseLate { until, answer } if now >= *until => {
@@ -363,13 +416,18 @@ impl Program {
         }
     }
 
-    /// Sends what is to be sent again and again, once for all that was missed.
+    /// Sends what is to be sent again and again, once for all that was missed; and once more to a peer that says no more, where
+    /// nothing else is to follow.
     fn repeat(&mut self, now: Duration) -> bool {
         let is_free = self.out.is_between_messages() && !self.is_sending();
-        let Some(repeat) = self.repeats.iter_mut().find(|repeat| is_free && repeat.due <= now) else {
-            return false;
-        };
+        let due = |repeat: &Repeat| is_free && repeat.due <= now;
+        let Some(at) = self.repeats.iter().position(due) else { return false };
+        let repeat = &mut self.repeats[at];
         self.out.message(TEXT, repeat.text.as_bytes());
+        if self.is_hung_up && self.doing.needs_peer() {
+            self.repeats.remove(at);
+            return true;
+        }
         repeat.due += repeat.every;
         if repeat.due <= now {
             repeat.due = now + repeat.every;
@@ -518,6 +576,7 @@ impl Program {
         let is_listening = !matches!(self.doing, Doing::Delay { .. } | Doing::Over(_) | Doing::Silent);
         matches!(self.decoder, Decoder::Hybi(_))
             && is_listening
+            && !self.is_hung_up
             && self.out.is_empty()
             && self.out.is_between_frames()
     }

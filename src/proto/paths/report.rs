@@ -43,7 +43,7 @@ impl Report {
 
     fn of(request: &Request, agreed: &Agreed) -> Report {
         let mut json = "{\"request\":".to_owned();
-        string(&mut json, format!("GET {}{} HTTP/1.1", request.path, request.query).as_bytes());
+        string(&mut json, format!("GET {} HTTP/1.1", request.target).as_bytes());
         json.push_str(",\"headers\":");
         list(&mut json, request.lines(), |json, (name, value)| {
             json.push('[');

@@ -54,6 +54,20 @@ pub enum Doing {
     Over(Ending),
 }
 
+impl Doing {
+    /// Whether it goes on only with what the peer says.
+    pub fn needs_peer(&self) -> bool {
+        matches!(
+            self,
+            Doing::After { left: 1.. }
+                | Doing::Ping { until: Some(_), .. }
+                | Doing::Echo
+                | Doing::Sink
+                | Doing::Size
+        )
+    }
+}
+
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -63,7 +77,7 @@ pub enum Ending {
     Fin,
     /// With a FIN, behind which is read as long as the peer sends.
     HalfClose,
-    /// With a RST.
+    /// With a RST behind what was said, once that has arrived.
     Reset,
 }
 

@@ -194,7 +194,13 @@ pub const STEPS: [StepEntry; 38] = [
         "close/4000?reason=bye",
     ),
     step("half-close", &[], Last, "sends a FIN without a Close, and reads on", "half-close"),
-    step("reset", &[], Last, "ends the connection with a RST", "reset"),
+    step(
+        "reset",
+        &[],
+        Last,
+        "ends the connection with a RST, once what was said has arrived, or after 2 s",
+        "reset",
+    ),
     step("fin", &[], Last, "ends the connection with a FIN and no Close", "fin"),
     step(
         "bad-frame",

@@ -91,6 +91,9 @@ impl<S: Stream> Connection<S> {
             if matches!(turn, Turn::Over(_)) {
                 return turn;
             }
+            if let Some(turn) = self.try_reset(now) {
+                return turn.unwrap_or_else(|error| self.lost(&error));
+            }
         }
         let stats = &mut shared.stats;
         match self.session.stage() {

@@ -45,7 +45,7 @@ impl<S: Stream> Connection<S> {
                 return Ok(Before::Read(appetite));
             }
         }
-        self.turn_after(then).map(Before::Turn)
+        self.turn_after(then, context.now).map(Before::Turn)
     }
 
     /// The second half, behind a read of `count` bytes: what that makes it say.
@@ -56,10 +56,11 @@ impl<S: Stream> Connection<S> {
         context: &Context,
         count: usize,
     ) -> io::Result<Turn> {
-        self.session.has_read(count, context.now.since_start());
+        let is_drained = !self.transport.is_readable();
+        self.session.has_read(count, is_drained, context.now.since_start());
         shared.response.clear();
         let then = self.speak(shared, context)?;
-        let turn = self.turn_after(then)?;
+        let turn = self.turn_after(then, context.now)?;
         Ok(if turn == Turn::Wait && self.transport.is_readable() && self.transport.outbox_is_empty() {
             Turn::Again
         } else {
@@ -67,12 +68,31 @@ impl<S: Stream> Connection<S> {
         })
     }
 
-    fn turn_after(&mut self, then: Then) -> io::Result<Turn> {
+    /// The peer sends no more: what is still to be said to it is said before the connection ends.
+    pub(super) fn hear_end(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Turn> {
+        #[cfg(feature = "tls")]
+        let can_hear = self.transport.can_hear();
+        #[cfg(not(feature = "tls"))]
+        let can_hear = true;
+        if can_hear && self.session.hang_up() {
+            return self.after_read(shared, context, 0);
+        }
+        #[cfg(feature = "tls")]
+        self.transport.answer_end(&mut shared.stats);
+        let all_was_said = matches!(self.session.stage(), Stage::Leaving | Stage::Closing);
+        Ok(Turn::Over(if all_was_said { End::Closed } else { End::Eof }))
+    }
+
+    /// The RST that its path asks for, if its time has come: all that was said has arrived, or has had its time for that.
+    pub(super) fn try_reset(&mut self, now: Moment) -> Option<io::Result<Turn>> {
+        let at = Moment::at(self.session.resets_at()?);
+        (at <= now || self.transport.has_arrived())
+            .then(|| self.transport.reset().map(|()| Turn::Over(End::Reset)))
+    }
+
+    fn turn_after(&mut self, then: Then, now: Moment) -> io::Result<Turn> {
         Ok(match then {
-            Then::End(Ending::Reset) => {
-                self.transport.reset()?;
-                Turn::Over(End::Reset)
-            }
+            Then::End(Ending::Reset) => return self.try_reset(now).unwrap_or(Ok(Turn::Wait)),
             Then::GoOn if self.transport.outbox_is_empty() => Turn::Again,
             _ => Turn::Wait,
         })
@@ -122,7 +142,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Whether its answer to the handshake is still to come.
-    fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         self.session.is_timed() && self.session.stage() == Stage::Greeting
     }
 
@@ -132,6 +152,8 @@ impl<S: Stream> Connection<S> {
         // Behind an outbox it is the peer that makes it go on.
         let wakes_at = self.session.wakes_at().filter(|_| self.transport.outbox_is_empty());
         let wakes_at = wakes_at.map_or(Moment::NEVER, Moment::at);
+        // But a RST comes in any case.
+        let wakes_at = wakes_at.min(self.session.resets_at().map_or(Moment::NEVER, Moment::at));
         let after = |patience: Option<_>| patience.map_or(Moment::NEVER, |patience| self.since + patience);
         wakes_at.min(match self.session.stage() {
             Stage::Greeting if self.leaving => after(Some(LATE_GREETING)),

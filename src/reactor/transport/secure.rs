@@ -50,7 +50,7 @@ impl<S: Stream> Transport<S> {
         stats: &mut Stats,
     ) -> io::Result<Received> {
         if self.tls.as_ref().is_some_and(|tls| tls.has_peer_left()) {
-            return self.hear_end(stats);
+            return Ok(Received::End);
         }
         let base = HEADROOM + self.carry().len();
         let mut start = base;
@@ -123,17 +123,22 @@ impl<S: Stream> Transport<S> {
                 self.readable |= has_left;
                 Received::Bytes { start, count }
             }
-            (false, true) => return self.hear_end(stats),
+            (false, true) => Received::End,
             (false, false) => Received::Part,
         })
     }
 
-    /// The peer has said that it sends no more: that is said back (RFC 8446 section 6.1), whether or not anybody hears it.
-    fn hear_end(&mut self, stats: &mut Stats) -> io::Result<Received> {
-        if !self.write_closed {
+    /// Whether a peer that sends no more still hears: not where it has said so in TLS 1.2, which knows no half of an end (RFC 5246
+    /// section 7.2.1).
+    pub fn can_hear(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| !tls.has_peer_left() || tls.has_half_ends())
+    }
+
+    /// Says back to a peer that it has said that it sends no more (RFC 8446 section 6.1), whether or not anybody hears it.
+    pub fn answer_end(&mut self, stats: &mut Stats) {
+        if !self.write_closed && self.tls.as_ref().is_some_and(|tls| tls.has_peer_left()) {
             let _ = self.say_end(stats);
         }
-        Ok(Received::End)
     }
 
     /// Sends `scratch[reply]`; sealed where it stands if `is_alone`, nothing around it being needed any more.

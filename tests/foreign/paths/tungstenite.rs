@@ -7,9 +7,10 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 use tungstenite::client::{ClientRequestBuilder, client};
+use tungstenite::http::HeaderMap;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Error, HandshakeError, Message};
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,6 +40,74 @@ impl Case<'_> {
     fn late(&self) -> &'static str {
         let Some(late) = self.case["late"].as_u64() else { return "" };
         if self.started.elapsed() >= Duration::from_millis(late * 95 / 100) { " late" } else { " too early" }
+    }
+
+    /// What the case wants to see of the answer.
+    fn show(&mut self, headers: &HeaderMap) {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        match self.case["show"].as_str() {
+            Some("protocol") => {
+                let name = header("Sec-WebSocket-Protocol").unwrap_or_else(|| "none".to_owned());
+                self.seen.push(format!("subprotocol {name}"));
+            }
+            Some("extensions") => {
+                self.seen
+                    .push(header("Sec-WebSocket-Extensions").unwrap_or_else(|| "no extension".to_owned()));
+            }
+            Some("cookie") => self.seen.push(format!("header {}", header("Set-Cookie").unwrap_or_default())),
+            _ => {}
+        }
+    }
+
+    /// Reads what comes, until it ends: how it does.
+    fn read(&mut self, socket: &mut WebSocket<Box<dyn Stream>>) -> String {
+        let until = self.case["until"].as_u64();
+        let (mut messages, mut size, mut is_closing) = (0, 0, false);
+        let end = loop {
+            if until == Some(messages) && !is_closing {
+                is_closing = true;
+                let _ = socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }));
+            }
+            match socket.read() {
+                Ok(Message::Close(frame)) => {
+                    break match frame {
+                        Some(frame) if frame.reason.is_empty() => format!("closed {}", u16::from(frame.code)),
+                        Some(frame) => format!("closed {} \"{}\"", u16::from(frame.code), frame.reason),
+                        None => "closed without a code".to_owned(),
+                    };
+                }
+                Ok(Message::Pong(_)) => break "pong".to_owned(),
+                Ok(Message::Ping(_) | Message::Frame(_)) => {}
+                Ok(_) if is_closing => {}
+                Ok(message) => {
+                    messages += 1;
+                    size = message.len();
+                    let late = self.late();
+                    if self.case["show"] == "offer" {
+                        let report: Value = serde_json::from_slice(&message.into_data()).expect("JSON");
+                        let offered = report["extensions"]["offered"].as_array().expect("a list").len();
+                        self.seen.push(format!(
+                            "offers {}",
+                            if offered == 0 { "no extension" } else { "extensions" }
+                        ));
+                    } else if message.is_text() {
+                        self.seen.push(format!("\"{}\"{late}", message.into_text().expect("text")));
+                    }
+                }
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break match (self.case["ping"] == true, is_closing) {
+                        (true, _) => "open, no pong".to_owned(),
+                        (_, true) => "still closing".to_owned(),
+                        _ => "open".to_owned(),
+                    };
+                }
+                Err(error) => break format!("failed: {error}"),
+            }
+        };
+        if messages > 3 {
+            self.seen.push(format!("{messages} messages of {size} bytes"));
+        }
+        end
     }
 
     fn end(mut self, text: &str) -> String {
@@ -109,69 +178,14 @@ fn attempt(url: &str, case: &Value) -> String {
         }
         Err(HandshakeError::Failure(error)) => return format!("failed: {error}"),
     };
-    let header =
-        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    match case["show"].as_str() {
-        Some("protocol") => {
-            let name = header("Sec-WebSocket-Protocol").unwrap_or_else(|| "none".to_owned());
-            seen.seen.push(format!("subprotocol {name}"));
-        }
-        Some("extensions") => {
-            seen.seen.push(header("Sec-WebSocket-Extensions").unwrap_or_else(|| "no extension".to_owned()));
-        }
-        Some("cookie") => seen.seen.push(format!("header {}", header("Set-Cookie").unwrap_or_default())),
-        _ => {}
-    }
+    seen.show(response.headers());
     for text in case["say"].as_array().into_iter().flatten() {
         socket.send(Message::text(text.as_str().expect("text"))).expect("the server takes it");
     }
     if case["ping"] == true {
         socket.send(Message::Ping("hello".into())).expect("the server takes it");
     }
-    let until = case["until"].as_u64();
-    let (mut messages, mut size, mut is_closing) = (0, 0, false);
-    let end = loop {
-        if until == Some(messages) && !is_closing {
-            is_closing = true;
-            let _ = socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }));
-        }
-        match socket.read() {
-            Ok(Message::Close(frame)) => {
-                break match frame {
-                    Some(frame) if frame.reason.is_empty() => format!("closed {}", u16::from(frame.code)),
-                    Some(frame) => format!("closed {} \"{}\"", u16::from(frame.code), frame.reason),
-                    None => "closed without a code".to_owned(),
-                };
-            }
-            Ok(Message::Pong(_)) => break "pong".to_owned(),
-            Ok(Message::Ping(_) | Message::Frame(_)) => {}
-            Ok(_) if is_closing => {}
-            Ok(message) => {
-                messages += 1;
-                size = message.len();
-                let late = seen.late();
-                if case["show"] == "offer" {
-                    let report: Value = serde_json::from_slice(&message.into_data()).expect("JSON");
-                    let offered = report["extensions"]["offered"].as_array().expect("a list").len();
-                    seen.seen
-                        .push(format!("offers {}", if offered == 0 { "no extension" } else { "extensions" }));
-                } else if message.is_text() {
-                    seen.seen.push(format!("\"{}\"{late}", message.into_text().expect("text")));
-                }
-            }
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                break match (case["ping"] == true, is_closing) {
-                    (true, _) => "open, no pong".to_owned(),
-                    (_, true) => "still closing".to_owned(),
-                    _ => "open".to_owned(),
-                };
-            }
-            Err(error) => break format!("failed: {error}"),
-        }
-    };
-    if messages > 3 {
-        seen.seen.push(format!("{messages} messages of {size} bytes"));
-    }
+    let end = seen.read(&mut socket);
     let _ = wire.shutdown(Shutdown::Both);
     seen.end(&end)
 }

@@ -289,7 +289,7 @@ impl Peer {
     /// What is wrong with what it got in the end, given that it was not excused.
     pub fn complaint(&self) -> Option<String> {
         match self.expects {
-            Expects::Program => None,
+            Expects::Program => self.program.as_ref().and_then(|program| program.complaint()),
             Expects::Echo if !self.opened => Some("no 101".to_owned()),
             Expects::Echo if self.reader.in_mid_frame() => Some("a frame cut off".to_owned()),
             Expects::Echo if self.was_dismissed() => None,

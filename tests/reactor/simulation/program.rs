@@ -5,6 +5,9 @@
 //! says, and must come in order, whole, and once. What members say carries who said it: each hears the others in order, once,
 //! and never itself.
 
+mod chain;
+
+use chain::Chain;
 use fastrand::Rng;
 use std::collections::{HashMap, VecDeque};
 use support::wire::{REQUEST, masked};
@@ -12,6 +15,12 @@ use support::wire::{REQUEST, masked};
 /// One client's view of a chain.
 pub struct Program {
     path: String,
+    /// What it says in its request beside the usual.
+    lines: String,
+    /// All that it says comes back.
+    is_plain: bool,
+    /// The frame of its chain that is wrong.
+    bad_frame: Vec<u8>,
     said: usize,
     left: usize,
     heard: Vec<u8>,
@@ -32,13 +41,9 @@ pub struct Program {
 impl Program {
     /// Draws a chain, and how many messages the client has for it.
     pub fn draw(rng: &mut Rng) -> Program {
-        let mut path = "/ws".to_owned();
-        for _ in 0..rng.usize(..6) {
-            path += &step(rng);
-        }
-        path += &last(rng);
+        let Chain { path, lines, is_plain, bad_frame } = Chain::draw(rng);
         let left = rng.usize(..6);
-        Program::on(path, left)
+        Program { lines, is_plain, bad_frame, ..Program::on(path, left) }
     }
 
     /// Draws a member of one of two boards. Some say so much that who does not read is late.
@@ -51,6 +56,9 @@ impl Program {
     fn on(path: String, left: usize) -> Program {
         Program {
             path,
+            lines: String::new(),
+            is_plain: false,
+            bad_frame: Vec::new(),
             said: 0,
             left,
             heard: Vec::new(),
@@ -67,7 +75,14 @@ impl Program {
     }
 
     pub fn request(&self) -> Vec<u8> {
-        REQUEST.replacen("/echo", &self.path, 1).into_bytes()
+        let request = REQUEST.replacen("/echo", &self.path, 1);
+        format!("{}{}\r\n", request.trim_end_matches("\r\n").to_owned() + "\r\n", self.lines).into_bytes()
+    }
+
+    /// What is wrong with what it got in the end, where nobody but itself has ended it.
+    pub fn complaint(&self) -> Option<String> {
+        let is_short = self.is_plain && !self.is_wild && !self.closed && self.next < self.said;
+        is_short.then(|| format!("{} of {} messages on {}", self.next, self.said, self.path))
     }
 
     /// What it puts on the wire next, if anything.
@@ -115,7 +130,15 @@ impl Program {
     }
 
     fn next_frame(&mut self) -> Result<bool, String> {
-        let [first, short, rest @ ..] = &self.heard[self.at..] else { return Ok(false) };
+        let heard = &self.heard[self.at..];
+        if heard.starts_with(&self.bad_frame) && !self.bad_frame.is_empty() {
+            self.is_wild = true;
+            return Ok(false);
+        }
+        if self.bad_frame.starts_with(heard) && !self.bad_frame.is_empty() {
+            return Ok(false);
+        }
+        let [first, short, rest @ ..] = heard else { return Ok(false) };
         let (size, len) = match short {
             126 if rest.len() >= 2 => (4, usize::from(u16::from_be_bytes([rest[0], rest[1]]))),
             127 if rest.len() >= 8 => {
@@ -124,11 +147,6 @@ impl Program {
             126 | 127 => return Ok(false),
             short => (2, usize::from(*short)),
         };
-        let is_bad_close = *first == 0x88 && self.path.contains("/bad-frame/close-");
-        if self.path.contains("/bad-frame/") && (is_bad_close || is_bad(*first, *short)) {
-            self.is_wild = true;
-            return Ok(false);
-        }
         if self.closed {
             return Err(format!("{first:02x} behind a Close on {}", self.path));
         }
@@ -183,61 +201,4 @@ fn hear(text: &str, own: u32, others: &mut HashMap<u32, usize>) -> Option<()> {
     let before = others.insert(who, number);
     let is_next = before.is_none_or(|before| number == before + 1);
     (who != own && is_next && filling.bytes().all(|byte| byte == b'x')).then_some(())
-}
-
-/// No frame that a chain sends otherwise.
-fn is_bad(first: u8, short: u8) -> bool {
-    !matches!(first, 0x81 | 0x82 | 0x80 | 0x01 | 0x02 | 0x00 | 0x88 | 0x89 | 0x8A) || short & 0x80 != 0
-}
-
-fn time(rng: &mut Rng) -> String {
-    ["0", "1ms", "30ms", "0.2", "2"][rng.usize(..5)].to_owned()
-}
-
-fn step(rng: &mut Rng) -> String {
-    let time = time(rng);
-    match rng.u8(..22) {
-        0 => format!("/delay/{time}"),
-        1 => format!("/after/{}", rng.usize(1..4)),
-        2 => "/message/own".to_owned(),
-        3 => format!("/repeat/own/{}", rng.usize(5..2_000)),
-        4 => format!("/source/{}/{}", rng.usize(..30_000), rng.usize(1..20)),
-        5 => "/headers".to_owned(),
-        6 => format!("/ping/{}", rng.usize(1..4)),
-        7 => format!("/latency/{time}"),
-        8 => format!("/fragment/{}", rng.usize(1..5_000)),
-        9 if rng.u8(..4) == 0 => "/unfinished".to_owned(),
-        10 => format!("/trickle/{}", rng.usize(500..50_000)),
-        11 => format!("/limit/{}", rng.usize(50..150_000)),
-        12 => format!("/throttle/{}", rng.usize(2_000..200_000)),
-        13 => "/mute".to_owned(),
-        14 => "/no-close".to_owned(),
-        15 => format!("/close-late/{time}"),
-        16 => format!("/handshake-delay/{time}"),
-        17 if rng.u8(..6) == 0 => "/handshake-stall".to_owned(),
-        18 if rng.u8(..6) == 0 => "/status/503".to_owned(),
-        19 => "/header/X-A/b".to_owned(),
-        20 if rng.u8(..4) == 0 => {
-            format!("/bad-handshake/{}", ["accept", "long-header", "truncated"][rng.usize(..3)])
-        }
-        _ => "/message/own".to_owned(),
-    }
-}
-
-fn last(rng: &mut Rng) -> String {
-    match rng.u8(..12) {
-        0 => "/sink".to_owned(),
-        1 => "/size".to_owned(),
-        2 => format!("/stall/{}", time(rng)),
-        3 => "/close".to_owned(),
-        4 => "/close/4000?reason=bye".to_owned(),
-        5 => "/half-close".to_owned(),
-        6 => "/reset".to_owned(),
-        7 => "/fin".to_owned(),
-        8 => format!(
-            "/bad-frame/{}",
-            ["masked", "opcode-3", "rsv2", "truncated", "close-1005"][rng.usize(..5)]
-        ),
-        _ => String::new(),
-    }
 }

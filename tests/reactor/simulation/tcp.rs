@@ -3,6 +3,7 @@
 use super::said::Said;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use wsecho::reactor::token::ConnId;
 
 /// Bytes that may wait for the server: more than one read takes.
@@ -57,6 +58,8 @@ pub struct Wire {
     pub wrote_at: u64,
     /// Bytes that the server wrote, ever.
     pub written: usize,
+    /// When the server last wrote something that it had not offered before.
+    pub spoke_at: u64,
     /// When the client last took something; and when last something that its system could not have taken without it.
     pub taken_at: u64,
     pub surely_taken_at: u64,
@@ -94,6 +97,18 @@ pub enum Reset {
 }
 
 impl Wire {
+    /// What a call gets that finds a reset: the reset itself once, then `later`.
+    pub fn tell_reset(&mut self, later: io::Result<usize>) -> Option<io::Result<usize>> {
+        let told = match self.reset {
+            Reset::No => return None,
+            Reset::Pending => Err(ErrorKind::ConnectionReset.into()),
+            Reset::Told => later,
+        };
+        self.reset = Reset::Told;
+        self.told_end = true;
+        Some(told)
+    }
+
     /// Bytes that the server could read.
     pub fn unread(&self) -> usize {
         self.arrived - self.read

@@ -25,6 +25,8 @@ use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
+/// How long a RST that a path asks for waits for what was said to arrive.
+const ARRIVAL: u64 = 2_000;
 /// How long what was sent may be unacknowledged.
 const UNREACHABLE: u64 = 60_000;
 const POLICY_TIMEOUT: u64 = 3_000;
@@ -286,17 +288,8 @@ impl World {
             self.fault(index, "read without a reason");
         }
         let wire = &mut self.wires[index];
-        match wire.reset {
-            Reset::No => {}
-            Reset::Pending => {
-                wire.reset = Reset::Told;
-                wire.told_end = true;
-                return Err(ErrorKind::ConnectionReset.into());
-            }
-            Reset::Told => {
-                wire.told_end = true;
-                return Ok(0);
-            }
+        if let Some(told) = wire.tell_reset(Ok(0)) {
+            return told;
         }
         let count = wire.unread().min(buf.len());
         if count == 0 {
@@ -351,35 +344,14 @@ impl World {
                 wire.pinged_at.get_or_insert(self.now);
             }
         }
-        match wire.reset {
-            Reset::No => {}
-            Reset::Pending => {
-                wire.reset = Reset::Told;
-                wire.told_end = true;
-                return Err(ErrorKind::ConnectionReset.into());
-            }
-            Reset::Told => {
-                wire.told_end = true;
-                return Err(ErrorKind::BrokenPipe.into());
-            }
+        if let Some(told) = wire.tell_reset(Err(ErrorKind::BrokenPipe.into())) {
+            return told;
+        }
+        if !wire.blocked {
+            wire.spoke_at = self.now;
         }
         wire.written += bytes.len();
-        let mut said = wire.said.clone();
-        if self.peers[index].expects == Expects::Echo && !is_sealed {
-            said.take(bytes);
-        }
-        if said.close.is_some() {
-            wire.said_close_at.get_or_insert(self.now);
-        }
-        let life = wire.heard_at.max(wire.surely_taken_at);
-        let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
-        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
-        // What waited in the outbox was said earlier.
-        let is_said_now = !is_sealed && !wire.was_blocked && !self.peers[index].ends;
-        let says_going_away = is_said_now && said.close == Some(1001);
-        if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
-            self.fault(index, "told that it is idle, which it is not");
-        }
+        self.check_said(index, bytes, is_sealed);
         let now = self.now;
         let wire = &mut self.wires[index];
         if wire.cut_at.is_some() && wire.lost_since.is_none() {
@@ -424,6 +396,27 @@ impl World {
         Ok(count)
     }
 
+    /// What the server says to a client, and whether it is time for it.
+    fn check_said(&mut self, index: usize, bytes: &[u8], is_sealed: bool) {
+        let wire = &mut self.wires[index];
+        let mut said = wire.said.clone();
+        if self.peers[index].expects == Expects::Echo && !is_sealed {
+            said.take(bytes);
+        }
+        if said.close.is_some() {
+            wire.said_close_at.get_or_insert(self.now);
+        }
+        let life = wire.heard_at.max(wire.surely_taken_at);
+        let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
+        let is_deaf = wire.unread() > 0 && !wire.was_blocked;
+        // What waited in the outbox was said earlier.
+        let is_said_now = !is_sealed && !wire.was_blocked && !self.peers[index].ends;
+        let says_going_away = is_said_now && said.close == Some(1001);
+        if says_going_away && self.stopped_at.is_none() && (is_early || is_deaf) {
+            self.fault(index, "told that it is idle, which it is not");
+        }
+    }
+
     /// Acknowledged is what a client's system has room for; a closed window is asked about twice a minute.
     pub fn vitals(&self, index: usize) -> Vitals {
         let wire = &self.wires[index];
@@ -449,9 +442,14 @@ impl World {
         }
     }
 
-    /// What follows throws everything away.
+    /// What follows throws away what the client's system does not have: there may be some only if it has had its time to arrive.
     pub fn reset(&mut self, index: usize) {
-        self.wires[index].out.clear();
+        let wire = &mut self.wires[index];
+        let (left, is_early) = (wire.unacknowledged(), self.now < wire.spoke_at + ARRIVAL);
+        wire.out.truncate(wire.out.len() - left);
+        if left > 0 && is_early && wire.reset == Reset::No {
+            self.fault(index, "reset before what was said has arrived");
+        }
     }
 
     pub fn shutdown_write(&mut self, index: usize) {

@@ -4,6 +4,7 @@ use super::{
     FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, UNREACHABLE, World,
 };
 use crate::simulation::peer::Expects;
+use crate::simulation::tcp::Reset;
 use std::time::Duration;
 
 /// What holds the buffers of a connection, with a few bytes of its own and room to grow by a step.
@@ -191,10 +192,26 @@ impl World {
         ends.into_iter().flatten().any(|end| end <= self.now)
     }
 
+    /// Whether only this client itself can have ended its conversation, by its FIN.
+    fn goes_on_to_its_end(&self, index: usize) -> bool {
+        let wire = &self.wires[index];
+        let is_calm =
+            !self.is_scarce && self.stopped_at.is_none() && self.idle.is_none() && self.ping.is_none();
+        is_calm
+            && wire.fin
+            && wire.told_end
+            && !wire.nobody_there
+            && wire.cut_at.is_none()
+            && wire.reset == Reset::No
+    }
+
     /// Whether the server had the right to drop this client.
     pub(super) fn judge_close(&mut self, index: usize) {
         if self.is_free(index) {
-            return self.excuse(index);
+            if !self.goes_on_to_its_end(index) {
+                self.excuse(index);
+            }
+            return;
         }
         let (wire, peer, now) = (&self.wires[index], &self.peers[index], self.now);
         if wire.told_end || wire.id.is_none() {
