@@ -194,7 +194,7 @@ fn climb(
     let mut report = Report { config: config(mode, connections, plan), ..Report::default() };
     report.target.local = true;
     report.run.seed = seed;
-    judge(&mut report, &opening, &measured);
+    judge(&mut report, &opening, &measured, args.allow_partial);
     if let Some(collector) = measured.collector.take() {
         fanout::fill(&mut report, collector, plan.active, Moment(world.now));
     }
@@ -308,7 +308,7 @@ impl Thread {
     }
 }
 
-fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
+fn judge(report: &mut Report, opening: &Opening, measured: &Measured, allow_partial: bool) {
     let facts = Facts {
         closed: report.config.rate.is_none(),
         fanout: report.config.mode == Mode::Fanout,
@@ -316,7 +316,7 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured) {
         thinks: None,
         local: true,
         asked: report.config.connections,
-        allow_partial: false,
+        allow_partial,
         kernel_stamps: true,
         throttled: 0,
         steal_pct: 0.0,

@@ -118,6 +118,13 @@ const KINDS: &[Kind] = &[
         expected: Some("unanswered"),
         ..SOUND
     },
+    Kind { name: "has room for 15 of 20", room: 15, expected: Some("held"), ..SOUND },
+    Kind {
+        name: "has room for 15 of 20, which is allowed",
+        line: "-c20 -R500 -d2s --allow-partial",
+        room: 15,
+        ..SOUND
+    },
     Kind { name: "a climb", line: CLIMB, ..SOUND },
     Kind { name: "a climb, crowded machine", line: CLIMB, host: Manner::Crowded, ..SOUND },
     Kind { name: "a climb, room for 70", line: CLIMB, room: 70, expected: Some("held"), ..SOUND },

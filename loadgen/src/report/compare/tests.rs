@@ -105,6 +105,27 @@ fn one_bad_second_is_noise_not_a_regression() {
     assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text(false));
 }
 
+/// Of a sound run and one in which a twentieth of the messages had no reply.
+#[test]
+fn an_interval_holds_its_own_estimate() {
+    let (a, mut b) = (run(1, 60_000.0), run(2, 60_000.0));
+    let mut total = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+    for interval in &mut b.intervals {
+        let mut h = interval.response.as_ref().unwrap().histogram().unwrap();
+        h.record_n(2_000_000_000, 50).unwrap();
+        total.add(&h).unwrap();
+        interval.response = Some(Stat::new(&h, 0));
+    }
+    b.latency_ns.response = Some(Stat::new(&total, 0));
+    for c in [reports(&a, &b, 0.02), reports(&b, &a, 0.02)] {
+        assert!(row(&c, "p99").change().abs() > 0.9, "{}", c.text(false));
+        for row in &c.rows {
+            let [low, high] = row.interval.unwrap();
+            assert!(low <= row.change() && row.change() <= high, "{}: {}", row.what, c.text(false));
+        }
+    }
+}
+
 #[test]
 fn runs_of_different_rates_are_not_judged() {
     let mut a = run(1, 60_000.0);
