@@ -37,6 +37,7 @@ pub mod turn;
 mod upkeep;
 
 use crate::log::{self, Class, Level};
+use boards::BoardId;
 use brake::Brakes;
 use config::Config;
 use connection::Connection;
@@ -46,7 +47,7 @@ use kernel::{Kernel, Notice, Readiness};
 use listener::{AcceptState, ListenerState, Role, STATS_SPARE};
 use moment::Moment;
 use relief::Relief;
-use shutdown::{Drain, STOPPING, Stop};
+use shutdown::{Drain, SPREAD_STEP, STOPPING, Stop};
 use slab::Slab;
 use slice::Slice;
 use std::collections::VecDeque;
@@ -58,6 +59,8 @@ use turn::{Context, Shared, Turn};
 /// Clients who were not done with their last turn and get another in a tick, or a quarter of those who became ready if that is
 /// more. Few, so that whoever becomes ready does not wait for all who are greedy; the fewer, the more each may read.
 const UNFINISHED_PER_TICK: usize = 16;
+/// Of members whose board is read again, those who are not among the unfinished.
+const RELEASED_PER_TICK: usize = 256;
 /// Connections in TLS whose expanded keys are kept: a mebibyte of them, for those who speak all the time.
 #[cfg(feature = "tls")]
 const EXPANDED_MAX: usize = 1024;
@@ -65,8 +68,6 @@ const EXPANDED_MAX: usize = 1024;
 const ROOM: usize = 8192;
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
-/// How often clients are told to go while that is spread over time.
-const SPREAD_STEP: Duration = Duration::from_millis(10);
 
 /// The server's loop, over any [`Kernel`].
 pub struct Reactor<K: Kernel> {
@@ -83,6 +84,8 @@ pub struct Reactor<K: Kernel> {
     /// Clients who could have gone on in their last turn.
     unfinished: VecDeque<ConnId>,
     brakes: Brakes,
+    /// Clients who ask for numbers and were let in beyond the limit.
+    scrapers: Vec<ConnId>,
     deadlines: Deadlines,
     shared: Shared,
     relief: Relief,
@@ -107,6 +110,7 @@ impl<K: Kernel> Reactor<K> {
             newcomers: VecDeque::new(),
             unfinished: VecDeque::new(),
             brakes: Brakes::default(),
+            scrapers: Vec::new(),
             deadlines: Deadlines::with_room(ROOM),
             shared: Shared::new(&config),
             relief: Relief::default(),
@@ -133,6 +137,7 @@ impl<K: Kernel> Reactor<K> {
     /// One round; false when it was the last.
     pub fn tick(&mut self) -> io::Result<bool> {
         self.collect()?;
+        self.shared.boards.begin_round();
         let unfinished = self.unfinished.len().min(UNFINISHED_PER_TICK.max(self.run.len() / 4));
         self.shared.share_out(self.run.len());
         while let Some(id) = self.run.pop_front() {
@@ -246,10 +251,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// How long the next poll may wait.
     fn timeout(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty() || !self.newcomers.is_empty() {
+        if !self.unfinished.is_empty() || !self.newcomers.is_empty() || !self.run.is_empty() {
             return Some(Duration::ZERO);
         }
-        if self.shared.boards.is_busy() && !self.shared.stats.memory.is_short() {
+        if self.shared.boards.can_deliver(&self.shared.stats.memory) {
             return Some(Duration::ZERO);
         }
         let mut next = self.deadlines.next().unwrap_or(Moment::NEVER);
@@ -263,6 +268,9 @@ impl<K: Kernel> Reactor<K> {
         }
         if let Stop::Draining(drain) = &self.stop {
             next = next.min(drain.since + self.config.drain_timeout);
+            if drain.is_due(self.now, &self.config) {
+                return Some(Duration::ZERO);
+            }
             if !drain.untold.is_empty() {
                 next = next.min(self.now + SPREAD_STEP);
             }
@@ -279,13 +287,14 @@ impl<K: Kernel> Reactor<K> {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.transport.queued = false;
         let context = Context { id, config: &self.config, now: self.now };
-        let turn = match connection.board().filter(|board| self.brakes.holds(*board)) {
+        let holds = |board: &BoardId| self.brakes.holds(*board) || self.shared.boards.holds(*board);
+        let turn = match connection.speaks_on().filter(holds) {
             None => connection.turn(&mut self.shared, &context),
             Some(board) => connection.write_turn(&mut self.shared, &context).unwrap_or_else(|| {
                 // It is in no queue meanwhile: what it is told has to go out.
                 if connection.transport.is_readable() && !connection.transport.held {
                     connection.transport.held = true;
-                    self.brakes.hold(board, id);
+                    self.brakes.hold(board, id, self.now);
                 }
                 Turn::Wait
             }),
@@ -320,16 +329,18 @@ impl<K: Kernel> Reactor<K> {
 
     /// Lets those speak again on whose boards everything was heard.
     fn release(&mut self) {
-        let Reactor { connections, brakes, unfinished, now, .. } = self;
+        let Reactor { connections, brakes, shared, run, unfinished, now, .. } = self;
         let is_late = |id: ConnId| {
             let connection = connections.get(id.key as usize).filter(|each| each.serial == id.serial);
             connection.is_some_and(Connection::is_behind)
         };
-        for id in brakes.take_off(*now, is_late) {
+        for id in brakes.take_off(*now, |board| shared.boards.holds(board), is_late) {
             let Some(connection) = find(connections, id) else { continue };
             connection.transport.held = false;
             if !std::mem::replace(&mut connection.transport.queued, true) {
-                unfinished.push_back(id);
+                // What many say goes to all of them at once.
+                let queue = if run.len() < RELEASED_PER_TICK { &mut *run } else { &mut *unfinished };
+                queue.push_back(id);
             }
         }
     }
@@ -337,25 +348,29 @@ impl<K: Kernel> Reactor<K> {
     /// Tells the members of boards what the others said.
     #[inline(never)]
     fn deliver(&mut self) {
-        let Reactor { shared, connections, brakes, now, .. } = self;
+        let Reactor { shared, connections, brakes, kernel, now, .. } = self;
         #[cfg(feature = "tls")]
         let expanded = &mut shared.expanded;
         let (boards, stats) = (&mut shared.boards, &mut shared.stats);
         let mut fallen = Vec::new();
-        boards.deliver(stats, |id, bytes, messages, stats| {
-            let Some(connection) = find(connections, id) else { return };
-            if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
-                fallen.push((id, turn));
-            } else if let Some(board) = connection.board()
-                && connection.is_behind()
-            {
-                brakes.put_on(board, id, *now);
-            }
-            #[cfg(feature = "tls")]
-            if connection.lists_keys() {
-                expanded.push_back(id);
-            }
-        });
+        boards.deliver(
+            stats,
+            || kernel.now(),
+            |id, bytes, messages, stats| {
+                let Some(connection) = find(connections, id) else { return };
+                if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
+                    fallen.push((id, turn));
+                } else if let Some(board) = connection.board()
+                    && connection.is_behind()
+                {
+                    brakes.put_on(board, id, *now);
+                }
+                #[cfg(feature = "tls")]
+                if connection.lists_keys() {
+                    expanded.push_back(id);
+                }
+            },
+        );
         for (id, turn) in fallen {
             self.finish_turn(id, turn);
         }
@@ -392,13 +407,11 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Tells those connections to go, and why.
-    fn dismiss(&mut self, ids: impl IntoIterator<Item = ConnId>, reason: &str) {
-        for id in ids {
-            if let Some(connection) = find(&mut self.connections, id) {
-                let turn = connection.leave(reason, &mut self.shared.stats, self.now);
-                self.finish_turn(id, turn);
-            }
+    /// Tells a connection to go, and why.
+    fn dismiss(&mut self, id: ConnId, reason: &str) {
+        if let Some(connection) = find(&mut self.connections, id) {
+            let turn = connection.leave(reason, &mut self.shared.stats, self.now);
+            self.finish_turn(id, turn);
         }
     }
 
@@ -469,11 +482,11 @@ impl<K: Kernel> Reactor<K> {
     fn end_boards(&mut self) {
         let mut slice = Slice::default();
         while !slice.is_over()
-            && let Some(members) = self.shared.boards.end(self.now, &mut self.shared.stats.memory)
+            && let Some(member) = self.shared.boards.end(self.now, &mut self.shared.stats.memory)
         {
             slice.at(self.kernel.now());
             let reason = self.shared.boards.end_reason();
-            self.dismiss(members, &reason);
+            self.dismiss(member, &reason);
         }
     }
 
@@ -507,12 +520,15 @@ impl<K: Kernel> Reactor<K> {
 
     /// Tells those to go whose time for that has come.
     fn drain(&mut self) {
-        let Stop::Draining(drain) = &mut self.stop else { return };
-        // Whoever has not been told when the time is over is told then.
-        let spread = self.config.drain_spread.min(self.config.drain_timeout);
-        let left = drain.untold_at(self.now, spread).min(drain.untold.len());
-        let due = drain.untold.split_off(left);
-        self.dismiss(due, STOPPING);
+        let mut slice = Slice::default();
+        while let Stop::Draining(drain) = &mut self.stop
+            && !slice.is_over()
+            && drain.is_due(self.now, &self.config)
+            && let Some(id) = drain.untold.pop()
+        {
+            slice.at(self.kernel.now());
+            self.dismiss(id, STOPPING);
+        }
     }
 
     /// Tells the service manager that the loop goes round, as often as it asked for.

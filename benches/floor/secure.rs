@@ -1,6 +1,8 @@
 //! The rows in TLS: what it costs wsecho beside itself without TLS, beside ring alone, beside rustls's buffered API in a plain
 //! loop, and beside nginx and HAProxy that terminate TLS before a plain wsecho.
 
+#[path = "secure/alone.rs"]
+mod alone;
 #[path = "secure/client.rs"]
 mod client;
 #[path = "secure/rustls_echo.rs"]
@@ -28,6 +30,8 @@ enum Beside {
     Plain,
     /// The same, and opening and sealing the same bytes with ring.
     Ring,
+    /// The same, and rustls's part of a handshake in memory.
+    Handshake,
     /// rustls's buffered API in a plain loop.
     Rustls,
     Nginx,
@@ -52,7 +56,7 @@ enum Work {
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     Row { name: "tls", title: "20 B, beside wsecho without TLS", beside: Beside::Plain, connections: 100, size: 20,
           work: Work::Messages, aim: "1.20" },
     Row { name: "tls-woken", title: "20 B, 2,000 in turn: keys made again", beside: Beside::Plain, connections: 2_000, size: 20,
@@ -73,6 +77,8 @@ const ROWS: [Row; 11] = [
           work: Work::Messages, aim: "" },
     Row { name: "tls-connect", title: "500 times open, echo, close, beside rustls", beside: Beside::Rustls, connections: 500, size: 20,
           work: Work::Connect, aim: "" },
+    Row { name: "tls-handshake", title: "the same, beside plain and rustls alone", beside: Beside::Handshake, connections: 500, size: 20,
+          work: Work::Connect, aim: "1.15" },
     Row { name: "tls-memory", title: "5,000 idle: memory of one, beside rustls", beside: Beside::Rustls, connections: 5000, size: 20,
           work: Work::Memory, aim: "2400 B" },
 ];
@@ -143,6 +149,18 @@ impl Scene {
         Ok(server)
     }
 
+    /// What `cost` finds of this process where the servers are otherwise.
+    fn on_servers_cpu(&self, cost: impl FnOnce() -> io::Result<f64>) -> io::Result<f64> {
+        if self.cpus > 1 {
+            pin(Pid::from_raw(0), 1)?;
+        }
+        let cost = cost()?;
+        if self.cpus > 1 {
+            pin(Pid::from_raw(0), 0)?;
+        }
+        Ok(cost)
+    }
+
     /// wsecho in TLS itself.
     fn ours(&self, row: &Row) -> io::Result<Side> {
         let server = self.wsecho("--listen-tls")?;
@@ -152,7 +170,7 @@ impl Scene {
     fn other(&self, row: &Row) -> io::Result<Side> {
         let script = Script::web_socket(row.size, 1);
         match row.beside {
-            Beside::Plain | Beside::Ring => {
+            Beside::Plain | Beside::Ring | Beside::Handshake => {
                 let server = self.wsecho("--listen")?;
                 let client = Client::plain(server.address, script)?;
                 Ok(Side { servers: vec![server], proxy: None, client })
@@ -200,16 +218,25 @@ impl Scene {
         }
         let time = Duration::from_secs_f64(args.seconds);
         let mut ring = Ring::new(row.size)?;
+        let serving = rustls_echo::configuration(&self.state())?;
+        let asking = client::configuration(&self.state().join("ca.pem"))?;
         let comparison = by_turns(args.rounds, || {
             let mut beside = other.cost(row, time)?;
             if row.beside == Beside::Ring {
-                beside += ring.cost(self.cpus)?;
+                beside += self.on_servers_cpu(|| ring.cost())?;
+            }
+            if row.beside == Beside::Handshake {
+                beside += self.on_servers_cpu(|| alone::handshake(&serving, &asking, row.connections))?;
             }
             io::Result::Ok([beside, ours.cost(row, time)?])
         })?;
         println!("{comparison}{:>6}", row.aim);
         Ok(())
     }
+}
+
+fn other(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 impl Drop for Scene {
@@ -263,12 +290,9 @@ impl Ring {
     }
 
     /// CPU time of one of many, in nanoseconds.
-    fn cost(&mut self, cpus: usize) -> io::Result<f64> {
+    fn cost(&mut self) -> io::Result<f64> {
         const TIMES: usize = 5_000;
         let unsealed = |_| io::Error::other("ring opens not what it sealed");
-        if cpus > 1 {
-            pin(Pid::from_raw(0), 1)?;
-        }
         let before = cpu_of(std::process::id())?;
         for time in 0..TIMES {
             for record in &mut self.records {
@@ -290,11 +314,7 @@ impl Ring {
                     .map_err(unsealed)?;
             }
         }
-        let cost = (cpu_of(std::process::id())? - before) as f64 / TIMES as f64;
-        if cpus > 1 {
-            pin(Pid::from_raw(0), 0)?;
-        }
-        Ok(cost)
+        Ok((cpu_of(std::process::id())? - before) as f64 / TIMES as f64)
     }
 }
 

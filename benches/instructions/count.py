@@ -4,9 +4,11 @@ usage: count.py REFERENCE-BINARY BINARY
 
 Each kind of work is run twice with the same binary, a few units and many; the difference is what the additional units
 cost, and start and end of the process fall out. One unit is awaited before the next is sent, so that a count is the same
-in every run but for the odd extra round of the loop.
+in every run but for the odd extra round of the loop. On a host that is very busy those are many: what is too much is
+counted again, and the lowest counts hold.
 """
 
+import math
 import os
 import re
 import signal
@@ -17,6 +19,7 @@ import sys
 import tempfile
 
 RISE_MAX = 1.02
+TRIES = 3
 HEAD = (
     b"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -114,25 +117,40 @@ def instructions(binary, work, units):
         return int(re.search(r"^(?:summary|totals): (\d+)", open(out).read(), re.M)[1])
 
 
-def per_unit(binary, work, few, many):
-    return (instructions(binary, work, many) - instructions(binary, work, few)) / (many - few)
+class Cost:
+    """Instructions per unit of work of a binary."""
+
+    def __init__(self, binary, work, few, many):
+        self.binary, self.work = binary, work
+        self.lowest = {few: math.inf, many: math.inf}
+
+    def count(self):
+        """Counts once more: an extra round only adds, so the lowest counts so far are nearest."""
+        for units, lowest in self.lowest.items():
+            self.lowest[units] = min(lowest, instructions(self.binary, self.work, units))
+        (few, least), (many, most) = self.lowest.items()
+        return (most - least) / (many - few)
+
+
+def is_more(name, was, now):
+    """Prints a row; whether the second cost is too much beside the first, however often both are counted."""
+    for _ in range(TRIES):
+        before, count = was.count(), now.count()
+        if count <= RISE_MAX * before:
+            break
+    rise = count > RISE_MAX * before
+    print(f"{name:37} {before:10.0f} {count:10.0f} {count / before:7.3f}" + ("  too much" * rise), flush=True)
+    return rise
 
 
 def main():
     reference, now = sys.argv[1:]
-    failed = False
-    print(f"{'instructions per':36} {'reference':>10} {'now':>10} {'ratio':>7}")
-    for name, work, few, many in WORK:
-        was, count = per_unit(reference, work, few, many), per_unit(now, work, few, many)
-        is_more = count > RISE_MAX * was
-        failed |= is_more
-        print(f"{name:36} {was:10.0f} {count:10.0f} {count / was:7.3f}" + ("  too much" * is_more), flush=True)
-    name, work, few, many = WORK[0]
-    alone, beside = per_unit(now, work, few, many), per_unit(now, beside_programs(work), few, many)
-    is_more = beside > RISE_MAX * alone
-    failed |= is_more
-    print(f"{'the first: alone, and beside programs':36} {alone:10.0f} {beside:10.0f} {beside / alone:7.3f}" + ("  too much" * is_more))
-    if failed:
+    print(f"{'instructions per':37} {'reference':>10} {'now':>10} {'ratio':>7}")
+    failed = [is_more(name, Cost(reference, *work), Cost(now, *work)) for name, *work in WORK]
+    _, work, *units = WORK[0]
+    beside = Cost(now, beside_programs(work), *units)
+    failed.append(is_more("the first: alone, and beside programs", Cost(now, work, *units), beside))
+    if any(failed):
         sys.exit("instructions: more than 2 % over the reference, or beside programs: mend it, or move benches/instructions/reference and say why")
 
 

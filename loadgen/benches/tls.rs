@@ -2,10 +2,12 @@
 //!
 //! `cargo bench -p loadgen --bench tls` drives one echo server, in a process of its own, that takes plain connections and
 //! TLS 1.3 on the same port (rustls' buffered API, nothing checked), by turns with `loadgen --closed` over each. What is
-//! compared is the CPU time of this whole process a message, round by round. Then as many TLS connections as this host's
-//! descriptors allow, up to 19,000, are opened one after the other and held. Nothing is asserted: the aims are 1.25 and
-//! 4,000 bytes.
+//! compared is the CPU time of this whole process a message, round by round; beside it stands what rustls takes of it, which
+//! opens and seals the same records in memory. Before that as many TLS connections as this host's descriptors allow, up to
+//! 19,000, are opened one after the other and held. Nothing is asserted: the aims are 1.25 and 4,000 bytes.
 
+#[path = "tls/alone.rs"]
+mod alone;
 #[path = "tls/peer.rs"]
 mod peer;
 #[path = "common/process.rs"]
@@ -17,15 +19,23 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use alone::Alone;
 use loadgen::cli::args::{Args, Subcommand};
 use loadgen::engine::plan::Plan;
 use loadgen::host::procfs;
 use loadgen::modes::measurement::{Measurement, plan};
 use process::{Server, cpu};
-use turns::by_turns;
+use turns::{by_turns, quantile};
 
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(1500);
+/// Connections, bytes of a message, those of the frames that come and go with it, and the aim.
+const ROWS: [(usize, &str, (usize, usize), &str); 4] = [
+    (1, "128", (132, 136), "1.25"),
+    (100, "128", (132, 136), "1.25"),
+    (1000, "128", (132, 136), "1.25"),
+    (100, "16k", (16_388, 16_392), ""),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -33,22 +43,27 @@ fn main() {
         return peer::serve(&arguments[at + 1]);
     }
     let peer = Peer::start();
-    println!(
-        "{:24}{:>12}{:>12}{:>8}  {:13}{:>6}",
-        "CPU time a message", "plain", "TLS 1.3", "ratio", "quartiles", "aim"
-    );
-    for (connections, size) in [(1, "128"), (100, "128"), (1000, "128"), (100, "16k")] {
-        let turn = || ["ws", "wss"].map(|scheme| cost(&peer.options(scheme), connections, size));
-        let Ok(comparison) = by_turns::<Infallible>(ROUNDS, || Ok(turn()));
-        let aim = if size == "128" { "1.25" } else { "" };
-        println!("{:24}{comparison}{aim:>6}", format!("{connections} connections, {size}"));
-    }
+    // First, while this process has no memory that it has let go of.
     let most = (nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
         .map_or(1024, |(_, hard)| hard)
         - 500)
         .min(19_000) as usize;
-    for scheme in ["ws", "wss"] {
-        hold(&peer.options(scheme), scheme, most);
+    hold(&peer.options("wss"), most);
+    println!(
+        "{:24}{:>12}{:>12}{:>8}  {:13}{:>6}{:>14}",
+        "CPU time a message", "plain", "TLS 1.3", "ratio", "quartiles", "aim", "rustls alone"
+    );
+    let (serving, asking) = peer::configurations();
+    for (connections, size, frames, aim) in ROWS {
+        let mut rustls = Alone::new(&serving, &asking, connections, frames);
+        let mut alone = Vec::new();
+        let mut turn = || {
+            alone.push(rustls.cost(10));
+            ["ws", "wss"].map(|scheme| cost(&peer.options(scheme), connections, size))
+        };
+        let Ok(comparison) = by_turns::<Infallible>(ROUNDS, || Ok(turn()));
+        let title = format!("{connections} connections, {size}");
+        println!("{title:24}{comparison}{aim:>6}{:>11.0} ns", quantile(&mut alone, 0.5));
     }
 }
 
@@ -89,7 +104,7 @@ fn cost(options: &[String], connections: usize, size: &str) -> f64 {
 }
 
 /// Opens connections and says what each takes of this process's memory, and how fast they opened.
-fn hold(options: &[String], scheme: &str, connections: usize) {
+fn hold(options: &[String], connections: usize) {
     let mut measurement = measurement(options, connections, "128");
     let engine = measurement.engine(connections).expect("an engine");
     // The threads and their buffers are there before the connections.
@@ -100,7 +115,7 @@ fn hold(options: &[String], scheme: &str, connections: usize) {
     let grown =
         procfs::rss(std::process::id()).zip(rss).map_or(0, |(after, before)| after.saturating_sub(before));
     println!(
-        "{scheme:4} {} connections held: {} B each, opened in {seconds:.1} s ({:.0}/s), {:.0} us of loadgen's CPU each",
+        "{} connections in TLS held: {} B each, opened in {seconds:.1} s ({:.0}/s), {:.0} us of loadgen's CPU each",
         opening.opened + 1,
         grown / connections as u64,
         opening.opened as f64 / seconds,

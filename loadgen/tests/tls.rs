@@ -99,6 +99,7 @@ fn failures_are_told_by_their_reason() {
             &[&trust[..], &["--tls", "1.3"]].concat(),
             "protocol_version: it speaks another version (--tls)",
         ),
+        (&openssl(&["-alpn", "h2"]), &trust, "no_application_protocol: it does not speak http/1.1"),
         (&plain, &trust, "ws:// may be what it speaks"),
     ] {
         let (report, said) = short(&[options, &[&*server.url]].concat());

@@ -1,10 +1,12 @@
 //! Boards: what one member sends, all the others receive.
 //!
 //! Who is on which board, and what was said there since the last delivery. Sockets are the reactor's business: it delivers once
-//! a tick, so that a burst costs one write per member, and nobody's turn waits for a room full of others.
+//! a tick, so that a burst costs one write per member, and nobody's turn waits for a room full of others. A room of thousands is
+//! told in slices; until all of it was, nobody there is read, so everybody hears the same in the same order.
 
 use super::memory::{Memory, grow};
 use super::moment::Moment;
+use super::slice::Slice;
 use super::stats::Stats;
 use super::token::ConnId;
 use crate::proto::framing::member::translate_to_hixie;
@@ -12,8 +14,17 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
-/// Undelivered bytes beyond which a delivery does not wait for the end of the tick.
-const HEAVY: usize = 256 * 1024;
+/// Bytes on no way yet beyond which a delivery does not wait for the end of the tick. A part of what a member may be behind: who
+/// is slow to read once or twice, and then does, has not lost his seat.
+const HEAVY: usize = 48 * 1024;
+/// Bytes that one turn reads of a member, for the same reason.
+pub const READ_MAX: usize = 80 * 1024;
+/// What one board gets before the others do, in bytes: so much is written in about a tenth of a millisecond.
+const PIECE: usize = 128 * 1024;
+/// And all boards on which something was just said, together.
+const PIECES: usize = 1 << 20;
+/// Bytes as which each write counts at least, as it is a call.
+const WRITE: usize = 2048;
 
 /// What boards are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +38,7 @@ pub struct Rules {
 }
 
 /// Names one board for as long as it lives, as [`ConnId`] does a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BoardId {
     key: u32,
     serial: u32,
@@ -51,8 +62,12 @@ struct Board {
     serial: u32,
     name: Box<str>,
     members: Vec<(ConnId, Framing)>,
+    /// How many of them speak Hixie's.
+    hixies: usize,
     /// What was said since a delivery began.
     log: Log,
+    /// The round in which the first of that was said.
+    round: u32,
     /// What is under way, and how many of the members, from the first on, have been told. Empty once all are.
     under_way: Log,
     told: usize,
@@ -85,9 +100,20 @@ pub struct Boards {
     serial: u32,
     /// When each board ends, in that order: they all live equally long.
     ends: VecDeque<(Moment, BoardId)>,
-    /// Boards on which something was said and not delivered to all.
-    busy: Vec<BoardId>,
+    /// Boards on which something was said while nothing was under way: they get a piece each before all the others, so that a
+    /// few never wait for a room of thousands.
+    fresh: VecDeque<BoardId>,
+    /// Boards of which a piece was told, and that was not all.
+    begun: VecDeque<BoardId>,
+    /// Bytes that were said and are not under way.
     undelivered: usize,
+    /// Bytes that all of it, under way or not, has allocated.
+    kept: usize,
+    /// The round at hand, and what it has for each of the two.
+    round: u32,
+    slices: [Slice; 2],
+    /// Members of a board that has ended, who are to be told.
+    ended: Vec<ConnId>,
 }
 
 impl Boards {
@@ -99,8 +125,13 @@ impl Boards {
             names: HashMap::new(),
             serial: 0,
             ends: VecDeque::new(),
-            busy: Vec::new(),
+            fresh: VecDeque::new(),
+            begun: VecDeque::new(),
             undelivered: 0,
+            kept: 0,
+            round: 0,
+            slices: Default::default(),
+            ended: Vec::new(),
         }
     }
 
@@ -130,6 +161,7 @@ impl Boards {
             return Err(Full);
         }
         board.members.push((member, framing));
+        board.hixies += usize::from(framing == Framing::Hixie);
         Ok(BoardId { key, serial: board.serial })
     }
 
@@ -139,7 +171,9 @@ impl Boards {
             serial: self.serial,
             name: name.into(),
             members: Vec::new(),
+            hixies: 0,
             log: Log::default(),
+            round: 0,
             under_way: Log::default(),
             told: 0,
             counted: 0,
@@ -167,7 +201,8 @@ impl Boards {
                 board.members.swap(at, board.told);
                 at = board.told;
             }
-            board.members.swap_remove(at);
+            let (_, framing) = board.members.swap_remove(at);
+            board.hixies -= usize::from(framing == Framing::Hixie);
         }
         if board.members.is_empty() {
             self.remove(id, memory);
@@ -176,9 +211,10 @@ impl Boards {
 
     fn remove(&mut self, id: BoardId, memory: &mut Memory) {
         let mut board = self.boards.remove(id.key as usize);
+        self.kept -= board.counted;
         memory.recount(&mut board.counted, 0);
         self.names.remove(&board.name);
-        self.undelivered -= board.log.len() + board.under_way.len();
+        self.undelivered -= board.log.len();
     }
 
     /// Notes what a member says to the others: `messages` whole frames of a server, as `proto::member` writes them.
@@ -190,24 +226,50 @@ impl Boards {
         messages: u32,
         memory: &mut Memory,
     ) {
+        let round = self.round;
         let Some(board) = self.find(id) else { return };
-        let was_quiet = board.log.posts.is_empty() && board.under_way.posts.is_empty();
-        let before = board.log.len();
-        let has_hixie = board.members.iter().any(|(_, framing)| *framing == Framing::Hixie);
-        board.log.push(sender, frames, messages, has_hixie);
-        let allocated = board.allocated();
-        memory.recount(&mut board.counted, allocated);
-        let added = board.log.len() - before;
-        self.undelivered += added;
+        let was_quiet = board.log.posts.is_empty();
         if was_quiet {
-            self.busy.push(id);
+            board.round = round;
         }
+        let is_fresh = was_quiet && board.under_way.posts.is_empty();
+        let before = board.log.len();
+        board.log.push(sender, frames, messages, board.hixies > 0);
+        let added = board.log.len() - before;
+        let (counted, allocated) = (board.counted, board.recount(memory));
+        self.kept = self.kept - counted + allocated;
+        self.undelivered += added;
+        if is_fresh {
+            self.fresh.push_back(id);
+        }
+    }
+
+    /// Another round begins.
+    #[inline]
+    pub fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        self.slices = Default::default();
     }
 
     /// Whether anything waits to be delivered, now or once there is memory for it.
     #[inline]
     pub fn is_busy(&self) -> bool {
-        !self.busy.is_empty()
+        !self.fresh.is_empty() || !self.begun.is_empty()
+    }
+
+    /// Whether any of that can be delivered now.
+    pub fn can_deliver(&self, memory: &Memory) -> bool {
+        self.is_busy() && !self.is_short_of_others(memory)
+    }
+
+    /// Whether the members of a board are not to be read: what was said there in an earlier round, or is much, goes to all
+    /// of them first.
+    pub fn holds(&self, id: BoardId) -> bool {
+        let Some(board) = self.boards.get(id.key as usize).filter(|board| board.serial == id.serial) else {
+            return false;
+        };
+        let is_old = board.round != self.round || self.is_heavy();
+        !board.under_way.posts.is_empty() || (is_old && !board.log.posts.is_empty())
     }
 
     /// Whether so much waits that it should be delivered before more is read.
@@ -216,66 +278,111 @@ impl Boards {
     }
 
     /// Hands everything said since the last delivery, and how many messages that is, to `deliver`, once per member who is to
-    /// hear any of it.
+    /// hear any of it; for as long as the round has time for that, by `clock`.
     ///
     /// When memory is short the rest of them wait: what one of them cannot take would be kept for it. No member is read
     /// meanwhile, so what they wait for does not grow. Where it is short for what they wait for alone, waiting would not end.
-    pub fn deliver(&mut self, stats: &mut Stats, mut deliver: impl FnMut(ConnId, &[u8], u32, &mut Stats)) {
+    pub fn deliver(
+        &mut self,
+        stats: &mut Stats,
+        clock: impl Fn() -> Moment,
+        mut deliver: impl FnMut(ConnId, &[u8], u32, &mut Stats),
+    ) {
         let mut others = Vec::new();
-        while !self.is_short_of_others(&stats.memory)
-            && let Some(id) = self.busy.pop()
+        let [mut first, mut rest] = std::mem::take(&mut self.slices);
+        let share = (PIECES / self.fresh.len().max(1)).min(PIECE);
+        while !first.is_over()
+            && !self.is_short_of_others(&stats.memory)
+            && let Some(id) = self.fresh.pop_front()
         {
-            let own = if stats.memory.is_short() { self.allocated() } else { 0 };
-            let Some(board) = self.find(id) else { continue };
-            if board.under_way.posts.is_empty() {
-                (board.under_way, board.told) = (std::mem::take(&mut board.log), 0);
+            first.at(clock());
+            self.tell(id, share, &mut others, stats, &mut deliver);
+        }
+        while !rest.is_over()
+            && !self.is_short_of_others(&stats.memory)
+            && let Some(id) = self.begun.pop_front()
+        {
+            rest.at(clock());
+            self.tell(id, PIECE, &mut others, stats, &mut deliver);
+        }
+        self.slices = [first, rest];
+    }
+
+    /// Tells members of a board what is to be said there, as many as `piece` bytes are enough for and at least one.
+    fn tell(
+        &mut self,
+        id: BoardId,
+        piece: usize,
+        others: &mut Vec<u8>,
+        stats: &mut Stats,
+        deliver: &mut impl FnMut(ConnId, &[u8], u32, &mut Stats),
+    ) {
+        let own = self.kept;
+        let Some(board) = self.find(id) else { return };
+        let mut begun = 0;
+        if board.under_way.posts.is_empty() {
+            (board.under_way, board.told) = (std::mem::take(&mut board.log), 0);
+            begun = board.under_way.len();
+        }
+        let mut cost = 0;
+        while cost < piece
+            && !stats.memory.is_short_beside(own)
+            && let Some((member, framing)) = board.members.get(board.told)
+        {
+            board.told += 1;
+            let (bytes, messages) = board.under_way.for_member(*member, *framing, others);
+            if !bytes.is_empty() {
+                cost += bytes.len().max(WRITE);
+                deliver(*member, bytes, messages, stats);
             }
-            while !stats.memory.is_short_beside(own)
-                && let Some((member, framing)) = board.members.get(board.told)
-            {
-                board.told += 1;
-                let (bytes, messages) = board.under_way.for_member(*member, *framing, &mut others);
-                if !bytes.is_empty() {
-                    deliver(*member, bytes, messages, stats);
-                }
-            }
-            let is_over = board.told == board.members.len();
-            let delivered = if is_over { std::mem::take(&mut board.under_way).len() } else { 0 };
-            let allocated = board.allocated();
-            stats.memory.recount(&mut board.counted, allocated);
-            if !is_over || !board.log.posts.is_empty() {
-                self.busy.push(id);
-            }
-            self.undelivered -= delivered;
+        }
+        if board.told == board.members.len() {
+            board.under_way = Log::default();
+        }
+        let (counted, allocated) = (board.counted, board.recount(&mut stats.memory));
+        let is_over = board.under_way.posts.is_empty() && board.log.posts.is_empty();
+        self.kept = self.kept - counted + allocated;
+        self.undelivered -= begun;
+        if !is_over {
+            self.begun.push_back(id);
         }
     }
 
     /// Whether memory is short, and not only for what was said here.
     fn is_short_of_others(&self, memory: &Memory) -> bool {
-        memory.is_short() && memory.is_short_beside(self.allocated())
+        memory.is_short_beside(self.kept)
     }
 
-    /// Bytes allocated for what was said and is not delivered.
+    /// Bytes allocated for what was said and is not delivered; panics unless they are counted right.
     #[doc(hidden)]
     pub fn allocated(&self) -> usize {
-        self.boards.iter().map(|(_, board)| board.allocated()).sum()
+        let allocated =
+            self.boards.iter().map(|(_, board)| board.log.allocated() + board.under_way.allocated()).sum();
+        assert_eq!(self.kept, allocated, "what boards keep is not the sum");
+        allocated
     }
 
     /// When the next board ends.
     pub fn next_end(&self) -> Option<Moment> {
-        self.ends.front().map(|(at, _)| *at)
+        if self.ended.is_empty() { self.ends.front().map(|(at, _)| *at) } else { Some(Moment::default()) }
     }
 
-    /// The members of a board whose time has come; it is gone then.
-    pub fn end(&mut self, now: Moment, memory: &mut Memory) -> Option<Vec<ConnId>> {
-        while self.next_end()? <= now {
-            let (_, id) = self.ends.pop_front()?;
-            let Some(board) = self.find(id) else { continue };
-            let members = std::mem::take(&mut board.members).into_iter().map(|(member, _)| member).collect();
-            self.remove(id, memory);
-            return Some(members);
+    /// The next member of a board whose time has come, of which nothing is left but those who are to be told. What was said
+    /// there is heard first, unless there is no memory for it.
+    pub fn end(&mut self, now: Moment, memory: &mut Memory) -> Option<ConnId> {
+        while self.ended.is_empty() && self.next_end()? <= now {
+            let (_, id) = *self.ends.front()?;
+            if let Some(board) = self.find(id) {
+                if !memory.is_short() && (!board.log.posts.is_empty() || !board.under_way.posts.is_empty()) {
+                    return None;
+                }
+                let members = std::mem::take(&mut board.members);
+                self.ended = members.into_iter().rev().map(|(member, _)| member).collect();
+                self.remove(id, memory);
+            }
+            self.ends.pop_front();
         }
-        None
+        self.ended.pop()
     }
 
     /// What the members of a board that ended are told, with the time as it is set.
@@ -299,8 +406,11 @@ fn is_alive(boards: &slab::Slab<Board>, id: BoardId) -> bool {
 }
 
 impl Board {
-    fn allocated(&self) -> usize {
-        self.log.allocated() + self.under_way.allocated()
+    /// Says what is allocated for what was said here; how much that is.
+    fn recount(&mut self, memory: &mut Memory) -> usize {
+        let allocated = self.log.allocated() + self.under_way.allocated();
+        memory.recount(&mut self.counted, allocated);
+        allocated
     }
 }
 
@@ -368,7 +478,8 @@ mod tests {
 
     fn delivered(boards: &mut Boards, stats: &mut Stats) -> Vec<(u32, Vec<u8>)> {
         let mut all = Vec::new();
-        boards.deliver(stats, |member, bytes, _, _| all.push((member.key, bytes.to_vec())));
+        boards.begin_round();
+        boards.deliver(stats, || Moment(0), |member, bytes, _, _| all.push((member.key, bytes.to_vec())));
         all.sort();
         all
     }
@@ -436,12 +547,16 @@ mod tests {
         let board = board.expect("room");
         boards.publish(board, member(7), b"\x81\x01x", 1, &mut stats.memory);
         let (mut kept, mut heard) = (0, Vec::new());
-        boards.deliver(&mut stats, |member, bytes, _, stats| {
-            heard.push((member.key, bytes.to_vec()));
-            if heard.len() == 3 {
-                stats.memory.recount(&mut kept, 1000);
-            }
-        });
+        boards.deliver(
+            &mut stats,
+            || Moment(0),
+            |member, bytes, _, stats| {
+                heard.push((member.key, bytes.to_vec()));
+                if heard.len() == 3 {
+                    stats.memory.recount(&mut kept, 1000);
+                }
+            },
+        );
         assert!(heard.len() == 3 && boards.is_busy());
         // Meanwhile more is said, one who has heard leaves, one who has not, and one comes.
         boards.publish(board, member(7), b"\x81\x01y", 1, &mut stats.memory);
@@ -463,6 +578,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_round_has_no_time_for_goes_on_in_the_next_and_holds_who_would_say_more() {
+        let rules = Rules { max_members: 1000, ..RULES };
+        let (mut boards, mut stats) = (Boards::new(rules), Stats::default());
+        let join = |boards: &mut Boards, name, key| {
+            boards.join(name, member(key), Framing::Hybi, Moment(0)).expect("room")
+        };
+        let large = (0..1000).map(|key| join(&mut boards, "large", key)).last().expect("room");
+        let small = (1000..1003).map(|key| join(&mut boards, "small", key)).last().expect("room");
+        let now = std::cell::Cell::new(0);
+        let mut heard = vec![Vec::new(); 1003];
+        let mut rounds = 0;
+        boards.publish(large, member(0), b"\x81\x01x", 1, &mut stats.memory);
+        assert!(!boards.holds(large), "others may still say something in this round");
+        while boards.is_busy() {
+            boards.begin_round();
+            rounds += 1;
+            // Of the small board, each round says something, and it is heard in that round.
+            boards.publish(small, member(1000), &[0x81, 1, rounds], 1, &mut stats.memory);
+            let clock = || Moment(now.get());
+            boards.deliver(&mut stats, clock, |member, bytes, _, _| {
+                now.set(now.get() + 20);
+                heard[member.key as usize].extend_from_slice(bytes);
+            });
+            assert_eq!(boards.holds(large), boards.is_busy());
+            assert!(!boards.holds(small) && heard[1002].ends_with(&[rounds]), "round {rounds}");
+        }
+        assert!(
+            (3..=5).contains(&rounds),
+            "20 ms, of which each round has four and a piece: {rounds} rounds"
+        );
+        assert!((1..1000).all(|key| heard[key] == b"\x81\x01x") && heard[0].is_empty());
+        assert_eq!(heard[1001], heard[1002]);
+        boards.begin_round();
+        assert!(!boards.holds(large) && !boards.is_busy());
+    }
+
+    #[test]
     fn a_board_ends_after_its_lifetime_with_everybody_on_it() {
         let (mut boards, mut stats) = (Boards::new(RULES), Stats::default());
         let early = boards.join("a", member(1), Framing::Hybi, Moment(0)).expect("room");
@@ -470,7 +622,9 @@ mod tests {
         boards.join("b", member(2), Framing::Hybi, Moment(1_000_000)).expect("room");
         boards.join("b", member(3), Framing::Hybi, Moment(2_000_000)).expect("room");
         assert_eq!(boards.end(Moment(300_999_999), &mut stats.memory), None);
-        assert_eq!(boards.end(Moment(301_000_000), &mut stats.memory), Some(vec![member(2), member(3)]));
+        assert_eq!(boards.end(Moment(301_000_000), &mut stats.memory), Some(member(2)));
+        assert_eq!(boards.next_end(), Some(Moment(0)), "one more is to be told");
+        assert_eq!(boards.end(Moment(301_000_000), &mut stats.memory), Some(member(3)));
         assert_eq!(boards.end(Moment(301_000_000), &mut stats.memory), None);
         assert_eq!((boards.boards.len(), boards.names.len()), (0, 0));
         assert_eq!(boards.end_reason(), "Board can't exist for more than 5mn");

@@ -3,6 +3,7 @@
 use super::boards::BoardId;
 use super::moment::Moment;
 use super::token::ConnId;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a member who does not take what it is told may hold up those who speak.
@@ -12,14 +13,15 @@ const PATIENCE: Duration = Duration::from_millis(50);
 ///
 /// A member who reads all the time still needs some time to do it. So what was said is first offered to everybody's socket: only
 /// when it was taken, or `PATIENCE` is over, are members read again. Who is too far behind after that does not read.
+///
+/// Nor are they read before everybody was told: that takes the server itself a while where a room is large.
 #[derive(Debug, Default)]
 pub struct Brakes {
-    brakes: Vec<Brake>,
+    brakes: BTreeMap<BoardId, Brake>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Brake {
-    board: BoardId,
     until: Moment,
     /// Members who had not taken everything when they were told it.
     late: Vec<ConnId>,
@@ -30,13 +32,7 @@ struct Brake {
 impl Brakes {
     /// This member of the board has not taken all that it was told.
     pub fn put_on(&mut self, board: BoardId, late: ConnId, now: Moment) {
-        match self.brakes.iter_mut().find(|brake| brake.board == board) {
-            Some(brake) => brake.late.push(late),
-            None => {
-                let until = now + PATIENCE;
-                self.brakes.push(Brake { board, until, late: vec![late], held: Vec::new() });
-            }
-        }
+        self.brake(board, now).late.push(late);
     }
 
     /// Whether there are any.
@@ -46,24 +42,37 @@ impl Brakes {
 
     /// Whether members of the board are not to be read.
     pub fn holds(&self, board: BoardId) -> bool {
-        self.brakes.iter().any(|brake| brake.board == board)
+        self.brakes.contains_key(&board)
     }
 
-    /// Has a member wait, whose board it holds.
-    pub fn hold(&mut self, board: BoardId, member: ConnId) {
-        let brake = self.brakes.iter_mut().find(|brake| brake.board == board);
-        brake.expect("it is asked for before").held.push(member);
+    /// Has a member wait, whose board is not to be read.
+    pub fn hold(&mut self, board: BoardId, member: ConnId, now: Moment) {
+        self.brake(board, now).held.push(member);
+    }
+
+    fn brake(&mut self, board: BoardId, now: Moment) -> &mut Brake {
+        self.brakes.entry(board).or_insert_with(|| Brake { until: now + PATIENCE, ..Brake::default() })
     }
 
     /// When one is to be taken off at the latest.
     pub fn next(&self) -> Moment {
-        self.brakes.iter().map(|brake| brake.until).min().unwrap_or(Moment::NEVER)
+        self.brakes.values().map(|brake| brake.until).min().unwrap_or(Moment::NEVER)
     }
 
-    /// Takes off those for which nobody `is_late` any more, or time is over: who waited.
-    pub fn take_off(&mut self, now: Moment, is_late: impl Fn(ConnId) -> bool) -> Vec<ConnId> {
+    /// Takes off those for which nobody `is_late` any more, or time is over: who waited. While somebody `is_untold`, the time
+    /// for hearing it has not begun.
+    pub fn take_off(
+        &mut self,
+        now: Moment,
+        is_untold: impl Fn(BoardId) -> bool,
+        is_late: impl Fn(ConnId) -> bool,
+    ) -> Vec<ConnId> {
         let mut released = Vec::new();
-        self.brakes.retain_mut(|brake| {
+        self.brakes.retain(|board, brake| {
+            if is_untold(*board) {
+                brake.until = now + PATIENCE;
+                return true;
+            }
             while brake.late.last().is_some_and(|late| !is_late(*late)) {
                 brake.late.pop();
             }
@@ -78,6 +87,6 @@ impl Brakes {
 
     /// Everybody who waits.
     pub fn held(&self) -> impl Iterator<Item = &ConnId> {
-        self.brakes.iter().flat_map(|brake| &brake.held)
+        self.brakes.values().flat_map(|brake| &brake.held)
     }
 }

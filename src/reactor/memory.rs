@@ -1,10 +1,15 @@
 //! What is kept for peers, in all.
 
-/// A buffer that grows allocates at most this many bytes more than it needs.
+/// A buffer that grows does so in steps of this, or of less as long as it is shorter.
 const STEP: usize = 4096;
+/// Of one that is shorter.
+const SMALL_STEP: usize = 1024;
 
+/// What a client may cost beyond the budget: its place, its alarms, and one small read with what holds it. To give up no more
+/// than that helps nobody.
+pub const EACH: usize = 4096;
 /// Bytes that one read takes while memory is short: what a client can then add to what is kept for it.
-pub const SHORT_READ: usize = 4096;
+pub const SHORT_READ: usize = EACH - SMALL_STEP;
 
 /// How much of the whole is to be free again before reading goes on as usual, once memory was short: one part in so many.
 const SLACK: usize = 16;
@@ -71,12 +76,14 @@ impl Memory {
     }
 }
 
-/// Makes room for `count` more bytes: as much again as has come already, but no more than `STEP` beyond what is needed.
+/// Makes room for `count` more bytes: as much again as has come already, but only up to the next [`STEP`].
 ///
 /// Where the standard library doubles, half of what a peer makes us allocate may be for nothing.
 pub fn grow(bytes: &mut Vec<u8>, count: usize) {
     if bytes.capacity() - bytes.len() < count {
-        let spare = bytes.len().min(STEP).saturating_sub(count);
+        let needed = bytes.len() + count;
+        let step = if needed < STEP { SMALL_STEP } else { STEP };
+        let spare = bytes.len().min(needed.next_multiple_of(step) - needed);
         bytes.reserve_exact(count + spare);
     }
 }
@@ -84,6 +91,23 @@ pub fn grow(bytes: &mut Vec<u8>, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_in_drips_allocates_no_more_than_the_step_it_is_in() {
+        for drip in [1, 7, 1000, 3000] {
+            let mut bytes = Vec::new();
+            while bytes.len() < 40_000 {
+                grow(&mut bytes, drip);
+                bytes.resize(bytes.len() + drip, 0);
+                let (len, capacity) = (bytes.len(), bytes.capacity());
+                assert!(
+                    capacity <= len.next_multiple_of(STEP) && capacity <= 2 * len,
+                    "{capacity} for {len}"
+                );
+                assert!(len > SHORT_READ || capacity <= SHORT_READ, "{capacity} for {len}");
+            }
+        }
+    }
 
     #[test]
     fn memory_is_short_from_the_limit_until_a_part_of_it_is_free() {

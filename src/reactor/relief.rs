@@ -2,7 +2,8 @@
 
 use super::connection::{Burden, Connection};
 use super::kernel::Stream;
-use super::memory::{Memory, SHORT_READ};
+use super::mark::Mark;
+use super::memory::{EACH, Memory};
 use super::moment::Moment;
 use super::slice::Slice;
 use super::stats::{GivenUp, Stats};
@@ -12,12 +13,11 @@ use slab::Slab;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// How long it is seen who takes what waits for him, before anything is given up.
+/// How long memory is short before anything is given up. Who has answers to take is seen for longer, as long as he may need to
+/// show that he does.
 const OBSERVED: Duration = Duration::from_secs(2);
 /// How often it is seen to while memory is short.
 const PACE: Duration = Duration::from_millis(500);
-/// What anybody may have kept for it, whatever the budget: one small read, and what holds it.
-const SMALL: usize = SHORT_READ + 1024;
 /// So much must have been given back to the allocator before it is told to give that back to the system: it takes a while.
 const GIVE_BACK: usize = 4 * 1024 * 1024;
 /// And no more often than this, nor before what is needed now has settled for as long.
@@ -46,6 +46,8 @@ struct Look {
     found: BinaryHeap<(Rank, ConnId)>,
     /// Bytes of it that are small pieces.
     small: usize,
+    /// There are large answers of which it is not known yet that nobody takes them: small pieces wait for that.
+    observes: bool,
 }
 
 /// What goes before what: large pieces of something unfinished, large answers that nobody takes, small pieces; and of each the
@@ -57,9 +59,10 @@ struct Rank {
     bytes: usize,
 }
 
-impl From<Burden> for Rank {
-    fn from(Burden { what, bytes }: Burden) -> Rank {
-        Rank { is_large: bytes > SMALL, is_unfinished: what == GivenUp::Unfinished, bytes }
+impl Rank {
+    /// Who has not opened yet wants little, though a handshake of TLS may take more.
+    fn of(Burden { what, bytes }: Burden, is_new: bool) -> Rank {
+        Rank { is_large: bytes > EACH && !is_new, is_unfinished: what == GivenUp::Unfinished, bytes }
     }
 }
 
@@ -110,6 +113,7 @@ impl Relief {
         let look = self.look.get_or_insert_default();
         look.go_on(connections, stats, now, || slice.has_time(clock()));
         let mut fallen = Vec::new();
+        look.observes &= since + Mark::STEP > now;
         if !slice.is_over() && since + OBSERVED <= now {
             look.give_up(connections, stats, now, &mut fallen, || slice.has_time(clock()));
         }
@@ -166,8 +170,9 @@ impl Look {
                 // The next turn meets the error itself.
                 continue;
             }
-            if let Some(burden) = connection.burden(OBSERVED, now) {
-                self.note(burden.into(), id);
+            match connection.burden(now) {
+                Some(burden) => self.note(Rank::of(burden, connection.is_new()), id),
+                None => self.observes |= connection.transport.untaken() > EACH,
             }
         }
     }
@@ -190,21 +195,21 @@ impl Look {
         while excess > 0
             && let Some((rank, id)) = self.found.peek().copied()
             // Small pieces are given up only where that makes an end of it.
-            && (rank.is_large || self.small >= excess)
+            && (rank.is_large || (self.small >= excess && !self.observes))
             && may()
         {
             self.found.pop();
             self.small -= if rank.is_large { 0 } else { rank.bytes };
             let connection = connections.get_mut(id.key as usize).filter(|each| each.serial == id.serial);
             let Some(connection) = connection else { continue };
-            match connection.burden(OBSERVED, now) {
-                None => {}
-                Some(burden) if Rank::from(burden) < rank => self.note(burden.into(), id),
-                Some(Burden { what, bytes }) => {
-                    excess = excess.saturating_sub(bytes);
-                    fallen.push((id, connection.give_up(what, stats, now)));
-                }
+            let Some(burden) = connection.burden(now) else { continue };
+            let rank_now = Rank::of(burden, connection.is_new());
+            if rank_now < rank {
+                self.note(rank_now, id);
+                continue;
             }
+            excess = excess.saturating_sub(burden.bytes);
+            fallen.push((id, connection.give_up(burden.what, stats, now)));
         }
     }
 }

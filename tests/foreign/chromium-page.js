@@ -12,7 +12,7 @@ const errors = [];
 /** The page at `/`, with what a link brings along. */
 async function open(context, link = '') {
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(100_000);
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   check('status of the page', (await page.goto(`http://${address}/${link}`)).status(), 200);

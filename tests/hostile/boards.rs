@@ -103,6 +103,20 @@ pub const CASES: &[Case] = &[
             held.into_iter().for_each(Client::reset);
         },
     ),
+    Case::new(
+        "BD22",
+        "2,000 members of one board read, and one says 512 KiB as fast as it can",
+        "all of it",
+        "a room of thousands is told in slices",
+        |scene| {
+            let crowd = members(scene, "large", 2_000, true);
+            says(scene, "large", 32);
+            let all = 2_000 * (SWITCHING.len() + 32 * 16_388);
+            wait("all is heard", || crowd.heard() as usize >= all || crowd.gone() > 0);
+            assert_eq!((crowd.gone(), crowd.heard() as usize), (0, all));
+        },
+    )
+    .memory(128),
 ];
 
 /// So many members of a board, who read or do not.

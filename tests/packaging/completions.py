@@ -94,7 +94,7 @@ def fish():
 
     check('fish', offered('wsecho --log-l'), [['--log-level', 'write this much to stderr']])
     check('fish, a value', offered('wsecho --log-level de'), [['debug', 'write this much to stderr']])
-    check('fish, a file', offered(f'wsecho --tls-cert {DIRECTORY}/wsecho.ba'), [[f'{DIRECTORY}/wsecho.bash', 'show this certificate']])
+    check('fish, a file', offered(f'wsecho --tls-cert {DIRECTORY}/wsecho.ba'), [[f'{DIRECTORY}/wsecho.bash']])
     check('fish, nothing to offer', offered('wsecho --max-message '), [])
     print('completions: fish: good')
 

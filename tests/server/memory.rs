@@ -12,7 +12,7 @@ use support::server::Server;
 
 const BUDGET: usize = 16 << 20;
 /// Beyond the budget: a client's place and one small read, and what the allocator needs for its own order.
-const EACH: usize = 5 * 1024;
+const EACH: usize = 4 * 1024;
 const SLACK: usize = 16 << 20;
 /// What the system itself keeps for a client, with 32 KiB that are not read where that counts.
 const KERNEL: usize = 6 * 1024;
@@ -77,6 +77,28 @@ fn an_onslaught_neither_ends_the_process_nor_leaves_it_large() {
         witness.echo("a round");
         resident(server.pid()) <= before + before / 10 + (8 << 20)
     });
+}
+
+#[test]
+fn a_newcomer_who_wants_little_is_not_the_one_who_is_cut_off() {
+    let server = Server::start(&["--policy", "off", "--log-level", "debug", "--max-buffered", "1M"]);
+    let (message, whole) = (frame(FIN | BINARY, &[7; 300]), frame(FIN | BINARY, &vec![7; 4 << 20]));
+    let mut newcomer = Client::open(&server);
+    newcomer.send(&message[..150]);
+    let mut deaf: Vec<Client> = (0..8).map(|_| Client::open(&server)).collect();
+    deaf.iter_mut().for_each(|client| push(client, &whole));
+    server.wait_for("given up: memory is short");
+    Client::open(&server).echo("and who comes now is served");
+    newcomer.send(&message[150..]);
+    newcomer.expect(reply(FIN | BINARY, &[7; 300]));
+}
+
+#[test]
+fn what_is_promised_to_be_enough_is_what_is_tried_here() {
+    let formula = format!("connections × {} KiB + `--max-buffered` + {} MiB", EACH >> 10, SLACK >> 20);
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a README");
+    assert!(readme.contains(&formula), "{formula}");
 }
 
 #[test]

@@ -243,7 +243,7 @@ def ends():
             check("a RST", True, True)
 
 
-asyncio.run(conversations())
+asyncio.run(asyncio.wait_for(conversations(), 100))
 drafts()
 bytes_by_hand()
 ends()

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore};
 use socket2::{Domain, Socket, Type};
 
+use super::other;
 use crate::client::Script;
 
 /// A server this silent is broken, and the bench ends with an error rather than hang.
@@ -50,25 +51,26 @@ struct Link {
     received: usize,
 }
 
-fn other(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
+/// Of a client that trusts this authority, for sessions of their own with one suite, whose secrets come out.
+pub fn configuration(authority: &Path) -> io::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).map_err(other)?).map_err(other)?;
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites = vec![rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384];
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.enable_secret_extraction = true;
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 impl Client {
     /// For a server in TLS that shows a certificate of this authority.
     pub fn sealed(server: SocketAddr, script: Script, authority: &Path) -> io::Result<Client> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority).map_err(other)?).map_err(other)?;
-        let mut provider = rustls::crypto::ring::default_provider();
-        provider.cipher_suites = vec![rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384];
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.enable_secret_extraction = true;
-        config.resumption = rustls::client::Resumption::disabled();
-        Client::new(server, script, Some(Arc::new(config)))
+        Client::new(server, script, Some(configuration(authority)?))
     }
 
     /// For a server without TLS.

@@ -11,6 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Socket, Type};
 
+use super::other;
+
 /// One read, and one wait's worth of events, as in the plain echo.
 const SCRATCH: usize = 256 * 1024;
 const EVENTS: usize = 1024;
@@ -22,12 +24,8 @@ struct Connection {
     unsent: Vec<u8>,
 }
 
-fn other(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
-}
-
-/// Serves 127.0.0.1 on a free port until killed, with the certificate in `folder`; says on stderr which.
-pub fn run(folder: &Path) -> io::Result<()> {
+/// Of a server with the certificate in `folder`.
+pub fn configuration(folder: &Path) -> io::Result<Arc<ServerConfig>> {
     let chain = [folder.join("cert.pem"), folder.join("ca.pem")];
     let chain: Result<Vec<_>, _> = chain.iter().map(CertificateDer::from_pem_file).collect();
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).map_err(other)?;
@@ -38,7 +36,12 @@ pub fn run(folder: &Path) -> io::Result<()> {
         .with_no_client_auth()
         .with_single_cert(chain.map_err(other)?, key)
         .map_err(other)?;
-    let config = Arc::new(config);
+    Ok(Arc::new(config))
+}
+
+/// Serves 127.0.0.1 on a free port until killed, with the certificate in `folder`; says on stderr which.
+pub fn run(folder: &Path) -> io::Result<()> {
+    let config = configuration(folder)?;
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.set_tcp_nodelay(true)?;
     listener.set_nonblocking(true)?;

@@ -7,21 +7,38 @@ use loadgen::protocol::handshake::acceptance;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
 
 const LISTENER: Token = Token(usize::MAX);
 
-/// Writes its certificate to `path`, says where it listens, and serves until killed.
-pub fn serve(path: &str) {
+/// A server's with a certificate of its own, which is the text, and a client's that trusts it.
+fn make() -> (ServerConfig, ClientConfig, String) {
     let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    std::fs::write(path, own.cert.pem()).expect("a file");
     let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
     let certificate = CertificateDer::from(own.cert.der().to_vec());
-    let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).expect("a good one");
+    let mut server = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key.into())
         .expect("they fit");
-    config.send_tls13_tickets = 0;
+    server.send_tls13_tickets = 0;
+    let client = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (server, client, own.cert.pem())
+}
+
+/// The configurations of two ends in one process.
+pub fn configurations() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let (server, client, _) = make();
+    (Arc::new(server), Arc::new(client))
+}
+
+/// Writes its certificate to `path`, says where it listens, and serves until killed.
+pub fn serve(path: &str) {
+    let (config, _, pem) = make();
+    std::fs::write(path, pem).expect("a file");
     let config = Arc::new(config);
     let _ = loadgen::host::procfs::allow_descriptors(1);
     let mut listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address")).expect("a listener");

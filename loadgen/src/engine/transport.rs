@@ -15,12 +15,12 @@ pub struct Transport<S> {
 
 #[derive(Default)]
 struct More {
-    outbox: Outbox,
+    /// There while something is in it: of the bytes a connection in TLS takes, few are ours.
+    outbox: Option<Box<Outbox>>,
     tls: Option<Tls>,
 }
 
 /// Bytes that wait for the socket: plain ones, or records.
-#[derive(Default)]
 struct Outbox {
     bytes: Vec<u8>,
     written: usize,
@@ -75,7 +75,7 @@ impl<S> Transport<S> {
 
     /// Something waits to be written.
     pub fn waits(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| !more.outbox.bytes.is_empty())
+        self.more.as_ref().is_some_and(|more| more.outbox.is_some())
     }
 
     /// The TLS over it.
@@ -199,9 +199,7 @@ impl<S> Transport<S> {
         bytes: &[u8],
         message: usize,
     ) -> io::Result<bool> {
-        if let Some(More { outbox, .. }) =
-            self.more.as_deref_mut().filter(|more| !more.outbox.bytes.is_empty())
-        {
+        if let Some(More { outbox: Some(outbox), .. }) = self.more.as_deref_mut() {
             outbox.bytes.extend_from_slice(bytes);
             if message > 0 {
                 outbox.message = message;
@@ -220,8 +218,8 @@ impl<S> Transport<S> {
         if written == bytes.len() {
             return Ok(true);
         }
-        let more = self.more.get_or_insert_default();
-        more.outbox = Outbox { bytes: bytes[written..].to_vec(), written: 0, message };
+        let outbox = Outbox { bytes: bytes[written..].to_vec(), written: 0, message };
+        self.more.get_or_insert_default().outbox = Some(Box::new(outbox));
         Ok(false)
     }
 
@@ -230,10 +228,8 @@ impl<S> Transport<S> {
     /// # Errors
     /// When the connection is over.
     pub fn flush(&mut self, network: &mut impl Network<Socket = S>) -> io::Result<Flushed> {
-        let Some(More { outbox, tls }) = self.more.as_deref_mut() else { return Ok(Flushed::Empty) };
-        if outbox.bytes.is_empty() {
-            return Ok(Flushed::Empty);
-        }
+        let Some(More { outbox: waits, tls }) = self.more.as_deref_mut() else { return Ok(Flushed::Empty) };
+        let Some(outbox) = waits else { return Ok(Flushed::Empty) };
         let Some(socket) = &mut self.socket else { return Ok(Flushed::Blocked) };
         while outbox.written < outbox.bytes.len() {
             match network.write(socket, &outbox.bytes[outbox.written..]) {
@@ -244,7 +240,7 @@ impl<S> Transport<S> {
             }
         }
         let message = outbox.message;
-        *outbox = Outbox::default();
+        *waits = None;
         if tls.is_none() {
             self.more = None;
         }
@@ -260,8 +256,7 @@ impl<S> Transport<S> {
     pub fn close(&mut self, network: &mut impl Network<Socket = S>, reset: bool) {
         let more = self.more.take();
         let Some(mut socket) = self.socket.take() else { return };
-        if let Some(More { outbox, tls: Some(mut tls) }) = more.map(|more| *more)
-            && outbox.bytes.is_empty()
+        if let Some(More { outbox: None, tls: Some(mut tls) }) = more.map(|more| *more)
             && !reset
         {
             // A courtesy, for which nobody waits.

@@ -19,6 +19,12 @@ pub struct Buffers {
     pub outgoing: Vec<u8>,
 }
 
+/// Most that a record has beside its content: header, explicit nonce, content type, tag (RFC 8446 section 5.2, RFC 5288).
+const OVERHEAD: usize = 5 + 8 + 1 + 16;
+
+/// Most content of a record (RFC 8446 section 5.1).
+const CONTENT: usize = 16 * 1024;
+
 /// More than the longest handshake message, which is kept until it is whole (RFC 8446 section 4).
 const INCOMING: usize = 80 * 1024;
 
@@ -52,7 +58,7 @@ pub struct Agreed {
 pub struct Tls {
     connection: UnbufferedClientConnection,
     /// The beginning of a record, or of a handshake message.
-    partial: Vec<u8>,
+    partial: Box<[u8]>,
     established: bool,
     /// The server has said that it sends no more (close_notify).
     ended: bool,
@@ -68,7 +74,7 @@ impl Tls {
     pub fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Tls, String> {
         match UnbufferedClientConnection::new(config.clone(), name) {
             Ok(connection) => {
-                Ok(Tls { connection, partial: Vec::new(), established: false, ended: false, over: false })
+                Ok(Tls { connection, partial: Box::default(), established: false, ended: false, over: false })
             }
             Err(e) => Err(reason(&e)),
         }
@@ -135,6 +141,11 @@ impl Tls {
                         room.copy_from_slice(record.payload);
                         opened += record.payload.len();
                     }
+                    // Mostly a read is one record, behind which rustls would say only that messages may go out.
+                    if self.established && at + discard == incoming.len() {
+                        at += discard;
+                        break;
+                    }
                 }
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -170,28 +181,28 @@ impl Tls {
 
     /// Keeps what is not yet a record. An idle connection keeps no buffer.
     fn keep(&mut self, rest: &[u8]) {
-        self.partial.clear();
-        match rest.is_empty() {
-            true => self.partial = Vec::new(),
-            false => self.partial.extend_from_slice(rest),
+        if !(rest.is_empty() && self.partial.is_empty()) {
+            self.partial = rest.into();
         }
     }
 
     /// Appends `plain` to `outgoing` as records. Only of use once the handshake is over.
     pub fn seal(&mut self, plain: &[u8], outgoing: &mut Vec<u8>) {
-        self.write(outgoing, |traffic, room| traffic.encrypt(plain, room));
+        let size = plain.len() + plain.len().div_ceil(CONTENT) * OVERHEAD;
+        self.write(outgoing, size, |traffic, room| traffic.encrypt(plain, room));
     }
 
     /// Appends to `outgoing` that no more will be sent (RFC 8446 section 6.1).
     pub fn close(&mut self, outgoing: &mut Vec<u8>) {
-        self.write(outgoing, |traffic, room| traffic.queue_close_notify(room));
+        self.write(outgoing, 2 + OVERHEAD, |traffic, room| traffic.queue_close_notify(room));
     }
 
     /// Appends what is to be sent by itself (alerts, answers to key updates), and then what `message` writes if messages
-    /// may be sent.
+    /// may be sent, most likely no more than `size` bytes.
     fn write(
         &mut self,
         outgoing: &mut Vec<u8>,
+        size: usize,
         mut message: impl FnMut(&mut WriteTraffic<ClientConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) {
         while !self.over {
@@ -201,7 +212,7 @@ impl Tls {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    return append(outgoing, |room| {
+                    return append(outgoing, size, |room| {
                         message(&mut traffic, room).map_err(|e| match e {
                             EncryptError::InsufficientSize(short) => Some(short.required_size),
                             EncryptError::EncryptExhausted => None,
@@ -210,14 +221,16 @@ impl Tls {
                 }
                 Ok(_) | Err(_) => return,
             }
-            self.partial.drain(..discard);
+            if discard > 0 {
+                self.partial = self.partial[discard..].into();
+            }
         }
     }
 }
 
 /// Appends a message of the handshake, or an alert.
 fn encode(mut data: EncodeTlsData<ClientConnectionData>, outgoing: &mut Vec<u8>) {
-    append(outgoing, |room| {
+    append(outgoing, 0, |room| {
         data.encode(room).map_err(|e| match e {
             EncodeError::InsufficientSize(short) => Some(short.required_size),
             EncodeError::AlreadyEncoded => None,
@@ -225,10 +238,14 @@ fn encode(mut data: EncodeTlsData<ClientConnectionData>, outgoing: &mut Vec<u8>)
     });
 }
 
-/// Appends what `write` writes to `out`; it says how much room it needs when it has too little.
-fn append(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>) {
+/// Appends what `write` writes to `out`; it says how much room it needs when `room` is too little. More than it needs would
+/// only have to be filled with zeros for nothing.
+fn append(
+    out: &mut Vec<u8>,
+    mut room: usize,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
+) {
     let before = out.len();
-    let mut room = out.capacity() - before;
     loop {
         out.resize(before + room, 0);
         match write(&mut out[before..]) {
@@ -438,6 +455,24 @@ mod tests {
                 assert!(pair.exchange(cut).unwrap() == message);
                 assert!(pair.client.partial().is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn new_keys_are_taken_and_answered() {
+        let mut pair = Pair::new("a.example", BOTH, BOTH);
+        pair.exchange(1000).unwrap();
+        for cut in [100_000, 7] {
+            // It stands in front of a message, which is the last of a read.
+            pair.server.refresh_traffic_keys().unwrap();
+            pair.server.writer().write_all(b"under the new").unwrap();
+            assert_eq!(pair.exchange(cut).unwrap(), b"under the new");
+            pair.buffers.outgoing.clear();
+            pair.client.seal(b"so are ours", &mut pair.buffers.outgoing);
+            pair.server.read_tls(&mut &pair.buffers.outgoing[..]).unwrap();
+            pair.server.process_new_packets().unwrap();
+            let mut heard = [0; 100];
+            assert_eq!(pair.server.reader().read(&mut heard).unwrap(), 11, "{cut}");
         }
     }
 

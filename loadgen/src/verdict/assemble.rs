@@ -8,6 +8,7 @@ use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
 use crate::engine::recorder::BoundedTimes;
 use crate::host::clock::{Moment, Nanos};
+use crate::host::clock_error::clock_error;
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
 use crate::protocol::tls::Agreed;
@@ -75,6 +76,12 @@ pub fn fill(
         let text = format!("process {pid} was gone before the end: its figures are absent");
         report.verdict.note("server_gone", text);
     }
+    opening_cost(report);
+    report.bound();
+}
+
+/// Whoever opens connections as fast as it can waits for its own handshakes.
+fn opening_cost(report: &mut Report) {
     let cpu = report.tls.as_ref().and_then(|tls| tls.opening_cpu_pct);
     if let Some(pct) = cpu.map(|pct| pct / report.config.threads.max(1) as f64).filter(|pct| *pct > 70.0) {
         let text = format!(
@@ -82,7 +89,6 @@ pub fn fill(
         );
         report.verdict.note("tls_cpu", text);
     }
-    report.bound();
 }
 
 fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
@@ -193,10 +199,38 @@ pub fn host(counted: &Counters) -> Host {
         cpus: procfs::cpus() as u64,
         clocksource: first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .unwrap_or_default(),
+        clock_error_ns: clock_error().map(|most| most.0),
         governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         nofile: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
         port_range: port_range().1,
         steal_pct: 100.0 * counted.steal as f64 / counted.total.max(1) as f64,
         throttled: counted.throttled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::TlsInfo;
+
+    #[test]
+    fn a_report_says_when_handshakes_kept_loadgen_busy() {
+        for (cpu, threads, says) in [
+            (None, 1, ""),
+            (Some(60.0), 1, ""),
+            (Some(95.0), 1, "busy 95%"),
+            (Some(95.0), 2, ""),
+            (Some(190.0), 2, "busy 95%"),
+        ] {
+            let mut report = Report::default();
+            report.config.threads = threads;
+            report.tls = Some(TlsInfo { opening_cpu_pct: cpu, ..TlsInfo::default() });
+            opening_cost(&mut report);
+            let notes: String = report.verdict.notes.iter().map(|note| &*note.text).collect();
+            assert!(
+                notes.contains(says) && notes.is_empty() == says.is_empty(),
+                "{cpu:?} of {threads}: {notes}"
+            );
+        }
     }
 }

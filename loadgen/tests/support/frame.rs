@@ -34,6 +34,8 @@ pub fn read_payload(stream: &mut impl Read, length: u8) -> io::Result<Vec<u8>> {
     stream.read_exact(&mut key)?;
     let mut payload = vec![0; len as usize];
     stream.read_exact(&mut payload)?;
-    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+    for (i, byte) in payload.iter_mut().enumerate() {
+        *byte ^= key[i % 4];
+    }
     Ok(payload)
 }

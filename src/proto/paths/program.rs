@@ -33,7 +33,7 @@ const SAID_MAX: usize = 64 * 1024;
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a RST waits for what was said in front of it: on its way it would be overtaken, and with it be lost.
 const ARRIVAL_MAX: Duration = Duration::from_secs(2);
-/// How often it is seen whether that has arrived, of which nothing tells.
+/// How soon it is seen whether that has arrived, of which nothing tells; from then on whenever as much time has passed again.
 const ARRIVAL_STEP: Duration = Duration::from_millis(5);
 /// The pause between two writes of a trickle: long enough that each arrives by itself.
 const TRICKLE_PAUSE: Duration = Duration::from_millis(1);
@@ -268,7 +268,10 @@ impl Program {
         let then = self.then(now, !response.is_empty());
         self.wakes_at = match then {
             Then::Wait(until) => until,
-            Then::End(Ending::Reset) => Some(now + ARRIVAL_STEP),
+            Then::End(Ending::Reset) => {
+                let waited = self.resets_at.map_or(ARRIVAL_MAX, |at| (now + ARRIVAL_MAX).saturating_sub(at));
+                Some(now + waited.max(ARRIVAL_STEP))
+            }
             _ => None,
         };
         Advance { event: self.event.take(), messages, then }

@@ -10,7 +10,7 @@ const EACH: usize = 1024;
 /// Room for lists that have grown, and for the answer of one turn.
 const FIXED: usize = 512 << 10;
 /// What one small read adds while memory is short.
-const SHORT_READ: usize = 4096;
+const SHORT_READ: usize = 3072;
 /// What one turn adds before it is seen that memory is short.
 const TURN: usize = 512 << 10;
 
