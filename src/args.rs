@@ -6,13 +6,14 @@ mod workers;
 
 use crate::log::{self, Format, Level};
 use crate::print::What;
-use crate::proto::handshake::{Paths, is_board};
+use crate::proto::handshake::{Paths, endpoint_of, is_board};
 use crate::reactor::boards::Rules;
 use crate::units;
 pub use address::{Address, everywhere};
 use argh::FromArgs;
 use mistakes::explain;
 use std::ffi::OsString;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 pub use workers::{Worker, Workers};
@@ -404,7 +405,7 @@ fn workers(arguments: &mut Arguments, words: &[&str]) -> Result<Option<Workers>,
     Ok(Some(Workers { count, words: workers::for_workers(words) }))
 }
 
-/// A path that was to echo where something else is served: what, and the option that frees it.
+/// A path that was to echo where something else is served: what, and what frees it.
 fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
     let mut paths = arguments.echo_path.iter().map(String::as_str);
     paths.find_map(|path| match path {
@@ -413,6 +414,9 @@ fn taken(arguments: &Arguments) -> Option<(&str, &'static str, &'static str)> {
         "/ws" | "/ws/echo" => None,
         _ if !arguments.no_test_paths && path.starts_with("/ws/") => {
             Some((path, "test paths", "--no-test-paths"))
+        }
+        _ if arguments.stats == Some(StatsPlace::Page) && endpoint_of(path).is_some() => {
+            Some((path, "the numbers", "--stats has a port of its own"))
         }
         _ => None,
     })
@@ -514,16 +518,38 @@ fn path(text: &str) -> Parsed<String> {
 /// scheme's own. `file://` has no host.
 fn origin(text: &str) -> Parsed<String> {
     let is_serial = text.split_once("://").is_some_and(|(scheme, rest)| {
-        let is_usual = match scheme {
-            "http" | "ws" => !rest.is_empty() && !rest.ends_with(":80"),
-            "https" | "wss" => !rest.is_empty() && !rest.ends_with(":443"),
-            _ => !scheme.is_empty(),
+        let own_port = match scheme {
+            "http" | "ws" => Some("80"),
+            "https" | "wss" => Some("443"),
+            _ => None,
         };
-        let can_stand =
-            |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/?#@,".contains(&byte);
-        is_usual && scheme.bytes().chain(rest.bytes()).all(can_stand)
+        let is_scheme =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+        scheme.starts_with(|first: char| first.is_ascii_lowercase())
+            && scheme.bytes().all(is_scheme)
+            && if rest.is_empty() { own_port.is_none() } else { is_host(rest, own_port) }
     });
     if matches!(text, "*" | "null") || is_serial { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+/// A host as clients write it, and a port if it is not `own_port`.
+fn is_host(text: &str, own_port: Option<&str>) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_name = |byte: u8| {
+        byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/?#@,:[]<>\\^|%".contains(&byte)
+    };
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        // Of the ways to write it clients take the shortest.
+        Some(literal) => literal
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|address| address.to_ipv4_mapped().is_some() || address.to_string() == literal),
+        None => !host.is_empty() && host.bytes().all(is_name),
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|number| number.to_string() == port);
+    is_host && port.is_none_or(|port| is_port(port) && Some(port) != own_port)
 }
 
 fn count(text: &str) -> Parsed<usize> {

@@ -47,7 +47,7 @@ use kernel::{Kernel, Notice, Readiness};
 use listener::{AcceptState, ListenerState, Role, STATS_SPARE};
 use moment::Moment;
 use relief::Relief;
-use shutdown::{Drain, STOPPING, Stop};
+use shutdown::{Drain, SPREAD_STEP, STOPPING, Stop};
 use slab::Slab;
 use slice::Slice;
 use std::collections::VecDeque;
@@ -68,8 +68,6 @@ const EXPANDED_MAX: usize = 1024;
 const ROOM: usize = 8192;
 /// How soon an alarm rings again at the earliest.
 const RING_AGAIN: Duration = Duration::from_millis(1);
-/// How often clients are told to go while that is spread over time.
-const SPREAD_STEP: Duration = Duration::from_millis(10);
 
 /// The server's loop, over any [`Kernel`].
 pub struct Reactor<K: Kernel> {
@@ -86,6 +84,8 @@ pub struct Reactor<K: Kernel> {
     /// Clients who could have gone on in their last turn.
     unfinished: VecDeque<ConnId>,
     brakes: Brakes,
+    /// Clients who ask for numbers and were let in beyond the limit.
+    scrapers: Vec<ConnId>,
     deadlines: Deadlines,
     shared: Shared,
     relief: Relief,
@@ -110,6 +110,7 @@ impl<K: Kernel> Reactor<K> {
             newcomers: VecDeque::new(),
             unfinished: VecDeque::new(),
             brakes: Brakes::default(),
+            scrapers: Vec::new(),
             deadlines: Deadlines::with_room(ROOM),
             shared: Shared::new(&config),
             relief: Relief::default(),

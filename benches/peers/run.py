@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROWS = [
-    # name, title, arguments of the client, what is compared, and whether more is better
+    # name, title, arguments of the client, and what is compared
     ("one", "1 connection, 20 B", ["echo", "--connections", "1"], "rate"),
     ("hundred", "100 connections, 20 B", ["echo", "--connections", "100"], "rate"),
     ("thousands", "5,000 connections, 20 B", ["echo", "--connections", "5000"], "rate"),
@@ -25,6 +25,8 @@ ROWS = [
     ("16k", "20 connections, 16 KiB", ["echo", "--connections", "20", "--size", "16384"], "rate"),
     ("1m", "4 connections, 1 MiB", ["echo", "--connections", "4", "--size", "1048576"], "rate"),
     ("connect", "2,000 connections: open, one echo, close", ["connect", "--connections", "2000"], "rate"),
+    ("tls", "100 connections, 20 B, TLS 1.3", ["echo", "--connections", "100"], "rate"),
+    ("tls-16k", "20 connections, 16 KiB, TLS 1.3", ["echo", "--connections", "20", "--size", "16384"], "rate"),
     ("idle", "5,000 idle connections: memory of one", ["idle", "--connections", "5000"], "bytes"),
 ]
 
@@ -47,6 +49,20 @@ def servers(tools, wsecho, uwebsockets):
     }
     if uwebsockets:
         every["uWebSockets"] = [uwebsockets, "{port}"]
+    return every
+
+
+def secured(tools, commands):
+    """The same in TLS, as far as they can: with a certificate and its key."""
+    pair = [tools / "certificates/one.pem", tools / "certificates/one.key"]
+    ours = tools / "tls/release/wsecho"
+    every = {}
+    for peer, command in commands.items():
+        if peer.startswith("wsecho"):
+            options = ["--listen-tls", "127.0.0.1:{port}", "--tls-cert", pair[0], "--tls-key", pair[1]]
+            every[peer] = [ours, *command[1:-1], "127.0.0.1:0", *options]
+        elif peer not in ("gevent-websocket", "ws4py"):
+            every[peer] = [*command, *pair]
     return every
 
 
@@ -100,11 +116,15 @@ def drive(client, server, arguments, seconds, cpus):
 def measure(options, cpus):
     """Every row, every server: a list of what was seen, a round each."""
     tools, client = options.tools, options.tools / "release/client"
-    commands = servers(tools, options.wsecho, options.uwebsockets)
+    plain = servers(tools, options.wsecho, options.uwebsockets)
     results = {}
     for name, title, arguments, _ in ROWS:
         if options.rows and name not in options.rows:
             continue
+        is_secure = name.startswith("tls")
+        commands = secured(tools, plain) if is_secure else plain
+        if is_secure:
+            arguments = [*arguments, "--authority", str(tools / "certificates/ca.pem")]
         running = {peer: Server(command, cpus, tools) for peer, command in commands.items()}
         seen = {peer: [] for peer in running}
         rounds = 1 if name == "idle" else options.rounds
@@ -140,6 +160,9 @@ def table(results):
         cells = []
         for name, _, _, what in rows:
             seen = results[name]
+            if peer not in seen:
+                cells.append("")
+                continue
             failed = next((one["failed"] for one in seen[peer] if "failed" in one), None)
             if failed:
                 cells.append(f"fails: {failed}")
@@ -183,7 +206,7 @@ def main():
     parser = argparse.ArgumentParser(description="Echo servers beside wsecho, by turns.")
     parser.add_argument("--wsecho", required=True, type=Path)
     parser.add_argument("--tools", required=True, type=Path, help="where the peers were built")
-    parser.add_argument("--uwebsockets", type=Path, help="an echo server of uWebSockets that takes its port as argument")
+    parser.add_argument("--uwebsockets", type=Path, help="its echo server")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=HERE)

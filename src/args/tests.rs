@@ -30,13 +30,20 @@ fn listen_beats_port_beats_the_default() {
     assert_eq!(listen, ["[::1]:1", "127.0.0.1:2", "unix:/run/w", "port 3"]);
 }
 
+fn is_refused(words: &[&str]) -> bool {
+    parsed(words).is_err()
+}
+
 #[test]
-fn what_can_never_match_is_a_mistake() {
-    let is_refused = |words: &[&str]| parsed(words).is_err();
+fn origins_that_no_client_sends_are_mistakes() {
     for good in [
         "https://example.com",
         "http://localhost:3000",
         "http://[::1]:8087",
+        "http://127.0.0.1",
+        "http://[::ffff:102:304]",
+        "https://a:80",
+        "http://_x.a-b.example:65535",
         "file://",
         "null",
         "chrome-extension://abc",
@@ -58,10 +65,35 @@ fn what_can_never_match_is_a_mistake() {
         "https://a b",
         "https://a, https://b",
         "https://m\u{fc}nchen.de",
+        "https://a:99999",
+        "https://a:080",
+        "https://a:+1",
+        "https://a:x",
+        "https://a:",
+        "https://:80",
+        "https://:",
+        "https://a:1:2",
+        "https://::1",
+        "https://[::1",
+        "https://[::1]:",
+        "https://[::1]a",
+        "https://[0:0:0:0:0:0:0:1]",
+        "https://[a]",
+        "https://a%20b",
+        "https://a|b",
+        "1http://a",
+        "ht_tp://a",
+        "chrome-extension://abc:",
         "",
     ] {
         assert!(is_refused(&["--origin", bad]), "{bad}");
     }
+    let any = options(&["--origin", "https://a", "--origin", "*"], None);
+    assert_eq!(any.origins, [""; 0]);
+}
+
+#[test]
+fn paths_that_can_never_echo_are_mistakes() {
     for good in ["/", "/mirror", "/a%3Fb", "/boards", "*"] {
         assert!(!is_refused(&["--echo-path", good]), "{good}");
     }
@@ -83,8 +115,11 @@ fn what_can_never_match_is_a_mistake() {
     assert!(!is_refused(&["--no-boards", "--echo-path", "/board"]));
     assert!(is_refused(&["--echo-path", "/ws/mine"]) && !is_refused(&["--echo-path", "/ws"]));
     assert!(!is_refused(&["--no-test-paths", "--echo-path", "/ws/mine"]));
-    let any = options(&["--origin", "https://a", "--origin", "*"], None);
-    assert_eq!(any.origins, [""; 0]);
+    for path in ["/metrics", "/healthz"] {
+        let error = parsed(&["--stats", "page", "--echo-path", path]).expect_err(path);
+        assert!(error.starts_with(&format!("--echo-path {path} would never echo: ")), "{error}");
+        assert!(!is_refused(&["--stats", ":9", "--echo-path", path]) && !is_refused(&["--echo-path", path]));
+    }
 }
 
 #[test]

@@ -23,8 +23,7 @@ pub use place::{Place, Plan};
 use place::{page_of, place_of};
 pub use refusal::Refusal;
 use request::{Method, Request};
-use routes::endpoint_of;
-pub use routes::{Endpoint, Page, Paths, Question, Routes, is_board};
+pub use routes::{Endpoint, Page, Paths, Question, Routes, endpoint_of, is_board};
 
 /// How a request was answered.
 #[derive(Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Who is let in, and when.
 
-use super::Reactor;
 use super::connection::Connection;
+use super::end::End;
 use super::kernel::Kernel;
 use super::listener::{Accept, AcceptState, Role, STATS_SPARE};
 use super::moment::Moment;
@@ -9,6 +9,7 @@ use super::slice::Slice;
 use super::stats::Kind;
 use super::token::ConnId;
 use super::turn::Turn;
+use super::{Reactor, find, is_alive};
 use crate::log::{self, Class, Level};
 use std::time::Duration;
 
@@ -63,14 +64,31 @@ impl<K: Kernel> Reactor<K> {
         let share = (limit / POLICY_SHARE).max(1);
         // Only a connection that ends makes room, so there is nothing to try again by the clock.
         if self.connections.len() >= limit + spare {
-            self.stall(index, Moment::NEVER, format_args!("all {limit} connections are taken"));
-            return false;
+            let until = if role == Role::Stats { self.make_way() } else { Moment::NEVER };
+            if until > self.now {
+                self.stall(index, until, format_args!("all {limit} connections are taken"));
+                return false;
+            }
         }
         if role == Role::Policy && self.shared.stats.open(Kind::Policy) >= share as u64 {
             self.stall(index, Moment::NEVER, format_args!("all {share} places for Flash players are taken"));
             return false;
         }
         true
+    }
+
+    /// Another asks for numbers, and the places beyond the limit are taken: whoever has had one for long enough is dropped, or
+    /// when somebody will have.
+    fn make_way(&mut self) -> Moment {
+        let Reactor { scrapers, connections, now, .. } = self;
+        scrapers.retain(|id| find(connections, *id).is_some());
+        let ends = scrapers.iter().filter_map(|id| Some((find(connections, *id)?.turn_end(*now), *id)));
+        let Some((end, id)) = ends.min() else { return Moment::NEVER };
+        if end <= *now {
+            let has_asked = find(connections, id).is_some_and(|connection| !connection.is_new());
+            self.remove(id, if has_asked { End::LingerTimeout } else { End::HandshakeTimeout });
+        }
+        end
     }
 
     fn stall(&mut self, index: usize, until: Moment, why: std::fmt::Arguments) {
@@ -102,6 +120,10 @@ impl<K: Kernel> Reactor<K> {
             }
         };
         slot.insert(connection);
+        if role == Role::Stats && self.connections.len() > self.config.max_connections {
+            self.scrapers.retain(|id| is_alive(&self.connections, *id));
+            self.scrapers.push(id);
+        }
         self.shared.stats.accepted(role.kind());
         self.finish_turn(id, Turn::Wait);
     }

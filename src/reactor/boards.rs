@@ -373,7 +373,7 @@ impl Boards {
         while self.ended.is_empty() && self.next_end()? <= now {
             let (_, id) = *self.ends.front()?;
             if let Some(board) = self.find(id) {
-                if !(board.log.posts.is_empty() && board.under_way.posts.is_empty()) && !memory.is_short() {
+                if !memory.is_short() && (!board.log.posts.is_empty() || !board.under_way.posts.is_empty()) {
                     return None;
                 }
                 let members = std::mem::take(&mut board.members);

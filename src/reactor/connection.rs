@@ -27,7 +27,6 @@ use crate::proto::progress::{Event, Gathered, Reply};
 use crate::proto::session::{Session, Stage};
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::time::Duration;
 
 /// Most bytes a board's member may be behind the others.
 const MEMBER_BEHIND_MAX: usize = 256 * 1024;
@@ -168,7 +167,7 @@ impl<S: Stream> Connection<S> {
             self.transport.look(Moment::NEVER, &mut shared.stats);
         }
         if self.session.stage() == Stage::Open {
-            self.since = context.now;
+            self.is_there(context.now);
         }
         if let Some(input) = self.assemble_input(shared, start, count) {
             self.process(shared, context, input)?;
@@ -201,7 +200,7 @@ impl<S: Stream> Connection<S> {
         let flushed = self.transport.flush(stats)?;
         if matches!(self.session.stage(), Stage::Leaving | Stage::Closing) {
             if self.transport.untaken() < untaken {
-                self.since = now;
+                self.is_there(now);
             }
             self.close_write(stats)?;
         }
@@ -357,7 +356,7 @@ impl<S: Stream> Connection<S> {
     /// Nothing will be said any more: what has come of a message that would have been answered is forgotten, and where the
     /// peer's Close is not awaited, the FIN follows.
     fn said_all(&mut self, stats: &mut Stats, now: Moment) -> io::Result<()> {
-        self.since = now;
+        self.is_there(now);
         if self.transport.keeps_something() {
             let passed = self.session.skip(self.transport.carry());
             self.transport.forget(passed, stats);
@@ -514,8 +513,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// What could be given up of it, memory being short; `None` where nothing is kept, or what is kept is on its way out.
-    pub fn burden(&mut self, observed: Duration, now: Moment) -> Option<Burden> {
-        if !self.transport.keeps_something() || self.transport.is_draining(observed, now) {
+    pub fn burden(&mut self, now: Moment) -> Option<Burden> {
+        if !self.transport.keeps_something() || self.transport.is_draining(now) {
             return None;
         }
         let is_unfinished = self.transport.unfinished() > 0 || self.missing() > 0;

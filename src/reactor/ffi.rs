@@ -24,6 +24,12 @@ const NOTSENT_BYTES: usize = 144;
 const SND_WND: usize = 228;
 const SIZE: usize = 232;
 
+/// A window as small as this may be one that unread bytes have made so: Linux begins with 64 KiB, and still has as much when a
+/// third of its buffer is full.
+const WINDOW_LOW: u32 = 48 * 1024;
+/// Unless it is a small system's, to which so little has ever been sent that it is no matter how long somebody reads it.
+const SENT_LOW: u32 = 16 * 1024;
+
 /// Asks about a TCP connection.
 ///
 /// # Errors
@@ -59,10 +65,12 @@ pub fn tcp_vitals(socket: impl AsFd) -> io::Result<Vitals> {
         (0, 2..) => InFlight::Data,
         _ => InFlight::Question,
     };
+    let (unsent, window) = (word(NOTSENT_BYTES), word(SND_WND));
     Ok(Vitals {
         acked,
-        edge: acked.wrapping_add(word(SND_WND)),
-        unsent: word(NOTSENT_BYTES),
+        edge: acked.wrapping_add(window),
+        unsent,
+        unread: unsent > 0 || (window < WINDOW_LOW && acked >= SENT_LOW),
         in_flight,
         heard: milliseconds(LAST_ACK_RECV),
         spoke: milliseconds(LAST_DATA_RECV),
@@ -82,12 +90,14 @@ pub fn unix_vitals(socket: impl AsFd) -> io::Result<Vitals> {
             _ => Err(io::Error::last_os_error()),
         }
     };
-    let taken = 0u32.wrapping_sub(ask(libc::TIOCOUTQ)?);
+    let unread = ask(libc::TIOCOUTQ)?;
+    let taken = 0u32.wrapping_sub(unread);
     let spoke = if ask(libc::FIONREAD)? > 0 { Duration::ZERO } else { Duration::MAX };
     Ok(Vitals {
         acked: taken,
         edge: taken,
         unsent: 0,
+        unread: unread > 0,
         in_flight: InFlight::Nothing,
         heard: Duration::ZERO,
         spoke,

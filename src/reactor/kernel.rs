@@ -115,6 +115,9 @@ pub struct Vitals {
     pub edge: u32,
     /// Bytes that our system has taken and not sent yet.
     pub unsent: u32,
+    /// Bytes may lie at the other end, or wait for room there, that nobody has read: whoever reads those shows nothing of it for
+    /// a while.
+    pub unread: bool,
     /// What is not acknowledged.
     pub in_flight: InFlight,
     /// Since the last acknowledgement.

@@ -2,6 +2,7 @@
 
 use super::connection::{Burden, Connection};
 use super::kernel::Stream;
+use super::mark::Mark;
 use super::memory::{EACH, Memory};
 use super::moment::Moment;
 use super::slice::Slice;
@@ -12,7 +13,8 @@ use slab::Slab;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// How long it is seen who takes what waits for him, before anything is given up.
+/// How long memory is short before anything is given up. Who has answers to take is seen for longer, as long as he may need to
+/// show that he does.
 const OBSERVED: Duration = Duration::from_secs(2);
 /// How often it is seen to while memory is short.
 const PACE: Duration = Duration::from_millis(500);
@@ -44,6 +46,8 @@ struct Look {
     found: BinaryHeap<(Rank, ConnId)>,
     /// Bytes of it that are small pieces.
     small: usize,
+    /// There are large answers of which it is not known yet that nobody takes them: small pieces wait for that.
+    observes: bool,
 }
 
 /// What goes before what: large pieces of something unfinished, large answers that nobody takes, small pieces; and of each the
@@ -109,6 +113,7 @@ impl Relief {
         let look = self.look.get_or_insert_default();
         look.go_on(connections, stats, now, || slice.has_time(clock()));
         let mut fallen = Vec::new();
+        look.observes &= since + Mark::STEP > now;
         if !slice.is_over() && since + OBSERVED <= now {
             look.give_up(connections, stats, now, &mut fallen, || slice.has_time(clock()));
         }
@@ -165,8 +170,9 @@ impl Look {
                 // The next turn meets the error itself.
                 continue;
             }
-            if let Some(burden) = connection.burden(OBSERVED, now) {
-                self.note(Rank::of(burden, connection.is_new()), id);
+            match connection.burden(now) {
+                Some(burden) => self.note(Rank::of(burden, connection.is_new()), id),
+                None => self.observes |= connection.transport.untaken() > EACH,
             }
         }
     }
@@ -189,14 +195,14 @@ impl Look {
         while excess > 0
             && let Some((rank, id)) = self.found.peek().copied()
             // Small pieces are given up only where that makes an end of it.
-            && (rank.is_large || self.small >= excess)
+            && (rank.is_large || (self.small >= excess && !self.observes))
             && may()
         {
             self.found.pop();
             self.small -= if rank.is_large { 0 } else { rank.bytes };
             let connection = connections.get_mut(id.key as usize).filter(|each| each.serial == id.serial);
             let Some(connection) = connection else { continue };
-            let Some(burden) = connection.burden(OBSERVED, now) else { continue };
+            let Some(burden) = connection.burden(now) else { continue };
             let rank_now = Rank::of(burden, connection.is_new());
             if rank_now < rank {
                 self.note(rank_now, id);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// The reason that the Close frames of a stop carry.
 pub const STOPPING: &str = "server stopping";
+/// How often clients are told to go while that is spread over time.
+pub const SPREAD_STEP: Duration = Duration::from_millis(10);
 
 /// Whether, and how, the server is ending.
 #[derive(Debug)]

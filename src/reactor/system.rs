@@ -378,6 +378,7 @@ impl Stream for Client {
             acked: 0,
             edge: 0,
             unsent: 0,
+            unread: false,
             in_flight: InFlight::Nothing,
             heard: Duration::MAX,
             spoke: Duration::MAX,

@@ -9,6 +9,7 @@
 mod secure;
 
 use super::kernel::{InFlight, Readiness, Stream, Vitals};
+use super::mark::Mark;
 use super::memory::grow;
 use super::moment::Moment;
 use super::outbox::Outbox;
@@ -47,6 +48,8 @@ pub struct Transport<S> {
     pub held: bool,
     /// Something was sent since it was last seen that everything had arrived.
     has_sent: bool,
+    /// There may be much to read at the other end, so it has more time to show that somebody does.
+    pub is_slow: bool,
 }
 
 /// What is kept of one connection. Lives only while there is any.
@@ -71,8 +74,8 @@ struct Kept {
     looked: Option<Moment>,
     /// Since when what must be answered has not been: nothing was acknowledged beyond this.
     unanswered: Option<(Moment, u32)>,
-    /// Since when nothing was acknowledged beyond this, and memory was short.
-    undrained: Option<(Moment, u32)>,
+    /// Since when the peer has come no further than this, memory being short.
+    undrained: Option<(Moment, Mark)>,
 }
 
 /// What a read brought.
@@ -123,6 +126,7 @@ impl<S: Stream> Transport<S> {
             queued: false,
             held: false,
             has_sent: false,
+            is_slow: false,
         }
     }
 
@@ -490,16 +494,18 @@ impl<S: Stream> Transport<S> {
         is_over
     }
 
-    /// Whether the other end takes what waits for it: not when nothing was acknowledged for as long as `patience`, of which the
-    /// first question begins the count. Nor when nothing waits.
-    pub fn is_draining(&mut self, patience: Duration, now: Moment) -> bool {
-        let acked = self.socket.vitals().acked;
+    /// Whether the other end takes what waits for it: not when it has come no further for [`Mark::STEP`], of which the first
+    /// question begins the count. Nor when nothing waits.
+    pub fn is_draining(&mut self, now: Moment) -> bool {
         let Some(kept) = self.kept.as_mut().filter(|kept| !kept.outbox.is_empty()) else { return false };
-        let (since, mark) = *kept.undrained.get_or_insert((now, acked));
-        if mark != acked {
-            kept.undrained = Some((now, acked));
+        let vitals = self.socket.vitals();
+        let here = (now, Mark::of(&vitals));
+        let (since, mark) = *kept.undrained.get_or_insert(here);
+        let has_moved = mark.is_passed(&vitals, 0);
+        if has_moved {
+            kept.undrained = Some(here);
         }
-        mark != acked || since + patience > now
+        has_moved || since + Mark::STEP > now
     }
 
     /// What the system knows of the other end.

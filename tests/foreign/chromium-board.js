@@ -94,6 +94,23 @@ async function draw(browser) {
   await phone.close();
 }
 
+/** Safari before 13 knows mice and fingers, and no pointers. */
+async function drawInOldSafari(browser) {
+  const context = await browser.newContext({ hasTouch: true });
+  await context.addInitScript(() => ['PointerEvent', 'ResizeObserver'].forEach((name) => delete window[name]));
+  const old = await open(context, `http://${address}/board/old`);
+  const other = await open(browser, old.url());
+  for (const page of [old, other]) await shows(page, 'participants', '2');
+  const colour = await pick(old, 3);
+  await drag(old, [0.1, 0.2], [0.9, 0.2]);
+  await has(other, [0.5, 0.2], colour);
+  await old.touchscreen.tap(...(await place(old, [0.5, 0.8])));
+  await has(other, [0.5, 0.8], colour);
+  await has(other, [0.5, 0.5], '');
+  await context.close();
+  await other.close();
+}
+
 /** Lets time pass for a page: what it takes for now is so many seconds later. */
 const pass = (page, seconds) =>
   page.evaluate((seconds) => {
@@ -132,6 +149,7 @@ async function main() {
   const browser = await launch();
   try {
     await draw(browser);
+    await drawInOldSafari(browser);
     await warn(browser);
     await end(browser);
     check('errors', errors.join('; '), '');

@@ -61,3 +61,35 @@ fn silent_scrapers_do_not_silence_the_health_of_a_full_server() {
     }
     assert!(answer(&server).expect("it is there").starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
+
+#[test]
+fn silent_scrapers_who_come_again_do_not_silence_it_either() {
+    let mut server = Server::new(&[Role::Echo, Role::Stats], |config| config.max_connections = 10);
+    server.come(0, 20, b"");
+    server.come(1, 12, b"");
+    let mut asked = None;
+    let mut last = 0;
+    loop {
+        server.tick();
+        let machine = server.machine.borrow();
+        let (now, peers) = (machine.now, machine.peers.len());
+        let health = machine.peers.iter().find(|peer| peer.heard.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        if health.is_some() {
+            break;
+        }
+        drop(machine);
+        if now > Duration::from_secs(2) && asked.is_none() {
+            server.come(1, 1, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+            asked = Some(now);
+        }
+        assert!(asked.is_none_or(|asked| now < asked + Duration::from_millis(500)), "no answer");
+        // Whoever is dropped comes again at once, behind those who wait.
+        let gone = (10..peers).filter(|peer| server.peer(*peer).gone).count();
+        if gone > last {
+            server.come(1, gone - last, b"");
+            last = gone;
+        }
+    }
+    // Those who were let in long ago as clients are still there.
+    assert!((0..10).all(|peer| !server.peer(peer).gone));
+}

@@ -48,6 +48,8 @@ pub struct Peer {
     /// What it says and the server has not read.
     pub says: VecDeque<u8>,
     pub heard: Vec<u8>,
+    /// When it last heard something.
+    heard_at: Duration,
     /// What its socket still takes of what it is told; `None` for everything.
     pub room: Option<usize>,
     /// What one read of the server took, at most.
@@ -285,6 +287,7 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
+        let now = machine.now;
         let peer = &mut machine.peers[self.index];
         assert!(!peer.ended, "bytes behind the FIN");
         if peer.reset {
@@ -294,6 +297,9 @@ impl Write for Socket {
         let count = bytes.len().min(peer.room.unwrap_or(usize::MAX));
         peer.room = peer.room.map(|room| room - count);
         allocator::uncounted(|| peer.heard.extend(&bytes[..count]));
+        if count > 0 {
+            peer.heard_at = now;
+        }
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
@@ -320,11 +326,19 @@ impl Stream for Socket {
     fn vitals(&self) -> Vitals {
         let mut machine = self.machine.borrow_mut();
         machine.now += CALL_COST;
+        let now = machine.now;
         let peer = &mut machine.peers[self.index];
         peer.asks += 1;
         let acked = peer.heard.len() as u32;
-        let (heard, spoke) = (Duration::MAX, Duration::MAX);
-        Vitals { acked, edge: acked, unsent: 0, in_flight: InFlight::Nothing, heard, spoke }
+        Vitals {
+            acked,
+            edge: acked,
+            unsent: 0,
+            unread: peer.room == Some(0),
+            in_flight: InFlight::Nothing,
+            heard: now.saturating_sub(peer.heard_at),
+            spoke: Duration::MAX,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod admission;
 mod machine;
 mod memory;
 mod outbox;
+mod patience;
 mod rooms;
 mod rounds;
 #[cfg(feature = "tls")]

@@ -113,10 +113,10 @@ fn answers_that_nobody_takes_are_given_up_and_those_that_drain_are_not() {
     for peer in 0..100 {
         server.say(peer, &frame);
     }
-    for _ in 0..60 {
-        // Every second one goes on to take a little.
-        for peer in (0..100).step_by(2) {
-            server.take(peer, 1_000);
+    for second in 0..60 {
+        // Every second one goes on to take a little, which its system shows in steps.
+        for peer in (0..100).step_by(2).filter(|_| second % 8 == 7) {
+            server.take(peer, 8_000);
         }
         pass(&mut server, 1);
         assert_bounded("untaken");
@@ -165,6 +165,10 @@ fn newcomers_who_want_little_are_served_whatever_fills_the_memory() {
         pass(&mut server, 1);
         for peer in newcomers {
             assert_eq!(server.peer(peer).heard.len(), ANSWER.len() + 7 + 304, "client {peer}");
+        }
+        if !is_draining {
+            // That they take nothing is certain when no step of theirs can be due any more.
+            pass(&mut server, 25);
         }
         assert_eq!(gone(&server) > 0, !is_draining, "{} are gone", gone(&server));
     }

@@ -129,6 +129,7 @@ impl Stream for Socket {
             acked: 0,
             edge: 0,
             unsent: 0,
+            unread: false,
             in_flight: InFlight::Nothing,
             heard: Duration::ZERO,
             spoke: Duration::ZERO,

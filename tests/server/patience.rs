@@ -106,6 +106,30 @@ fn a_close_behind_much_to_read_is_read_too() {
     client.expect_eof();
 }
 
+/// The system of such a reader tells nothing of it before all of its buffer has been read: for three seconds.
+#[test]
+fn a_slow_reader_with_a_buffer_of_the_usual_size_is_there_all_the_time() {
+    let message = noise(300_000);
+    let close = frame(FIN | CLOSE, &[3, 232]);
+    let reads_slowly = |args: &[&str], closes_at_once: bool| {
+        let server = server(args);
+        let mut client = Client::open(&server);
+        let said = frame(FIN | BINARY, &message);
+        client.send(if closes_at_once { [&said[..], &close].concat() } else { said });
+        read_slowly(&mut client, &reply(FIN | BINARY, &message), 40_000);
+        if !closes_at_once {
+            client.send(&close);
+        }
+        while client.frame().0 == FIN | PING {}
+        client.expect_eof();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| reads_slowly(&["--idle-timeout", "2"], false));
+        scope.spawn(|| reads_slowly(&["--ping-interval", "2"], false));
+        scope.spawn(|| reads_slowly(&[], true));
+    });
+}
+
 #[test]
 fn behind_its_own_close_the_server_waits_for_the_clients() {
     for round in 0..20 {

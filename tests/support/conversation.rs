@@ -320,6 +320,6 @@ impl Stream for Socket {
         let (acked, heard) = (wire.answered.len() as u32, Duration::from_millis(wire.now - wire.answered_at));
         let is_lost = wire.lost.contains(&wire.answered_at) && wire.lost.contains(&wire.now);
         let in_flight = if is_lost { InFlight::Data } else { InFlight::Nothing };
-        Vitals { acked, edge: acked, unsent: 0, in_flight, heard, spoke: Duration::MAX }
+        Vitals { acked, edge: acked, unsent: 0, unread: false, in_flight, heard, spoke: Duration::MAX }
     }
 }

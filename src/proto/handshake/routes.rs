@@ -81,6 +81,7 @@ pub enum Endpoint {
     Health,
 }
 
+/// What is at `path`, where the numbers are served.
 pub fn endpoint_of(path: &str) -> Option<Endpoint> {
     match path {
         "/metrics" => Some(Endpoint::Metrics),

@@ -2,7 +2,8 @@
 //!
 //! What it sends moves a field, never a timer. When an alarm rings the kernel is asked: *alive* is that acknowledgements still
 //! come, *progress* is bytes acknowledged or a window that opens. Who takes what it is sent is there, however slowly, and only a
-//! Ping that has gone out can be unanswered.
+//! Ping that has gone out can be unanswered. Where much may lie there to be read, progress is in steps, and none is missed before
+//! the time of one has passed.
 
 use super::{Connection, Ping};
 use crate::log::Level;
@@ -21,6 +22,8 @@ use std::time::Duration;
 const POLICY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client of the numbers' own listener has to ask: silent ones must not keep a full server's health from others.
 const STATS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it keeps a place when a server is full and others wait to ask: for as long as most requests and answers take.
+const STATS_TURN: Duration = Duration::from_millis(100);
 /// How long, after the last of our bytes arrived, the peer's remaining bytes are awaited and thrown away. Closing with bytes
 /// unread would send a RST, and that can eat the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -48,10 +51,16 @@ impl<S: Stream> Connection<S> {
             Stage::Greeting if self.leaving => LATE_GREETING,
             Stage::Greeting if self.kind == Kind::Stats => STATS_TIMEOUT.min(config.handshake_timeout),
             Stage::Greeting => config.handshake_timeout,
-            Stage::Leaving | Stage::Closing => LINGER,
+            Stage::Leaving | Stage::Closing => self.with_steps(LINGER),
             Stage::Open => return self.open_deadline(config),
         };
         self.since + patience
+    }
+
+    /// When a client of the numbers' own listener makes way for others who wait to ask; not while it has to be served.
+    pub fn turn_end(&self, now: Moment) -> Moment {
+        let is_served = self.transport.queued || !self.transport.outbox_is_empty();
+        if is_served { now + STATS_TURN } else { self.since + STATS_TURN }
     }
 
     #[inline]
@@ -64,14 +73,32 @@ impl<S: Stream> Connection<S> {
 
     /// When its silence is to be seen to, where it matters.
     fn silence_deadline(&self, config: &Config) -> Moment {
-        let idle = config.idle_timeout.map_or(Moment::NEVER, |timeout| self.since + timeout);
+        let idle = config.idle_timeout;
+        let idle = idle.map_or(Moment::NEVER, |timeout| self.since + self.with_steps(timeout));
         let ping = config.ping_interval.filter(|_| self.session.knows_ping());
         let ping = ping.map_or(Moment::NEVER, |interval| match self.ping {
             Ping::No => self.since + interval,
             Ping::Owed => self.transport.looked() + interval,
-            Ping::Sent => self.since + 2 * interval,
+            Ping::Sent => self.since + interval + self.with_steps(interval),
         });
         idle.min(ping)
+    }
+
+    /// How long a silence may be that is to be no longer than `patience`, where much may lie there to be read.
+    fn with_steps(&self, patience: Duration) -> Duration {
+        if self.transport.is_slow { patience.max(Mark::STEP) } else { patience }
+    }
+
+    /// Sees whether much may lie there to be read.
+    fn see_backlog(&mut self, vitals: &Vitals) {
+        self.transport.is_slow = vitals.unread || !self.transport.outbox_is_empty();
+    }
+
+    /// It is there now.
+    #[inline]
+    pub(super) fn is_there(&mut self, now: Moment) {
+        self.since = now;
+        self.transport.is_slow = false;
     }
 
     /// When it is to be seen at the latest whether it can be reached.
@@ -131,16 +158,25 @@ impl<S: Stream> Connection<S> {
         }
         if stats.memory.is_short() && self.transport.is_readable() {
             // Nor is one that was not read for want of memory.
-            self.since = now;
+            self.is_there(now);
             return Turn::Wait;
         }
+        if self.open_deadline(config) > now {
+            return Turn::Wait;
+        }
+        self.see_backlog(vitals);
         let alive = now - self.mark.silence(vitals, self.ping_bytes()).min(vitals.spoke);
         if let Some(timeout) = config.idle_timeout
-            && self.since + timeout <= now
+            && self.since + self.with_steps(timeout) <= now
         {
-            if alive + timeout <= now {
+            if alive + self.with_steps(timeout) <= now {
                 self.log(Level::Debug, format_args!("closed 1001: idle"));
+                let was_slow = self.transport.is_slow;
                 let closed = self.try_close(close_code::GOING_AWAY, "idle", stats, now);
+                if was_slow {
+                    // A whole step has not come, and no other is waited for.
+                    self.since = now - (Mark::STEP - LINGER);
+                }
                 return closed.unwrap_or(Turn::Over(End::IdleTimeout));
             }
             self.shows_life(alive, vitals);
@@ -149,9 +185,13 @@ impl<S: Stream> Connection<S> {
         if self.open_deadline(config) > now {
             return Turn::Wait;
         }
-        if alive + interval > now {
-            // Its answer to a Ping has the same time again.
-            self.shows_life(if self.ping == Ping::Sent { alive - interval } else { alive }, vitals);
+        if self.ping == Ping::Sent && alive + self.with_steps(interval) > now {
+            // Its answer has the same time again.
+            self.shows_life(alive - interval, vitals);
+            return Turn::Wait;
+        }
+        if self.ping != Ping::Sent && alive + interval > now {
+            self.shows_life(alive, vitals);
             return Turn::Wait;
         }
         let has_gone_out = self.transport.outbox_is_empty() && vitals.unsent == 0;
@@ -183,14 +223,15 @@ impl<S: Stream> Connection<S> {
 
     /// It was there at the time `alive`.
     fn shows_life(&mut self, alive: Moment, vitals: &Vitals) {
-        self.since = self.since.max(alive);
+        self.is_there(self.since.max(alive));
         self.mark = Mark::of(vitals);
     }
 
     /// All was said a while ago; what counts is when the last of it arrived.
     fn judge_lingering(&mut self, vitals: &Vitals, stats: &mut Stats, now: Moment) -> Turn {
         self.shows_life(now - self.mark.silence(vitals, self.ping_bytes()), vitals);
-        if self.since + LINGER > now {
+        self.see_backlog(vitals);
+        if self.since + self.with_steps(LINGER) > now {
             return Turn::Wait;
         }
         if self.session.stage() == Stage::Closing || !self.transport.outbox_is_empty() {
@@ -198,7 +239,7 @@ impl<S: Stream> Connection<S> {
         }
         // The peer's Close does not come: an end without it, for which it has its time once more.
         self.session.end();
-        self.since = now;
+        self.is_there(now);
         self.close_write(stats).map_or_else(|error| self.lost(&error), |()| Turn::Wait)
     }
 }

@@ -44,7 +44,7 @@ impl<S: Stream> Connection<S> {
     /// What came was no part of the conversation, but a sign of life.
     pub(super) fn after_part(&mut self, now: Moment) -> Turn {
         if self.session.stage() == Stage::Open {
-            self.since = now;
+            self.is_there(now);
         }
         if self.transport.is_readable() || self.transport.could_write() { Turn::Again } else { Turn::Wait }
     }

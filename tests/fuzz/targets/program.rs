@@ -1,7 +1,7 @@
 //! Paths under `/ws`: whatever a chain says and a client sends it, whole and in pieces it does the same, and bounds what it keeps.
 //!
 //! The first byte is how the rest is cut, the first line the path behind `/ws/`; then comes what the client says, in up to
-//! three parts with time between them.
+//! three parts with time between them. Where the first byte is odd, its FIN stands behind them.
 
 #![no_main]
 
@@ -16,8 +16,10 @@ const KEPT_MAX: u64 = (1 << 20) + (256 << 10);
 /// Between two parts, in milliseconds, and after the last.
 const PAUSE: u64 = 300;
 const REST: u64 = 12_000;
+/// More than eight steps of ten seconds take, but for a trickle of much.
+const ALL: u64 = 200_000;
 
-fn converse(request: &str, parts: &[&[u8]], piece: usize) -> (Vec<u8>, bool) {
+fn converse(request: &str, parts: &[&[u8]], piece: usize, hangs_up: bool) -> (Vec<u8>, bool) {
     let config = config::config();
     let mut conversation = Conversation::new(Role::Echo, &config, None);
     conversation.listen_to(request.as_bytes());
@@ -26,7 +28,14 @@ fn converse(request: &str, parts: &[&[u8]], piece: usize) -> (Vec<u8>, bool) {
         assert!(conversation.kept() <= KEPT_MAX, "{} bytes are kept", conversation.kept());
         conversation.wait((index as u64 + 1) * PAUSE);
     }
+    if hangs_up {
+        conversation.hang_up();
+    }
     conversation.wait(parts.len() as u64 * PAUSE + REST);
+    if hangs_up && !request.contains("trickle/") {
+        conversation.wait(ALL);
+        assert!(conversation.over().is_some(), "held for who says no more");
+    }
     (conversation.heard(), conversation.over().is_some() || conversation.finished())
 }
 
@@ -62,11 +71,12 @@ fuzz_target!(|data: &[u8]| {
     }
     let request = REQUEST.replacen("/echo", &format!("/ws/{path}"), 1);
     let parts: Vec<&[u8]> = said.chunks(said.len().div_ceil(3).max(1)).collect();
-    let whole = converse(&request, &parts, usize::MAX);
-    let pieces = converse(&request, &parts, usize::from(*cut));
+    let hangs_up = cut % 2 == 1;
+    let whole = converse(&request, &parts, usize::MAX, hangs_up);
+    let pieces = converse(&request, &parts, usize::from(*cut), hangs_up);
     assert!(whole.0.is_empty() || path.contains("bad-handshake") || whole.0.starts_with(b"HTTP/1.1 "));
-    // Where reading has a rate, what comes at once is taken at other times than what comes in pieces.
-    let is_same = whole == pieces || path.contains("throttle/");
+    // Where reading has a rate, its own or that of a trickle, what comes at once is taken at other times than what comes in pieces.
+    let is_same = whole == pieces || path.contains("throttle/") || path.contains("trickle/");
     assert!(is_same, "/ws/{path}\nwhole {:?}\npieces of {cut} {:?}", shown(&whole), shown(&pieces));
 });
 

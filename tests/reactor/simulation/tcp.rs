@@ -9,7 +9,7 @@ use wsecho::reactor::token::ConnId;
 /// Bytes that may wait for the server: more than one read takes.
 const WINDOW: usize = 200_000;
 
-/// Bytes for which a client's system has room.
+/// Bytes for which a client's system has room. It tells of more only when all of them were read.
 const RECEIVE_BUFFER: usize = 1_000;
 
 /// Both directions of a connection, and what the server was told about them.
@@ -56,8 +56,9 @@ pub struct Wire {
     pub heard_at: u64,
     /// When a write of the server last moved something.
     pub wrote_at: u64,
-    /// Bytes that the server wrote, ever.
+    /// Bytes that the server wrote, ever; and that the client had taken when its system last told of room.
     pub written: usize,
+    pub told_taken: usize,
     /// When the server last wrote something that it had not offered before.
     pub spoke_at: u64,
     /// When the client last took something; and when last something that its system could not have taken without it.
@@ -131,7 +132,24 @@ impl Wire {
 
     /// Bytes of the server that the client's system has not acknowledged: there is not room for all of them.
     pub fn unacknowledged(&self) -> usize {
-        if self.cut_at.is_some() { self.out.len() } else { self.out.len().saturating_sub(RECEIVE_BUFFER) }
+        if self.cut_at.is_some() {
+            self.out.len()
+        } else {
+            self.written.saturating_sub(self.told_taken + RECEIVE_BUFFER).min(self.out.len())
+        }
+    }
+
+    /// Whether there is more to read for the client than its system has room for.
+    pub fn has_backlog(&self) -> bool {
+        self.cut_at.is_none() && self.unacknowledged() > 0
+    }
+
+    /// Has the client's system tell of room.
+    pub fn tell(&mut self) {
+        let taken = self.written - self.out.len();
+        if self.out.is_empty() || taken >= self.told_taken + RECEIVE_BUFFER {
+            self.told_taken = taken;
+        }
     }
 
     pub fn free(&self) -> usize {

@@ -25,6 +25,8 @@ use wsecho::reactor::token::ConnId;
 
 /// What the server promises about closing: how long it lingers behind its FIN, waits for a policy request, says farewell.
 const LINGER: u64 = 2_000;
+/// How long a client that has much to read may show nothing.
+const STEP: u64 = 25_000;
 /// How long a RST that a path asks for waits for what was said to arrive.
 const ARRIVAL: u64 = 2_000;
 /// How long what was sent may be unacknowledged.
@@ -350,8 +352,9 @@ impl World {
         if !wire.blocked {
             wire.spoke_at = self.now;
         }
+        let has_steps = wire.has_backlog() || wire.blocked;
         wire.written += bytes.len();
-        self.check_said(index, bytes, is_sealed);
+        self.check_said(index, bytes, is_sealed, has_steps);
         let now = self.now;
         let wire = &mut self.wires[index];
         if wire.cut_at.is_some() && wire.lost_since.is_none() {
@@ -397,7 +400,7 @@ impl World {
     }
 
     /// What the server says to a client, and whether it is time for it.
-    fn check_said(&mut self, index: usize, bytes: &[u8], is_sealed: bool) {
+    fn check_said(&mut self, index: usize, bytes: &[u8], is_sealed: bool, has_steps: bool) {
         let wire = &mut self.wires[index];
         let mut said = wire.said.clone();
         if self.peers[index].expects == Expects::Echo && !is_sealed {
@@ -407,7 +410,8 @@ impl World {
             wire.said_close_at.get_or_insert(self.now);
         }
         let life = wire.heard_at.max(wire.surely_taken_at);
-        let is_early = self.idle.is_none_or(|idle| self.now < life + idle);
+        let is_early =
+            self.idle.is_none_or(|idle| self.now < life + if has_steps { idle.max(STEP) } else { idle });
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         // What waited in the outbox was said earlier.
         let is_said_now = !is_sealed && !wire.was_blocked && !self.peers[index].ends;
@@ -421,7 +425,6 @@ impl World {
     pub fn vitals(&self, index: usize) -> Vitals {
         let wire = &self.wires[index];
         let unacknowledged = wire.unacknowledged();
-        let taken = wire.written - wire.out.len();
         let last = wire.accepted_at.max(wire.taken_at).max(wire.wrote_at);
         let (heard, spoke) = match wire.cut_at {
             Some(at) => (self.now - at.min(last), self.now - at.min(wire.heard_at)),
@@ -430,7 +433,8 @@ impl World {
         };
         Vitals {
             acked: (wire.written - unacknowledged) as u32,
-            edge: (taken + 70_000) as u32,
+            edge: (wire.told_taken + 70_000) as u32,
+            unread: wire.has_backlog(),
             unsent: if wire.cut_at.is_some() { 0 } else { unacknowledged as u32 },
             in_flight: if wire.cut_at.is_some() && unacknowledged > 0 {
                 InFlight::Data

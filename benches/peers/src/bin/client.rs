@@ -5,6 +5,9 @@
 mod client;
 #[path = "../../../common/frame.rs"]
 mod frame;
+#[expect(dead_code, reason = "the floor bench uses the rest")]
+#[path = "../../../floor/secure/client.rs"]
+mod secure;
 
 use argh::FromArgs;
 use client::{Client, Script};
@@ -12,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Drives an echo server and prints what it did.
@@ -38,13 +42,23 @@ struct Args {
     /// how long in each round
     #[argh(option, default = "1.0")]
     seconds: f64,
+    /// whose certificate the server shows, in PEM: TLS 1.3
+    #[argh(option)]
+    authority: Option<PathBuf>,
 }
 
 fn main() -> io::Result<()> {
     let args: Args = argh::from_env();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let mut client = Client::new(args.server, Script::web_socket(args.size, args.in_flight))?;
+    let script = Script::web_socket(args.size, args.in_flight);
+    if let Some(authority) = &args.authority {
+        let mut client = secure::Client::sealed(args.server, script, authority)?;
+        client.open(args.connections)?;
+        client.run(Duration::from_secs_f64(args.seconds / 5.0))?;
+        return told(args.pid, || client.run(Duration::from_secs_f64(args.seconds)));
+    }
+    let mut client = Client::new(args.server, script)?;
     match args.work.as_str() {
         "idle" => {
             client.open(1)?;

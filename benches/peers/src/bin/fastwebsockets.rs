@@ -1,4 +1,4 @@
-//! fastwebsockets' own echo example, on 127.0.0.1 at the port given.
+//! fastwebsockets' own echo example.
 
 use fastwebsockets::{FragmentCollector, OpCode, WebSocketError, upgrade};
 use http_body_util::Empty;
@@ -7,6 +7,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use peers::{Echo, Stream};
 
 async fn echo(upgrading: upgrade::UpgradeFut) -> Result<(), WebSocketError> {
     let mut socket = FragmentCollector::new(upgrading.await?);
@@ -26,12 +27,15 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>
     Ok(response)
 }
 
+struct Fastwebsockets;
+
+impl Echo for Fastwebsockets {
+    async fn echo(stream: impl Stream) {
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).with_upgrades().await;
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let listener = peers::listener()?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).with_upgrades());
-    }
+    peers::serve::<Fastwebsockets>().await
 }

@@ -1,20 +1,22 @@
-//! tokio-tungstenite's echo, on 127.0.0.1 at the port given.
+//! tokio-tungstenite's echo.
 
 use futures_util::{SinkExt, StreamExt};
+use peers::{Echo, Stream};
+
+struct Tungstenite;
+
+impl Echo for Tungstenite {
+    async fn echo(stream: impl Stream) {
+        let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+        while let Some(Ok(message)) = socket.next().await {
+            if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let listener = peers::listener()?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(async move {
-            let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
-            while let Some(Ok(message)) = socket.next().await {
-                if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
+    peers::serve::<Tungstenite>().await
 }

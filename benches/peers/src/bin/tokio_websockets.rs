@@ -1,15 +1,14 @@
-//! tokio-websockets' echo, on 127.0.0.1 at the port given.
+//! tokio-websockets' echo.
 
 use futures_util::{SinkExt, StreamExt};
+use peers::{Echo, Stream};
 use tokio_websockets::{Limits, ServerBuilder};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
-    let listener = peers::listener()?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(tokio::task::unconstrained(async move {
+struct Websockets;
+
+impl Echo for Websockets {
+    async fn echo(stream: impl Stream) {
+        let serving = async move {
             let builder = ServerBuilder::new().limits(Limits::unlimited());
             let Ok((_, mut socket)) = builder.accept(stream).await else { return };
             while let Some(Ok(message)) = socket.next().await {
@@ -17,6 +16,12 @@ async fn main() -> std::io::Result<()> {
                     return;
                 }
             }
-        }));
+        };
+        tokio::task::unconstrained(serving).await;
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::io::Result<()> {
+    peers::serve::<Websockets>().await
 }

@@ -1,7 +1,8 @@
 //! What the server must do, and must not.
 
 use super::{
-    FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, UNREACHABLE, World,
+    FAREWELL, LATE_GREETING, LINGER, POLICY_SHARE, POLICY_TIMEOUT, SPREAD_STEP, STALL, STEP, UNREACHABLE,
+    World,
 };
 use crate::simulation::peer::Expects;
 use crate::simulation::tcp::Reset;
@@ -127,6 +128,12 @@ impl World {
         self.ping.map_or(UNREACHABLE, |ping| ping.min(UNREACHABLE))
     }
 
+    /// How long a silence may be that is to be no longer than `patience`, where a client has much to read.
+    pub(super) fn with_steps(&self, index: usize, patience: u64) -> u64 {
+        let wire = &self.wires[index];
+        if wire.has_backlog() || wire.blocked { patience.max(STEP) } else { patience }
+    }
+
     /// When the server has to do something about a silent client.
     pub(super) fn deadline(&self, index: usize) -> Option<u64> {
         let wire = &self.wires[index];
@@ -136,7 +143,7 @@ impl World {
         }
         let life = wire.heard_at.max(wire.taken_at).max(wire.wrote_at);
         if let Some(at) = wire.server_fin {
-            return Some(at.max(life) + LINGER);
+            return Some(at.max(life) + self.with_steps(index, LINGER));
         }
         if wire.blocked && self.peers[index].is_secure() {
             // It may have answered, in a record whose end is not out.
@@ -149,13 +156,16 @@ impl World {
             return None;
         }
         if let Some(at) = wire.said_close_at {
-            return Some(at.max(life) + LINGER);
+            return Some(at.max(life) + self.with_steps(index, LINGER));
         }
         let ping = self.ping.filter(|_| !wire.is_in_mid_frame());
-        let ping = ping.map(|ping| wire.pinged_at.unwrap_or(0).max(life) + ping);
+        let ping = ping.map(|ping| match wire.pinged_at {
+            Some(at) => at.max(life) + self.with_steps(index, ping),
+            None => life + ping,
+        });
         // A late Ping puts off the rest by as much.
         let since = life.max(wire.pinged_at.unwrap_or(0).saturating_sub(self.ping.unwrap_or(0)));
-        let idle = self.idle.map(|idle| since + idle);
+        let idle = self.idle.map(|idle| since + self.with_steps(index, idle));
         [ping, idle].into_iter().flatten().min()
     }
 
@@ -220,12 +230,14 @@ impl World {
         let passed = |at: u64, patience: Option<u64>| patience.is_some_and(|patience| now >= at + patience);
         // Whose conversation goes on may take its answers as slowly as it likes.
         let is_over = peer.ends || self.idle.is_some();
-        let has_lingered = wire.server_fin.is_some_and(|at| now >= at + LINGER)
-            || (is_over && wire.blocked && now >= wire.wrote_at.max(wire.heard_at) + LINGER);
+        let linger = self.with_steps(index, LINGER);
+        let has_lingered = wire.server_fin.is_some_and(|at| now >= at + linger)
+            || (is_over && wire.blocked && now >= wire.wrote_at.max(wire.heard_at) + linger);
         let is_late = !wire.has_answered && now >= self.greeting_end(index);
         let life = wire.heard_at.max(wire.surely_taken_at);
-        let is_idle = passed(life, self.idle);
-        let is_mute = wire.pinged_at.is_some_and(|at| passed(at, self.ping));
+        let with_steps = |patience: Option<u64>| patience.map(|patience| self.with_steps(index, patience));
+        let is_idle = passed(life, with_steps(self.idle));
+        let is_mute = wire.pinged_at.is_some_and(|at| passed(at, with_steps(self.ping)));
         let is_lost = wire.lost_since.is_some_and(|at| passed(at, Some(self.unreachable())));
         let is_deaf = wire.unread() > 0 && !wire.was_blocked;
         let goes_on = self.stopped_at.is_none_or(|at| now < at + FAREWELL);

@@ -120,6 +120,7 @@ impl World {
         let wire = &mut self.wires[index];
         let before = wire.unacknowledged();
         wire.out.drain(..count);
+        wire.tell();
         wire.taken_at = self.now;
         if wire.unacknowledged() < before && wire.pinged_at.is_none() {
             wire.surely_taken_at = self.now;

@@ -34,9 +34,10 @@ impl World {
         if wire.said.close.is_some() && wire.said_close_at.is_none() {
             wire.said_close_at = Some(self.now);
             let life = wire.heard_at.max(wire.surely_taken_at);
-            let is_idle = self.idle.is_some_and(|idle| self.now >= life + idle);
             let is_said_now = !wire.was_blocked && !peer.ends && self.stopped_at.is_none();
-            if wire.said.close == Some(1001) && is_said_now && !is_idle {
+            let says_going_away = wire.said.close == Some(1001) && is_said_now;
+            let is_idle = self.idle.is_some_and(|idle| self.now >= life + self.with_steps(index, idle));
+            if says_going_away && !is_idle {
                 self.fault(index, "told that it is idle, which it is not");
             }
         }
