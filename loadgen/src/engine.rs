@@ -22,6 +22,7 @@ pub mod running;
 pub mod sampler;
 pub mod schedule;
 pub mod sender;
+pub mod silence;
 pub mod size;
 pub mod slow;
 pub mod spec;

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod ceiling;
 pub mod clock;
+pub mod clock_error;
 pub mod limits;
 pub mod procfs;
 pub mod source_addresses;

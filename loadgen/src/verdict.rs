@@ -31,7 +31,7 @@ pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts:
     overload::find(&mut verdict, report, measured, facts);
     connections(&mut verdict, report, opening, facts);
     if facts.listening {
-        heard(&mut verdict, report, facts);
+        heard(&mut verdict, report, measured, facts);
     } else if !facts.fanout {
         // Of a fan-out, the collector knows what came.
         replies(&mut verdict, report);
@@ -176,14 +176,43 @@ fn slow_readers(verdict: &mut Verdict, report: &Report) {
 }
 
 /// Whether anything came while nothing was sent, and by which clock.
-fn heard(verdict: &mut Verdict, report: &Report, facts: &Facts) {
+fn heard(verdict: &mut Verdict, report: &Report, measured: &Measured, facts: &Facts) {
     if report.messages.received == 0 {
         verdict.doubt(Status::Invalid, "no_messages", "nothing came");
     }
-    if report.latency_ns.response.is_some() && !facts.local {
-        let text = "the stamps are of another host's clock: one-way latency holds how far apart the two clocks are, which \
-                    loadgen does not know (chronyc tracking does)";
-        verdict.find("two_clocks", text);
+    let ahead = measured.total.counts.ahead;
+    if ahead * 100 > report.messages.received {
+        let text = format!(
+            "{} stamps are ahead of this host's clock: the sender's is fast by more than messages take, or in another unit, \
+             so that of one-way latency only what is too long is left",
+            format::count(ahead)
+        );
+        verdict.doubt(Status::Invalid, "clocks_apart", text);
+    }
+    if report.latency_ns.response.is_none() || facts.local {
+        return;
+    }
+    let apart = "the stamps are of another host's clock, so that one-way latency holds how far apart the two clocks are";
+    let Some(error) = report.host.clock_error_ns else {
+        let text = format!(
+            "{apart}: unknown, since nobody keeps this host's, says its kernel (adjtimex, chronyc tracking)"
+        );
+        return verdict.find("two_clocks", text);
+    };
+    let error_shown = format::ns(error);
+    let text = format!(
+        "{apart}: up to {error_shown} by this host's, says its kernel, and what the sender's says comes on top (adjtimex, \
+         chronyc tracking)"
+    );
+    verdict.find("two_clocks", text);
+    let median = measured.total.response.at(0.5);
+    if median < error {
+        let text = format!(
+            "the median one-way latency of {} is less than the {error_shown} by which this host's clock may be wrong: \
+             nothing follows from it",
+            format::ns(median)
+        );
+        verdict.doubt(Status::Invalid, "clock_error", text);
     }
 }
 
@@ -319,4 +348,47 @@ pub fn littles_law(measured: &Measured) -> Option<LittlesLaw> {
         return None;
     }
     Some(LittlesLaw { inflight, lambda_w, gap_pct: 100.0 * (inflight - lambda_w).abs() / lambda_w })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::clock::Nanos;
+
+    /// What is said of 100 messages that took `took`, and `ahead` that came before they were sent, by a sender on this host
+    /// or on another, when this host's clock may be wrong by `error`.
+    fn said(took: u64, ahead: u64, local: bool, error: Option<u64>) -> (Status, Vec<String>) {
+        let mut measured = Measured::nothing(1, false);
+        (0..100).for_each(|_| measured.total.response.record(Nanos(took)));
+        measured.total.counts.ahead = ahead;
+        let mut report = Report::default();
+        report.messages.received = 100 + ahead;
+        report.latency_ns.response = measured.total.response.stat();
+        report.host.clock_error_ns = error;
+        let mut verdict = Verdict::default();
+        heard(&mut verdict, &report, &measured, &Facts { local, ..Facts::default() });
+        let texts = verdict.findings.iter().chain(&verdict.reasons).map(|finding| finding.text.clone());
+        (verdict.status, texts.collect())
+    }
+
+    #[test]
+    fn one_way_latency_is_as_good_as_the_clocks() {
+        assert_eq!(said(5_000_000, 0, true, None), (Status::Valid, vec![]), "one host has one clock");
+        let (status, texts) = said(5_000_000, 0, false, None);
+        assert!(status == Status::Valid && texts.len() == 1 && texts[0].contains("unknown"), "{texts:?}");
+        let (status, texts) = said(5_000_000, 0, false, Some(2_000_000));
+        assert!(
+            status == Status::Valid && texts.len() == 1 && texts[0].contains("up to 2.00 ms"),
+            "{texts:?}"
+        );
+        let (status, texts) = said(5_000_000, 0, false, Some(6_000_000));
+        assert!(
+            status == Status::Invalid && texts[1].contains("5.00 ms is less than the 6.00 ms"),
+            "{texts:?}"
+        );
+        // Whoever is ahead is ahead on one host too.
+        assert_eq!(said(5_000_000, 1, true, None).0, Status::Valid);
+        let (status, texts) = said(5_000_000, 2, true, None);
+        assert!(status == Status::Invalid && texts[0].contains("2 stamps are ahead"), "{texts:?}");
+    }
 }

@@ -8,9 +8,12 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::foreign::{EVERYTHING, Process, exercise, node, python, short};
-use support::measure;
+use support::{codes, disturbance, measure};
 
 #[test]
 fn pythons_websockets() {
@@ -125,6 +128,45 @@ fn a_name_is_looked_up_and_what_it_leads_to_is_said() {
     let (report, said) = short(&["--connect-to", place, "WS://nobody.invalid:8087/#top"]);
     assert_eq!((report.connections.opened, report.messages.errors()), (4, 0), "{said}");
     assert_eq!(report.target.addresses, [place]);
+}
+
+/// A server that falls silent, rather than end its connections, is noticed by those that send and by those that do not, in
+/// the time that was asked for; when it goes on, all come back.
+#[test]
+fn a_server_that_is_stopped_is_noticed_and_come_back_to() {
+    let server = python(&[]);
+    let pid = Pid::from_raw(server.child.id() as i32);
+    let stopped = thread::spawn(move || {
+        for (after, what) in [(1500, Signal::SIGSTOP), (3000, Signal::SIGCONT)] {
+            thread::sleep(Duration::from_millis(after));
+            kill(pid, what).unwrap();
+        }
+    });
+    let load = "-c20 --survivors 10 --timeout 1s --connect-timeout 1s --backoff fixed:100ms";
+    let (report, output) = measure(&format!("storm --server {load} --before 1s --after 9s {}", server.url));
+    stopped.join().unwrap();
+    let storm = report.storm.as_ref().unwrap();
+    assert_eq!((storm.dropped, storm.silent, storm.back), (20, 20, 20), "{storm:?}");
+    // A message a hundredth of a second, a ping on each connection twice a second.
+    let detected = Duration::from_nanos(storm.detected_ns.unwrap());
+    let lost = Duration::from_nanos(storm.lost_ns.unwrap());
+    let late = Duration::from_nanos(disturbance(&report)) + Duration::from_millis(100);
+    assert!(
+        detected >= Duration::from_millis(900) && detected <= Duration::from_secs(1) + late,
+        "{detected:?}"
+    );
+    assert!(detected + lost <= Duration::from_millis(1500) + late, "{lost:?}");
+    // None came back while it was stopped, which was for three seconds.
+    assert!(
+        detected + Duration::from_nanos(storm.first_back_ns.unwrap()) > Duration::from_millis(2900),
+        "{storm:?}"
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("by silence 20"), "{said}");
+
+    // Whoever answers is not silent, however little it is asked.
+    let (report, _) = measure(&format!("storm --server {load} --before 1s --after 2s {}", server.url));
+    assert_eq!(codes(&report.verdict.findings), ["no_outage"], "{:?}", report.verdict);
 }
 
 #[test]

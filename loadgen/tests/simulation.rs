@@ -20,6 +20,8 @@ mod scenario;
 #[path = "../../tests/support/seeds.rs"]
 #[allow(dead_code, reason = "the server's tests have one more use for it")]
 mod seeds;
+#[path = "simulation/talk.rs"]
+mod talk;
 #[path = "simulation/wire.rs"]
 mod wire;
 #[path = "simulation/world.rs"]
@@ -35,22 +37,42 @@ fn every_figure_of_a_million_messages_is_what_the_model_says() {
     println!("{happened:#?}");
     if seeds::replayed().is_none() {
         assert!(happened.counts.sent >= 1_000_000, "{} messages", happened.counts.sent);
-        // What never happened was not tested. Late is only what a closed loop gave up, and conversations are for tests/truth.
-        let mut happens = format!("{happened:?}");
-        for elsewhere in [
-            "late: 0",
+        let elsewhere = [
             "ignored: 0",
             "answered: 0",
             "ahead: 0",
             "slow_received: 0",
             "slow_unanswered: 0",
             "slow_bytes: 0",
-        ] {
-            happens = happens.replace(elsewhere, "");
-        }
-        assert!(!happens.contains(": 0"), "{happened:#?}");
-        assert!(happened.failures.len() >= 9, "{happened:#?}");
+            "greeted: 0",
+            "first: 0",
+            "gaps: 0",
+            "slowly: 0",
+            "reopened: 0",
+            "thought: 0",
+        ];
+        all_happened(&happened, &elsewhere, 9);
     }
+}
+
+#[test]
+fn every_figure_of_a_conversation_is_what_the_model_says() {
+    let mut happened = Happened::default();
+    seeds::each_seed(90, |rng| Scenario::draw(rng, Stress::Conversations).run(&mut happened));
+    println!("{happened:#?}");
+    if seeds::replayed().is_none() {
+        all_happened(&happened, &[], 12);
+    }
+}
+
+/// What never happened was not tested; late is only what a closed loop gave up.
+fn all_happened(happened: &Happened, elsewhere: &[&str], failures: usize) {
+    let mut happens = format!("{happened:?}").replace(" late: 0", "");
+    for name in elsewhere {
+        happens = happens.replace(name, "");
+    }
+    assert!(!happens.contains(": 0"), "{happened:#?}");
+    assert!(happened.failures.len() >= failures, "{happened:#?}");
 }
 
 #[test]

@@ -329,6 +329,7 @@ macro_rules! mode {
                     listening: None,
                     max_inflight: None,
                     timeout: None,
+                    silence: None,
                 }
             }
         }
@@ -488,6 +489,10 @@ mode! {
         /// nothing is dropped: the server goes away and comes back by itself meanwhile; all that is lost is told
         #[argh(switch)]
         pub server: bool,
+        /// with --server: a connection is lost on which nothing comes for so long though a message or a ping waits; unless
+        /// --ping is given, pings go twice in that time (5s)
+        #[argh(option, default = "Duration::from_secs(5)", from_str_fn(some_time), arg_name = "time")]
+        pub timeout: Duration,
         /// how they come back: none, fixed:TIME or exp:TIME..TIME with full jitter (exp:100ms..5s)
         #[argh(option, default = "default_backoff()", from_str_fn(Backoff::parse), arg_name = "policy")]
         pub backoff: Backoff,

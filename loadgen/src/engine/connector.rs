@@ -245,6 +245,13 @@ impl Connector {
         self.retries.push(Reverse((recovery.retry_at(0, now, &mut self.rng), connection as u32)));
     }
 
+    /// A connection is about to be lost for nothing comes on it any more.
+    pub fn lose_silent(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.silent += 1;
+        }
+    }
+
     /// Connections that were dropped on purpose and are not back.
     pub fn away(&self) -> u64 {
         self.recovery.as_ref().map_or(0, |recovery| recovery.away())

@@ -20,6 +20,8 @@ pub struct Recovery {
     pub lost: Vec<Nanos>,
     /// How many.
     pub dropped: u64,
+    /// Of them, those on which nothing came any more.
+    pub silent: u64,
     /// How often one was tried.
     pub attempts: u64,
     /// When each came back, after the drop.
@@ -40,6 +42,7 @@ impl Recovery {
             watches: false,
             lost: Vec::new(),
             dropped: 0,
+            silent: 0,
             attempts: 0,
             back: Vec::new(),
             handshake,
@@ -95,6 +98,7 @@ impl Recovery {
         self.last_sign = self.last_sign.max(other.last_sign);
         self.dropped_at = self.dropped_at.max(other.dropped_at);
         self.dropped += other.dropped;
+        self.silent += other.silent;
         self.attempts += other.attempts;
         self.back.extend(other.back);
         self.handshake.add(&other.handshake);

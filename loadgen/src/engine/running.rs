@@ -40,6 +40,8 @@ pub struct Due {
     pub at: Moment,
     /// and how many messages at once.
     pub messages: u32,
+    /// Its client has thought, from when its connection had sent so many messages before it was opened anew.
+    pub thought_after: Option<u32>,
 }
 
 /// The run.
@@ -70,8 +72,8 @@ pub struct Running {
     pub unanswered: Times,
     /// Whose turn it was last to stand in for another.
     turn: usize,
-    /// Connections that think, by when their next message is due.
-    thinking: BinaryHeap<Reverse<(Moment, u32)>>,
+    /// Connections that think, by when their next message is due, each with what it had sent before it was opened anew.
+    thinking: BinaryHeap<Reverse<(Moment, u32, u32)>>,
     /// Where nothing tells replies apart: the first message that was due since each connection last had none out.
     busy_since: HashMap<u32, Moment>,
 }
@@ -162,11 +164,11 @@ impl Running {
                 let connection = self.order[cursor.pick(self.order.len())];
                 cursor.advance();
                 self.due = cursor.due();
-                Some(Due { connection, at, messages: 1 })
+                Some(Due { connection, at, messages: 1, thought_after: None })
             }
-            Load::Closed(_) if let Some(Reverse((at, connection))) = self.thinking.pop() => {
-                self.due = self.thinking.peek().map_or(Moment::NEVER, |Reverse((at, _))| *at);
-                Some(Due { connection, at, messages: 1 })
+            Load::Closed(_) if let Some(Reverse((at, connection, before))) = self.thinking.pop() => {
+                self.due = self.thinking.peek().map_or(Moment::NEVER, |Reverse((at, ..))| *at);
+                Some(Due { connection, at, messages: 1, thought_after: Some(before) })
             }
             Load::Closed(pipeline) => {
                 let connection = self.order[self.started];
@@ -174,7 +176,7 @@ impl Running {
                 if self.started == self.order.len() {
                     self.due = Moment::NEVER;
                 }
-                Some(Due { connection, at: now, messages: *pipeline })
+                Some(Due { connection, at: now, messages: *pipeline, thought_after: None })
             }
         }
     }
@@ -184,11 +186,12 @@ impl Running {
         self.traffic.think.is_some()
     }
 
-    /// Connection `connection` thinks from `now` on before it sends its next message.
-    pub fn begin_to_think(&mut self, connection: u32, now: Moment, rng: &mut fastrand::Rng) {
+    /// Connection `connection`, which had sent so many messages `before` it was opened anew, thinks from `now` on before it
+    /// sends its next one.
+    pub fn begin_to_think(&mut self, connection: u32, before: u32, now: Moment, rng: &mut fastrand::Rng) {
         let Some(think) = self.traffic.think else { return };
         let due = now + think.draw(rng);
-        self.thinking.push(Reverse((due, connection)));
+        self.thinking.push(Reverse((due, connection, before)));
         self.due = self.due.min(due);
     }
 
@@ -296,9 +299,9 @@ impl Running {
         now >= self.traffic.until || now >= self.traffic.to && !self.has_fallen_behind() && self.is_answered()
     }
 
-    /// Messages are still due that the schedule had before its end.
+    /// Messages are still due that were so before the end.
     fn has_fallen_behind(&self) -> bool {
-        matches!(self.traffic.load, Load::Open(_)) && self.due < self.traffic.to
+        self.due < self.traffic.to
     }
 
     /// The tick under way is over.

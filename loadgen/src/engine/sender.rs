@@ -100,8 +100,9 @@ impl Sender {
         let Some(running) = self.running.as_mut().filter(|running| running.thinks()) else { return };
         let (begin, pipeline) = (running.traffic.begin, running.pipeline().unwrap_or(1));
         for connection in running.senders().to_vec() {
+            let before = self.sent_before.get(connection as usize).copied().unwrap_or(0);
             for _ in 0..pipeline {
-                running.begin_to_think(connection, begin, &mut self.rng);
+                running.begin_to_think(connection, before, begin, &mut self.rng);
             }
         }
     }
@@ -115,9 +116,20 @@ impl Sender {
         self.running.as_ref().map_or(&[], |running| running.senders())
     }
 
-    /// Takes the next thing off the schedule that is due by `now`.
+    /// Takes the next thing off the schedule that is due by `now`. What a connection thought of before it was opened anew is
+    /// forgotten.
     pub fn next_due(&mut self, now: Moment) -> Option<Due> {
-        self.running.as_mut()?.next_due(now)
+        loop {
+            let due = self.running.as_mut()?.next_due(now)?;
+            if due.thought_after.is_none_or(|before| before == self.sent_before(due.connection as usize)) {
+                return Some(due);
+            }
+        }
+    }
+
+    /// How many messages connection `i` had sent before it was opened anew.
+    pub(super) fn sent_before(&self, i: usize) -> u32 {
+        self.sent_before.get(i).copied().unwrap_or(0)
     }
 
     /// Adds the next message of connection `i`, which was due at `due`, to those in flight. Returns it when it is to be
@@ -175,7 +187,7 @@ impl Sender {
         match payloads.template(id) {
             None => payloads.write(&mut self.payload, id, size as usize, due),
             Some(template) => {
-                let before = self.sent_before.get(i).copied().unwrap_or(0);
+                let before = self.sent_before(i);
                 let (seq, stamp) = (u64::from(index - before), payloads.stamp_digits(id, due));
                 self.payload.clear();
                 let rng = &mut self.rng;
@@ -273,6 +285,7 @@ impl Sender {
         if self.is_delivery(i, number, payload, arrival) {
             return false;
         }
+        let slow = self.is_slow(i);
         let payloads = &self.spec.payloads;
         let (matching, matched) = (self.spec.matching(), self.spec.matched.as_ref());
         let check = self.spec.verify && payloads.can_check() && matched.is_none();
@@ -304,7 +317,7 @@ impl Sender {
                 let counts = &mut running.recorder_at(entry.due).counts;
                 counts.corrupt += u64::from(corrupt);
                 counts.reordered += u64::from(reordered);
-                if let (Matching::Order, Some(newest)) = (matching, newest) {
+                if let (Matching::Order, Some(newest), false) = (matching, newest, slow) {
                     running.bound(i as u32, entry.due, newest, exchange.out.len == 0, arrival.at);
                 }
                 return self.answered(i, number, &entry, arrival);
@@ -345,7 +358,8 @@ impl Sender {
         counts.slow_received += u64::from(slow);
         counts.timeouts += u64::from(late);
         if running.thinks() {
-            running.begin_to_think(i as u32, arrival.read, &mut self.rng);
+            let before = self.sent_before.get(i).copied().unwrap_or(0);
+            running.begin_to_think(i as u32, before, arrival.read, &mut self.rng);
             return false;
         }
         self.goes_on(arrival.read)
@@ -398,16 +412,24 @@ impl Sender {
         GivenUp::Connection
     }
 
-    /// Connection `i` is open. In the place of one that was given up it takes up so many messages.
+    /// Connection `i` is open. In the place of one that was given up it takes up so many messages, at once or after it has
+    /// thought.
     pub fn opened(&mut self, i: usize, exchange: &Exchange, now: Moment) -> u32 {
         if self.spec.messages_each.is_some() {
             self.sent_before.resize(self.sent_before.len().max(i + 1), 0);
             self.sent_before[i] = exchange.next_index;
         }
-        let goes_on = self.goes_on(now);
+        let (goes_on, before) = (self.goes_on(now), self.sent_before(i));
         let Some(running) = &mut self.running else { return 0 };
         let back = running.patience.is_back(i as u32);
-        running.pipeline().filter(|_| back && goes_on).unwrap_or(0)
+        let messages = running.pipeline().filter(|_| back && goes_on).unwrap_or(0);
+        if !running.thinks() {
+            return messages;
+        }
+        for _ in 0..messages {
+            running.begin_to_think(i as u32, before, now, &mut self.rng);
+        }
+        0
     }
 
     /// Connection `i` will not be open again.

@@ -47,6 +47,8 @@ pub struct Spec {
     pub max_inflight: Option<u32>,
     /// A reply later than this counts as a timeout, and a closed loop waits no longer.
     pub timeout: Option<Nanos>,
+    /// In an outage: nothing has come for so long though something is owed.
+    pub silence: Option<Nanos>,
     /// Between two pings on one connection.
     pub ping: Option<Nanos>,
     /// Connections started a second, by one thread.

@@ -19,6 +19,7 @@ use crate::engine::opened::Failures;
 use crate::engine::recorder::Recorder;
 use crate::engine::running::Arrival;
 use crate::engine::sender::Sender;
+use crate::engine::silence::Silence;
 use crate::engine::slow::Rests;
 use crate::engine::spec::{Gauges, Spec};
 use crate::engine::transport::{Flushed, Input, Kind};
@@ -61,6 +62,7 @@ pub struct Worker<N: Network> {
     conversations: Conversations,
     /// With `--slow-readers`.
     rests: Rests,
+    silence: Silence,
     /// With `wss://`.
     records: Buffers,
     reader: Reader,
@@ -118,6 +120,7 @@ impl<N: Network> Worker<N> {
             sender: Sender::new(me, spec.clone(), gauges.clone()),
             conversations: Conversations::default(),
             rests: Rests::default(),
+            silence: Silence::new(spec.silence),
             records: Buffers::default(),
             reader: Reader { scratch: vec![0; SCRATCH], inflater },
             now: network.now(),
@@ -164,6 +167,7 @@ impl<N: Network> Worker<N> {
         self.send_ping();
         self.give_up_overdue();
         self.read_slowly();
+        self.lose_silent();
         self.end_ticks();
         if let Some(until) = self.closing_until
             && (until <= self.now || !self.connections.iter().any(|c| c.transport.is_open()))
@@ -184,7 +188,8 @@ impl<N: Network> Worker<N> {
     /// replies are due, it looks at the network without sleeping.
     fn wait(&mut self) -> io::Result<()> {
         let (before, spin) = (self.now, self.spec.spin);
-        let mut alarm = self.connector.alarm().min(self.sender.alarm()).min(self.rests.alarm());
+        let mut alarm = self.connector.alarm().min(self.sender.alarm());
+        alarm = alarm.min(self.rests.alarm()).min(self.silence.alarm());
         if let Some(until) = self.closing_until {
             alarm = alarm.min(until);
         }
@@ -240,12 +245,9 @@ impl<N: Network> Worker<N> {
 
     /// Sends the next message of connection `i`, which was due at `due`, unless it has to wait or cannot be sent.
     fn submit(&mut self, i: usize, due: Moment) {
-        let Some(i) = self.who_sends(i) else { return };
-        let connection = &mut self.connections[i];
-        let open = connection.stage == Stage::Open;
-        let Some(message) = self.sender.submit(i, &mut connection.exchange, open, due, self.now) else {
-            return;
-        };
+        let Some((i, can)) = self.who_sends(i) else { return };
+        let exchange = &mut self.connections[i].exchange;
+        let Some(message) = self.sender.submit(i, exchange, can, due, self.now) else { return };
         let written = self.put(i, Bytes::Message(message));
         self.sender.tried(message, self.now);
         match written {
@@ -254,27 +256,29 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// Connection `i`, or by the schedule another in its place while it is opened anew; none in a closed loop, which goes on
-    /// when it is back.
-    fn who_sends(&mut self, i: usize) -> Option<usize> {
+    /// Connection `i`, or by the schedule another in its place while it is opened anew, and whether it can; nobody in a closed
+    /// loop, which goes on when it is back.
+    fn who_sends(&mut self, i: usize) -> Option<(usize, bool)> {
         if self.spec.messages_each.is_none() {
-            return Some(i);
+            return Some((i, self.connections[i].stage == Stage::Open));
         }
         let mut who = i;
         for _ in 0..STAND_INS {
             let Connection { stage, exchange, .. } = &self.connections[who];
             if *stage == Stage::Open && !self.sender.has_sent_all(who, exchange) {
-                return Some(who);
+                return Some((who, true));
             }
             who = self.sender.stand_in()?;
         }
-        // Nobody is there: it is counted as not sent.
-        self.connections[i].stage.ne(&Stage::Open).then_some(i)
+        Some((i, false))
     }
 
     /// Writes to connection `i`; returns how many bytes these were, or `None` when not all of them are written yet, or
     /// never will be.
     fn put(&mut self, i: usize, bytes: Bytes) -> Option<usize> {
+        if matches!(bytes, Bytes::Message(_) | Bytes::Control(Opcode::Ping, _)) {
+            self.silence.asked(i, self.now);
+        }
         let (bytes, kind) = match bytes {
             Bytes::Request(bytes) => (bytes, Kind::Aside),
             Bytes::Control(opcode, payload) => (self.sender.control(opcode, payload), Kind::Aside),
@@ -379,8 +383,10 @@ impl<N: Network> Worker<N> {
                     self.rests.took(i, count, slow.rate, self.now);
                     // A short read may have the end behind it: it is the next that says so.
                     self.rests.wants(i, self.now);
+                    self.silence.heard(i);
                     let arrival = Arrival::new(None, self.now, self.now);
                     self.sender.read_slowly(count, self.now);
+                    self.look_at_wall();
                     self.receive(i, &mut reader, count, arrival);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
@@ -410,14 +416,11 @@ impl<N: Network> Worker<N> {
                         self.secured(i);
                     }
                     if count > 0 {
+                        self.silence.heard(i);
                         let stamp = self.network.stamp();
                         let arrival = Arrival::new(stamp, self.woken, self.now);
                         self.sender.read(count, arrival);
-                        if self.spec.listening.is_some() {
-                            // It is looked at again and again: clocks are set, and go at rates of their own.
-                            let offset = self.network.wall(self.now).wrapping_sub(self.now.0);
-                            self.sender.set_wall_offset(offset);
-                        }
+                        self.look_at_wall();
                         self.receive(i, &mut reader, count, arrival);
                     }
                     // A short read means that the socket is empty: no need to be told so by another call.
@@ -440,6 +443,14 @@ impl<N: Network> Worker<N> {
             }
         }
         self.reader = reader;
+    }
+
+    /// Where stamps of another clock are to come, looks at it, again and again: clocks are set, and go at rates of their own.
+    fn look_at_wall(&mut self) {
+        if self.spec.listening.is_some() {
+            let offset = self.network.wall(self.now).wrapping_sub(self.now.0);
+            self.sender.set_wall_offset(offset);
+        }
     }
 
     /// Takes the first `n` bytes of the scratch, just read on connection `i`.
@@ -476,9 +487,7 @@ impl<N: Network> Worker<N> {
             Received::Message(opcode, payload) => {
                 let exchange = &mut self.connections[i].exchange;
                 let goes_on = self.sender.reply(i, exchange, opcode, payload, arrival);
-                if exchange.out.len == 0 && self.sender.has_sent_all(i, exchange) {
-                    self.leave(i);
-                } else if goes_on {
+                if !self.leave_if_done(i) && goes_on {
                     self.submit(i, self.now);
                 }
             }
@@ -495,6 +504,8 @@ impl<N: Network> Worker<N> {
     fn aside(&mut self, i: usize, aside: Aside, message: &[u8]) {
         match aside {
             Aside::Ignored => self.sender.count(self.now).ignored += 1,
+            // Behind a Close nothing is said (RFC 6455 section 5.5.1).
+            Aside::Answered(_) if self.connections[i].stage == Stage::Closing => {}
             Aside::Answered(answer) => {
                 self.sender.count(self.now).answered += 1;
                 self.conversations.keep_for(i, answer, message);

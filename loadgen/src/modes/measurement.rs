@@ -185,6 +185,7 @@ impl Measurement {
             kernel_stamps: common.stamps == Clock::Kernel,
             max_inflight: common.max_inflight,
             timeout: common.timeout.map(Nanos::from),
+            silence: common.silence.map(Nanos::from),
             ping: common.ping.map(Nanos::from),
             connect_rate: common.connect_rate / threads as f64,
             connect_inflight: common.connect_inflight.div_ceil(threads),

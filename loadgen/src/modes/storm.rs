@@ -19,7 +19,7 @@ use crate::report::model::{Mode, Storm, StormPhase};
 /// When the engine cannot go on.
 pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem> {
     // Fine rows, from which the survivors' times before, during and after are put together.
-    let common = args::Common { interval: Duration::from_millis(250), ..args.common() };
+    let common = common(args);
     let connections = common.connections;
     let survivors = args.survivors.of(connections);
     if survivors >= connections {
@@ -72,6 +72,7 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
         policy: args.backoff.to_string(),
         dropped_at_ns: at,
         dropped: recovery.dropped,
+        silent: recovery.silent,
         back: recovery.back.len() as u64,
         back_ns: [("50", 0.5), ("90", 0.9), ("99", 0.99), ("100", 1.0)]
             .into_iter()
@@ -85,6 +86,18 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
         phases,
     });
     Ok((measurement, report))
+}
+
+/// The options, with what an outage of the server's is noticed by.
+fn common(args: &args::StormArgs) -> args::Common {
+    let mut common = args::Common { interval: Duration::from_millis(250), ..args.common() };
+    if args.server {
+        // Who sends nothing hears of a silent server by its pings alone, which the oldest drafts do not have.
+        let pings = Some(args.timeout / 2).filter(|_| !common.draft.is_hixie());
+        common.silence = Some(args.timeout);
+        common.ping = common.ping.or(pings);
+    }
+    common
 }
 
 /// What happened to the connections.

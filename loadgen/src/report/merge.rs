@@ -1,6 +1,6 @@
 //! Many reports of one run, from many processes or machines, as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::format;
 use super::model::{
@@ -96,6 +96,7 @@ fn as_parts(report: &Report) -> Vec<Part> {
         shard: report.run.shard,
         status: report.verdict.status,
         started_unix_ns: report.run.measured_from_unix_ns,
+        clock_error_ns: report.host.clock_error_ns,
         command: report.run.command.clone(),
     }]
 }
@@ -112,8 +113,10 @@ fn verdict(reports: &[Report]) -> Verdict {
         verdict.findings.extend(report.verdict.findings.iter().map(named));
         for note in &report.verdict.notes {
             // Every part on one host notes the same, in other numbers: once is enough.
-            // Whether the whole is too short is seen from the whole.
-            if note.code != "short" && !verdict.notes.iter().any(|n| n.code == note.code) {
+            // Whether the whole is too short, or its clocks apart, is seen from the whole.
+            if !["short", "clocks"].contains(&&*note.code)
+                && !verdict.notes.iter().any(|n| n.code == note.code)
+            {
                 verdict.notes.push(note.clone());
             }
         }
@@ -142,7 +145,39 @@ fn verdict(reports: &[Report]) -> Verdict {
             verdict.doubt(Status::Invalid, "started_apart", text);
         }
     }
+    if let Some(text) = clocks(&parts) {
+        verdict.note("clocks", text);
+    }
     verdict
+}
+
+/// How far apart the clocks may be by which parts of several hosts began: as far as the two worst of them.
+fn clocks(parts: &[Part]) -> Option<String> {
+    let mut worst: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+    for part in parts {
+        let error = worst.entry(part.host.as_deref().unwrap_or("?")).or_insert(Some(0));
+        *error = (*error).zip(part.clock_error_ns).map(|(a, b)| a.max(b));
+    }
+    if worst.len() < 2 {
+        return None;
+    }
+    let mut errors: Vec<u64> = worst.values().flatten().copied().collect();
+    errors.sort_unstable();
+    let unkept: Vec<&str> =
+        worst.iter().filter(|(_, error)| error.is_none()).map(|(host, _)| *host).collect();
+    Some(match unkept.is_empty() {
+        true => format!(
+            "the parts began by clocks of {} hosts, which may be {} apart, say their kernels",
+            worst.len(),
+            format::ns(errors.iter().rev().take(2).sum())
+        ),
+        false => format!(
+            "the parts began by clocks of {} hosts, and nobody keeps that of {}, says its kernel: how far apart they began \
+             is not known",
+            worst.len(),
+            unkept.join(", ")
+        ),
+    })
 }
 
 fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
@@ -188,6 +223,8 @@ fn add(whole: &mut Report, part: &Report) -> Result<(), String> {
     whole.client.cpu_pct += part.client.cpu_pct;
     whole.client.rss_bytes += part.client.rss_bytes;
     whole.client.ctx_involuntary += part.client.ctx_involuntary;
+    whole.host.clock_error_ns =
+        whole.host.clock_error_ns.zip(part.host.clock_error_ns).map(|(a, b)| a.max(b));
     whole.host.steal_pct = whole.host.steal_pct.max(part.host.steal_pct);
     whole.host.throttled = whole.host.throttled.max(part.host.throttled);
     whole.slowest.extend(&part.slowest);
@@ -511,6 +548,31 @@ mod tests {
         let in_steps = reports(&[pair, shard(3)]).unwrap();
         assert_eq!(at_once.latency_ns.response, in_steps.latency_ns.response);
         assert_eq!(in_steps.parts.len(), 3);
+    }
+
+    /// Parts of one host began by one clock; of several, by clocks whose errors add up, if anybody knows them.
+    #[test]
+    fn how_far_apart_clocks_may_be_is_said() {
+        let on = |i: u32, host: &str, error: Option<u64>| {
+            let mut part = shard(i);
+            part.host.name = Some(host.into());
+            part.host.clock_error_ns = error.map(|ms| ms * 1_000_000);
+            part
+        };
+        let said = |parts: &[Report]| -> Vec<String> {
+            reports(parts).unwrap().verdict.notes.iter().map(|note| note.text.clone()).collect()
+        };
+        assert!(said(&[on(1, "a", None), on(2, "a", None), on(3, "a", Some(9))]).is_empty());
+        let pair = reports(&[on(1, "a", Some(1)), on(2, "b", Some(2))]).unwrap();
+        assert!(
+            pair.verdict.notes[0].text.contains("2 hosts, which may be 3.00 ms apart"),
+            "{:?}",
+            pair.verdict
+        );
+        let all = said(&[pair.clone(), on(3, "c", Some(4))]);
+        assert!(all.len() == 1 && all[0].contains("3 hosts, which may be 6.00 ms apart"), "{all:?}");
+        let all = said(&[pair, on(3, "c", None)]);
+        assert!(all.len() == 1 && all[0].contains("nobody keeps that of c"), "{all:?}");
     }
 
     #[test]

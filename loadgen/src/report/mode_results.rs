@@ -233,6 +233,8 @@ pub struct Storm {
     pub dropped_at_ns: u64,
     /// Connections that were dropped.
     pub dropped: u64,
+    /// `--server`: of them, those on which nothing came any more, rather than their end.
+    pub silent: u64,
     /// Those that came back.
     pub back: u64,
     /// Share back (`"50"`, `"90"`, `"99"`, `"100"`) -> time since the drop; a share never reached is absent.

@@ -221,6 +221,9 @@ pub struct Part {
     pub status: Status,
     /// Its [`Run::measured_from_unix_ns`].
     pub started_unix_ns: u64,
+    /// Its [`Host::clock_error_ns`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_error_ns: Option<u64>,
     /// Its [`Run::command`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,

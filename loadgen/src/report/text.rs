@@ -160,6 +160,10 @@ fn rates(out: &mut String, report: &Report) {
             if (m.achieved_rate - target).abs() > target / 200.0 {
                 let _ = write!(out, "  sent {}/s", whole(m.achieved_rate));
             }
+            if report.config.mode == Mode::Fanout {
+                // No reply is owed: who got what stands below.
+                return;
+            }
             let share = m.answered_rate / target * 100.0;
             let _ = write!(out, "  answered {}/s ({share:.1}%)", whole(m.answered_rate));
         }
@@ -407,6 +411,9 @@ fn server(out: &mut String, report: &Report) {
         let _ = write!(out, "{name}  ");
     }
     let _ = write!(out, "Linux {}  {} CPUs  clock {}", h.kernel, h.cpus, h.clocksource);
+    if let Some(error) = h.clock_error_ns {
+        let _ = write!(out, " within {}", ns(error));
+    }
     if let Some(governor) = &h.governor {
         let _ = write!(out, "  governor {governor}");
     }
@@ -573,8 +580,10 @@ fn storm_lines(out: &mut String, s: &Storm) {
         let first = s.first_back_ns.map_or("never".into(), ns);
         let _ = writeln!(
             out,
-            "outage       noticed {} after the last sign of life, by the last {last} later   first back after {first}",
-            ns(detected)
+            "outage       noticed {} after the last sign of life, by the last {last} later, by silence {}   first back after \
+             {first}",
+            ns(detected),
+            count(s.silent)
         );
     }
     if s.survivors > 0 {

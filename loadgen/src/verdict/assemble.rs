@@ -8,6 +8,7 @@ use crate::engine::measured::Measured;
 use crate::engine::opened::{self, Opening};
 use crate::engine::recorder::BoundedTimes;
 use crate::host::clock::{Moment, Nanos};
+use crate::host::clock_error::clock_error;
 use crate::host::procfs::{self, Counters};
 use crate::host::source_addresses::port_range;
 use crate::protocol::tls::Agreed;
@@ -198,6 +199,7 @@ pub fn host(counted: &Counters) -> Host {
         cpus: procfs::cpus() as u64,
         clocksource: first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .unwrap_or_default(),
+        clock_error_ns: clock_error().map(|most| most.0),
         governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         nofile: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
         port_range: port_range().1,

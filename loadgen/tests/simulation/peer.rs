@@ -5,9 +5,57 @@ use std::collections::VecDeque;
 use crate::wire::{accepted, frame, take_frame};
 use fastrand::Rng;
 
+/// The clock for people: what it shows more than the other one, and by how much more from some time on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall {
+    pub offset: u64,
+    pub step_at: u64,
+    pub step: u64,
+}
+
+impl Wall {
+    pub fn at(self, now: u64) -> u64 {
+        now + self.offset + if now >= self.step_at { self.step } else { 0 }
+    }
+}
+
+/// How a server answers messages.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Answers {
+    #[default]
+    Echo,
+    /// With their number.
+    Number,
+    /// With what is the same for all.
+    Any,
+}
+
+/// What a server says besides.
+#[derive(Clone, Debug, Default)]
+pub struct Speech {
+    pub answers: Answers,
+    /// Messages that are one reply.
+    pub replies: usize,
+    /// It greets whoever comes.
+    pub greets: bool,
+    /// It answers opening words, with the token in a message of its own or not.
+    pub grants: bool,
+    pub token_apart: bool,
+    pub joins: bool,
+    /// Shares of the opening words, in thousandths: something else is said, or nothing.
+    pub refused: u32,
+    pub unsaid: u32,
+    /// Nanoseconds between two messages that nobody asked for, at least and at most.
+    pub pushes: Option<(u64, u64)>,
+    /// They say when they were sent, in such a unit.
+    pub stamps: Option<u64>,
+    pub wall: Wall,
+}
+
 /// What a server makes of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Manners {
+    pub speech: Speech,
     /// Nanoseconds from the end of a message to the beginning of its reply, at least and at most.
     pub delay: (u64, u64),
     /// Shares of the replies, in thousandths.
@@ -58,11 +106,33 @@ pub enum Ending {
 pub enum Said {
     Open,
     Refusal(&'static str),
-    Message(u8, Vec<u8>),
+    /// Opcode, payload, and the number that it names.
+    Message(u8, Vec<u8>, Option<u64>),
+    Word(Spoken, Vec<u8>),
+    Push(Push, Vec<u8>),
     Ping,
     Pong(Vec<u8>),
     Close(u16),
     Garbage(&'static str),
+}
+
+/// The server's part of the opening words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Spoken {
+    Welcome,
+    Granted { ok: bool, token: Option<String> },
+    Joined,
+    Refused,
+}
+
+/// What nobody asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Push {
+    Tick,
+    /// Wants the number back.
+    Beat(u64),
+    /// With a number: a message's, or the time.
+    News(Option<u64>),
 }
 
 /// What the client said.
@@ -104,7 +174,9 @@ pub struct Peer {
     /// A fragmented message so far.
     partial: Option<(u8, Vec<u8>, usize)>,
     messages: usize,
-    held: Option<(u8, Vec<u8>)>,
+    held: Option<(u8, Vec<u8>, Option<u64>)>,
+    /// When it says the next thing that nobody asked for.
+    push_at: Option<u64>,
     /// What another connection said last.
     stranger: Vec<u8>,
     silent: bool,
@@ -136,6 +208,7 @@ impl Peer {
             partial: None,
             messages: 0,
             held: None,
+            push_at: None,
             stranger: Vec::new(),
             silent: false,
             closed: false,
@@ -149,6 +222,7 @@ impl Peer {
 
     /// Bytes that the client can read at `now`.
     pub fn available(&mut self, now: u64) -> usize {
+        self.push_due(now);
         while self.arrivals.front().is_some_and(|(at, _)| *at <= now) {
             (self.there_at, self.there) = self.arrivals.pop_front().expect("just seen");
         }
@@ -206,7 +280,7 @@ impl Peer {
         let arrival = self.arrivals.front().map(|(at, _)| *at);
         let end = self.end.filter(|_| !self.told_end).map(|(at, _)| at);
         let pending = (self.again || self.told < self.there).then_some(0);
-        [arrival, end, self.room_at, pending].into_iter().flatten().min()
+        [arrival, end, self.room_at, pending, self.push_at].into_iter().flatten().min()
     }
 
     /// The edges at `now` that were not told yet: readable, writable, ended.
@@ -243,6 +317,7 @@ impl Peer {
 
     /// Takes `bytes` of the client's at `now`, answers them, and says what they were.
     pub fn hear(&mut self, bytes: &[u8], now: u64) -> Vec<Heard> {
+        self.push_due(now);
         self.inbox.extend_from_slice(bytes);
         let mut heard = Vec::new();
         if !self.upgraded {
@@ -295,6 +370,11 @@ impl Peer {
         match self.manners.upgrade {
             Upgrade::Yes => {
                 self.say(accepted(key), Said::Open, now);
+                if self.manners.speech.greets {
+                    self.word(r#"{"hi":"welcome"}"#, Spoken::Welcome, now);
+                }
+                self.push_at =
+                    self.manners.speech.pushes.map(|(least, most)| now + self.rng.u64(least..=most));
             }
             Upgrade::No => {
                 let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec();
@@ -315,6 +395,9 @@ impl Peer {
     }
 
     fn answer(&mut self, opcode: u8, payload: Vec<u8>, now: u64) {
+        if payload.starts_with(b"hello-") || payload.starts_with(b"pong ") {
+            return self.answer_words(&payload, now);
+        }
         self.messages += 1;
         if self.silent || self.end.is_some() {
             return;
@@ -329,8 +412,9 @@ impl Peer {
         if self.chance(manners.dropped) {
             return;
         }
-        let (mut opcode, mut payload) = (opcode, payload);
-        if self.chance(manners.corrupted) && !payload.is_empty() {
+        let (mut opcode, mut payload, number) = self.content(opcode, payload);
+        let echoes = manners.speech.answers == Answers::Echo;
+        if echoes && self.chance(manners.corrupted) && !payload.is_empty() {
             let at = self.rng.usize(..payload.len());
             match self.rng.u8(..4) {
                 0 => opcode ^= 3,
@@ -339,20 +423,114 @@ impl Peer {
                 _ => payload[at] ^= 1,
             }
         }
-        if !self.stranger.is_empty() && self.chance(manners.foreign) {
+        if echoes && !self.stranger.is_empty() && self.chance(manners.foreign) {
             payload.clone_from(&self.stranger);
         }
         if self.held.is_none() && self.chance(manners.swapped) {
-            self.held = Some((opcode, payload));
+            self.held = Some((opcode, payload, number));
             return;
         }
         if self.chance(manners.duplicated) {
-            self.reply(opcode, payload.clone(), now);
+            self.reply(opcode, payload.clone(), number, now);
         }
-        self.reply(opcode, payload, now);
-        if let Some((opcode, payload)) = self.held.take() {
-            self.reply(opcode, payload, now);
+        for _ in 1..manners.speech.replies {
+            if !self.chance(manners.dropped) {
+                self.reply(opcode, payload.clone(), number, now);
+            }
         }
+        self.reply(opcode, payload, number, now);
+        if let Some((opcode, payload, number)) = self.held.take() {
+            for _ in 0..manners.speech.replies.max(1) {
+                self.reply(opcode, payload.clone(), number, now);
+            }
+        }
+    }
+
+    /// What a message is answered with, and the number in it: at times a wrong one, or none.
+    fn content(&mut self, opcode: u8, payload: Vec<u8>) -> (u8, Vec<u8>, Option<u64>) {
+        match self.manners.speech.answers {
+            Answers::Echo => (opcode, payload, None),
+            Answers::Any => (1, format!("done {}", self.rng.u8(..)).into_bytes(), None),
+            Answers::Number => {
+                let text = String::from_utf8(payload).expect("text");
+                let asked = text.strip_prefix("{\"id\":").and_then(|rest| rest.split(',').next());
+                let asked: u64 = asked.and_then(|digits| digits.parse().ok()).expect("a number");
+                let number = match self.chance(self.manners.foreign) {
+                    true => [None, Some(asked + 1), Some(asked / 2), Some(u64::MAX)][self.rng.usize(..4)],
+                    false => Some(asked),
+                };
+                let text = match number {
+                    Some(number) => format!("{{\"x\":\"id\",\"id\":{number},\"v\":{}}}", self.rng.u8(..)),
+                    None => "{\"error\":1,\"id\":null}".to_owned(),
+                };
+                (1, text.into_bytes(), number)
+            }
+        }
+    }
+
+    /// Answers one of the client's opening words; a heartbeat's answer needs none.
+    fn answer_words(&mut self, words: &[u8], now: u64) {
+        let speech = self.manners.speech.clone();
+        let login = words.starts_with(b"hello-login");
+        let answers = if login { speech.grants } else { words.starts_with(b"hello-join") && speech.joins };
+        if self.silent || self.end.is_some() || !answers || self.chance(speech.unsaid) {
+            return;
+        }
+        if self.chance(speech.refused) {
+            return self.word(r#"{"ok":false,"error":"not you"}"#, Spoken::Refused, now);
+        }
+        if !login {
+            return self.word(r#"{"joined":"room"}"#, Spoken::Joined, now);
+        }
+        let token = format!("{:x}", self.rng.u32(..));
+        if speech.token_apart {
+            self.word(r#"{"ok":true}"#, Spoken::Granted { ok: true, token: None }, now);
+            let text = format!(r#"{{"tok":"no","token":"{token}"}}"#);
+            self.word(&text, Spoken::Granted { ok: false, token: Some(token) }, now);
+        } else {
+            let text = format!(r#"{{"tok":"no","ok":true,"token":"{token}","more":"{{}}"}}"#);
+            self.word(&text, Spoken::Granted { ok: true, token: Some(token) }, now);
+        }
+    }
+
+    fn word(&mut self, text: &str, spoken: Spoken, now: u64) {
+        self.say(frame(0x81, text.as_bytes()), Said::Word(spoken, text.as_bytes().to_vec()), now);
+    }
+
+    /// Says what is due by `now` though nobody asked for it.
+    fn push_due(&mut self, now: u64) {
+        while let (Some(at), Some((least, most))) =
+            (self.push_at.filter(|at| *at <= now), self.manners.speech.pushes)
+        {
+            self.push_at = None;
+            if self.silent || self.end.is_some() || self.closed {
+                return;
+            }
+            self.push(at);
+            self.push_at = Some(at + self.rng.u64(least..=most));
+        }
+    }
+
+    fn push(&mut self, now: u64) {
+        let (text, push) = match (self.rng.u8(..12), self.manners.speech.stamps) {
+            (0, _) => (r#"{"type":"tick"}"#.to_owned(), Push::Tick),
+            (1, _) => {
+                let n = self.rng.u64(..1_000_000);
+                (format!(r#"{{"type":"beat","n":{n}}}"#), Push::Beat(n))
+            }
+            (2, _) => (r#"{"type":"news","id":"none"}"#.to_owned(), Push::News(None)),
+            (3.., None) => {
+                let number = 4_000_000_000 + self.rng.u64(..1 << 40);
+                (format!(r#"{{"type":"news","id":{number}}}"#), Push::News(Some(number)))
+            }
+            (ahead, Some(unit)) => {
+                let ahead = if ahead == 3 { 50_000_000 } else { 0 };
+                let time = (self.manners.speech.wall.at(now) + ahead) / unit;
+                (format!(r#"{{"v":1,"ts":{time}}}"#), Push::News(Some(time)))
+            }
+        };
+        let bytes = frame(0x81, text.as_bytes());
+        self.say(bytes, Said::Push(push, text.into_bytes()), now);
     }
 
     fn finish(&mut self, ending: Ending, now: u64) {
@@ -373,14 +551,14 @@ impl Peer {
     }
 
     /// Sends a message, in one frame or several.
-    fn reply(&mut self, opcode: u8, payload: Vec<u8>, now: u64) {
+    fn reply(&mut self, opcode: u8, payload: Vec<u8>, number: Option<u64>, now: u64) {
         let bytes = if payload.len() > 1 && self.chance(self.manners.fragmented) {
             let cut = self.rng.usize(1..payload.len());
             [frame(opcode, &payload[..cut]), frame(0x80, &payload[cut..])].concat()
         } else {
             frame(0x80 | opcode, &payload)
         };
-        self.say(bytes, Said::Message(opcode, payload), now);
+        self.say(bytes, Said::Message(opcode, payload, number), now);
     }
 
     /// Sends `bytes`, in one piece or several, not before what was sent earlier.

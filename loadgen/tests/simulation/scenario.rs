@@ -12,12 +12,14 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use loadgen::engine::commands::{Command, Event, Load, Outcome, Traffic};
 use loadgen::engine::conversation::Talk;
+use loadgen::engine::opened;
 use loadgen::engine::payload::Payloads;
 use loadgen::engine::recorder::{Counts, Recorder, Times};
 use loadgen::engine::schedule::{ArrivalProcess, Cursor, Curve, Rate};
 use loadgen::engine::size::Sizes;
 use loadgen::engine::spec::{Gauges, Spec};
 use loadgen::engine::target::Target;
+use loadgen::engine::think::Think;
 use loadgen::engine::worker::Worker;
 use loadgen::host::address::Address;
 use loadgen::host::clock::{Moment, Nanos};
@@ -27,8 +29,9 @@ use loadgen::protocol::handshake::Extras;
 use loadgen::protocol::session;
 use loadgen::protocol::url::Url;
 
-use crate::model::{Figures, Model, Rules, Run, Schedule, histogram};
-use crate::peer::{Ending, Manners, Upgrade};
+use crate::model::{Figures, Model, Opening, Rules, Run, Schedule, histogram};
+use crate::peer::{Ending, Manners, Speech, Upgrade};
+use crate::talk::Conversation;
 use crate::world::{Shared, Whims, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -39,6 +42,8 @@ pub enum Stress {
     /// Replies take their time, and all comes in pieces.
     Delays,
     Everything,
+    /// And what is said is no echo.
+    Conversations,
 }
 
 /// What happened in all scenarios.
@@ -47,6 +52,14 @@ pub struct Happened {
     pub counts: Counts,
     pub had_to_wait: u64,
     pub pongs: u64,
+    /// With opening words; of replies in several messages; where nothing is sent.
+    pub greeted: u64,
+    pub first: u64,
+    pub gaps: u64,
+    pub slowly: u64,
+    pub reopened: u64,
+    /// Sent by a closed loop after it had thought.
+    pub thought: u64,
     pub failures: BTreeMap<String, u64>,
 }
 
@@ -72,11 +85,12 @@ pub struct Scenario {
     connections: usize,
     /// `--timeout`, which a closed loop would act on.
     impatient: bool,
+    talk: Conversation,
 }
 
 impl Scenario {
     pub fn draw(mut rng: Rng, stress: Stress) -> Scenario {
-        let everything = stress == Stress::Everything;
+        let everything = stress != Stress::Delays;
         let connections = rng.usize(1..24);
         let opcode = if rng.bool() { Opcode::Text } else { Opcode::Binary };
         let size = [8, 12, 31, 40, 126, 700][rng.usize(..6)];
@@ -90,7 +104,7 @@ impl Scenario {
         let max_inflight = maybe(&mut rng, 3).map(|n| n as u32);
         let verify = rng.u8(..5) > 0;
         let payloads = Payloads::random(opcode, Sizes::Fixed(size), stamped, seed);
-        let spec = Spec {
+        let mut spec = Spec {
             fragment: (everything && rng.u8(..3) == 0).then(|| rng.usize(1..64)),
             verify,
             max_inflight,
@@ -105,22 +119,20 @@ impl Scenario {
             first,
             ..Scenario::spec(payloads, connections)
         };
-        let rules = Rules {
-            first_number: first + me,
-            step: threads,
-            timeout,
-            max_inflight,
-            verify,
-            stamp: if opcode == Opcode::Text { 32 } else { 16 },
-            stamped,
-            size,
-            opcode: opcode as u8,
-            ping,
-        };
+        let mut rules = Scenario::rules(&spec, me, stamped, size);
         let whims = Scenario::whims(&mut rng, everything);
         let now = Scenario::beginning(&mut rng);
-        let manners = (0..connections).map(|_| Scenario::manners(&mut rng, everything)).collect();
-        let world = Rc::new(RefCell::new(World::new(now, rng.fork(), whims, manners, Model::new(rules))));
+        let talk = match stress {
+            Stress::Conversations => Conversation::draw(&mut rng, now),
+            _ => Conversation::default(),
+        };
+        talk.ask(&mut spec);
+        talk.rule(&mut rules);
+        let manners =
+            (0..connections).map(|_| Scenario::manners(&mut rng, everything, &talk.speech)).collect();
+        let mut world = World::new(now, rng.fork(), whims, manners, Model::new(rules));
+        world.wall = talk.speech.wall;
+        let world = Rc::new(RefCell::new(world));
         let (commands, orders) = mpsc::channel();
         let (tell, events) = mpsc::channel();
         let (spare, spares) = mpsc::channel();
@@ -140,6 +152,24 @@ impl Scenario {
             threads,
             connections,
             impatient: timeout.is_some(),
+            talk,
+        }
+    }
+
+    fn rules(spec: &Spec, me: usize, stamped: bool, size: usize) -> Rules {
+        let opcode = spec.payloads.opcode();
+        Rules {
+            first_number: spec.first + me,
+            step: spec.threads,
+            timeout: spec.timeout.map(|limit| limit.0),
+            max_inflight: spec.max_inflight,
+            verify: spec.verify,
+            stamp: if opcode == Opcode::Text { 32 } else { 16 },
+            stamped,
+            size,
+            opcode: opcode as u8,
+            ping: spec.ping.map(|gap| gap.0),
+            ..Rules::default()
         }
     }
 
@@ -169,6 +199,7 @@ impl Scenario {
             kernel_stamps: true,
             max_inflight: None,
             timeout: None,
+            silence: None,
             ping: None,
             connect_rate: 1e5,
             connect_inflight: 1,
@@ -207,7 +238,7 @@ impl Scenario {
         }
     }
 
-    fn manners(rng: &mut Rng, everything: bool) -> Manners {
+    fn manners(rng: &mut Rng, everything: bool, speech: &Speech) -> Manners {
         let some = |rng: &mut Rng, most: u32| if everything && rng.bool() { rng.u32(..most) } else { 0 };
         let least = [500, 50_000, 2_000_000][rng.usize(..3)];
         let end = (everything && rng.u8(..4) == 0).then(|| {
@@ -221,6 +252,7 @@ impl Scenario {
             _ => Upgrade::Yes,
         };
         Manners {
+            speech: speech.clone(),
             delay: (least, least * rng.u64(1..20)),
             dropped: some(rng, 20),
             duplicated: some(rng, 20),
@@ -239,7 +271,10 @@ impl Scenario {
     pub fn run(mut self, all: &mut Happened) {
         self.open();
         all.failed(&self.world.borrow().model);
-        for _ in 0..self.rng.u8(1..3) {
+        all.greeted += self.world.borrow().model.opened.hello.as_ref().map_or(0, |hello| hello.len());
+        // Connections are opened anew in one run only.
+        let runs = if self.talk.each.is_some() { 1 } else { self.rng.u8(1..3) };
+        for _ in 0..runs {
             let (run, traffic) = self.plan();
             self.measure(run, traffic);
             let world = self.world.borrow();
@@ -248,7 +283,12 @@ impl Scenario {
                 all.counts.inflight_ns += world.model.inflight_ns;
                 all.had_to_wait += figures.backpressure.len();
                 all.pongs += figures.ping.len();
+                all.first += figures.first.len();
+                all.gaps += figures.gap.len();
+                all.slowly += figures.slowly.len();
+                all.thought += if self.talk.think.is_some() { figures.counts.sent } else { 0 };
             }
+            all.reopened += world.model.opened.opened;
             all.failed(&world.model);
         }
         self.close();
@@ -264,26 +304,26 @@ impl Scenario {
             }
         };
         let world = self.world.borrow();
-        let model = &world.model.opening;
-        same("connect", &opening.connect, model.connect.as_ref().unwrap_or(&histogram()));
-        same("upgrade", &opening.upgrade, model.upgrade.as_ref().unwrap_or(&histogram()));
-        assert_eq!(opening.opened, model.opened);
-        assert_eq!(opening.began, model.began.map(Moment));
-        assert_eq!(opening.ended, Moment(model.ended));
+        opened(&opening, &world.model.opened);
         assert_eq!(opening.failures, world.model.failures);
         assert_eq!(opening.opened + opening.failures.values().sum::<u64>(), self.connections as u64);
     }
 
     /// The same run twice: for the worker and for the model.
     fn plan(&mut self) -> (Run, Traffic) {
-        let open = self.world.borrow().model.open();
+        let open = self.world.borrow().model.present();
         let now = self.world.borrow().now;
         let active = self.rng.usize(1..=open.len().max(1)).min(open.len());
+        let active = if self.talk.listens.is_some() { 0 } else { active };
         let begin = now + self.rng.u64(..SECOND / 10);
         let from = begin + if self.rng.bool() { 0 } else { self.rng.u64(..SECOND / 2) };
-        let closed = !self.impatient && self.rng.u8(..4) == 0;
+        let thinks = self.talk.think.is_some() && !self.impatient;
+        let closed = thinks || self.talk.listens.is_some() || !self.impatient && self.rng.u8(..4) == 0;
         // A closed loop over so short a way sends a message a microsecond.
-        let to = from + self.rng.u64(1..if closed { SECOND / 20 } else { 2 * SECOND });
+        let short = closed
+            && !self.talk.listens.is_some()
+            && self.talk.think.is_none_or(|think| think < SECOND / 1000);
+        let to = from + self.rng.u64(1..if short { SECOND / 20 } else { 2 * SECOND });
         let until = to + self.rng.u64(..SECOND);
         let mut order: Vec<usize> = (0..active).map(|a| open[a * open.len() / active]).collect();
         // Whose turn it is when is the one thing that the model takes over.
@@ -297,7 +337,8 @@ impl Scenario {
                 (Some(schedule), Load::Open(cursor))
             }
         };
-        let run = Run { schedule, pipeline, order, begin, from, to, until };
+        let think = self.talk.think.filter(|_| thinks);
+        let run = Run { schedule, pipeline, think, order, begin, from, to, until };
         let traffic = Traffic {
             load,
             active,
@@ -307,7 +348,7 @@ impl Scenario {
             tick: Nanos(SECOND / 4),
             begin: Moment(begin),
             collector: None,
-            think: None,
+            think: think.map(|think| Think::Fixed(Duration::from_nanos(think))),
         };
         (run, traffic)
     }
@@ -384,9 +425,11 @@ impl Scenario {
         assert_eq!(outcome.in_flight, model.least_in_flight(), "fewest in flight");
         assert_eq!((outcome.silent, outcome.stuck), (model.silent, model.stuck));
         assert_eq!((outcome.replaced, outcome.clock_steps), (0, 0));
+        opened(&outcome.reopened, &model.opened);
     }
 
     fn close(&mut self) {
+        self.world.borrow_mut().model.closes = true;
         self.tell(Command::Close);
         while self.worker.turn().expect("the network never gives up") {}
         let world = self.world.borrow();
@@ -411,10 +454,27 @@ impl Scenario {
     }
 }
 
+/// What was opened, for the first time or anew.
+fn opened(opening: &opened::Opening, model: &Opening) {
+    for (name, times, expected) in [
+        ("connect", &opening.connect, &model.connect),
+        ("upgrade", &opening.upgrade, &model.upgrade),
+        ("hello", &opening.hello, &model.hello),
+    ] {
+        same(name, times, expected.as_ref().unwrap_or(&histogram()));
+    }
+    assert_eq!(opening.opened, model.opened);
+    assert_eq!(opening.began, model.began.map(Moment));
+    assert_eq!(opening.ended, Moment(model.ended));
+}
+
 fn figures(phase: &str, recorder: &Recorder, model: &Figures) {
     // Of time in flight only the sum is told: ticks cut it between warm-up and measured time.
     let counts = Counts { inflight_ns: 0, ..recorder.counts };
-    assert_eq!(counts, model.counts, "counts, {phase}");
+    let [ours, theirs] = [counts, model.counts].map(|counts| format!("{counts:?}"));
+    let pairs = ours.split(", ").zip(theirs.split(", "));
+    let differing: Vec<_> = pairs.filter(|(ours, theirs)| ours != theirs).collect();
+    assert!(differing.is_empty(), "counts, {phase}: {differing:?}");
     let bounds = recorder.bounds.clone().unwrap_or_default();
     same(&format!("low, {phase}"), &bounds.low, &model.low);
     same(&format!("high, {phase}"), &bounds.high, &model.high);
@@ -426,6 +486,9 @@ fn figures(phase: &str, recorder: &Recorder, model: &Figures) {
         ("backpressure", &recorder.backpressure, &model.backpressure),
         ("read lag", &recorder.read_lag, &model.read_lag),
         ("ping", &recorder.ping, &model.ping),
+        ("first", &recorder.first.clone().unwrap_or_default(), &model.first),
+        ("slow readers", &recorder.slow.clone().unwrap_or_default(), &model.slowly),
+        ("gap", &recorder.gap.clone().unwrap_or_default(), &model.gap),
     ] {
         same(&format!("{name}, {phase}"), times, expected);
     }

@@ -12,7 +12,10 @@ use loadgen::host::clock::Moment;
 use nix::errno::Errno;
 
 use crate::model::{Model, Writing};
-use crate::peer::{Connecting, Heard, Manners, Peer};
+use crate::peer::{Connecting, Heard, Manners, Peer, Wall};
+
+/// Shorter than any buffer but a slow reader's.
+const LITTLE: usize = 32 * 1024;
 
 /// What the network does of itself, in thousandths of the calls.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +49,7 @@ pub struct World {
     /// What a connection said last, for those that answer with another's words.
     stranger: Vec<u8>,
     pub open_sockets: usize,
+    pub wall: Wall,
     stamp: Option<u64>,
     stuck: u32,
 }
@@ -61,6 +65,7 @@ impl World {
             model,
             stranger: Vec::new(),
             open_sockets: 0,
+            wall: Wall::default(),
             stamp: None,
             stuck: 0,
         }
@@ -167,8 +172,13 @@ impl World {
 
     fn read(&mut self, connection: usize, buffer: &mut [u8]) -> io::Result<usize> {
         self.spend();
+        // Who reads slowly reads little at a time.
+        let slow = buffer.len() < LITTLE;
         if self.whim(self.whims.interrupts) {
-            self.model.on_read(connection, 0, Vec::new(), None, None);
+            match slow {
+                true => self.model.on_slow_read(connection, 0, buffer.len(), Vec::new(), None),
+                false => self.model.on_read(connection, 0, Vec::new(), None, None),
+            }
             return Err(ErrorKind::Interrupted.into());
         }
         let peer = &mut self.peers[connection];
@@ -187,7 +197,10 @@ impl World {
         };
         let peer = &mut self.peers[connection];
         let ended = if n > 0 { None } else { peer.ended(self.now) };
-        self.model.on_read(connection, n, said, ended, self.stamp);
+        match slow {
+            true => self.model.on_slow_read(connection, n, buffer.len(), said, ended),
+            false => self.model.on_read(connection, n, said, ended, self.stamp),
+        }
         match (n, ended) {
             (0, None) => Err(ErrorKind::WouldBlock.into()),
             (0, Some(true)) => Err(io::Error::from_raw_os_error(Errno::ECONNRESET as i32)),
@@ -246,6 +259,13 @@ impl Network for Shared {
         let now = world.now;
         world.model.on_clock(now);
         Moment(now)
+    }
+
+    fn wall(&mut self, at: Moment) -> u64 {
+        let mut world = self.0.borrow_mut();
+        let wall = world.wall.at(at.0);
+        world.model.on_wall(at.0, wall);
+        wall
     }
 
     fn wait(&mut self, until: Option<Moment>, ready: &mut Vec<Readiness>) -> io::Result<()> {

@@ -197,6 +197,7 @@ fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
         kernel_stamps: true,
         max_inflight: None,
         timeout: args.timeout.map(Nanos::from),
+        silence: None,
         ping: None,
         connect_rate: 100_000.0,
         connect_inflight: 256,

@@ -45,6 +45,8 @@ pub struct Common {
     pub seed: u64,
     pub shard: Shard,
     pub start_at: Option<SystemTime>,
+    /// `storm --server`: a connection on which nothing comes for so long is lost.
+    pub silence: Option<Duration>,
     pub interval: Duration,
     pub name: Option<String>,
     pub quiet: bool,

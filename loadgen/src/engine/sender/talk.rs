@@ -73,11 +73,12 @@ impl Sender {
             Some(index) => index.and_then(|index| self.in_flight.find_index(exchange, index)),
             None => self.in_flight.oldest_written(exchange).copied(),
         };
+        let slow = self.is_slow(i);
         let (Some(entry), Some(running)) = (entry, &mut self.running) else { return false };
         let message = (i as u32, entry.index);
         let so_far = self.partly.entry(message).or_default();
         *so_far += 1;
-        if *so_far == 1 {
+        if *so_far == 1 && !slow {
             running.record_first(&entry, arrival);
         }
         let more = *so_far < self.spec.replies;
@@ -137,7 +138,7 @@ impl Sender {
     /// Connection `i` has sent all the messages that a connection sends.
     pub fn has_sent_all(&self, i: usize, exchange: &Exchange) -> bool {
         let Some(each) = self.spec.messages_each else { return false };
-        exchange.next_index - self.sent_before.get(i).copied().unwrap_or(0) >= each
+        exchange.next_index - self.sent_before(i) >= each
     }
 
     /// Another connection that sends by the schedule, in the place of one that is not there.

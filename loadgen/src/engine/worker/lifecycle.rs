@@ -82,6 +82,7 @@ impl<N: Network> Worker<N> {
             }
             Err(e) => (None, Some(e)),
         };
+        self.silence.heard(i);
         let fresh = Connection::new(socket, self.now);
         match self.connections.get_mut(i) {
             Some(connection) => connection.renew(fresh),
@@ -321,6 +322,7 @@ impl<N: Network> Worker<N> {
                     return;
                 }
                 self.sender.not_opened(i);
+                self.count_held(0);
             }
             Stage::Open if self.connector.watches() => {
                 self.read_clock();
@@ -340,17 +342,36 @@ impl<N: Network> Worker<N> {
         opened::count(&mut self.failures, reason);
     }
 
-    /// Closes connection `i`, which has sent all that a connection sends. The server ends it, so that its port does not rest
-    /// in TIME_WAIT on this side.
-    pub(super) fn leave(&mut self, i: usize) {
-        self.sender.leave(i);
-        self.put(i, Bytes::Control(Opcode::Close, &1000u16.to_be_bytes()));
-        let connection = &mut self.connections[i];
-        if connection.stage == Stage::Open {
-            connection.stage = Stage::Closing;
-            self.connector.leaves(i, connection.attempt, self.now);
-            self.count_held(-1);
+    /// In an outage: gives up the connections on which nothing comes any more.
+    pub(super) fn lose_silent(&mut self) {
+        while let Some(i) = self.silence.next(self.now) {
+            // It may be that nothing was read because loadgen was late.
+            let watches = self.connector.watches() && self.connections[i].stage == Stage::Open;
+            if watches {
+                self.read(i, false);
+            }
+            if watches && self.silence.waits(i) && self.connections[i].stage == Stage::Open {
+                self.connections[i].transport.close(&mut self.network, true);
+                self.connector.lose_silent();
+                self.fail_here(i, "silent");
+            }
+            self.silence.heard(i);
         }
+    }
+
+    /// Closes connection `i` if it has sent all that a connection sends and has the replies; false if it has not. The server
+    /// ends it, so that its port does not rest in TIME_WAIT on this side.
+    pub(super) fn leave_if_done(&mut self, i: usize) -> bool {
+        let Connection { stage, exchange, attempt, .. } = &mut self.connections[i];
+        if *stage != Stage::Open || exchange.out.len > 0 || !self.sender.has_sent_all(i, exchange) {
+            return false;
+        }
+        *stage = Stage::Closing;
+        self.connector.leaves(i, *attempt, self.now);
+        self.sender.leave(i);
+        self.count_held(-1);
+        self.put(i, Bytes::Control(Opcode::Close, &1000u16.to_be_bytes()));
+        true
     }
 
     /// Connection `i` has ended after our Close: it begins anew if it was to.
@@ -368,10 +389,11 @@ impl<N: Network> Worker<N> {
                 && self.sender.is_overdue(&connection.exchange, self.now)
             {
                 match self.sender.give_up(i, &mut connection.exchange, self.now) {
+                    GivenUp::Message if self.leave_if_done(i) => break,
                     GivenUp::Message if self.sender.schedule_is_over(self.now) => {}
                     GivenUp::Message => self.submit(i, self.now),
                     GivenUp::Connection => {
-                        connection.close(&mut self.network, true);
+                        self.connections[i].close(&mut self.network, true);
                         self.connector.replace(i, self.now);
                         self.count_held(-1);
                     }

@@ -17,6 +17,9 @@ pub struct Host {
     pub cpus: u64,
     /// The kernel's.
     pub clocksource: String,
+    /// The most that its wall clock may be wrong by, says its kernel; absent where nobody keeps it right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_error_ns: Option<u64>,
     /// What sets the processors' frequency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub governor: Option<String>,

@@ -36,7 +36,10 @@ impl Model {
     pub(super) fn record(&mut self, c: usize, message: &Message, end: Arrival) {
         let run = self.run.as_ref().expect("it runs");
         let (from, flight) = (run.from, message.sent.map_or(0, |sent| overlap(run, sent, end.read)));
-        let number = (self.rules.first_number + c * self.rules.step) as u64;
+        let number = self.rules.number(c) as u64;
+        if self.rules.is_slow(c) {
+            return self.figures(message.due).slowly.saturating_record(end.at - message.due);
+        }
         // A stamp from before the message was written is none.
         let sent = message.sent.unwrap_or(message.tried);
         let (at, ours) = if end.at < sent { (end.read, end.lag) } else { (end.at, end.ours) };
@@ -45,7 +48,7 @@ impl Model {
         let figures = self.figures(message.due);
         figures.response.saturating_record(response);
         figures.undisturbed.saturating_record(response.saturating_sub(slip).saturating_sub(ours));
-        let size = self.rules.size as u64;
+        let size = if message.sent.is_some() { message.sizes.1 } else { message.sizes.0 } as u64;
         let figures = self.figures(message.due);
         figures.slow.push((response, number, message.due.saturating_sub(from), slip, size));
         if let Some(sent) = message.sent {
@@ -63,28 +66,37 @@ impl Model {
         for c in 0..self.connections.len() {
             if let Some(at) = self.unsent(c) {
                 let connection = &mut self.connections[c];
+                // It is made when it is first tried, and those behind it are not.
+                connection.out[at].sizes.0 = connection.out[at].sizes.1;
                 connection.gaps.push_back((connection.out[at].index, connection.next_index));
             }
             let out = std::mem::take(&mut self.connections[c].out);
             let connection = &self.connections[c];
+            let slow = self.rules.is_slow(c);
+            let waited = waited && !slow;
             self.silent += u64::from(waited && connection.seen == 0 && !out.is_empty());
             self.stuck += if waited && closed && connection.open { out.len() as u64 } else { 0 };
             for message in out {
-                if message.sent.is_some() {
+                if message.sent.is_some() && !slow {
                     self.flow(-1);
                 }
                 self.record(c, &message, never);
-                if let Some(sent) = message.sent.filter(|_| message.due >= from) {
+                if let Some(sent) = message.sent.filter(|_| message.due >= from && !slow) {
                     self.unanswered.saturating_record(now - sent);
                 }
                 let lost = message.index < self.connections[c].seen;
                 let counts = &mut self.figures(message.due).counts;
-                if lost { counts.lost += 1 } else { counts.unanswered += 1 }
+                match (slow, lost) {
+                    (true, _) => counts.slow_unanswered += 1,
+                    (false, true) => counts.lost += 1,
+                    (false, false) => counts.unanswered += 1,
+                }
             }
         }
         self.flow(0);
         self.run = None;
         self.failures = std::mem::take(&mut self.failing);
+        self.opened = std::mem::take(&mut self.opening);
         self.finished = true;
     }
 

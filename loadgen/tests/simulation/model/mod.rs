@@ -6,15 +6,19 @@
 
 mod accounts;
 mod replies;
+mod seam;
 mod sending;
+mod talk;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use hdrhistogram::Histogram;
 use loadgen::engine::network::Readiness;
 use loadgen::engine::recorder::Counts;
 
-use crate::peer::{Heard, Said};
+use crate::peer::{Answers, Heard, Push, Said, Spoken};
+pub use talk::{Slow, Step, message_text};
 
 /// Messages that leave the schedule in a row.
 const IN_A_ROW: u32 = 16;
@@ -28,6 +32,8 @@ const RANGE: u64 = 60_000_000_000;
 pub enum Writing {
     Request,
     Control,
+    /// One of the opening words, or the answer to a heartbeat.
+    Words,
     /// What could not be written before.
     Rest,
     /// A message that was waiting, or that a reply set off.
@@ -44,6 +50,8 @@ pub struct Run {
     pub schedule: Option<Schedule>,
     /// Closed loop: messages in flight on a connection.
     pub pipeline: u32,
+    /// From a reply to the next message.
+    pub think: Option<u64>,
     /// The connections that send, in the order of their turns.
     pub order: Vec<usize>,
     pub begin: u64,
@@ -68,6 +76,18 @@ pub struct Rules {
     pub size: usize,
     pub opcode: u8,
     pub ping: Option<u64>,
+    pub shard: usize,
+    pub script: Vec<Step>,
+    pub answers: Answers,
+    /// Messages that are one reply.
+    pub replies: u32,
+    pub ignores: bool,
+    pub heartbeats: bool,
+    /// Messages on a connection before it is opened anew.
+    pub each: Option<usize>,
+    pub slow: Option<Slow>,
+    /// Nothing is sent; the unit of the time in what comes.
+    pub listens: Option<u64>,
 }
 
 /// When something came: by the stamp or by the read, when it was read, and what of the lag was loadgen's.
@@ -91,6 +111,12 @@ pub struct Figures {
     pub backpressure: Histogram<u64>,
     pub read_lag: Histogram<u64>,
     pub ping: Histogram<u64>,
+    /// The first of several messages that are one reply.
+    pub first: Histogram<u64>,
+    /// Of those that read slowly.
+    pub slowly: Histogram<u64>,
+    /// Between two messages, where nothing is sent.
+    pub gap: Histogram<u64>,
     pub counts: Counts,
     /// Response, connection's number, due, own slip, size.
     pub slow: Vec<(u64, u64, u64, u64, u64)>,
@@ -118,7 +144,20 @@ enum Identity {
 impl Rules {
     /// Nothing tells replies apart.
     fn by_order(&self) -> bool {
-        !(self.verify || self.stamped && self.size >= self.stamp)
+        match self.answers {
+            Answers::Echo => !(self.verify || self.stamped && self.size >= self.stamp),
+            Answers::Number => false,
+            Answers::Any => true,
+        }
+    }
+
+    /// The number of connection `c` over the whole run.
+    fn number(&self, c: usize) -> usize {
+        self.first_number + c * self.step
+    }
+
+    fn is_slow(&self, c: usize) -> bool {
+        self.slow.is_some_and(|slow| slow.has(self.number(c)))
     }
 }
 
@@ -139,6 +178,9 @@ impl Default for Figures {
             backpressure: histogram(),
             read_lag: histogram(),
             ping: histogram(),
+            first: histogram(),
+            slowly: histogram(),
+            gap: histogram(),
             counts: Counts::default(),
             slow: Vec::new(),
         }
@@ -152,6 +194,10 @@ struct Message {
     tried: u64,
     sent: Option<u64>,
     waited: bool,
+    /// Bytes of it, as far as they are known before it is written, and all.
+    sizes: (usize, usize),
+    /// Messages of its reply that have come.
+    parts: u32,
 }
 
 #[derive(Default)]
@@ -159,6 +205,25 @@ struct Connection {
     connected: bool,
     open: bool,
     gone: bool,
+    /// Our Close is sent; it will be opened anew.
+    leaving: bool,
+    /// It is being opened anew.
+    away: bool,
+    /// It was opened since the last wait.
+    fresh: bool,
+    /// How far it is with its opening words, while it is.
+    step: Option<usize>,
+    token: String,
+    /// What it has to say, and the server has not heard; and writes that are to come of that.
+    words: VecDeque<Vec<u8>>,
+    speaking: usize,
+    /// Messages that it sends for having been opened anew.
+    more: u32,
+    /// The first message since it was opened.
+    base: usize,
+    /// When something was heard last, where nothing is sent; when one that reads slowly may read again.
+    heard_at: u64,
+    free: Option<u64>,
     since: u64,
     out: Vec<Message>,
     next_index: usize,
@@ -190,6 +255,9 @@ enum Last {
     Nothing,
     Wait { before: u64, counts: bool },
     Read(usize, usize, Option<u64>),
+    ReadSlowly(usize, usize),
+    Greeted(usize),
+    Heard(usize),
     Connected(usize),
     Emptied(usize),
 }
@@ -198,6 +266,7 @@ enum Last {
 pub struct Opening {
     pub connect: Option<Histogram<u64>>,
     pub upgrade: Option<Histogram<u64>>,
+    pub hello: Option<Histogram<u64>>,
     pub opened: u64,
     pub began: Option<u64>,
     pub ended: u64,
@@ -205,6 +274,8 @@ pub struct Opening {
 
 pub struct Model {
     rules: Rules,
+    /// All connections are being closed.
+    pub closes: bool,
     /// Connections to open, until they are tried.
     pub asked: usize,
     clock: u64,
@@ -216,8 +287,13 @@ pub struct Model {
     /// The next of the schedule: when, whose turn.
     next: Option<(u64, usize)>,
     started: usize,
-    /// Being sent: connection, how many, due.
+    /// Who thinks, by when its next message is due.
+    thoughts: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Being sent: connection, how many, due; and who sends it in fact, if it can.
     burst: Option<(usize, u32, u64)>,
+    sender: Option<(usize, bool)>,
+    /// Whose turn it was last to send in the place of another.
+    stand_in: usize,
     budget: u32,
     points: VecDeque<Point>,
     handling: bool,
@@ -238,7 +314,12 @@ pub struct Model {
     pub silent: u64,
     pub stuck: u64,
 
+    /// What the wall clock shows more, as it was looked at last.
+    wall_offset: u64,
+
     pub opening: Opening,
+    /// As it was when all had been tried, or a run ended.
+    pub opened: Opening,
     pub measured: Figures,
     pub warmup: Figures,
     pub unanswered: Histogram<u64>,
@@ -255,6 +336,7 @@ impl Model {
     pub fn new(rules: Rules) -> Model {
         Model {
             rules,
+            closes: false,
             asked: 0,
             clock: 0,
             woken: 0,
@@ -263,7 +345,10 @@ impl Model {
             run: None,
             next: None,
             started: 0,
+            thoughts: BinaryHeap::new(),
             burst: None,
+            sender: None,
+            stand_in: 0,
             budget: 0,
             points: VecDeque::new(),
             handling: false,
@@ -280,7 +365,9 @@ impl Model {
             inflight_ns: 0,
             silent: 0,
             stuck: 0,
+            wall_offset: 0,
             opening: Opening::default(),
+            opened: Opening::default(),
             measured: Figures::default(),
             warmup: Figures::default(),
             unanswered: histogram(),
@@ -297,15 +384,23 @@ impl Model {
         (0..self.connections.len()).filter(|c| self.connections[*c].open).collect()
     }
 
+    /// Those and the ones that are being opened anew.
+    pub fn present(&self) -> Vec<usize> {
+        (0..self.connections.len())
+            .filter(|c| self.connections[*c].open || self.connections[*c].away)
+            .collect()
+    }
+
     /// The next turn begins with this run.
     pub fn begin(&mut self, mut run: Run) {
         self.next = run.schedule.as_mut().map(|schedule| schedule()).filter(|_| !run.order.is_empty());
         self.started = 0;
-        self.burst = None;
+        self.thoughts.clear();
+        (self.burst, self.sender, self.stand_in) = (None, None, 0);
         (self.out, self.abandoned) = (0, 0);
         (self.measured, self.warmup) = Default::default();
         (self.unanswered, self.peaks) = (histogram(), Vec::new());
-        self.held_min = self.open().len() as u64;
+        self.held_min = self.present().len() as u64;
         self.finished = false;
         (self.inflight_ns, self.inflight_since, self.quarters) = (0, 0, [None; 4]);
         (self.silent, self.stuck) = (0, 0);
@@ -315,232 +410,11 @@ impl Model {
         if let Some(gap) = self.rules.ping {
             self.next_ping = self.clock + gap / self.held_min.max(1);
         }
+        if let Some(think) = run.think {
+            let all =
+                run.order.iter().flat_map(|c| (0..run.pipeline).map(|_| Reverse((run.begin + think, *c))));
+            self.thoughts.extend(all);
+        }
         self.run = Some(run);
-    }
-
-    // What crosses the seam.
-
-    pub fn on_clock(&mut self, now: u64) {
-        self.clock = now;
-        match std::mem::replace(&mut self.last, Last::Nothing) {
-            Last::Nothing => {}
-            Last::Wait { before, counts } => {
-                self.woken = now;
-                if counts && let Some(run) = &self.run {
-                    self.measured.counts.idle_inside_ns += overlap(run, before, now);
-                    self.figures(before).counts.idle_ns += now - before;
-                }
-            }
-            Last::Read(c, n, stamp) => {
-                let stamp = stamp.filter(|at| *at <= now);
-                let lag = now - stamp.unwrap_or(self.woken);
-                let ours = if stamp.is_some() { 0 } else { lag };
-                self.arrival = Arrival { at: stamp.unwrap_or(now), read: now, ours, lag };
-                if n > 0 && self.run.is_some() {
-                    let figures = self.figures(now);
-                    figures.read_lag.saturating_record(lag);
-                    figures.counts.reads += 1;
-                    figures.counts.reads_stamped += u64::from(stamp.is_some());
-                    figures.counts.bytes_received += n as u64;
-                }
-                self.act(c);
-            }
-            Last::Connected(c) => {
-                let since = std::mem::replace(&mut self.connections[c].since, now);
-                self.opening.connect.get_or_insert_with(histogram).saturating_record(now - since);
-                self.connections[c].connected = true;
-            }
-            Last::Emptied(c) => self.written(c),
-        }
-    }
-
-    pub fn on_wait(&mut self, until: Option<u64>) {
-        let all = self.connections.len() == self.asked;
-        if self.asked > 0 && all && self.connections.iter().all(|c| c.open || c.gone) {
-            self.asked = 0;
-            self.failures = std::mem::take(&mut self.failing);
-        }
-        if self.run.is_some() {
-            while let Some(point) = self.points.front().copied() {
-                self.leave(point);
-            }
-            assert_eq!(self.ping_expected, None, "a ping was not sent");
-            let run = self.run.as_ref().expect("just seen");
-            if self.clock >= run.until || self.clock >= run.to && self.out <= self.abandoned {
-                self.finish();
-            } else if let (Some(until), Some((due, _))) = (until, self.next.filter(|(due, _)| *due < run.to))
-            {
-                assert!(until <= due, "the wait until {until} is longer than to the message due at {due}");
-            }
-        }
-        self.last = Last::Wait { before: self.clock, counts: until.is_some() };
-    }
-
-    pub fn after_wait(&mut self, ready: &[Readiness]) {
-        if ready.is_empty()
-            && let Last::Wait { counts, .. } = &mut self.last
-        {
-            *counts = true;
-        }
-        self.points = ready.iter().map(|r| Point::Event(r.connection)).chain([Point::Turn]).collect();
-        (self.handling, self.budget) = (!ready.is_empty(), IN_A_ROW);
-    }
-
-    pub fn on_connect(&mut self, c: usize, error: Option<&str>) {
-        self.opening.began.get_or_insert(self.clock);
-        let fresh = Connection { since: self.clock, ..Connection::default() };
-        match self.connections.get_mut(c) {
-            Some(old) => *old = fresh,
-            None => self.connections.push(fresh),
-        }
-        if let Some(error) = error {
-            self.connections[c].gone = true;
-            self.fails(error);
-        }
-    }
-
-    pub fn on_connected(&mut self, c: usize) {
-        self.reach(c);
-        self.last = Last::Connected(c);
-    }
-
-    pub fn on_not_connected(&mut self, c: usize) {
-        self.reach(c);
-    }
-
-    /// Why the connection will be closed.
-    pub fn on_cause(&mut self, c: usize, cause: &str) {
-        let cause = match cause {
-            cause if cause.starts_with("connect: ") => cause.to_owned(),
-            cause if self.connections[c].open => format!("open: {cause}"),
-            cause => format!("upgrade: {cause}"),
-        };
-        self.connections[c].cause = Some(cause);
-    }
-
-    /// A read returned `n` bytes, which say that, with a stamp or without; or it found the end, by a reset or not.
-    pub fn on_read(&mut self, c: usize, n: usize, said: Vec<Said>, ended: Option<bool>, stamp: Option<u64>) {
-        self.reach(c);
-        self.connections[c].said.extend(said);
-        match ended {
-            Some(true) => self.on_cause(c, "Connection reset by peer"),
-            Some(false) if self.connections[c].open => {
-                self.on_cause(c, "ended by the server without a Close");
-            }
-            Some(false) => self.on_cause(c, "ended by the server without an answer"),
-            None => {}
-        }
-        self.last = Last::Read(c, n, stamp);
-    }
-
-    pub fn before_write(&mut self, c: usize, bytes: &[u8]) -> Writing {
-        let connection = &self.connections[c];
-        if !connection.open {
-            return Writing::Request;
-        }
-        if connection.blocked {
-            self.reach(c);
-            return Writing::Rest;
-        }
-        match bytes[0] & 0x0F {
-            0x9 => {
-                while let Some(point) = self.points.front().copied() {
-                    self.leave(point);
-                }
-                assert_eq!(self.ping_expected, Some(c), "a ping");
-                return Writing::Control;
-            }
-            0x8 | 0xA => return Writing::Control,
-            _ => {}
-        }
-        if self.unsent(c).is_some() {
-            return Writing::Message;
-        }
-        self.take(c);
-        match self.run.as_ref().is_some_and(|run| run.schedule.is_some()) {
-            true => Writing::Scheduled,
-            false => Writing::Message,
-        }
-    }
-
-    /// The server has all of this.
-    pub fn on_heard(&mut self, c: usize, heard: Heard) {
-        match heard {
-            Heard::Message(opcode, payload, wire) => self.message_arrived(c, opcode, payload, wire),
-            Heard::Ping(payload) => {
-                let at = u64::from_be_bytes(payload.try_into().expect("a time"));
-                assert!(at <= self.clock, "a ping says when it was sent");
-            }
-            Heard::Pong(payload) => assert_eq!(payload, b"hi", "a pong says what the ping said"),
-            Heard::Close(_) => {}
-        }
-    }
-
-    /// A write came to an end; not when it was interrupted or failed.
-    pub fn after_write(&mut self, c: usize, writing: Writing, all: bool) {
-        match writing {
-            Writing::Request => assert!(all, "a request is short"),
-            Writing::Rest => {
-                self.connections[c].blocked = !all;
-                if all && self.unsent(c).is_some() {
-                    self.last = Last::Emptied(c);
-                }
-            }
-            Writing::Control => {
-                self.connections[c].blocked = !all;
-                self.ping_expected = None;
-                self.act(c);
-            }
-            Writing::Message | Writing::Scheduled => {
-                self.connections[c].blocked = !all;
-                if all {
-                    self.written(c);
-                } else if let Some(at) = self.unsent(c) {
-                    self.connections[c].out[at].waited = true;
-                }
-                self.act(c);
-            }
-        }
-    }
-
-    pub fn on_close(&mut self, c: usize, _reset: bool) {
-        self.ping_expected = None;
-        let connection = &mut self.connections[c];
-        connection.said.clear();
-        connection.blocked = false;
-        connection.gone = true;
-        let cause = connection.cause.take();
-        if std::mem::take(&mut connection.open) {
-            self.abandoned += connection.out.len() as u64;
-            if self.run.is_some() {
-                self.held_min = self.held_min.min(self.open().len() as u64);
-            }
-        }
-        let under_way = if self.connections[c].connected { "upgrade" } else { "connect" };
-        self.fails(&cause.unwrap_or(format!("{under_way}: timed out")));
-    }
-
-    /// Connection `c` is being handled.
-    fn reach(&mut self, c: usize) {
-        if self.run.is_none() {
-            return;
-        }
-        while self.points.front() != Some(&Point::Event(c)) || !self.handling {
-            let point = self.points.front().copied();
-            self.leave(point.unwrap_or_else(|| panic!("{c} was not told of")));
-        }
-    }
-
-    /// Nothing more is done at `point`, which is the first.
-    fn leave(&mut self, point: Point) {
-        self.handling = false;
-        if let Some(c) = self.due_write() {
-            panic!("at {} a message due at {:?} was not written to {c}", self.clock, self.burst);
-        }
-        self.points.pop_front();
-        (self.handling, self.budget) = (self.points.len() > 1, IN_A_ROW);
-        if point == Point::Turn {
-            self.ping();
-        }
     }
 }

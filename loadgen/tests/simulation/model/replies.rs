@@ -9,7 +9,9 @@ impl Model {
         let index = connection.heard.len();
         assert_eq!(opcode, self.rules.opcode, "what was asked for");
         let due = connection.out.iter().find(|message| message.index == index).map(|message| message.due);
-        if let (true, Some(due)) = (self.rules.stamped && payload.len() >= self.rules.stamp, due) {
+        if let Some(text) = self.content(c, index) {
+            assert_eq!(String::from_utf8(payload.clone()), Ok(text), "what {c} says");
+        } else if let (true, Some(due)) = (self.rules.stamped && payload.len() >= self.rules.stamp, due) {
             let digits: Vec<u8> = match opcode {
                 1 => payload[..32]
                     .chunks(2)
@@ -26,7 +28,7 @@ impl Model {
             assert_eq!((number as usize, stamped_index as usize), (expected, index), "who it is");
             assert_eq!(clock, due & ((1 << 48) - 1), "when it was due");
         }
-        if self.rules.stamped && payload.len() >= self.rules.stamp {
+        if self.rules.answers == Answers::Echo && self.rules.stamped && payload.len() >= self.rules.stamp {
             self.stamps.insert(payload[..self.rules.stamp].to_vec(), (c, index));
         }
         let connection = &mut self.connections[c];
@@ -40,28 +42,46 @@ impl Model {
 
     /// Acts on what was read on `c`, up to the next thing that makes the worker write.
     pub(super) fn act(&mut self, c: usize) {
+        // What was said waits while the worker speaks.
+        assert_eq!(self.connections[c].speaking, 0, "{c} is to speak");
         while let Some(said) = self.connections[c].said.pop_front() {
             let now = self.clock;
             let blocked = self.connections[c].blocked;
             match said {
                 Said::Open => {
-                    self.connections[c].open = true;
-                    let since = self.connections[c].since;
+                    let since = std::mem::replace(&mut self.connections[c].since, now);
                     self.opening.upgrade.get_or_insert_with(histogram).saturating_record(now - since);
-                    self.opening.opened += 1;
-                    self.opening.ended = now;
+                    if self.upgraded(c) {
+                        return;
+                    }
                 }
                 Said::Refusal(why) | Said::Garbage(why) => {
                     self.connections[c].cause = Some(why.into());
                     self.connections[c].said.clear();
                     return;
                 }
-                Said::Message(opcode, payload) => {
-                    if self.run.is_some() && self.reply(c, opcode, &payload) {
-                        self.push(c, now);
-                        if !blocked {
-                            return;
-                        }
+                Said::Push(Push::Tick, _) if self.rules.ignores => {
+                    self.count_if_running(|counts| counts.ignored += 1);
+                }
+                Said::Push(Push::Beat(n), _) if self.rules.heartbeats => {
+                    if self.answer_heartbeat(c, n) {
+                        return;
+                    }
+                }
+                Said::Word(spoken, payload) => {
+                    if self.word(c, &spoken, &payload) {
+                        return;
+                    }
+                }
+                Said::Message(opcode, payload, number) => {
+                    if self.message(c, opcode, &payload, number) {
+                        return;
+                    }
+                }
+                Said::Push(push, payload) => {
+                    let number = if let Push::News(number) = push { number } else { None };
+                    if self.message(c, 1, &payload, number) {
+                        return;
                     }
                 }
                 Said::Ping => {
@@ -97,11 +117,14 @@ impl Model {
     }
 
     /// A message has come: whose answer is it? True when the next is to be sent for it.
-    pub(super) fn reply(&mut self, c: usize, opcode: u8, payload: &[u8]) -> bool {
+    pub(super) fn reply(&mut self, c: usize, opcode: u8, payload: &[u8], number: Option<u64>) -> bool {
         let now = self.arrival.read;
+        if self.rules.replies > 1 && self.more_come(c, number) {
+            return false;
+        }
         let newest = self.connections[c].out.last().map(|message| message.due);
-        let Rules { verify, .. } = self.rules;
-        match self.identify(c, opcode, payload) {
+        let verify = self.rules.verify && self.rules.answers == Answers::Echo;
+        match self.identify(c, opcode, payload, number) {
             Identity::Answer { at, known, whole } => {
                 let connection = &mut self.connections[c];
                 let message = connection.out.remove(at);
@@ -111,6 +134,7 @@ impl Model {
                 counts.corrupt += u64::from(verify && !(known && whole));
                 counts.reordered += u64::from(late);
                 if self.rules.by_order()
+                    && !self.rules.is_slow(c)
                     && let Some(newest) = newest
                 {
                     self.bound(c, message.due, newest);
@@ -131,11 +155,18 @@ impl Model {
     }
 
     /// Which message of `c` is meant. What was not written cannot be answered.
-    pub(super) fn identify(&self, c: usize, opcode: u8, payload: &[u8]) -> Identity {
+    pub(super) fn identify(&self, c: usize, opcode: u8, payload: &[u8], number: Option<u64>) -> Identity {
         let (rules, connection) = (&self.rules, &self.connections[c]);
         let out = &connection.out[..connection.out.partition_point(|m| m.sent.is_some())];
+        if rules.answers == Answers::Number {
+            let Some(index) = self.meant(c, number) else { return Identity::Unsolicited { alike: false } };
+            return match out.binary_search_by_key(&index, |m| m.index) {
+                Ok(at) => Identity::Answer { at, known: true, whole: true },
+                Err(_) => Identity::Duplicate,
+            };
+        }
         let sent = |message: &Message| connection.heard[message.index].0.as_slice();
-        if rules.by_order() && !rules.verify {
+        if rules.by_order() {
             return match out {
                 [] => Identity::Unsolicited { alike: false },
                 // The oldest: none is out of order.
@@ -203,22 +234,30 @@ impl Model {
     pub(super) fn answered(&mut self, c: usize, message: &Message) -> bool {
         let Arrival { at, read, .. } = self.arrival;
         self.out -= 1;
-        self.flow(-1);
+        let slow = self.rules.is_slow(c);
+        if !slow {
+            self.flow(-1);
+        }
         let sent = message.sent.expect("an answered message was written");
         let timeout = self.rules.timeout.is_some_and(|limit| at.saturating_sub(sent) > limit);
         self.record(c, message, self.arrival);
         let counts = &mut self.figures(message.due).counts;
         counts.received += 1;
+        counts.slow_received += u64::from(slow);
         counts.timeouts += u64::from(timeout);
         let run = self.run.as_ref().expect("it runs");
         self.measured.counts.answered_inside += u64::from((run.from..run.to).contains(&read));
-        if message.due >= run.from {
+        if message.due >= run.from && !slow {
             let piece = ((message.due - run.from) / 10_000_000) as usize;
             if self.peaks.len() <= piece {
                 self.peaks.resize(piece + 1, 0);
             }
             let micros = u32::try_from(at.saturating_sub(message.due) / 1000).unwrap_or(u32::MAX);
             self.peaks[piece] = self.peaks[piece].max(micros);
+        }
+        if let Some(think) = run.think {
+            self.thoughts.push(Reverse((read + think, c)));
+            return false;
         }
         run.schedule.is_none() && read < run.to
     }

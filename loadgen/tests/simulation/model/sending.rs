@@ -26,22 +26,28 @@ impl Model {
     pub(super) fn due_write(&mut self) -> Option<usize> {
         loop {
             if let Some((c, left, due)) = self.burst.filter(|(_, left, _)| *left > 0) {
-                let connection = &self.connections[c];
+                if self.sender.is_none() {
+                    self.sender = self.who_sends(c);
+                }
+                let Some((who, can)) = self.sender else {
+                    self.burst = Some((c, left - 1, due));
+                    continue;
+                };
+                let connection = &self.connections[who];
                 let capped =
                     self.rules.max_inflight.is_some_and(|most| connection.out.len() >= most as usize);
-                if !connection.open || capped {
-                    let open = connection.open;
+                if !can || capped {
                     let counts = &mut self.figures(due).counts;
-                    if open {
+                    if can {
                         counts.capped += 1
                     } else {
                         counts.not_sent += 1
                     }
-                    self.burst = Some((c, left - 1, due));
+                    (self.burst, self.sender) = (Some((c, left - 1, due)), None);
                 } else if connection.blocked {
-                    self.submit(c);
+                    self.submit(who);
                 } else {
-                    return Some(c);
+                    return Some(who);
                 }
                 continue;
             }
@@ -53,6 +59,13 @@ impl Model {
                 let (due, turn) = self.next.filter(|(due, _)| *due <= self.clock && *due < run.to)?;
                 self.next = Some(schedule());
                 self.burst = Some((run.order[turn % run.order.len()], 1, due));
+            } else if run.think.is_some() {
+                let Reverse((due, c)) = *self.thoughts.peek()?;
+                if due > self.clock || due >= run.to {
+                    return None;
+                }
+                self.thoughts.pop();
+                self.burst = Some((c, 1, due));
             } else {
                 if self.clock < run.begin || run.begin >= run.to {
                     return None;
@@ -67,19 +80,23 @@ impl Model {
 
     /// The message of the burst is tried.
     pub(super) fn submit(&mut self, c: usize) {
-        let (_, left, due) = self.burst.expect("a message is due");
-        self.burst = Some((c, left - 1, due));
-        if self.run.as_ref().is_some_and(|run| run.schedule.is_some()) {
-            let slip = self.clock - due;
-            self.figures(due).own_slip.saturating_record(slip);
-        }
+        let (turn, left, due) = self.burst.expect("a message is due");
+        (self.burst, self.sender) = (Some((turn, left - 1, due)), None);
         self.push(c, due);
     }
 
     pub(super) fn push(&mut self, c: usize, due: u64) {
+        if self.run.as_ref().is_some_and(|run| run.schedule.is_some() || run.think.is_some()) {
+            let slip = self.clock - due;
+            self.figures(due).own_slip.saturating_record(slip);
+        }
+        let (waited, index) = (self.connections[c].blocked, self.connections[c].next_index);
+        let sizes = match self.content(c, index) {
+            Some(text) => (message_text("", "", "").len(), text.len()),
+            None => (self.rules.size, self.rules.size),
+        };
         let connection = &mut self.connections[c];
-        let waited = connection.blocked;
-        let message = Message { index: connection.next_index, due, tried: self.clock, sent: None, waited };
+        let message = Message { index, due, tried: self.clock, sent: None, waited, sizes, parts: 0 };
         connection.out.push(message);
         connection.next_index += 1;
         self.out += 1;
@@ -126,6 +143,8 @@ impl Model {
         if waited {
             figures.backpressure.saturating_record(clock - tried);
         }
-        self.flow(1);
+        if !self.rules.is_slow(c) {
+            self.flow(1);
+        }
     }
 }
