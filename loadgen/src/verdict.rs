@@ -42,7 +42,7 @@ pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts:
     notes(&mut verdict, measured, facts);
     report.verdict = verdict;
     report.assess();
-    trust(report, measured, facts);
+    trust(report, measured);
 }
 
 /// Whether the connections that were asked for were there all the time.
@@ -238,18 +238,12 @@ fn measurement(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     } else if busy > 70.0 {
         verdict.note("loop_busy", format!("loadgen was busy {busy:.0}% of the time"));
     }
-    // Deliveries have no response to hold their lateness against.
-    let (name, slip) = measured.total.own_slip.high();
-    if facts.fanout && slip > 1_000_000 {
-        let text = format!("own slip {name} {} is over 1 ms: {REMEDY}", format::ns(slip));
-        verdict.doubt(Status::Invalid, "own_slip", text);
-    }
 }
 
 /// Up to where the percentiles are the server's.
-fn trust(report: &mut Report, measured: &Measured, facts: &Facts) {
+fn trust(report: &mut Report, measured: &Measured) {
     let total = &measured.total;
-    if facts.fanout || total.response.histogram.is_empty() {
+    if total.response.histogram.is_empty() {
         return;
     }
     let median = report.verdict.trust.first().map(|t| (t.response_ns, t.ours_ns, t.trusted));

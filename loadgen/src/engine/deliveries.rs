@@ -32,6 +32,8 @@ pub struct Collector {
     open: HashMap<(u32, u32), Delivery>,
     /// The highest index that each receiver has had from each sender.
     highest: HashMap<(u32, u32), u32>,
+    /// How late each message under way was sent.
+    slips: HashMap<(u32, u32), Nanos>,
     first: Times,
     median: Times,
     last: Times,
@@ -63,6 +65,7 @@ impl Collector {
             reordered: 0,
             open: HashMap::new(),
             highest: HashMap::new(),
+            slips: HashMap::new(),
             first: Times::default(),
             median: Times::default(),
             last: Times::default(),
@@ -70,14 +73,22 @@ impl Collector {
         }
     }
 
-    /// A message went out.
-    pub fn published(&mut self, measured: bool) {
+    /// Message `number` of `sender` went out, so late.
+    pub fn published(&mut self, (sender, number): (u32, u32), slip: Nanos, measured: bool) {
         self.published += u64::from(measured);
+        if measured {
+            self.slips.insert((sender, number), slip);
+        }
     }
 
     /// Connection `receiver` got a message at `now`; without a stamp it is none of ours. When that is a delivery, and the
-    /// first of it, the time the message was due and how long it took.
-    pub fn delivered(&mut self, receiver: u32, stamp: Option<Stamp>, now: Moment) -> Option<(Moment, Nanos)> {
+    /// first of it, the time the message was due, how long it took, and how much of that it was late.
+    pub fn delivered(
+        &mut self,
+        receiver: u32,
+        stamp: Option<Stamp>,
+        now: Moment,
+    ) -> Option<(Moment, Nanos, Nanos)> {
         let stamp = stamp?;
         let due = stamp.due(now);
         let sender = stamp.id.conn;
@@ -116,11 +127,13 @@ impl Collector {
         delivery.delays.push(now - due);
         self.received += 1;
         self.reordered += u64::from(late);
+        let slip = self.slips.get(&message).copied().unwrap_or_default();
         if delivery.delays.len() == receivers {
             let delivery = self.open.remove(&message).expect("just looked at");
+            self.slips.remove(&message);
             self.complete(delivery, None);
         }
-        Some((due, now - due))
+        Some((due, now - due, slip))
     }
 
     /// Whether everything that went out has reached everyone.
@@ -182,17 +195,19 @@ mod tests {
         let mut collector = Collector::new(6, Audience::Others, Moment(1000));
         // Warm-up does not count.
         collector.delivered(1, stamp(0, 999), Moment(1500));
-        collector.published(false);
+        collector.published((0, 0), Nanos(7), false);
         for index in 1..4 {
-            collector.published(true);
+            collector.published((0, index), Nanos(5), true);
             for receiver in 0..6 {
                 // The sender's own copy is not a delivery.
-                collector.delivered(receiver, stamp(index, 2000), Moment(2001 + 10 * u64::from(receiver)));
+                let at = Moment(2001 + 10 * u64::from(receiver));
+                let found = collector.delivered(receiver, stamp(index, 2000), at);
+                assert_eq!(found, (receiver > 0).then(|| (Moment(2000), at - Moment(2000), Nanos(5))));
             }
         }
         collector.delivered(3, stamp(2, 2000), Moment(2100));
         // The last message reaches two of five.
-        collector.published(true);
+        collector.published((0, 5), Nanos(5), true);
         collector.delivered(4, stamp(5, 3000), Moment(3010));
         collector.delivered(2, stamp(5, 3000), Moment(3020));
         collector.delivered(2, stamp(5, 3000), Moment(3030));
@@ -215,7 +230,7 @@ mod tests {
         };
         let mut collector = Collector::new(5, Audience::Subscribers(2), Moment(0));
         for sender in 0..2 {
-            collector.published(true);
+            collector.published((sender, 0), Nanos(5), true);
             for receiver in [1, 4, 0, 2, 3] {
                 collector.delivered(receiver, stamp(sender, 100), Moment(100 + 10 * u64::from(receiver)));
             }

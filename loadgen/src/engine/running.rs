@@ -23,6 +23,11 @@ const PEAKS_MAX: usize = 360_000;
 pub struct Arrival {
     /// When it was there: by the kernel's stamp, or else when it was read.
     pub at: Moment,
+    /// More came behind it in the same read. The kernel keeps the last stamp of what waits together in a socket, so that it
+    /// may have been there since loadgen looked before.
+    several: bool,
+    /// When that was.
+    looked: Moment,
     /// When it was read.
     pub read: Moment,
     /// From the stamp to the read; without a stamp, from the wake-up to the read.
@@ -79,17 +84,24 @@ pub struct Running {
 }
 
 impl Arrival {
-    /// Read at `read` by a thread that had woken at `woken`, with the kernel's `stamp` if it makes sense.
-    pub fn new(stamp: Option<Moment>, woken: Moment, read: Moment) -> Arrival {
-        match stamp.filter(|at| *at <= read) {
-            Some(at) => Arrival { at, read, lag: read - at, stamped: true },
-            None => Arrival { at: read, read, lag: read - woken, stamped: false },
-        }
+    /// Read at `read` by a thread that had woken at `woken`, and before that at `looked`, with the kernel's `stamp` if it
+    /// makes sense.
+    pub fn new(stamp: Option<Moment>, [looked, woken]: [Moment; 2], read: Moment) -> Arrival {
+        let (at, lag) = match stamp.filter(|at| *at <= read) {
+            Some(at) => (at, read - at),
+            None => (read, read - woken),
+        };
+        Arrival { at, several: false, looked, read, lag, stamped: stamp.is_some_and(|at| at <= read) }
+    }
+
+    /// As the end of a message with more behind it in the same read, or without.
+    pub fn with_more(self, several: bool) -> Arrival {
+        Arrival { several, ..self }
     }
 
     /// Nothing came: our patience ended then.
     pub fn never(now: Moment) -> Arrival {
-        Arrival { at: now, read: now, lag: Nanos(0), stamped: false }
+        Arrival::new(None, [now, now], now)
     }
 
     /// As the end of the wait for something that was written at `sent`: a stamp from before that is none.
@@ -97,9 +109,14 @@ impl Arrival {
         if self.at < sent { Arrival { at: self.read, stamped: false, ..self } } else { self }
     }
 
-    /// What of the time until `at` is known to be loadgen's: it had woken and did not read yet.
-    fn ours(self) -> Nanos {
-        if self.stamped { Nanos(0) } else { self.lag }
+    /// What of the time from `sent` until `at` may be loadgen's: that it had not looked yet; without a stamp, that it had
+    /// woken and did not read yet.
+    fn ours(self, sent: Moment) -> Nanos {
+        match (self.stamped, self.several) {
+            (true, true) => self.at - self.looked.max(sent),
+            (true, false) => Nanos(0),
+            (false, _) => self.lag,
+        }
     }
 }
 
@@ -328,9 +345,11 @@ impl Running {
         let end = end.after(entry.sent);
         let response = end.at - entry.due;
         let slip = Nanos(u64::from(entry.slip) * 1000);
+        // Of a closed loop the rate counts, and on that no stamp has a bearing.
+        let ours = end.with_more(end.several && self.is_open_loop()).ours(entry.sent);
         let recorder = if entry.due < from { &mut self.warmup } else { &mut self.measured };
         recorder.response.record(response);
-        recorder.undisturbed.record(response - slip - end.ours());
+        recorder.undisturbed.record(response - slip - ours);
         if written {
             recorder.wire.record(end.at - entry.sent);
         }
@@ -358,6 +377,14 @@ impl Running {
         self.recorder_at(entry.due).first.get_or_insert_default().record(response);
     }
 
+    /// Records the delivery of a message that was due at `due` and sent late by `slip`.
+    pub fn record_delivery(&mut self, due: Moment, delay: Nanos, slip: Nanos, arrival: Arrival) {
+        let recorder = self.recorder_at(due);
+        recorder.response.record(delay);
+        recorder.undisturbed.record(delay - slip - arrival.ours(due + slip));
+        recorder.counts.received += 1;
+    }
+
     /// Counts a message that came while nothing is sent: so long `gap` after the one before on its connection, and sent at
     /// `sent` by a clock that now shows `wall`, if it says so.
     pub fn record_heard(&mut self, gap: Option<Nanos>, sent: Option<u64>, wall: u64, arrival: Arrival) {
@@ -377,7 +404,7 @@ impl Running {
             Some(sent) => {
                 let took = Nanos(wall - sent);
                 recorder.response.record(took);
-                recorder.undisturbed.record(took - arrival.ours());
+                recorder.undisturbed.record(took - arrival.with_more(false).ours(arrival.at));
             }
         }
     }

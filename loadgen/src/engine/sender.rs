@@ -222,8 +222,10 @@ impl Sender {
         let from = running.traffic.from;
         if let Some(collector) = &running.traffic.collector {
             // No reply is owed to the sender.
-            locked(collector).published(due >= from);
-            self.in_flight.take_oldest(&mut exchange.out);
+            let entry = self.in_flight.take_oldest(&mut exchange.out);
+            let (index, slip) = entry.map_or((0, 0), |entry| (entry.index, entry.slip));
+            let message = (self.spec.number(self.me, i) as u32, index);
+            locked(collector).published(message, Nanos(u64::from(slip) * 1000), due >= from);
             running.out -= 1;
             self.count_written(-i64::from(!slow), now);
         }

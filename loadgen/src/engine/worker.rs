@@ -68,9 +68,10 @@ pub struct Worker<N: Network> {
     reader: Reader,
     /// What the last wait told.
     ready: Vec<Readiness>,
-    /// What the clock said last, and when the last wait ended.
+    /// What the clock said last, and when the last wait ended and the one before it.
     now: Moment,
     woken: Moment,
+    looked: Moment,
 
     /// Open connections.
     held: u64,
@@ -133,6 +134,7 @@ impl<N: Network> Worker<N> {
             connections: Vec::new(),
             ready: Vec::new(),
             woken: Moment(0),
+            looked: Moment(0),
             held: 0,
             failures: Failures::new(),
             sent_again: 0,
@@ -201,7 +203,7 @@ impl<N: Network> Worker<N> {
         self.ready.clear();
         self.network.wait(until, &mut self.ready)?;
         self.read_clock();
-        self.woken = self.now;
+        (self.looked, self.woken) = (self.woken, self.now);
         // A look that finds nothing while spinning is waiting, too.
         if until.is_some() || self.ready.is_empty() {
             self.sender.idle(before, self.now);
@@ -384,7 +386,7 @@ impl<N: Network> Worker<N> {
                     // A short read may have the end behind it: it is the next that says so.
                     self.rests.wants(i, self.now);
                     self.silence.heard(i);
-                    let arrival = Arrival::new(None, self.now, self.now);
+                    let arrival = Arrival::new(None, [self.now; 2], self.now);
                     self.sender.read_slowly(taken, self.now);
                     self.look_at_wall();
                     self.receive(i, &mut reader, count, arrival);
@@ -418,7 +420,7 @@ impl<N: Network> Worker<N> {
                     if count > 0 {
                         self.silence.heard(i);
                         let stamp = self.network.stamp();
-                        let arrival = Arrival::new(stamp, self.woken, self.now);
+                        let arrival = Arrival::new(stamp, [self.looked, self.woken], self.now);
                         self.sender.read(count, arrival);
                         self.look_at_wall();
                         self.receive(i, &mut reader, count, arrival);
@@ -478,15 +480,15 @@ impl<N: Network> Worker<N> {
         let spec = self.spec.clone();
         match received {
             Received::Open => self.upgraded(i),
-            Received::Message(_, payload) if let Some(aside) = spec.talk.aside(payload) => {
+            Received::Message(_, payload, _) if let Some(aside) = spec.talk.aside(payload) => {
                 self.aside(i, aside, payload);
             }
-            Received::Message(_, payload) if self.connections[i].stage == Stage::Greeting => {
+            Received::Message(_, payload, _) if self.connections[i].stage == Stage::Greeting => {
                 self.hear(i, payload);
             }
-            Received::Message(opcode, payload) => {
+            Received::Message(opcode, payload, more) => {
                 let exchange = &mut self.connections[i].exchange;
-                let goes_on = self.sender.reply(i, exchange, opcode, payload, arrival);
+                let goes_on = self.sender.reply(i, exchange, opcode, payload, arrival.with_more(more));
                 if !self.leave_if_done(i) && goes_on {
                     self.submit(i, self.now);
                 }

@@ -2,6 +2,7 @@
 
 use crate::cli::args;
 use crate::cli::problem::Problem;
+use crate::engine::deliveries::Collector;
 use crate::engine::measured::Measured;
 use crate::engine::payload::Matching;
 use crate::engine::plan::{Audience, Plan};
@@ -54,18 +55,24 @@ pub fn command(args: &args::FanoutArgs) -> Result<(Measurement, Report), Problem
     };
     let mut report = measurement.report(config(Mode::Fanout, connections, &plan), &engine);
     measurement.fill(&mut report, connections, &opening, &measured);
-    report.fanout = measured.collector.take().map(|c| c.report(publishers as u64, Moment::now()));
-    if let Some(fanout) = &report.fanout {
-        let messages = &mut report.messages;
-        messages.received = fanout.received;
-        messages.unanswered = fanout.expected.saturating_sub(fanout.received);
-        (messages.duplicated, messages.reordered) = (fanout.duplicated, fanout.reordered);
-        let mut verdict = std::mem::take(&mut report.verdict);
-        verdict::replies(&mut verdict, &report);
-        report.verdict = verdict;
+    if let Some(collector) = measured.collector.take() {
+        fill(&mut report, collector, publishers, Moment::now());
     }
     engine.close()?;
     Ok((measurement, report))
+}
+
+/// Fills in what `collector` saw of what so many `publishers` sent, up to `now`, and judges it.
+pub fn fill(report: &mut Report, collector: Collector, publishers: usize, now: Moment) {
+    let fanout = collector.report(publishers as u64, now);
+    let messages = &mut report.messages;
+    messages.received = fanout.received;
+    messages.unanswered = fanout.expected.saturating_sub(fanout.received);
+    (messages.duplicated, messages.reordered) = (fanout.duplicated, fanout.reordered);
+    report.fanout = Some(fanout);
+    let mut verdict = std::mem::take(&mut report.verdict);
+    verdict::replies(&mut verdict, report);
+    report.verdict = verdict;
 }
 
 /// The options, with who connects where.

@@ -264,6 +264,12 @@ fn judge(slo: &Condition, load: f64, report: &Report) -> FindStep {
         Ok(_) => (Answer::Missed, None),
         Err(why) => (Answer::Unknown, Some(why)),
     };
+    // Who has no processor answers late, and the next load late as well.
+    let host = Some(answer).filter(|answer| *answer == Answer::Missed && held >= asked);
+    let (answer, note) = match host.and_then(|_| slo.host_in_the_way(report)) {
+        Some(why) => (Answer::Unknown, Some(why)),
+        None => (answer, note),
+    };
     FindStep {
         load,
         value,
@@ -382,5 +388,12 @@ mod tests {
         let mut growing = report(10);
         growing.messages.queue_growth = Some(5.0);
         assert_eq!(answer(&growing), Answer::Missed, "the drain hides no backlog");
+        let mut starved = report(30);
+        starved.latency_ns.hiccup = report(15).latency_ns.response;
+        assert_eq!(answer(&starved), Answer::Missed, "another host's server");
+        starved.target.local = true;
+        assert_eq!(answer(&starved), Answer::Unknown, "no server can do better here");
+        starved.latency_ns.hiccup = report(5).latency_ns.response;
+        assert_eq!(answer(&starved), Answer::Missed, "not even so much explains it");
     }
 }

@@ -37,8 +37,8 @@ pub struct Rules {
 pub enum Received<'a> {
     /// The 101 that turns the connection into a WebSocket.
     Open,
-    /// A whole message, put together and inflated.
-    Message(Opcode, &'a [u8]),
+    /// A whole message, put together and inflated, and whether more was read behind it.
+    Message(Opcode, &'a [u8], bool),
     /// To be answered.
     Ping(&'a [u8]),
     /// The answer to one of ours.
@@ -156,6 +156,7 @@ impl Incoming<'_> {
                 })
             }
             Step::Message { opcode, compressed, place } => {
+                let more = self.at < self.input().len();
                 let payload = match place {
                     PayloadPlace::Input(range) => &self.input()[range],
                     PayloadPlace::Gathered => &self.gathered,
@@ -166,7 +167,7 @@ impl Incoming<'_> {
                     }
                     _ => payload,
                 };
-                Some(Received::Message(opcode, payload))
+                Some(Received::Message(opcode, payload, more))
             }
         })
     }

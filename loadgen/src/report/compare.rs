@@ -16,6 +16,9 @@ use super::text::status_word;
 /// How often the rows of a comparison may call two runs of one server worse, and as often better.
 const FALSE_ALARMS: f64 = 0.05;
 
+/// Pairs that cannot see so much more of anything say how many could.
+const WORTH_SEEING: f64 = 0.1;
+
 /// Fewer pairs say nothing about how pairs differ.
 pub const PAIRS_MIN: usize = 4;
 
@@ -189,6 +192,14 @@ impl Comparison {
         }
     }
 
+    /// How many pairs it would take to see so much more of some time, where these do not.
+    pub fn pairs_for(&self, change: f64) -> Option<u64> {
+        let times = self.rows.iter().filter(|row| row.unit == Unit::Time);
+        let sees = times.filter_map(|row| row.sees).reduce(f64::min).filter(|sees| *sees > change)?;
+        let times_over = (sees.ln_1p() / change.ln_1p()).powi(2);
+        Some((self.pairs as f64 * times_over).ceil() as u64)
+    }
+
     /// A table for a terminal; `color` with its escapes, which belong in no file.
     pub fn text(&self, color: bool) -> String {
         let mut out = String::new();
@@ -227,7 +238,12 @@ impl Comparison {
             1 => "sees: the change for the worse that nine such comparisons of ten would call. What differs from one run \
                   to the next is not in it: on a shared host compare --run 'A' --run 'B' --repeat 7.\n"
                 .to_owned(),
-            n => format!("{n} pairs of runs, by turns. sees: what nine such comparisons of ten would call.\n"),
+            n => {
+                let more = self.pairs_for(WORTH_SEEING).map_or(String::new(), |pairs| {
+                    format!(" What differs from run to run on this host hides +10 % of it: that takes some {pairs} pairs.")
+                });
+                format!("{n} pairs of runs, by turns. sees: what nine such comparisons of ten would call.{more}\n")
+            }
         });
         out
     }

@@ -198,18 +198,32 @@ impl Condition {
     /// When the report cannot say: no such measurement, or too few samples for the percentile.
     pub fn holds(&self, report: &Report) -> Result<(bool, f64), String> {
         let value = self.value(report)?;
-        let holds = |value: f64| match self.op {
+        let ours = self.doubt(report);
+        if self.is_met_by(value) != self.is_met_by(value - ours) {
+            let [value, ours] = [value, ours].map(format::time);
+            return Err(format!("{value} was measured, of which up to {ours} may be loadgen's own"));
+        }
+        Ok((self.is_met_by(value), value))
+    }
+
+    fn is_met_by(&self, value: f64) -> bool {
+        match self.op {
             Op::Above => value > self.limit,
             Op::AtLeast => value >= self.limit,
             Op::Below => value < self.limit,
             Op::AtMost => value <= self.limit,
-        };
-        let ours = self.doubt(report);
-        if holds(value) != holds(value - ours) {
-            let [value, ours] = [value, ours].map(format::time);
-            return Err(format!("{value} was measured, of which up to {ours} may be loadgen's own"));
         }
-        Ok((holds(value), value))
+    }
+
+    /// Why the host may be what keeps the condition from holding: client and server share it, and it would hold without
+    /// what this host added to a bare timer in the same time.
+    pub fn host_in_the_way(&self, report: &Report) -> Option<String> {
+        let Quantity::Percentile(q) = self.metric else { return None };
+        let hiccup = report.latency_ns.hiccup.as_ref().filter(|_| report.target.local)?.histogram().ok()?;
+        let (value, late) = (self.value(report).ok()?, hiccup.value_at_quantile(q) as f64);
+        let [shown, added] = [value, late].map(format::time);
+        let met = !self.is_met_by(value) && self.is_met_by(value - late);
+        met.then(|| format!("{shown} was measured, and this host alone made a timer late by {added}"))
     }
 
     /// The verdict of this condition as a `--fail-if`: it is `ok` only when the report shows the condition is false.
@@ -237,9 +251,6 @@ impl Condition {
     /// How much of the value may be loadgen's own, nanoseconds.
     fn doubt(&self, report: &Report) -> f64 {
         let Quantity::Percentile(q) = self.metric else { return 0.0 };
-        if report.fanout.is_some() {
-            return 0.0;
-        }
         // Of a percentile in between, that of the next one the report judged.
         let judged = |t: &&Trust| t.p.parse::<f64>().is_ok_and(|p| p / 100.0 >= q - 1e-9);
         let trust = &report.verdict.trust;

@@ -5,7 +5,7 @@
 pub struct Facts {
     /// The load was a closed loop.
     pub closed: bool,
-    /// Messages go to everyone: no replies are owed, and a wake-up finds many deliveries.
+    /// Messages go to everyone: no replies are owed.
     pub fanout: bool,
     /// Nothing is sent: what comes is timed.
     pub listening: bool,

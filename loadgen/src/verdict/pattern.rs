@@ -41,7 +41,7 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
     }
     if !wire.histogram.is_empty() && least >= MS {
         let text = format!(
-            "no reply took less than {}: a fixed delay, the network's or the server's",
+            "no reply took less than {}: a delay of the network's or the server's, or a queue that was never empty",
             format::ns(least)
         );
         found.push(signature("fixed_delay", 1.0, text));

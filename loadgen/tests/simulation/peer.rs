@@ -164,8 +164,8 @@ pub struct Peer {
     there: usize,
     /// When the last of what is there came.
     pub there_at: u64,
-    /// What the bytes up to an offset mean.
-    meanings: VecDeque<(usize, Said)>,
+    /// What the bytes from one offset up to another mean.
+    meanings: VecDeque<(usize, usize, Said)>,
     /// The end of the stream, once its bytes are read: when, and whether it is a reset.
     pub end: Option<(u64, bool)>,
     /// Bytes from the client that are no whole frame yet.
@@ -241,18 +241,20 @@ impl Peer {
             self.there -= all;
             self.told = self.told.saturating_sub(all);
             self.arrivals.iter_mut().for_each(|(_, upto)| *upto -= all);
-            self.meanings.iter_mut().for_each(|(upto, _)| *upto = upto.wrapping_sub(all));
+            for (from, upto, _) in &mut self.meanings {
+                (*from, *upto) = (from.wrapping_sub(all), upto.wrapping_sub(all));
+            }
         }
         n
     }
 
-    /// What the bytes say that were read by now.
-    pub fn understood(&mut self) -> Vec<Said> {
-        let mut all = Vec::new();
-        while self.meanings.front().is_some_and(|(upto, _)| (*upto as isize) <= self.read as isize) {
-            all.push(self.meanings.pop_front().expect("just seen").1);
+    /// What the bytes say that were read by now, and whether the last of them are the beginning of something.
+    pub fn understood(&mut self) -> (Vec<Said>, bool) {
+        let (mut all, read) = (Vec::new(), self.read as isize);
+        while self.meanings.front().is_some_and(|(_, upto, _)| (*upto as isize) <= read) {
+            all.push(self.meanings.pop_front().expect("just seen").2);
         }
-        all
+        (all, self.meanings.front().is_some_and(|(from, ..)| (*from as isize) < read))
     }
 
     /// Another connection said `words`.
@@ -567,7 +569,7 @@ impl Peer {
         let mut at = self.last_arrival(earliest);
         let begin = self.stream.len();
         self.stream.extend_from_slice(&bytes);
-        self.meanings.push_back((self.stream.len(), meaning));
+        self.meanings.push_back((begin, self.stream.len(), meaning));
         if bytes.len() > 1 && self.chance(self.manners.pieces) {
             self.arrivals.push_back((at, begin + self.rng.usize(1..bytes.len())));
             at += self.rng.u64(..100_000);

@@ -321,7 +321,7 @@ impl Scenario {
         let closed = thinks || self.talk.listens.is_some() || !self.impatient && self.rng.u8(..4) == 0;
         // A closed loop over so short a way sends a message a microsecond.
         let short = closed
-            && !self.talk.listens.is_some()
+            && self.talk.listens.is_none()
             && self.talk.think.is_none_or(|think| think < SECOND / 1000);
         let to = from + self.rng.u64(1..if short { SECOND / 20 } else { 2 * SECOND });
         let until = to + self.rng.u64(..SECOND);

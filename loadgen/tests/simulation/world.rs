@@ -177,7 +177,7 @@ impl World {
         if self.whim(self.whims.interrupts) {
             match slow {
                 true => self.model.on_slow_read(connection, 0, buffer.len(), Vec::new(), None),
-                false => self.model.on_read(connection, 0, Vec::new(), None, None),
+                false => self.model.on_read(connection, 0, (Vec::new(), false), None, None),
             }
             return Err(ErrorKind::Interrupted.into());
         }
@@ -198,7 +198,7 @@ impl World {
         let peer = &mut self.peers[connection];
         let ended = if n > 0 { None } else { peer.ended(self.now) };
         match slow {
-            true => self.model.on_slow_read(connection, n, buffer.len(), said, ended),
+            true => self.model.on_slow_read(connection, n, buffer.len(), said.0, ended),
             false => self.model.on_read(connection, n, said, ended, self.stamp),
         }
         match (n, ended) {

@@ -18,7 +18,7 @@ fn comes_within_five_per_cent_of_the_capacity_or_says_that_it_cannot_tell() {
         server.url()
     ));
     let find = report.find.as_ref().unwrap();
-    let best = find.best.expect("200 a second are possible");
+    let best = find.best.unwrap_or(0.0);
     let unknown = find.steps.iter().any(|step| step.answer() == Answer::Unknown);
     // Two seconds of 3 % too much are a queue of 60 ms.
     assert!(best <= 525.0, "{find:?}");

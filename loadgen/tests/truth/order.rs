@@ -22,6 +22,7 @@ const OVERTAKES: Nature = Nature {
     greets: false,
     half_silent: false,
     restart: None,
+    room: None,
     speech: Speech::Echo,
 };
 
@@ -276,6 +277,23 @@ fn answers_a_closed_loop_too_late() {
 fn named(report: &Report, code: &str) {
     assert!(codes(&report.verdict.reasons).contains(&code), "{:?}", report.verdict);
     assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
+}
+
+/// Who was allowed fewer connections than it asked for is judged by those it has.
+#[test]
+fn has_no_room_for_all() {
+    let load = "-c10 -R200 -d1s";
+    let server = || Server::start(Nature { room: Some(5), ..Nature::default() });
+    let (report, output) = measure(&format!("{load} --warmup 0s {}", server().url()));
+    assert_eq!((report.connections.opened, output.status.code()), (5, Some(1)), "{:?}", report.connections);
+    named(&report, "held");
+    let (report, output) = measure(&format!("{load} --warmup 0s --allow-partial {}", server().url()));
+    let m = &report.messages;
+    assert_eq!((m.sent, m.received, output.status.code()), (200, 200, Some(0)), "{m:?}");
+    assert!(!codes(&report.verdict.reasons).contains(&"held"), "{:?}", report.verdict);
+    assert!(codes(&report.verdict.notes).contains(&"partial"), "{:?}", report.verdict);
+    let found = format!("{} held, {} answered", report.connections.held_min, m.received);
+    row("has room for 5 of 10", "-c10 -R200 -d1s --allow-partial", "5, 200", &found, &words(&report));
 }
 
 #[test]

@@ -75,6 +75,8 @@ pub struct Nature {
     pub half_silent: bool,
     /// All connections are cut so long after the first message.
     pub restart: Option<Duration>,
+    /// So many connections are taken in all.
+    pub room: Option<usize>,
     pub speech: Speech,
 }
 
@@ -85,6 +87,8 @@ pub struct Handled {
     pub due: u64,
     /// When the kernel had its first bytes.
     pub arrived: u64,
+    /// The kernel had it no earlier: of messages that wait together in a socket it keeps the last one's stamp.
+    pub earliest: u64,
     /// When the write of its reply began, of several the last; 0 when there was none.
     pub left: u64,
     /// When the write of the first began.
@@ -111,6 +115,8 @@ struct State {
     streams: HashMap<u64, TcpStream>,
     /// When the last reply queued on a connection goes.
     last: HashMap<u64, u64>,
+    /// The last message of a connection in the log.
+    newest: HashMap<u64, usize>,
     busy_until: u64,
     rng: fastrand::Rng,
     began: u64,
@@ -178,6 +184,7 @@ impl Server {
             queued: 0,
             streams: HashMap::new(),
             last: HashMap::new(),
+            newest: HashMap::new(),
             busy_until: 0,
             rng: fastrand::Rng::with_seed(7),
             began: now(),
@@ -196,6 +203,9 @@ impl Server {
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let (stream, shared) = (stream.unwrap(), door.clone());
+                if shared.nature.room.is_some_and(|room| number >= room) {
+                    continue;
+                }
                 // A client that goes away is no fault of the server's.
                 thread::spawn(move || drop(shared.serve(number as u64, stream)));
             }
@@ -229,6 +239,13 @@ impl Server {
 }
 
 impl State {
+    /// Another message of `connection` has the same stamp as the last one, which may have come since it was due.
+    fn doubt_last(&mut self, connection: u64) {
+        if let Some(handled) = self.newest.get(&connection).and_then(|entry| self.log.get_mut(*entry)) {
+            handled.earliest = if handled.due > 0 { handled.due } else { handled.arrived };
+        }
+    }
+
     /// When the answer goes to a message that has come.
     fn answer_at(&mut self, nature: &Nature, connection: u64, arrived: u64) -> u64 {
         let mut when = arrived + nature.delay.draw(&mut self.rng);
@@ -274,16 +291,23 @@ impl Shared {
             stream.write_all(&frame(0x81, self.nature.said.as_bytes()))?;
         }
         self.lock().streams.insert(connection, stream.try_clone()?);
+        let mut stamped = 0;
         let end = loop {
             match read_message(&mut stream) {
                 Err(e) => break Err(e),
-                Ok((0x88, payload, _)) => {
+                Ok((0x88, payload, ..)) => {
                     let _ = stream.write_all(&frame(0x88, &payload));
                     break stream.shutdown(Shutdown::Both);
                 }
-                Ok((0x89, payload, _)) => self.queue(connection, now(), frame(0x8A, &payload), None),
+                Ok((0x89, payload, ..)) => self.queue(connection, now(), frame(0x8A, &payload), None),
                 Ok((0x8A, ..)) => {}
-                Ok((first, payload, arrived)) => self.take(connection, first, payload, arrived),
+                Ok((first, payload, arrived, stamp)) => {
+                    if stamp > 0 && stamp == stamped {
+                        self.lock().doubt_last(connection);
+                    }
+                    stamped = stamp;
+                    self.take(connection, first, payload, arrived);
+                }
             }
         };
         self.lock().streams.remove(&connection);
@@ -302,8 +326,9 @@ impl Shared {
             return;
         }
         let mut state = self.lock();
-        state.log.push(Handled { due, arrived, left: 0, first: 0 });
+        state.log.push(Handled { due, arrived, earliest: arrived, left: 0, first: 0 });
         let n = state.log.len() as u64;
+        state.newest.insert(connection, n as usize - 1);
         if n == 1
             && let Some(after) = nature.restart
         {
@@ -458,7 +483,7 @@ impl Shared {
                 let said = said.replace("@MS", &(wall / 1_000_000).to_string());
                 let mut state = self.lock();
                 let delay = if said == self.nature.said { 0 } else { self.nature.delay.draw(&mut state.rng) };
-                state.log.push(Handled { due: now, arrived: now, left: 0, first: 0 });
+                state.log.push(Handled { due: now, arrived: now, earliest: now, left: 0, first: 0 });
                 let entry = (said != self.nature.said).then(|| state.log.len() - 1);
                 if entry.is_none() {
                     state.log.pop();
@@ -489,8 +514,8 @@ fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// The first bytes of a frame, and when the kernel had them. Where it does not say, now.
-fn read_first(stream: &mut TcpStream) -> io::Result<([u8; 2], u64)> {
+/// The first bytes of a frame, and when the kernel had them; where it does not say, now. And its stamp, or 0.
+fn read_first(stream: &mut TcpStream) -> io::Result<([u8; 2], u64, u128)> {
     let mut head = [0; 2];
     let mut space = nix::cmsg_space!(Timestamps);
     let mut into = [IoSliceMut::new(&mut head)];
@@ -504,18 +529,19 @@ fn read_first(stream: &mut TcpStream) -> io::Result<([u8; 2], u64)> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     // The stamp is of the wall clock, which is so long ago by both.
-    let mut ago = Duration::ZERO;
+    let (mut ago, mut stamp) = (Duration::ZERO, 0);
     if let Some(wall) = wall.filter(|wall| wall.tv_sec() > 0) {
-        let stamped = UNIX_EPOCH + Duration::new(wall.tv_sec() as u64, wall.tv_nsec() as u32);
-        ago = SystemTime::now().duration_since(stamped).unwrap_or_default();
+        let since = Duration::new(wall.tv_sec() as u64, wall.tv_nsec() as u32);
+        (ago, stamp) =
+            (SystemTime::now().duration_since(UNIX_EPOCH + since).unwrap_or_default(), since.as_nanos());
     }
     let arrived = now().saturating_sub(ago.as_nanos() as u64);
     stream.read_exact(&mut head[count..])?;
-    Ok((head, arrived))
+    Ok((head, arrived, stamp))
 }
 
-/// The first byte of an unfragmented frame, its payload without the mask, and when it came.
-fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>, u64)> {
-    let (head, arrived) = read_first(stream)?;
-    Ok((head[0], read_payload(stream, head[1])?, arrived))
+/// The first byte of an unfragmented frame, its payload without the mask, when it came, and by which stamp.
+fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>, u64, u128)> {
+    let (head, arrived, stamp) = read_first(stream)?;
+    Ok((head[0], read_payload(stream, head[1])?, arrived, stamp))
 }

@@ -1,7 +1,7 @@
 //! How often `loadgen compare` is wrong about pairs of runs of the default length.
 
 use loadgen::report::Report;
-use loadgen::report::compare::{self, Decision};
+use loadgen::report::compare::{self, Comparison, Decision};
 
 use crate::host::{Host, Manner};
 use crate::rounds;
@@ -23,7 +23,7 @@ struct Kind {
 
 const MS: f64 = 1e6;
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind {
         name: "echo",
         line: "",
@@ -52,6 +52,14 @@ const KINDS: [Kind; 8] = [
         name: "echo, a tenth of a processor",
         line: "",
         host: Manner::Starved,
+        delay: |_| Time::Fixed(0.0),
+        work: |by| Time::Fixed(0.06 * MS * by),
+        clear: false,
+    },
+    Kind {
+        name: "echo, another machine in every run",
+        line: "",
+        host: Manner::Moody,
         delay: |_| Time::Fixed(0.0),
         work: |by| Time::Fixed(0.06 * MS * by),
         clear: false,
@@ -106,8 +114,7 @@ struct Calls {
 }
 
 impl Calls {
-    fn count(&mut self, old: &Report, new: &Report) {
-        let comparison = compare::reports(old, new, 0.02);
+    fn count(&mut self, comparison: &Comparison) {
         match comparison.decision() {
             Decision::Worse(_) => self.worse += 1,
             Decision::NotJudged(_) => self.unjudged += 1,
@@ -135,8 +142,8 @@ fn pairs_of_one_server_are_seldom_called_worse_and_a_tenth_more_nearly_always() 
         let (mut same, mut slower) = (Calls::default(), Calls::default());
         for pair in 0..pairs {
             let [a, b] = [0, 1].map(|i| report(kind, 3 * pair + i, 1.0));
-            same.count(&a, &b);
-            slower.count(&a, &report(kind, 3 * pair + 2, 1.1));
+            same.count(&compare::reports(&a, &b, 0.02));
+            slower.count(&compare::reports(&a, &report(kind, 3 * pair + 2, 1.1), 0.02));
         }
         let sees = same.usually_sees();
         let (worse, unjudged, called) = (same.worse, same.unjudged, slower.worse);
@@ -147,5 +154,36 @@ fn pairs_of_one_server_are_seldom_called_worse_and_a_tenth_more_nearly_always() 
             !kind.clear || slower.worse as f64 >= 0.9 * pairs as f64 - chance(0.1),
             "{kind:?}: {slower:?}"
         );
+    }
+}
+
+/// Runs by turns, on machines where single runs differ: as seldom wrong, and what they see is what they say.
+#[test]
+fn runs_by_turns_are_seldom_called_worse_and_see_what_they_say() {
+    println!(
+        "| by turns | comparisons | called worse | +10 % called worse | sees (median) |\n|--|--|--|--|--|"
+    );
+    let echo =
+        |name, pairs, host| (pairs, Kind { name, host, line: "-c20 -R500 -d2s --warmup 0s", ..KINDS[0] });
+    for (pairs, kind) in [
+        echo("echo, neighbours for most of the time, 7 pairs", 7, Manner::Crowded),
+        echo("echo, another machine in every run, 7 pairs", 7, Manner::Moody),
+        echo("echo, another machine in every run, 40 pairs", 40, Manner::Moody),
+    ] {
+        // So many pairs are for tables.
+        let all = if pairs > 7 { rounds() - 1 } else { 3 * rounds() };
+        let (mut same, mut slower) = (Calls::default(), Calls::default());
+        for first in (0..all).map(|n| n * 1_000) {
+            let pair = |i: u64, by| (report(kind, first + 2 * i, 1.0), report(kind, first + 2 * i + 1, by));
+            let turns = |by| (0..pairs).map(|i| pair(i, by)).collect::<Vec<_>>();
+            same.count(&compare::pairs(&turns(1.0), 0.02));
+            slower.count(&compare::pairs(&turns(1.1), 0.02));
+        }
+        let (sees, worse, called) = (same.usually_sees(), same.worse, slower.worse);
+        println!("| {} | {all} | {worse} | {called} | {sees} |", kind.name);
+        let chance = |share: f64| 2.0 * (all as f64 * share * (1.0 - share)).sqrt();
+        assert!(worse as f64 <= 0.05 * all as f64 + chance(0.05), "{kind:?}: {same:?}");
+        let all_see = slower.sees.iter().all(|sees| *sees < 0.07);
+        assert!(!all_see || called as f64 >= 0.9 * all as f64 - chance(0.1), "{kind:?}: {slower:?}");
     }
 }

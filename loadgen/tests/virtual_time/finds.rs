@@ -1,18 +1,15 @@
 //! How near `loadgen find` comes to a capacity that is known.
 
-use std::time::Duration;
-
 use loadgen::cli::args::{FindArgs, Subcommand};
 use loadgen::cli::problem::Problem;
 use loadgen::engine::plan::Plan;
-use loadgen::engine::schedule::ArrivalProcess;
 use loadgen::modes::find::{Ground, search};
 use loadgen::report::Report;
 use loadgen::report::model::{Answer, Mode};
 
 use crate::host::{Host, Manner};
 use crate::rounds;
-use crate::run::{command, measure};
+use crate::run::{command, measure, plan};
 use crate::servers::{Server, Time};
 use crate::world::World;
 
@@ -26,22 +23,7 @@ struct Virtual<'a> {
 
 impl Ground for Virtual<'_> {
     fn plan(&self) -> Plan {
-        Plan {
-            rate: None,
-            pipeline: 1,
-            think: None,
-            arrival: ArrivalProcess::Even,
-            active: self.args.connections as usize,
-            warmup: Duration::ZERO,
-            duration: Duration::from_secs(1),
-            drain: Duration::from_secs(2),
-            interval: self.args.interval,
-            shard: (0, 1),
-            start_at: None,
-            fanout: None,
-            storm: None,
-            server_pid: None,
-        }
+        plan(&self.args.common())
     }
 
     fn measure(&mut self, connections: usize, plan: &Plan) -> Result<Report, Problem> {

@@ -40,6 +40,10 @@ pub struct Server {
     /// Stops for the first so many nanoseconds of each period.
     pub stops: Option<(u64, u64)>,
     pub wrong: Wrong,
+    /// Passes messages on to everybody but who sent them, each so many nanoseconds after the one before.
+    pub passes_on: Option<u64>,
+    /// How many connections it takes in all.
+    pub room: usize,
     rng: Rng,
     free: u64,
     heard: u64,
@@ -48,7 +52,17 @@ pub struct Server {
 impl Server {
     pub fn new(delay: Time, work: Time, seed: u64) -> Server {
         let rng = Rng::with_seed(seed);
-        Server { delay, work, stops: None, wrong: Wrong::Nothing, rng, free: 0, heard: 0 }
+        Server {
+            delay,
+            work,
+            stops: None,
+            wrong: Wrong::Nothing,
+            passes_on: None,
+            room: usize::MAX,
+            rng,
+            free: 0,
+            heard: 0,
+        }
     }
 
     fn draw(&mut self, time: Time) -> u64 {
@@ -58,8 +72,8 @@ impl Server {
         }
     }
 
-    /// Takes `payload`, which was there at `at`: what it says to that.
-    pub fn serve(&mut self, at: u64, connection: usize, payload: Vec<u8>) -> Vec<Reply> {
+    /// Takes `payload`, which was there at `at` on one of so many `connections`: what it says to that.
+    pub fn serve(&mut self, at: u64, connection: usize, connections: usize, payload: Vec<u8>) -> Vec<Reply> {
         self.heard += 1;
         let mut begin = at.max(self.free);
         if let Some((length, period)) = self.stops
@@ -74,6 +88,22 @@ impl Server {
             at += self.rng.u64(..100_000_000);
         }
         let nth = |n: u64| self.heard.is_multiple_of(n);
+        if let Some(apart) = self.passes_on {
+            let others = (0..connections).filter(|other| *other != connection).enumerate();
+            let mut all: Vec<Reply> = others
+                .map(|(turn, connection)| {
+                    let at = at + turn as u64 * apart;
+                    Reply { at, connection, payload: payload.clone() }
+                })
+                .collect();
+            self.free = all.last().map_or(self.free, |last| last.at);
+            match self.wrong {
+                Wrong::Drops(n) if nth(n) => drop(all.pop()),
+                Wrong::Twice(n) if nth(n) => all.push(Reply { at, connection: all[0].connection, payload }),
+                _ => {}
+            }
+            return all;
+        }
         let reply = |payload: Vec<u8>| Reply { at, connection, payload };
         match self.wrong {
             Wrong::Drops(n) if nth(n) => vec![],

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use loadgen::engine::network::{Network, Readiness};
 use loadgen::host::address::Address;
 use loadgen::host::clock::Moment;
+use nix::libc::ECONNREFUSED;
 
 use crate::host::Host;
 use crate::servers::Server;
@@ -30,7 +31,7 @@ pub struct Logged {
 
 #[derive(Default)]
 struct Peer {
-    connected: bool,
+    accepted: bool,
     upgraded: bool,
     /// Bytes from the client that are no whole frame yet.
     inbox: Vec<u8>,
@@ -145,9 +146,11 @@ impl World {
                 0x9 => self.say(connection, self.now + WAY, frame(0x8A, &payload)),
                 opcode => {
                     self.served_until = begin + 2 * CALL;
-                    let replies = self.server.serve(begin, connection, payload);
+                    let replies = self.server.serve(begin, connection, self.peers.len(), payload);
                     let arrived = there;
-                    let left = replies.last().map(|reply| reply.at + 2 * CALL);
+                    // Of a message to everyone each delivery counts, of an answer that comes twice the last.
+                    let skipped = if self.server.passes_on.is_some() { 0 } else { replies.len().max(1) - 1 };
+                    let left = replies.iter().skip(skipped).map(|reply| reply.at + 2 * CALL);
                     self.log.extend(left.map(|left| Logged { arrived, left }));
                     for reply in replies {
                         let bytes = frame(0x80 | opcode, &reply.payload);
@@ -195,14 +198,18 @@ impl Network for Shared {
 
     fn connect(&mut self, connection: usize, _: &Address, _: Option<IpAddr>) -> io::Result<usize> {
         let world = &mut *self.0.borrow_mut();
-        assert_eq!(connection, world.peers.len(), "each connects once");
-        world.peers.push(Peer::default());
+        world.peers.resize_with(world.peers.len().max(connection + 1), Peer::default);
         world.events.push(Reverse((world.now + 10 * WAY, connection)));
         Ok(connection)
     }
 
     fn connected(&mut self, socket: &mut usize) -> io::Result<bool> {
-        self.0.borrow_mut().peers[*socket].connected = true;
+        let world = &mut *self.0.borrow_mut();
+        let peer = &mut world.peers[*socket];
+        if !peer.accepted && world.server.room == 0 {
+            return Err(io::Error::from_raw_os_error(ECONNREFUSED));
+        }
+        world.server.room -= usize::from(!std::mem::replace(&mut peer.accepted, true));
         Ok(true)
     }
 
@@ -224,5 +231,7 @@ impl Network for Shared {
         Ok(())
     }
 
-    fn close(&mut self, _: usize, _: bool) {}
+    fn close(&mut self, socket: usize, _: bool) {
+        self.0.borrow_mut().peers[socket] = Peer::default();
+    }
 }

@@ -35,7 +35,7 @@ fn hear(rules: &Rules, said: &[u8], piece: usize) -> Heard {
                 Ok(None) => break,
                 Ok(Some(received)) => heard.push(match received {
                     Received::Open => (0, Vec::new()),
-                    Received::Message(opcode, payload) => (opcode as u8, payload.to_vec()),
+                    Received::Message(opcode, payload, _) => (opcode as u8, payload.to_vec()),
                     Received::Ping(payload) => (9, payload.to_vec()),
                     Received::Pong(payload) => (10, payload.to_vec()),
                     Received::Close(payload) => (8, payload.to_vec()),

@@ -50,10 +50,8 @@ impl Sender {
         if let Some(collector) = &running.traffic.collector {
             let stamp = payloads.find_stamp(payload);
             let delivered = locked(collector).delivered(number, stamp, arrival.at);
-            if let Some((due, delay)) = delivered {
-                let recorder = running.recorder_at(due);
-                recorder.response.record(delay);
-                recorder.counts.received += 1;
+            if let Some((due, delay, slip)) = delivered {
+                running.record_delivery(due, delay, slip, arrival);
             }
             return true;
         }

@@ -105,6 +105,27 @@ fn one_bad_second_is_noise_not_a_regression() {
     assert_eq!(row(&c, "p99").change, Change::Noise, "{}", c.text(false));
 }
 
+/// Of a sound run and one in which a twentieth of the messages had no reply.
+#[test]
+fn an_interval_holds_its_own_estimate() {
+    let (a, mut b) = (run(1, 60_000.0), run(2, 60_000.0));
+    let mut total = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+    for interval in &mut b.intervals {
+        let mut h = interval.response.as_ref().unwrap().histogram().unwrap();
+        h.record_n(2_000_000_000, 50).unwrap();
+        total.add(&h).unwrap();
+        interval.response = Some(Stat::new(&h, 0));
+    }
+    b.latency_ns.response = Some(Stat::new(&total, 0));
+    for c in [reports(&a, &b, 0.02), reports(&b, &a, 0.02)] {
+        assert!(row(&c, "p99").change().abs() > 0.9, "{}", c.text(false));
+        for row in &c.rows {
+            let [low, high] = row.interval.unwrap();
+            assert!(low <= row.change() && row.change() <= high, "{}: {}", row.what, c.text(false));
+        }
+    }
+}
+
 #[test]
 fn runs_of_different_rates_are_not_judged() {
     let mut a = run(1, 60_000.0);
@@ -224,6 +245,18 @@ fn pairs_see_through_what_a_host_does_to_both() {
     let c = pairs(&seven(1.1), 0.02);
     assert_eq!(row(&c, "p50").change, Change::Worse, "{}", c.text(false));
     assert_eq!(pairs(&seven(1.0), 0.02).decision(), Decision::Fine);
+    assert!(c.pairs_for(0.1).is_none() && !c.text(false).contains("it takes"), "{}", c.text(false));
+    // Each run on a host of its own: what seven pairs see is what the mean of seven differs by, and four times as many
+    // see half of it.
+    let apart = |i: u64, slower: f64| [60_000.0, 90_000.0, 200_000.0][(i * 5 % 3) as usize] * slower;
+    let alone: Vec<_> =
+        (0..7).map(|i| (run(10 + i, apart(i, 1.0)), run(20 + i, apart(i + 1, 1.1)))).collect();
+    let c = pairs(&alone, 0.02);
+    assert_eq!(c.decision(), Decision::Fine, "{}", c.text(false));
+    let sees = row(&c, "p50").sees.unwrap();
+    let half = c.pairs_for((sees.ln_1p() / 2.0).exp_m1()).unwrap();
+    assert!(sees > 0.5 && (24..=28).contains(&half), "{sees} {half}");
+    assert!(c.text(false).contains("hides +10 % of it: that takes some "), "{}", c.text(false));
     let few = pairs(&seven(1.1)[..3], 0.02).decision();
     assert!(matches!(few, Decision::NotJudged(_)), "{few:?}");
 }

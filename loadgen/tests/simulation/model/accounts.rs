@@ -42,7 +42,11 @@ impl Model {
         }
         // A stamp from before the message was written is none.
         let sent = message.sent.unwrap_or(message.tried);
-        let (at, ours) = if end.at < sent { (end.read, end.lag) } else { (end.at, end.ours) };
+        let since = end.since.filter(|_| run.schedule.is_some()).map_or(end.at, |since| since.max(sent));
+        let (at, ours) = match end.at < sent {
+            true => (end.read, end.lag),
+            false => (end.at, end.ours + end.at.saturating_sub(since)),
+        };
         let slip = (message.tried - message.due) / 1000 * 1000;
         let response = at - message.due;
         let figures = self.figures(message.due);
@@ -62,7 +66,7 @@ impl Model {
         let now = self.clock;
         let run = self.run.as_ref().expect("it runs");
         let (from, closed, waited) = (run.from, run.schedule.is_none(), now >= run.until);
-        let never = Arrival { at: now, read: now, ours: 0, lag: 0 };
+        let never = Arrival { at: now, read: now, ours: 0, lag: 0, since: None };
         for c in 0..self.connections.len() {
             if let Some(at) = self.unsent(c) {
                 let connection = &mut self.connections[c];

@@ -97,6 +97,8 @@ struct Arrival {
     read: u64,
     ours: u64,
     lag: u64,
+    /// With the stamp of what came behind it: since when it may have been there.
+    since: Option<u64>,
 }
 
 /// The figures of warm-up or measured time.
@@ -280,6 +282,8 @@ pub struct Model {
     pub asked: usize,
     clock: u64,
     woken: u64,
+    /// The end of the wait before.
+    looked: u64,
     connections: Vec<Connection>,
     /// Of all messages that any server heard: connection and index.
     stamps: HashMap<Vec<u8>, (usize, usize)>,
@@ -308,6 +312,9 @@ pub struct Model {
     inflight_since: u64,
     quarters: [Option<i64>; 4],
     arrival: Arrival,
+    /// Of the last read: it has a stamp, and its last bytes are the beginning of something.
+    stamped: bool,
+    begun: bool,
     /// Time summed over the messages in flight.
     pub inflight_ns: u64,
     /// Connections that had no reply, and a closed loop's messages that had none.
@@ -340,6 +347,9 @@ impl Model {
             asked: 0,
             clock: 0,
             woken: 0,
+            looked: 0,
+            stamped: false,
+            begun: false,
             connections: Vec::new(),
             stamps: HashMap::new(),
             run: None,
@@ -361,7 +371,7 @@ impl Model {
             inflight: 0,
             inflight_since: 0,
             quarters: [None; 4],
-            arrival: Arrival { at: 0, read: 0, ours: 0, lag: 0 },
+            arrival: Arrival { at: 0, read: 0, ours: 0, lag: 0, since: None },
             inflight_ns: 0,
             silent: 0,
             stuck: 0,

@@ -45,6 +45,8 @@ impl Model {
         // What was said waits while the worker speaks.
         assert_eq!(self.connections[c].speaking, 0, "{c} is to speak");
         while let Some(said) = self.connections[c].said.pop_front() {
+            let several = self.begun || !self.connections[c].said.is_empty();
+            self.arrival.since = (self.stamped && several).then_some(self.looked);
             let now = self.clock;
             let blocked = self.connections[c].blocked;
             match said {

@@ -8,7 +8,7 @@ impl Model {
         match std::mem::replace(&mut self.last, Last::Nothing) {
             Last::Nothing => {}
             Last::Wait { before, counts } => {
-                self.woken = now;
+                self.looked = std::mem::replace(&mut self.woken, now);
                 if counts && let Some(run) = &self.run {
                     self.measured.counts.idle_inside_ns += overlap(run, before, now);
                     self.figures(before).counts.idle_ns += now - before;
@@ -18,7 +18,8 @@ impl Model {
                 let stamp = stamp.filter(|at| *at <= now);
                 let lag = now - stamp.unwrap_or(self.woken);
                 let ours = if stamp.is_some() { 0 } else { lag };
-                self.arrival = Arrival { at: stamp.unwrap_or(now), read: now, ours, lag };
+                self.arrival = Arrival { at: stamp.unwrap_or(now), read: now, ours, lag, since: None };
+                self.stamped = stamp.is_some();
                 if n > 0 && self.run.is_some() {
                     let figures = self.figures(now);
                     figures.read_lag.saturating_record(lag);
@@ -118,8 +119,17 @@ impl Model {
         self.connections[c].cause = Some(cause);
     }
 
-    /// A read returned `n` bytes, which say that, with a stamp or without; or it found the end, by a reset or not.
-    pub fn on_read(&mut self, c: usize, n: usize, said: Vec<Said>, ended: Option<bool>, stamp: Option<u64>) {
+    /// A read returned `n` bytes, which say that and perhaps begin something, with a stamp or without; or it found the end,
+    /// by a reset or not.
+    pub fn on_read(
+        &mut self,
+        c: usize,
+        n: usize,
+        (said, begun): (Vec<Said>, bool),
+        ended: Option<bool>,
+        stamp: Option<u64>,
+    ) {
+        self.begun = begun;
         let Connection { open, fresh, .. } = self.connections[c];
         let fast = fresh || self.closes || !self.rules.is_slow(c);
         assert!(fast || !open, "{c} reads slowly");

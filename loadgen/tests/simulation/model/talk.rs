@@ -380,7 +380,8 @@ impl Model {
                 self.figures(now).counts.slow_bytes += n as u64;
             }
         }
-        self.arrival = Arrival { at: now, read: now, ours: 0, lag: 0 };
+        self.arrival = Arrival { at: now, read: now, ours: 0, lag: 0, since: None };
+        self.stamped = false;
         self.act(c);
     }
 }
