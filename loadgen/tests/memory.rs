@@ -89,7 +89,7 @@ fn converse(server: &mut Server, options: &Options, buffers: &mut Buffers) -> Tr
     let mut scratch = uncounted(|| vec![0; 65_536]);
     let mut is_sent = false;
     loop {
-        let input = transport.read(server, &mut scratch, buffers);
+        let input = transport.read(server, &mut scratch, 65_536, buffers);
         match input {
             Ok(Input::Bytes { count: 5, .. }) => break,
             Ok(Input::Bytes { .. }) | Err(_) => {}

@@ -154,7 +154,7 @@ impl<S> Transport<S> {
         if room <= kept {
             return Err(tls_error("a handshake message is longer than any".into()));
         }
-        let room = room.min(kept + most);
+        let room = room.min(kept.saturating_add(most));
         let taken = network.read(socket, &mut records.incoming[kept..room])?;
         if taken == 0 {
             return Ok(Input::Ended);
