@@ -87,6 +87,11 @@ impl Model {
     }
 
     pub fn on_connect(&mut self, c: usize, error: Option<&str>) {
+        // Connecting takes time: what was due before is over.
+        while let Some(point @ Point::Event(_)) = self.points.front().copied().filter(|_| self.run.is_some())
+        {
+            self.leave(point);
+        }
         self.opening.began.get_or_insert(self.clock);
         match self.connections.get_mut(c) {
             Some(old) => old.renew(self.clock),
