@@ -7,5 +7,5 @@
 # On a fresh Debian it installs what it needs; where it cannot, it fails and says so.
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../../tests/support/lib.sh"
-python_packages "$here/requirements.txt" "$1/readback"
-exec "$1/readback/bin/python" "$here/readback.py" "$here/../schema/report-2.json" "$2"
+python_packages "$here/requirements.txt" "$1/readback-python"
+exec "$1/readback-python/bin/python" "$here/readback.py" "$here/../schema/report-2.json" "$2"
