@@ -7,10 +7,18 @@ const { check } = require('../../messages.js');
 
 const [address, rounds] = process.argv.slice(2);
 
+/** Waits for what `shows` says in the tab: by asking again, since the pages allow no code that is made of text. */
+async function until(tab, shows, argument) {
+  for (const end = Date.now() + 30_000; !(await tab.evaluate(shows, argument));) {
+    if (Date.now() > end) throw new Error(`in vain: ${shows} ${argument ?? ''}`);
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+}
+
 async function page(browser) {
   const page = await browser.newPage();
   await page.goto(`http://${address}/`);
-  const logged = (text) => page.waitForFunction((text) => document.querySelector('#log').textContent.includes(text), { timeout: 30_000 }, text);
+  const logged = (text) => until(page, (text) => document.querySelector('#log').textContent.includes(text), text);
   await page.click('#connect');
   await logged('connection established.');
   await page.click('#send');
@@ -58,7 +66,7 @@ async function board(browser) {
   const [one, two] = [await browser.newPage(), await browser.newPage()];
   for (const tab of [one, two]) await tab.goto(`http://${address}/board/firefox`);
   for (const tab of [one, two]) {
-    await tab.waitForFunction(() => document.querySelector('#participants').textContent === '2', { timeout: 30_000 });
+    await until(tab, () => document.querySelector('#participants').textContent === '2');
   }
 }
 
