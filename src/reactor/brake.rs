@@ -3,7 +3,6 @@
 use super::boards::BoardId;
 use super::moment::Moment;
 use super::token::ConnId;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a member who does not take what it is told may hold up those who speak.
@@ -17,7 +16,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Nor are they read before everybody was told: that takes the server itself a while where a room is large.
 #[derive(Debug, Default)]
 pub struct Brakes {
-    brakes: BTreeMap<BoardId, Brake>,
+    /// In the order of the boards.
+    brakes: Vec<(BoardId, Brake)>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Brakes {
 
     /// Whether members of the board are not to be read.
     pub fn holds(&self, board: BoardId) -> bool {
-        self.brakes.contains_key(&board)
+        self.find(board).is_ok()
     }
 
     /// Has a member wait, whose board is not to be read.
@@ -51,12 +51,21 @@ impl Brakes {
     }
 
     fn brake(&mut self, board: BoardId, now: Moment) -> &mut Brake {
-        self.brakes.entry(board).or_insert_with(|| Brake { until: now + PATIENCE, ..Brake::default() })
+        let at = self.find(board).unwrap_or_else(|at| {
+            self.brakes.insert(at, (board, Brake { until: now + PATIENCE, ..Brake::default() }));
+            at
+        });
+        &mut self.brakes[at].1
+    }
+
+    /// Where the board's is, or would be.
+    fn find(&self, board: BoardId) -> Result<usize, usize> {
+        self.brakes.binary_search_by_key(&board, |(each, _)| *each)
     }
 
     /// When one is to be taken off at the latest.
     pub fn next(&self) -> Moment {
-        self.brakes.values().map(|brake| brake.until).min().unwrap_or(Moment::NEVER)
+        self.brakes.iter().map(|(_, brake)| brake.until).min().unwrap_or(Moment::NEVER)
     }
 
     /// Takes off those for which nobody `is_late` any more, or time is over: who waited. While somebody `is_untold`, the time
@@ -68,7 +77,7 @@ impl Brakes {
         is_late: impl Fn(ConnId) -> bool,
     ) -> Vec<ConnId> {
         let mut released = Vec::new();
-        self.brakes.retain(|board, brake| {
+        self.brakes.retain_mut(|(board, brake)| {
             if is_untold(*board) {
                 brake.until = now + PATIENCE;
                 return true;
@@ -87,6 +96,6 @@ impl Brakes {
 
     /// Everybody who waits.
     pub fn held(&self) -> impl Iterator<Item = &ConnId> {
-        self.brakes.values().flat_map(|brake| &brake.held)
+        self.brakes.iter().flat_map(|(_, brake)| &brake.held)
     }
 }
