@@ -258,6 +258,7 @@ impl Boards {
     }
 
     /// Whether any of that can be delivered now.
+    #[inline]
     pub fn can_deliver(&self, memory: &Memory) -> bool {
         self.is_busy() && !self.is_short_of_others(memory)
     }
@@ -363,6 +364,7 @@ impl Boards {
     }
 
     /// When the next board ends.
+    #[inline]
     pub fn next_end(&self) -> Option<Moment> {
         if self.ended.is_empty() { self.ends.front().map(|(at, _)| *at) } else { Some(Moment::default()) }
     }
