@@ -135,7 +135,6 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// One round; false when it was the last.
-    #[inline(always)]
     pub fn tick(&mut self) -> io::Result<bool> {
         self.collect()?;
         self.shared.boards.begin_round();
@@ -481,9 +480,6 @@ impl<K: Kernel> Reactor<K> {
 
     /// Closes the boards whose lifetime is over, and everybody on them.
     fn end_boards(&mut self) {
-        if self.shared.boards.next_end().is_none_or(|end| end > self.now) {
-            return;
-        }
         let mut slice = Slice::default();
         while !slice.is_over()
             && let Some(member) = self.shared.boards.end(self.now, &mut self.shared.stats.memory)

@@ -216,8 +216,8 @@ fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
     for entry in fs::read_dir(directory).expect("tests run in the package's root") {
         let path = entry.expect("a directory can be read").path();
         if path.is_dir() {
-            // What a build of its own has left there is nobody's to read.
-            if !path.ends_with("target") {
+            // What a build of its own has left there, or what tests have fetched (`.tools`), is nobody's to read.
+            if !path.ends_with("target") && !path.ends_with(".tools") {
                 found.extend(sources(&path));
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
