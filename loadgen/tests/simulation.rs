@@ -20,6 +20,8 @@ mod scenario;
 #[path = "../../tests/support/seeds.rs"]
 #[allow(dead_code, reason = "the server's tests have one more use for it")]
 mod seeds;
+#[path = "support/spec.rs"]
+mod spec;
 #[path = "simulation/talk.rs"]
 mod talk;
 #[path = "simulation/wire.rs"]

@@ -16,6 +16,8 @@ mod host;
 mod run;
 #[path = "virtual_time/servers.rs"]
 mod servers;
+#[path = "support/spec.rs"]
+mod spec;
 #[path = "virtual_time/verdicts.rs"]
 mod verdicts;
 #[path = "simulation/wire.rs"]

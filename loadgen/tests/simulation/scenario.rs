@@ -11,26 +11,20 @@ use std::time::Duration;
 use fastrand::Rng;
 use hdrhistogram::Histogram;
 use loadgen::engine::commands::{Command, Event, Load, Outcome, Traffic};
-use loadgen::engine::conversation::Talk;
 use loadgen::engine::opened;
 use loadgen::engine::payload::Payloads;
 use loadgen::engine::recorder::{Counts, Recorder, Times};
 use loadgen::engine::schedule::{ArrivalProcess, Cursor, Curve, Rate};
 use loadgen::engine::size::Sizes;
 use loadgen::engine::spec::{Gauges, Spec};
-use loadgen::engine::target::Target;
 use loadgen::engine::think::Think;
 use loadgen::engine::worker::Worker;
-use loadgen::host::address::Address;
 use loadgen::host::clock::{Moment, Nanos};
-use loadgen::host::source_addresses::Sources;
 use loadgen::protocol::frame::Opcode;
-use loadgen::protocol::handshake::Extras;
-use loadgen::protocol::session;
-use loadgen::protocol::url::Url;
 
 use crate::model::{Figures, Model, Opening, Rules, Run, Schedule, histogram};
 use crate::peer::{Ending, Manners, Speech, Upgrade};
+use crate::spec;
 use crate::talk::Conversation;
 use crate::world::{Shared, Whims, World};
 
@@ -117,7 +111,7 @@ impl Scenario {
             seed,
             threads,
             first,
-            ..Scenario::spec(payloads, connections)
+            ..spec::plain("ws://127.0.0.1:9/sim", payloads, connections)
         };
         let mut rules = Scenario::rules(&spec, me, stamped, size);
         let whims = Scenario::whims(&mut rng, everything);
@@ -170,47 +164,6 @@ impl Scenario {
             opcode: opcode as u8,
             ping: spec.ping.map(|gap| gap.0),
             ..Rules::default()
-        }
-    }
-
-    /// What is the same with every seed; what each draws stands for nothing here.
-    fn spec(payloads: Payloads, connections: usize) -> Spec {
-        Spec {
-            targets: vec![Target {
-                url: Url::parse("ws://127.0.0.1:9/sim").expect("a URL"),
-                address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
-                tls: None,
-                resource: None,
-                script: Arc::default(),
-            }],
-            headers: Vec::new(),
-            talk: Talk::default(),
-            listening: None,
-            messages_each: None,
-            slow: None,
-            publishers: None,
-            matched: None,
-            replies: 1,
-            rules: session::Rules { extras: Extras::default(), limit: payloads.max_size() + 1000 },
-            sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
-            payloads,
-            fragment: None,
-            verify: true,
-            kernel_stamps: true,
-            max_inflight: None,
-            timeout: None,
-            silence: None,
-            ping: None,
-            connect_rate: 1e5,
-            connect_inflight: 1,
-            connect_timeout: Nanos(200_000_000),
-            spin: Nanos(0),
-            spin_read: false,
-            seed: 0,
-            threads: 1,
-            first: 0,
-            shard: 0,
-            wall_offset: 0,
         }
     }
 

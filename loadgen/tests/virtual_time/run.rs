@@ -11,7 +11,6 @@ use loadgen::cli::args::{Args, Common, RunArgs, Subcommand};
 use loadgen::cli::argv;
 use loadgen::cli::values::Fault;
 use loadgen::engine::commands::{Command, Event, Load, Traffic};
-use loadgen::engine::conversation::Talk;
 use loadgen::engine::deliveries::Collector;
 use loadgen::engine::measured::Measured;
 use loadgen::engine::opened::Opening;
@@ -22,24 +21,21 @@ use loadgen::engine::recovery::Recovery;
 use loadgen::engine::schedule::{ArrivalProcess, Cursor, Curve, Rate};
 use loadgen::engine::spec::{Gauges, Spec};
 use loadgen::engine::tally::Tally;
-use loadgen::engine::target::Target;
 use loadgen::engine::timetable::Timetable;
 use loadgen::engine::worker::Worker;
-use loadgen::host::address::Address;
 use loadgen::host::clock::{Moment, Nanos};
-use loadgen::host::source_addresses::Sources;
 use loadgen::modes::fanout;
 use loadgen::modes::measurement::config;
 use loadgen::protocol::frame::Opcode;
 use loadgen::protocol::handshake::Extras;
 use loadgen::protocol::session::Rules;
-use loadgen::protocol::url::Url;
 use loadgen::report::Report;
 use loadgen::report::model::Mode;
 use loadgen::verdict::assemble;
 use loadgen::verdict::facts::Facts;
 
 use crate::host::Host;
+use crate::spec;
 use crate::world::{Logged, Shared, World};
 
 /// How long a closed loop waits, as in `loadgen run`.
@@ -330,41 +326,14 @@ fn judge(report: &mut Report, opening: &Opening, measured: &Measured, allow_part
 fn spec(args: &Common, seed: u64, connections: usize) -> Spec {
     let payloads = Payloads::random(Opcode::Text, args.size.clone(), !args.no_stamp, seed);
     Spec {
-        targets: vec![Target {
-            url: Url::parse(URL).expect("a URL"),
-            address: Address::Tcp("127.0.0.1:9".parse().expect("an address")),
-            tls: None,
-            resource: None,
-            script: Arc::default(),
-        }],
-        headers: Vec::new(),
-        talk: Talk::default(),
-        listening: None,
-        messages_each: None,
-        slow: None,
-        publishers: None,
-        matched: None,
-        replies: 1,
         rules: Rules { extras: Extras::default(), limit: 1 << 20 },
-        sources: Sources::plan(None, &Address::Unix("/".into()), connections, 28_000).expect("room"),
-        payloads,
-        fragment: None,
         verify: !args.no_verify,
-        kernel_stamps: true,
-        max_inflight: None,
         timeout: args.timeout.map(Nanos::from),
-        silence: None,
-        ping: None,
-        connect_rate: 100_000.0,
         connect_inflight: 256,
         connect_timeout: Nanos::millis(10_000),
-        spin_read: false,
         spin: Nanos(15_000),
         seed,
-        threads: 1,
-        first: 0,
-        shard: 0,
-        wall_offset: 0,
+        ..spec::plain(URL, payloads, connections)
     }
 }
 
