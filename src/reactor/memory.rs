@@ -76,7 +76,8 @@ impl Memory {
     }
 }
 
-/// Makes room for `count` more bytes: as much again as has come already, but only up to the next [`STEP`].
+/// Makes room for `count` more bytes: as much again as has come already, but only up to the next 4 KiB
+/// (1 KiB while it is shorter than that).
 ///
 /// Where the standard library doubles, half of what a peer makes us allocate may be for nothing.
 pub fn grow(bytes: &mut Vec<u8>, count: usize) {

@@ -39,10 +39,14 @@ fn on<T: Send + 'static>(
     })
 }
 
-/// Nine milliseconds in ten belong to somebody else.
+/// Nine milliseconds in ten belong to somebody else, in turns of unequal length: in step with the sends, and with the server's
+/// ten milliseconds, each reply could come just when loadgen is let in.
 fn hog(over: &AtomicBool) {
-    while !over.load(Ordering::Relaxed) {
-        let until = Instant::now() + ms(9);
+    for turn in [5, 13, 9].into_iter().cycle() {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let until = Instant::now() + ms(turn);
         while Instant::now() < until {
             std::hint::spin_loop();
         }
