@@ -183,7 +183,8 @@ fn hixie_step(echo: &mut Echo, post: &mut Vec<u8>) -> Result<MemberStep, Violati
             echo.messages += 1;
             Ok(MemberStep::Next)
         }
-        None if rest.len() > MESSAGE_MAX => Err(Violation::TooBig),
+        // Its type comes before the text.
+        None if rest.len() > 1 + MESSAGE_MAX => Err(Violation::TooBig),
         None => Ok(MemberStep::Wait),
     }
 }
@@ -311,14 +312,13 @@ mod tests {
         assert_eq!(run(Member::hybi(), &one_more, 1000).1, close::frame_with_reason(1009, "message too big"));
         let mut hixie = vec![0];
         hixie.extend_from_slice(&longest);
-        assert_eq!(
-            run(Member::Hixie(Draft::Hixie76), &[hixie.as_slice(), b"\xff"].concat(), 1000).0.len(),
-            MESSAGE_MAX + 4
-        );
-        assert_eq!(
-            run(Member::Hixie(Draft::Hixie76), &[hixie.as_slice(), b"a"].concat(), 1000).1,
-            hixie::CLOSE
-        );
+        // Wherever it is cut: what ends it may come by itself.
+        for size in [1000, hixie.len() - 1, hixie.len(), hixie.len() + 1] {
+            let run = |last: &[u8]| run(Member::Hixie(Draft::Hixie76), &[&hixie[..], last].concat(), size);
+            let (post, told) = run(b"\xff");
+            assert_eq!((post.len(), told.len()), (MESSAGE_MAX + 4, 0), "in pieces of {size}");
+            assert_eq!(run(b"a\xff"), (Vec::new(), hixie::CLOSE.to_vec()), "in pieces of {size}");
+        }
     }
 
     #[test]
