@@ -345,10 +345,10 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Tells the members of boards what the others said.
+    /// Tells the members of boards what the others said, and sees to the alarms of those who only listen.
     #[inline(never)]
     fn deliver(&mut self) {
-        let Reactor { shared, connections, brakes, kernel, now, .. } = self;
+        let Reactor { shared, connections, brakes, kernel, config, now, .. } = self;
         #[cfg(feature = "tls")]
         let expanded = &mut shared.expanded;
         let (boards, stats) = (&mut shared.boards, &mut shared.stats);
@@ -358,12 +358,12 @@ impl<K: Kernel> Reactor<K> {
             || kernel.now(),
             |id, bytes, messages, stats| {
                 let Some(connection) = find(connections, id) else { return };
-                if let Some(turn) = connection.deliver(bytes, messages, stats, *now) {
-                    fallen.push((id, turn));
-                } else if let Some(board) = connection.board()
-                    && connection.is_behind()
-                {
+                let turn = connection.deliver(bytes, messages, stats, *now);
+                if let (None, Some(board), true) = (turn, connection.board(), connection.is_behind()) {
                     brakes.put_on(board, id, *now);
+                }
+                if turn.is_some() || connection.due(config, *now) < connection.alarm {
+                    fallen.push((id, turn.unwrap_or(Turn::Wait)));
                 }
                 #[cfg(feature = "tls")]
                 if connection.lists_keys() {

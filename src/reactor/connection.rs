@@ -135,7 +135,7 @@ impl<S: Stream> Connection<S> {
             }
             is_timed = self.session.is_timed();
             if is_timed {
-                match self.before_read(shared, context)? {
+                match self.before_read(shared, context, most)? {
                     Before::Turn(turn) => return Ok(turn),
                     Before::Read(bytes) => most = most.min(bytes),
                 }
@@ -161,6 +161,11 @@ impl<S: Stream> Connection<S> {
             }
             Received::Nothing if is_timed => return self.after_read(shared, context, 0),
             Received::Nothing => return Ok(Turn::Wait),
+            Received::End if !self.transport.outbox_is_empty() => {
+                // In the middle of a message that has no end: what was answered before it is still to be taken.
+                self.transport.expect_input();
+                return Ok(if self.transport.could_write() { Turn::Again } else { Turn::Wait });
+            }
             Received::End => return self.hear_end(shared, context),
         };
         if std::mem::replace(&mut self.ping, Ping::No) == Ping::Owed {
@@ -222,7 +227,9 @@ impl<S: Stream> Connection<S> {
         // What a member says is kept for all the others.
         let room =
             if self.board().is_some() { 0 } else { SHORT_READ.saturating_sub(self.transport.unfinished()) };
-        Ok(if room > 0 { ControlFlow::Continue(room) } else { ControlFlow::Break(Turn::Wait) })
+        // A program says what is due all the same: that is kept no longer.
+        let may_go_on = room > 0 || self.session.is_timed();
+        Ok(if may_go_on { ControlFlow::Continue(room) } else { ControlFlow::Break(Turn::Wait) })
     }
 
     /// Bytes that are surely still to come of the message in whose middle the peer is.

@@ -24,6 +24,8 @@ pub struct Memory {
     limit: usize,
     used: usize,
     is_short: bool,
+    /// It is, or was, if only for a moment, since [`Self::take_note`].
+    was_short: bool,
 }
 
 impl Default for Memory {
@@ -35,7 +37,7 @@ impl Default for Memory {
 impl Memory {
     /// Nothing kept, and at most `limit` bytes to be.
     pub fn new(limit: usize) -> Memory {
-        Memory { limit, used: 0, is_short: false }
+        Memory { limit, used: 0, is_short: false, was_short: false }
     }
 
     /// Bytes that may be kept.
@@ -54,6 +56,16 @@ impl Memory {
         self.is_short
     }
 
+    /// Whether it is short, or was since this was asked last: some were not read then, and no event will tell of them.
+    pub fn was_short(&self) -> bool {
+        self.was_short
+    }
+
+    /// Those who were not read for want of it have their turn.
+    pub fn take_note(&mut self) {
+        self.was_short = false;
+    }
+
     /// Whether it would be short without `own` of what is kept.
     pub fn is_short_beside(&self, own: usize) -> bool {
         self.is_short && self.used.saturating_sub(own) > self.low()
@@ -69,6 +81,7 @@ impl Memory {
         self.used = self.used + now - *counted;
         *counted = now;
         self.is_short = self.used >= if self.is_short { self.low() + 1 } else { self.limit };
+        self.was_short |= self.is_short;
     }
 
     fn low(&self) -> usize {

@@ -79,11 +79,6 @@ impl Relief {
         self.work_at.min(self.give_back_at)
     }
 
-    /// Whether memory was short when it was last seen to.
-    pub fn is_at_work(&self) -> bool {
-        self.short_since.is_some()
-    }
-
     /// Makes room if memory is short, for a slice of the round; what is left to do for some connections.
     ///
     /// In this order: text that waits for the rest of its frame goes out, which costs nobody anything. Then, once it was seen for a
@@ -99,10 +94,9 @@ impl Relief {
         clock: impl Fn() -> Moment,
     ) -> Vec<(ConnId, Turn)> {
         if !stats.memory.is_short() {
-            if self.short_since.take().is_some() {
-                wake(connections, queue);
-            }
-            (self.work_at, self.look) = (Moment::NEVER, None);
+            stats.memory.take_note();
+            wake(connections, queue);
+            (self.short_since, self.work_at, self.look) = (None, Moment::NEVER, None);
             return Vec::new();
         }
         if now < self.work_at && self.short_since.is_some() {

@@ -6,7 +6,7 @@ use super::kernel::Kernel;
 impl<K: Kernel> Reactor<K> {
     /// Sees to memory: makes room while it is short, and gives back to the system what was needed once.
     pub(super) fn relieve(&mut self) {
-        if self.shared.stats.memory.is_short() || self.relief.is_at_work() {
+        if self.shared.stats.memory.was_short() {
             self.make_room();
         }
         if self.relief.has_to_give_back(&self.shared.stats.memory, self.now) {

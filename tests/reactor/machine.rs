@@ -69,6 +69,9 @@ pub struct Peer {
     pub ended: bool,
     /// It has asked for a RST.
     pub was_reset: bool,
+    /// Nothing that the server says arrives any more; how much that is.
+    pub is_lost: bool,
+    lost: usize,
     id: Option<ConnId>,
 }
 
@@ -184,7 +187,6 @@ impl Server {
     }
 
     /// The client resets the connection.
-    #[cfg(feature = "tls")]
     pub fn break_off(&self, peer: usize) {
         self.leave(peer, |peer| peer.reset = true);
     }
@@ -294,6 +296,10 @@ impl Write for Socket {
             return Err(ErrorKind::BrokenPipe.into());
         }
         peer.writes += 1;
+        if peer.is_lost {
+            peer.lost += bytes.len();
+            return Ok(bytes.len());
+        }
         let count = bytes.len().min(peer.room.unwrap_or(usize::MAX));
         peer.room = peer.room.map(|room| room - count);
         allocator::uncounted(|| peer.heard.extend(&bytes[..count]));
@@ -335,7 +341,7 @@ impl Stream for Socket {
             edge: acked,
             unsent: 0,
             unread: peer.room == Some(0),
-            in_flight: InFlight::Nothing,
+            in_flight: if peer.lost > 0 { InFlight::Data } else { InFlight::Nothing },
             heard: now.saturating_sub(peer.heard_at),
             spoke: Duration::MAX,
         }

@@ -174,6 +174,50 @@ fn newcomers_who_want_little_are_served_whatever_fills_the_memory() {
     }
 }
 
+/// What a path under `/ws` has kept for later is said when it is due, and then kept no longer.
+#[test]
+fn what_is_due_is_said_whatever_fills_the_memory() {
+    let mut server = crowd(Some(1_000));
+    server.machine.borrow_mut().room = None;
+    server.come(0, 1, REQUEST.replace("/echo", "/ws/latency/1500ms").as_bytes());
+    pass(&mut server, 1);
+    server.say(CLIENTS, &masked(0x82, [1, 2, 3, 4], &[7; 20_000]));
+    server.tick();
+    let frame = masked(0x82, [1, 2, 3, 4], &[0; 256 << 10]);
+    (0..100).for_each(|peer| server.say(peer, &frame));
+    pass(&mut server, 1);
+    assert!(server.reactor.stats().memory.is_short(), "or this is no test");
+    pass(&mut server, 1);
+    assert!(server.reactor.stats().memory.is_short(), "or this is no test");
+    assert_eq!(server.peer(CLIENTS).heard.len(), ANSWER.len() + 20_004);
+}
+
+/// It was short between two turns of one round, and who was to be read then is told of by no other event.
+#[test]
+fn who_was_not_read_for_a_moment_of_want_is_read_behind_it() {
+    let mut server = Server::new(&[Role::Echo], |config| config.max_buffered = 1 << 20);
+    server.machine.borrow_mut().room = Some(ANSWER.len());
+    server.come(0, 3, REQUEST.as_bytes());
+    pass(&mut server, 1);
+    let large = masked(0x82, [1, 2, 3, 4], &[7; 900 << 10]);
+    let other = masked(0x82, [1, 2, 3, 4], &[7; 250 << 10]);
+    let small = masked(0x82, [1, 2, 3, 4], &[7; 32 << 10]);
+    server.machine.borrow_mut().peers[1].room = None;
+    server.say(0, &large[..700 << 10]);
+    server.say(1, &small[..20 << 10]);
+    server.say(2, &other);
+    pass(&mut server, 1);
+    assert!(!server.reactor.stats().memory.is_short());
+    server.say(0, &large[700 << 10..]);
+    server.say(1, &small[20 << 10..]);
+    server.break_off(2);
+    server.take(2, 0);
+    server.tick();
+    assert!(!server.reactor.stats().memory.is_short() && server.peer(1).heard.len() == ANSWER.len());
+    pass(&mut server, 5);
+    assert_eq!(server.peer(1).heard.len(), ANSWER.len() + small.len() - 4);
+}
+
 /// Where it is they who fill the memory, there is nobody else.
 #[test]
 fn small_pieces_are_given_up_where_there_are_no_others() {

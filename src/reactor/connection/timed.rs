@@ -18,10 +18,15 @@ use crate::reactor::turn::{Before, Context, Shared, Turn};
 use std::io;
 
 impl<S: Stream> Connection<S> {
-    /// The first half of a turn, behind an empty outbox: what is due is said. Then, as far as it wants to hear anything, it is
-    /// read.
+    /// The first half of a turn, behind an empty outbox: what is due is said. Then, as far as it wants to hear anything and
+    /// `most` allows it, it is read.
     #[inline(never)]
-    pub(super) fn before_read(&mut self, shared: &mut Shared, context: &Context) -> io::Result<Before> {
+    pub(super) fn before_read(
+        &mut self,
+        shared: &mut Shared,
+        context: &Context,
+        most: usize,
+    ) -> io::Result<Before> {
         shared.response.clear();
         let was_late = self.is_late();
         let then = self.speak(shared, context)?;
@@ -36,7 +41,8 @@ impl<S: Stream> Connection<S> {
         {
             return Ok(Before::Turn(turn));
         }
-        if then != Then::End(Ending::Reset)
+        if most > 0
+            && then != Then::End(Ending::Reset)
             && self.transport.is_readable()
             && self.transport.outbox_is_empty()
         {

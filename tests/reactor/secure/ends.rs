@@ -1,6 +1,6 @@
 //! How a path under `/ws` ends, or goes on, where the end of one side can be said in TLS, too.
 
-use super::{Authority, Talk, text};
+use super::{Authority, KEY, Talk, masked, text};
 use rustls::version::{TLS12, TLS13};
 use support::wire::{ANSWER, REQUEST};
 
@@ -29,7 +29,7 @@ fn who_says_no_more_hears_the_rest_but_for_tls_1_2_where_it_says_so() {
     ] {
         let what = format!("{:?}, close_notify {says_so}, FIN {ends}", version.version);
         let mut talk = open(&authority, version, "/ws/latency/50ms/close-late/30ms");
-        let mut sealed = talk.client.seal(&[text(b"hi"), super::masked(0x88, super::KEY, &[])].concat());
+        let mut sealed = talk.client.seal(&[text(b"hi"), masked(0x88, KEY, &[])].concat());
         if says_so {
             talk.client.tls.send_close_notify();
             sealed.append(&mut talk.client.flush());
@@ -61,5 +61,31 @@ fn a_reset_says_nothing_in_tls() {
         assert!(!has_closed(&mut talk));
         let peer = talk.server.peer(0);
         assert!(peer.was_reset && peer.gone && !peer.ended);
+    }
+}
+
+/// In the middle of a message that has no end: the one before it was answered.
+#[test]
+fn who_sends_no_more_still_takes_what_was_answered() {
+    let authority = Authority::new();
+    let message = masked(0x82, KEY, &[7; 60_000]);
+    for (says_so, ends) in [(true, false), (false, true), (true, true)] {
+        let mut talk = Talk::open(&authority, authority.client(&[&TLS13]), |_| {});
+        talk.server.machine.borrow_mut().peers[0].room = Some(1_000);
+        let mut sealed = talk.client.seal(&[&message[..], &message[..20_000]].concat());
+        if says_so {
+            talk.client.tls.send_close_notify();
+            sealed.append(&mut talk.client.flush());
+        }
+        talk.server.say(0, &sealed);
+        if ends {
+            talk.server.end(0);
+        }
+        talk.settle();
+        talk.server.take(0, 200_000);
+        talk.settle();
+        let heard = talk.hear();
+        assert!(heard.len() >= message.len() - 4, "{} bytes: {says_so}, {ends}", heard.len());
+        assert!(talk.server.peer(0).gone);
     }
 }
