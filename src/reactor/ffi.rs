@@ -140,3 +140,25 @@ pub fn keep_some() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_is_not_read_of_a_unix_socket_is_seen_at_either_end() {
+        let (mut ours, mut theirs) = UnixStream::pair().expect("two descriptors");
+        let before = unix_vitals(&ours).expect("a Unix socket");
+        assert!(!before.unread && before.spoke == Duration::MAX && before.in_flight == InFlight::Nothing);
+        ours.write_all(&[7; 10_000]).expect("room");
+        let written = unix_vitals(&ours).expect("a Unix socket");
+        assert!(written.unread && written.heard == Duration::ZERO);
+        theirs.read_exact(&mut [0; 10_000]).expect("all of it");
+        let taken = unix_vitals(&ours).expect("a Unix socket");
+        assert!(!taken.unread && taken.acked.wrapping_sub(written.acked).cast_signed() > 0);
+        theirs.write_all(b"x").expect("room");
+        assert_eq!(unix_vitals(&ours).expect("a Unix socket").spoke, Duration::ZERO);
+    }
+}
