@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use self::client::Client;
+use self::client::{Client, other};
 use crate::Args;
 use crate::client::Script;
 use crate::server::{Server, cpu_of, pin};
@@ -233,10 +233,6 @@ impl Scene {
         println!("{comparison}{:>6}", row.aim);
         Ok(())
     }
-}
-
-fn other(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
 }
 
 impl Drop for Scene {

@@ -39,6 +39,7 @@ pub fn judge(report: &mut Report, measured: &Measured, opening: &Opening, facts:
     }
     slow_readers(&mut verdict, report);
     measurement(&mut verdict, measured, facts);
+    unsent(&mut verdict, measured, facts);
     notes(&mut verdict, measured, facts);
     report.verdict = verdict;
     report.assess();
@@ -240,6 +241,17 @@ fn measurement(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
 }
 
+/// Whether anything was sent where something was due, if nothing else says why not: connections may have waited for replies
+/// since the warm-up, or for the server to let them go.
+fn unsent(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
+    let due = facts.closed || measured.scheduled >= 1.0;
+    let sends = !facts.listening && !facts.fanout;
+    if due && sends && measured.total.counts.sent == 0 && verdict.reasons.is_empty() {
+        let text = "nothing was sent in the measured time: every connection waited for replies, or to be opened anew";
+        verdict.doubt(Status::Invalid, "nothing_sent", text);
+    }
+}
+
 /// Up to where the percentiles are the server's.
 fn trust(report: &mut Report, measured: &Measured) {
     let total = &measured.total;
@@ -296,7 +308,11 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
         );
     }
     for (code, n, text) in [
-        ("not_sent", counts.not_sent, "messages were due on connections that were gone"),
+        (
+            "not_sent",
+            counts.not_sent,
+            "messages were due on connections that were gone, or that waited for replies",
+        ),
         ("saturated", total.response.saturated, "response times were beyond the histogram's 60 s"),
         ("throttled", facts.throttled, "times the cgroup was throttled"),
     ] {
@@ -306,7 +322,7 @@ fn notes(verdict: &mut Verdict, measured: &Measured, facts: &Facts) {
     }
     let without = counts.reads - counts.reads_stamped;
     if facts.kernel_stamps && without > 0 {
-        let steps = match measured.clock_steps {
+        let steps = match measured.outcome.clock_steps {
             0 => String::new(),
             n => format!("; the clock was stepped {n} times"),
         };
@@ -363,6 +379,23 @@ mod tests {
         heard(&mut verdict, &report, &measured, &Facts { local, ..Facts::default() });
         let texts = verdict.findings.iter().chain(&verdict.reasons).map(|finding| finding.text.clone());
         (verdict.status, texts.collect())
+    }
+
+    #[test]
+    fn a_run_that_sent_nothing_is_no_measurement() {
+        let said = |sent, scheduled, facts: Facts| {
+            let mut measured = Measured { scheduled, ..Measured::nothing(1, false) };
+            measured.total.counts.sent = sent;
+            let mut verdict = Verdict::default();
+            unsent(&mut verdict, &measured, &facts);
+            verdict.status
+        };
+        let (closed, open) = (|| Facts { closed: true, ..Facts::default() }, Facts::default);
+        assert_eq!(said(0, 100.0, open()), Status::Invalid);
+        assert_eq!(said(0, 0.0, closed()), Status::Invalid);
+        assert_eq!((said(1, 100.0, open()), said(1, 0.0, closed())), (Status::Valid, Status::Valid));
+        assert_eq!(said(0, 0.5, open()), Status::Valid, "nothing was due");
+        assert_eq!(said(0, 0.0, Facts { listening: true, ..closed() }), Status::Valid);
     }
 
     #[test]

@@ -138,6 +138,21 @@ fn the_page_says_what_the_text_says() {
 }
 
 #[test]
+fn a_page_does_not_take_back_how_far_its_numbers_hold() {
+    let mut report = sample::run(1);
+    report.verdict.status = report::Status::Valid;
+    let claims_all = |report: &Report| {
+        Format::Html.render(report, false).unwrap().contains("The numbers are the server’s.")
+    };
+    assert!(claims_all(&report));
+    report.verdict.valid_to = Some("50".into());
+    report.verdict.trust = [("50", true), ("99", false)]
+        .map(|(p, trusted)| report::model::Trust { p: p.into(), trusted, ..Default::default() })
+        .to_vec();
+    assert!(!claims_all(&report));
+}
+
+#[test]
 fn a_short_run_has_plots_of_what_there_is() {
     let mut report = sample::run(1);
     report.intervals.truncate(1);

@@ -29,7 +29,15 @@ mod wire;
 #[path = "simulation/world.rs"]
 mod world;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use loadgen::engine::payload::Payloads;
 use loadgen::engine::recorder::Counts;
+use loadgen::engine::sender::Sender;
+use loadgen::engine::size::Sizes;
+use loadgen::engine::spec::Spec;
+use loadgen::protocol::frame::Opcode;
 use scenario::{Happened, Scenario, Stress};
 
 #[test]
@@ -75,6 +83,20 @@ fn all_happened(happened: &Happened, elsewhere: &[&str], failures: usize) {
     }
     assert!(!happens.contains(": 0"), "{happened:#?}");
     assert!(happened.failures.len() >= failures, "{happened:#?}");
+}
+
+/// The processes of a sharded run may all be given one seed, and have no `{uuid}` in common.
+#[test]
+fn what_is_random_is_another_in_each_process() {
+    let drawn = |first, me| {
+        let payloads = Payloads::random(Opcode::Text, Sizes::Fixed(8), false, 7);
+        let spec = Spec { first, threads: 2, ..spec::plain("ws://127.0.0.1:9/sim", payloads, 4) };
+        let mut sender = Sender::new(me, Arc::new(spec), Arc::default());
+        sender.words(0, &talk::template("{uuid}"), 0, &[]).to_vec()
+    };
+    let all = [drawn(0, 0), drawn(0, 1), drawn(2, 0), drawn(2, 1)];
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), 4);
+    assert_eq!(all[3], drawn(2, 1), "of one seed");
 }
 
 #[test]

@@ -426,7 +426,10 @@ impl<S: Stream> Connection<S> {
             }
             Event::Closes(code) => {
                 stats.closed(Side::Server, code);
-                self.log(Level::Debug, format_args!("closed as its path asks for: {code:?}"));
+                match code {
+                    Some(code) => self.log(Level::Debug, format_args!("closed {code}: its path asks for it")),
+                    None => self.log(Level::Debug, format_args!("closed: its path asks for it")),
+                }
             }
             Event::TooLong => {
                 stats.closed(Side::Server, None);

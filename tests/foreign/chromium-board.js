@@ -2,7 +2,7 @@
 // usage: chromium-board.js ADDRESS:PORT BRIEF-ADDRESS:PORT SCREENSHOTS
 'use strict';
 
-const { launch } = require('./browser.js');
+const { borders, launch } = require('./browser.js');
 const { check, run } = require('./messages.js');
 
 const [address, brief, screenshots] = process.argv.slice(2);
@@ -90,6 +90,7 @@ async function draw(browser) {
   for (const page of [one, two, three]) await has(page, [0.5, 0.2], '');
   await two.close();
   for (const page of [one, three]) await shows(page, 'participants', '2');
+  await borders(one, '#link');
   await context.close();
   await phone.close();
 }

@@ -3,7 +3,7 @@
 'use strict';
 
 const fs = require('node:fs');
-const { launch } = require('./browser.js');
+const { borders, launch } = require('./browser.js');
 const { check, run } = require('./messages.js');
 
 const [address, screenshots] = process.argv.slice(2);
@@ -172,28 +172,6 @@ async function tools(context, page) {
   check('log after a link', await shared.textContent('#log'), '');
 }
 
-/** Contrast of two colours (WCAG 2.2, 1.4.11: 3 for what makes a control recognisable). */
-function contrast(one, other) {
-  const luminance = (colour) => {
-    const [r, g, b] = colour.match(/\d+/g).map((part) => part / 255).map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
-  return (high + 0.05) / (low + 0.05);
-}
-
-async function borders(page) {
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme });
-    const [border, field, around] = await page.evaluate(() => [
-      getComputedStyle(document.querySelector('#url')).borderTopColor,
-      getComputedStyle(document.querySelector('#url')).backgroundColor,
-      getComputedStyle(document.body).backgroundColor,
-    ]);
-    for (const behind of [field, around]) check(`border in the ${colorScheme}`, contrast(border, behind) >= 3, true);
-  }
-}
-
 /// On a phone nothing is squeezed: the mark has its size, each link and the count of messages have one line.
 async function phone(browser) {
   const context = await browser.newContext({ viewport: { width: 375, height: 700 }, isMobile: true, hasTouch: true });
@@ -228,7 +206,7 @@ async function main() {
     await closing(page);
     await figures(page);
     await tools(context, page);
-    await borders(page);
+    await borders(page, '#url');
     const refused = errors.filter((error) => !error.includes('/foo%20bar')); // the browser itself reports what it could not open
     check('errors', refused.join('; '), '');
   } finally {

@@ -470,6 +470,10 @@ fn hixie_is_told_what_it_cannot_have_and_has_the_rest() {
         assert!(head.starts_with("HTTP/1.1 400 "), "{path}: {head}");
         assert!(String::from_utf8_lossy(&body).contains("Hixie-75 and -76 have no such thing"), "{path}");
     }
+    for (path, status) in [("/ws/status/503", 503), ("/ws/redirect/1", 302), ("/ws/bearer/t", 401)] {
+        let (head, _) = answer(&old(path), |_| {});
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
+    }
     let hi = [(1, b"\0hi\xff".to_vec())];
     let bye = [(2, b"\xff\0".to_vec())];
     for (path, says, until, expected) in [
@@ -526,6 +530,13 @@ fn what_is_kept_is_bounded_and_told() {
     assert_eq!(conversation.unread(), 0);
     assert!(conversation.kept() < 4096, "{}", conversation.kept());
     assert_eq!(conversation.heard().len(), ANSWER.len() + 100 * 30_004);
+    // During a delay nothing is read.
+    let mut conversation = Conversation::new(Role::Echo, &config, None);
+    conversation.listen_to(&request("/ws/delay/1"));
+    conversation.listen_to(&message);
+    assert_eq!(conversation.unread(), message.len());
+    conversation.wait(1_000);
+    assert_eq!(conversation.unread(), 0);
     // A source waits for the peer, who takes little at a time.
     let mut conversation = Conversation::new(Role::Echo, &config, Some(fastrand::Rng::with_seed(1)));
     conversation.listen_to(&request("/ws/source/1m/4/fin"));

@@ -64,6 +64,18 @@ fn a_conversation_is_told_in_its_order_without_its_secrets() {
 }
 
 #[test]
+fn a_close_that_a_path_asks_for_is_told() {
+    let server = Server::start(&["--policy", "off", "--log-level", "debug"]);
+    for (path, line) in [("4000", "closed 4000: its path asks for it"), ("", "closed: its path asks for it")]
+    {
+        let mut client = Client::connect(server.echo);
+        client.send(upgrade(format!("/ws/close/{path}").trim_end_matches('/'), ""));
+        client.expect(SWITCHING);
+        server.wait_for(line);
+    }
+}
+
+#[test]
 fn what_arrives_in_pieces_and_in_large_is_one_line() {
     let server = Server::start(&["--policy", "off", "--log-level", "trace"]);
     let mut client = Client::open(&server);

@@ -79,12 +79,17 @@ fn one_that_dies_takes_only_its_own_clients_along_and_comes_back() {
     let mut clients = clients(&server);
     let before = workers(server.pid());
     assert_eq!(before.len(), 3);
-    let (dead, held) = (before[&1], established(before[&1]));
-    signal(dead, Signal::SIGKILL);
-    server.wait_for("worker 1 has ended (SIGKILL): it is started again in 100 ms");
-    wait_until("it is there again", || {
-        workers(server.pid()).get(&1).is_some_and(|pid| *pid != dead && !is_gone(*pid))
-    });
+    let held = established(before[&1]);
+    let mut dead = before[&1];
+    // The second time it has died young, too, and is waited for twice as long.
+    for wait in [100, 200] {
+        signal(dead, Signal::SIGKILL);
+        server.wait_for(&format!("worker 1 has ended (SIGKILL): it is started again in {wait} ms"));
+        wait_until("it is there again", || {
+            workers(server.pid()).get(&1).is_some_and(|pid| *pid != dead && !is_gone(*pid))
+        });
+        dead = workers(server.pid())[&1];
+    }
     let after = workers(server.pid());
     assert_eq!((after[&0], after[&2]), (before[&0], before[&2]));
     // Who is left loses nothing; who was with it, is gone.
@@ -152,6 +157,30 @@ fn a_port_that_another_has_is_said_once_and_ends_all() {
 }
 
 #[test]
+fn the_path_of_the_failures_may_be_the_one_that_echoes() {
+    let server = server(&["--echo-path", "/ws"]);
+    let mut client = Client::connect(server.echo);
+    client.send(upgrade("/ws", ""));
+    client.expect(SWITCHING);
+    client.echo("hello");
+}
+
+#[test]
+fn sockets_of_a_service_manager_do_not_go_with_workers() {
+    let output = Command::new("/bin/sh")
+        .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --workers 2", env!("CARGO_BIN_EXE_wsecho")])
+        .stdin(Stdio::null())
+        .output()
+        .expect("there is a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("does not go with sockets of a service manager") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn each_has_numbers_of_its_own_and_tells_its_name() {
     let server = server(&["--stats", "127.0.0.1:0"]);
     for number in 0..3 {
@@ -160,7 +189,12 @@ fn each_has_numbers_of_its_own_and_tells_its_name() {
         let address = address.and_then(|address| address.parse().ok()).expect("an address");
         let mut client = Client::connect(address);
         client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        assert!(String::from_utf8_lossy(&client.rest()).contains("\nwsecho_accepted_total{"));
+        let page = String::from_utf8_lossy(&client.rest()).into_owned();
+        assert!(page.contains("\nwsecho_accepted_total{"));
+        // What they may keep is shared out.
+        let limit = page.lines().find_map(|line| line.strip_prefix("wsecho_buffered_limit_bytes "));
+        let limit: usize = limit.and_then(|limit| limit.parse().ok()).expect("a number");
+        assert!(3 * limit <= 256 << 20, "{limit} bytes each");
     }
     server.signal(Signal::SIGUSR1);
     for number in 0..3 {

@@ -32,6 +32,39 @@ const OUTSIDE: [&str; 7] = [
     "SystemTime : : now",
 ];
 
+/// What would give loadgen's core a socket, a thread or a clock.
+const UNSIMULATED: [&str; 8] = [
+    "mio : :",
+    "TcpStream",
+    "UdpSocket",
+    "std : : io",
+    "std : : thread",
+    "Instant : : now",
+    "SystemTime : : now",
+    "Moment : : now",
+];
+
+/// What its simulation drives: the meaning of bytes, and of the engine who connects, sends and is counted when.
+const CORE: [&str; 17] = [
+    "protocol",
+    "engine/connector",
+    "engine/conversation",
+    "engine/deliveries",
+    "engine/flow",
+    "engine/in_flight",
+    "engine/patience",
+    "engine/payload",
+    "engine/recorder",
+    "engine/recovery",
+    "engine/running",
+    "engine/schedule",
+    "engine/sender",
+    "engine/silence",
+    "engine/slow",
+    "engine/tally",
+    "engine/verify",
+];
+
 const LINES_MAX: usize = 600;
 const FUNCTION_MAX: usize = 70;
 
@@ -79,6 +112,13 @@ fn loadgen_does_not_panic_by_accident() {
 #[test]
 fn the_protocol_is_a_function_of_its_arguments() {
     assert_clean("src/proto", &OUTSIDE);
+}
+
+#[test]
+fn the_core_of_loadgen_has_neither_sockets_nor_a_clock() {
+    for part in CORE {
+        assert_clean(&format!("loadgen/src/{part}"), &UNSIMULATED);
+    }
 }
 
 #[test]

@@ -15,7 +15,6 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore};
 use socket2::{Domain, Socket, Type};
 
-use super::other;
 use crate::client::Script;
 
 /// A server this silent is broken, and the bench ends with an error rather than hang.
@@ -23,6 +22,11 @@ const SILENCE_MS: u16 = 5_000;
 /// Type, version and length in front of a record; content type and tag behind it.
 const HEADER: usize = 5;
 const BEHIND: usize = 17;
+
+/// An error of somebody else's as one of ours.
+pub fn other(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
+}
 
 pub struct Client {
     server: SocketAddr,

@@ -211,8 +211,8 @@ const TOPICS: [(&str, &str); 20] = [
     ),
     (
         "littles-law",
-        "Messages in flight, sampled by a thread of its own, have to agree with rate times latency. If they do not, \
-         something was measured wrongly.",
+        "Messages in flight, added up over time as they come and go, have to agree with rate times latency by the \
+         histograms' account. If they do not, something was measured wrongly.",
     ),
     (
         "gates",
@@ -222,9 +222,9 @@ const TOPICS: [(&str, &str); 20] = [
     (
         "templates",
         "In a URL's path and query, in headers, --hello, --answer and messages: {conn}, {seq} (the connection's messages, \
-         from 0), {shard}, {now_ms} and {now_ns} (since 1970), {rand:N} (0 to N-1), {uuid}, {line:FILE} (a line a \
+         from 0), {shard} (from 1), {now_ms} and {now_ns} (since 1970), {rand:N} (0 to N-1), {uuid}, {line:FILE} (a line a \
          connection, shared out over shards), {stamp} (which message it is, 32 digits) and what --capture keeps. Every \
-         other brace is a brace; \\{ is one where a word would begin. What is filled in is not quoted.",
+         other brace is a brace; \\{ (in a URL %7B) is one where a word would begin. What is filled in is not quoted.",
     ),
     (
         "patterns",
@@ -234,8 +234,9 @@ const TOPICS: [(&str, &str); 20] = [
     (
         "exit-codes",
         "0 good; 1 could not run, or not with all connections, or nothing was answered; 2 a mistake in the options; 3 a \
-         threshold was passed, something got worse or could not be judged; 4 with --strict; 128 and its number after a \
-         signal.",
+         threshold was passed or could not be judged, something got worse, or no load met the objective; 4 INVALID or \
+         FAULTY with --strict; 5 a comparison could not be judged, or a search could not tell; 128 and its number after \
+         a signal.",
     ),
     (
         "units",
@@ -490,6 +491,11 @@ mod tests {
 
     #[test]
     fn every_option_is_in_one_group_and_explained() {
+        let readme = include_str!("../../README.md");
+        let told = |name: &str| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c == '-' || c.is_ascii_lowercase());
+            readme.split(&format!("--{name}")).skip(1).any(ends)
+        };
         let mut named = std::collections::BTreeSet::new();
         for command in COMMANDS {
             let page = Page::of(command);
@@ -498,6 +504,7 @@ mod tests {
                 let groups = GROUPS.iter().filter(|(_, names)| names.contains(&&*option.name)).count();
                 assert_eq!(groups, 1, "--{} of {command}: put it into a group", option.name);
                 assert!(option.text.len() > 5, "{option:?}");
+                assert!(told(&option.name), "README.md lacks --{}", option.name);
                 named.insert(option.name.clone());
             }
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::engine::deliveries::Collector;
-use crate::engine::opened::{Failures, Opening};
+use crate::engine::opened::{self, Failures, Opening};
 use crate::engine::recorder::{Recorder, Times};
 use crate::engine::recovery::Recovery;
 use crate::engine::schedule::Cursor;
@@ -79,7 +79,7 @@ pub struct TickReport {
     pub warmup: Box<Recorder>,
 }
 
-/// What is known when all is over.
+/// What a thread, or all of them, knows when all is over.
 #[derive(Default)]
 pub struct Outcome {
     /// Why connections ended that should not have.
@@ -106,4 +106,34 @@ pub struct Outcome {
     pub recovery: Option<Box<Recovery>>,
     /// How the connections that were opened anew went.
     pub reopened: Box<Opening>,
+}
+
+impl Outcome {
+    /// Adds what another thread knows.
+    pub fn add(&mut self, other: Outcome) {
+        opened::add(&mut self.failures, &other.failures);
+        self.held_min += other.held_min;
+        self.unanswered.add(&other.unanswered);
+        for (sum, part) in self.in_flight.iter_mut().zip(other.in_flight) {
+            *sum += part;
+        }
+        self.silent += other.silent;
+        self.stuck += other.stuck;
+        self.replaced += other.replaced;
+        self.sent_again += other.sent_again;
+        // It is one clock.
+        self.clock_steps = self.clock_steps.max(other.clock_steps);
+        if self.peaks.len() < other.peaks.len() {
+            self.peaks.resize(other.peaks.len(), 0);
+        }
+        for (peak, other) in self.peaks.iter_mut().zip(other.peaks) {
+            *peak = (*peak).max(other);
+        }
+        self.reopened.add(&other.reopened);
+        match (&mut self.recovery, other.recovery) {
+            (Some(sum), Some(part)) => sum.add(*part),
+            (sum @ None, part) => *sum = part,
+            (Some(_), None) => {}
+        }
+    }
 }

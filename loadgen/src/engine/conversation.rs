@@ -112,6 +112,8 @@ struct State {
     kept: Box<[Vec<u8>]>,
 }
 
+const _: () = assert!(size_of::<State>() == 24 && size_of::<Vec<u8>>() == 24, "the README says so");
+
 impl Conversations {
     /// Connection `i` begins with the first word, whatever it said before.
     pub fn begin(&mut self, i: usize) {

@@ -1,9 +1,8 @@
 //! What a run found.
 
+use crate::engine::commands::Outcome;
 use crate::engine::deliveries::Collector;
-use crate::engine::opened::{Failures, Opening};
 use crate::engine::recorder::{Recorder, Times};
-use crate::engine::recovery::Recovery;
 use crate::host::clock::{Moment, Nanos};
 use crate::host::usage::Usage;
 use crate::report::model::Interval;
@@ -15,30 +14,8 @@ pub struct Measured {
     pub total: Recorder,
     /// The time series.
     pub intervals: Vec<Interval>,
-    /// Why connections ended that should not have.
-    pub failures: Failures,
-    /// The fewest connections that were open.
-    pub held_min: u64,
-    /// Longest response by 10 ms of the schedule, microseconds.
-    pub peaks: Vec<u32>,
-    /// Of [`Recorder::wire`], the messages without a reply, at the age they had at the end.
-    pub unanswered: Times,
-    /// The fewest messages in flight in each quarter of the measured time.
-    pub in_flight: [i64; 4],
-    /// Connections that sent messages and never had an answer.
-    pub silent: u64,
-    /// Closed loop: messages that were out at the end though there was time for a reply.
-    pub stuck: u64,
-    /// Connections given up with their messages and opened anew.
-    pub replaced: u64,
-    /// How often the clock of the kernel's stamps was stepped.
-    pub clock_steps: u64,
-    /// Segments that had to be sent again, on the connections that were there at the end.
-    pub sent_again: u64,
-    /// What a storm came to.
-    pub recovery: Option<Recovery>,
-    /// How the connections that were opened anew went.
-    pub reopened: Opening,
+    /// What its threads knew when all was over.
+    pub outcome: Outcome,
     /// What a fan-out delivered.
     pub collector: Option<Collector>,
     /// How late a bare timer was on this host.
@@ -62,7 +39,8 @@ pub struct Measured {
 impl Measured {
     /// Of a run that did not come about, with the connections that were open then.
     pub fn nothing(held_min: u64, interrupted: bool) -> Measured {
-        Measured { to: Moment(1), held_min, interrupted, ..Measured::default() }
+        let outcome = Outcome { held_min, ..Outcome::default() };
+        Measured { to: Moment(1), outcome, interrupted, ..Measured::default() }
     }
 
     /// How long was measured.

@@ -57,7 +57,8 @@ impl Sender {
         let extras = &spec.rules.extras;
         Sender {
             me,
-            rng: fastrand::Rng::with_seed(spec.seed ^ (me as u64) << 40),
+            // No two processes of a sharded run draw the same.
+            rng: fastrand::Rng::with_seed(spec.seed ^ (spec.number(me, 0) as u64) << 40),
             encoder: Encoder::new(extras.draft, extras.deflate, spec.fragment),
             spec,
             gauges,

@@ -67,7 +67,7 @@ pub struct Spec {
     pub threads: usize,
     /// Number of this process's first connection among those of a sharded run.
     pub first: usize,
-    /// Number of this process among those of a sharded run.
+    /// Number of this process among those of a sharded run, from 1.
     pub shard: usize,
     /// What the wall clock shows (nanoseconds since 1970) more than the engine's, as it was at the start.
     pub wall_offset: u64,

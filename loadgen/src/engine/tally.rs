@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::engine::commands::{Outcome, TickReport};
 use crate::engine::measured::Measured;
-use crate::engine::opened;
 use crate::engine::plan::Plan;
 use crate::engine::schedule::Curve;
 use crate::engine::time_series::Rows;
@@ -54,32 +53,7 @@ impl Tally {
 
     /// A thread is done.
     pub fn finished(&mut self, outcome: Outcome) {
-        let all = &mut self.measured;
-        opened::add(&mut all.failures, &outcome.failures);
-        all.held_min += outcome.held_min;
-        all.unanswered.add(&outcome.unanswered);
-        for (sum, part) in all.in_flight.iter_mut().zip(outcome.in_flight) {
-            *sum += part;
-        }
-        all.silent += outcome.silent;
-        all.stuck += outcome.stuck;
-        all.replaced += outcome.replaced;
-        all.sent_again += outcome.sent_again;
-        // It is one clock.
-        all.clock_steps = all.clock_steps.max(outcome.clock_steps);
-        if all.peaks.len() < outcome.peaks.len() {
-            all.peaks.resize(outcome.peaks.len(), 0);
-        }
-        for (peak, other) in all.peaks.iter_mut().zip(outcome.peaks) {
-            *peak = (*peak).max(other);
-        }
-        all.reopened.add(&outcome.reopened);
-        if let Some(recovery) = outcome.recovery {
-            match &mut all.recovery {
-                Some(sum) => sum.add(*recovery),
-                None => all.recovery = Some(*recovery),
-            }
-        }
+        self.measured.outcome.add(outcome);
     }
 
     /// All that was found, when every thread is done, at `now`.

@@ -117,7 +117,7 @@ impl<N: Network> Worker<N> {
         let inflater = spec.rules.extras.deflate.then(Box::default);
         Worker {
             me,
-            connector: Connector::new(pace, spec.seed ^ (me as u64) << 48),
+            connector: Connector::new(pace, spec.seed ^ (spec.number(me, 0) as u64) << 44),
             sender: Sender::new(me, spec.clone(), gauges.clone()),
             conversations: Conversations::default(),
             rests: Rests::default(),

@@ -289,6 +289,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_may_stand_in_a_file() {
+        let path = std::env::temp_dir().join(format!("loadgen-hello-{}", std::process::id()));
+        for (content, said) in [("log in\n", "log in"), ("two\nlines\n\n", "two\nlines\n"), ("@x", "@x")] {
+            fs::write(&path, content).unwrap();
+            let hello = vec![placed(0, &format!("@{}", path.display()))];
+            let script = Conversation::of(&Words { hello, ..words() }).unwrap().script(0..9).unwrap();
+            let Word::Say(template) = &script[0] else { panic!("{script:?}") };
+            assert_eq!(template.plain().as_deref(), Some(said.as_bytes()));
+        }
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_the_option_and_a_reason() {
         let cases: [(&str, Words); 9] = [
             ("--capture: it takes NAME=PATTERN", Words { capture: vec![placed(0, "token")], ..words() }),

@@ -2,7 +2,7 @@
 //! it.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::engine::target::{addresses, first_to_connect};
@@ -49,7 +49,7 @@ pub fn examine(
         }
         None => (Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80)), None),
     };
-    let plan = PlannedRun { connections, local: target.ip().is_none_or(is_local), target, sources };
+    let plan = PlannedRun { connections, local: target.is_local(), target, sources };
     let mut findings = plan.findings(&Limits::read());
     findings.extend(server);
     let mut out = String::new();
@@ -72,11 +72,6 @@ pub fn examine(
         );
     }
     Ok((out, findings.iter().all(|f| f.level != Level::Fail)))
-}
-
-/// Only an address of this host can be bound.
-fn is_local(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -382,8 +377,8 @@ mod tests {
                 "sysctl -w fs.nr_open=100064",
             ),
             ("127.0.0.1:80", |l| l.file_max = Some(150_000), Level::Fail, "sysctl -w fs.file-max=408192"),
-            ("192.0.2.1:80", |_| (), Level::Fail, "--source with 2 addresses"),
-            ("192.0.2.1:80", |l| l.ports = 28_232, Level::Fail, "ip_local_port_range='1024 65535'"),
+            ("198.51.100.1:80", |_| (), Level::Fail, "--source with 2 addresses"),
+            ("198.51.100.1:80", |l| l.ports = 28_232, Level::Fail, "ip_local_port_range='1024 65535'"),
             ("127.0.0.1:80", |l| l.somaxconn = Some(128), Level::Warn, "sysctl -w net.core.somaxconn=4096"),
             ("127.0.0.1:80", |l| l.memory_available = Some(1 << 29), Level::Fail, "fewer connections"),
             (
@@ -432,11 +427,5 @@ mod tests {
         drop(listener);
         let (text, fine) = examine(10, Some(&url), None, None).unwrap();
         assert!(!fine && text.contains("Connection refused"), "{text}");
-    }
-
-    #[test]
-    fn only_own_addresses_are_local() {
-        assert!(is_local("127.0.0.1".parse().unwrap()));
-        assert!(!is_local("192.0.2.1".parse().unwrap()));
     }
 }

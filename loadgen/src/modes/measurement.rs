@@ -197,7 +197,7 @@ impl Measurement {
             seed: common.seed,
             threads,
             first,
-            shard: common.shard.index,
+            shard: common.shard.index + 1,
             wall_offset: clock::wall_ns().wrapping_sub(Moment::now().0),
         };
         Ok(Engine::start(spec, self.signals.flag.clone())?)
@@ -504,14 +504,14 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
     if let Some(code) = measurement.signals.exit_code() {
         return Ok(code);
     }
-    let (asked, messages) = (report.connections.asked, &report.messages);
+    let asked = report.connections.asked;
     let held = report.connections.held_min.min(report.connections.opened);
     let (code, why) = if let Some(why) = unreachable {
         (output::exit::FAILED, why)
     } else if held < asked && !common.allow_partial {
         (output::exit::FAILED, format!("held {held} of {asked} connections"))
-    } else if messages.received == 0 && (messages.sent > 0 || report.listen.is_some()) {
-        (output::exit::FAILED, unheard(messages.sent))
+    } else if let Some(why) = unheard(&report) {
+        (output::exit::FAILED, why)
     } else if common.strict && report.verdict.status >= Status::Faulty {
         let reasons: Vec<&str> = report.verdict.reasons.iter().map(|r| r.text.as_str()).collect();
         (
@@ -530,9 +530,15 @@ pub fn finish(mut measurement: Measurement, mut report: Report) -> Result<u8, Pr
     Ok(code)
 }
 
-/// What it is called when nothing came.
-fn unheard(sent: u64) -> String {
-    if sent > 0 { format!("no replies to {sent} messages") } else { "nothing came".to_owned() }
+/// Why nothing came, if nothing did that was waited for.
+fn unheard(report: &Report) -> Option<String> {
+    let unsent = report.verdict.reasons.iter().find(|reason| reason.code == "nothing_sent");
+    match report.messages.sent {
+        _ if report.messages.received > 0 => None,
+        0 if report.listen.is_some() => Some("nothing came".to_owned()),
+        0 => unsent.map(|reason| reason.text.clone()),
+        sent => Some(format!("no replies to {sent} messages")),
+    }
 }
 
 /// Why not one connection opened, if none did.

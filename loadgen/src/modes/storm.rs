@@ -40,7 +40,7 @@ pub fn command(args: &args::StormArgs) -> Result<(Measurement, Report), Problem>
         ..plan(&measurement)
     };
     let (mut report, measured) = measure(&mut measurement, Mode::Storm, connections, &plan)?;
-    let Some(recovery) = measured.recovery else { return Ok((measurement, report)) };
+    let Some(recovery) = measured.outcome.recovery else { return Ok((measurement, report)) };
     if args.server && recovery.dropped == 0 {
         report.verdict.find("no_outage", "no connection was lost: the server did not go away");
     }

@@ -199,7 +199,7 @@ impl Filling {
             }
             (name, _) => {
                 return Err(format!(
-                    "{{{name}}} is none of {PLACES}, nor kept by --capture; a brace itself is \\{{"
+                    "{{{name}}} is none of {PLACES}, nor kept by --capture; a brace itself is \\{{, in a URL %7B"
                 ));
             }
         })

@@ -373,10 +373,15 @@ fn obstacle(old: &Report, new: &Report) -> Option<String> {
         }
     }
     let searched = a.mode == Mode::Find;
+    let slow = |report: &Report| report.slow_readers.as_ref().map(|slow| (slow.connections, slow.rate));
     let differences = [
         ("connections", !searched && (a.connections != b.connections || a.active != b.active)),
         ("arrivals", a.arrival != b.arrival),
         ("pipeline", a.pipeline != b.pipeline),
+        ("--think", a.think != b.think),
+        ("--max-inflight", a.max_inflight != b.max_inflight),
+        ("slow readers", !searched && slow(old) != slow(new)),
+        ("what is said", a.conversation != b.conversation),
         ("message size", a.size != b.size),
         ("kind of message", a.opcode != b.opcode || a.fragment != b.fragment),
         ("protocol version", a.draft != b.draft),

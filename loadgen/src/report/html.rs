@@ -128,18 +128,21 @@ fn header(out: &mut String, report: &Report) {
     let _ = writeln!(out, "<p class=\"soft\">{}</p>", escape(&line.join(" · ")));
 
     let status = report.verdict.status;
+    let trusted = trusted(report);
     let meaning = match status {
-        Status::Valid => "The numbers are the server’s.",
-        Status::Suspect => "The numbers may be in part loadgen’s or this host’s.",
-        Status::Faulty => "The numbers are the server’s, which did not do as it should.",
-        Status::Invalid => "The numbers are not the server’s.",
+        // How far they are has been said.
+        Status::Valid if !trusted.is_empty() => "",
+        Status::Valid => " The numbers are the server’s.",
+        Status::Suspect => " The numbers may be in part loadgen’s or this host’s.",
+        Status::Faulty => " The server did not do as it should.",
+        Status::Invalid => " The numbers are not the server’s.",
     };
     let word = status_word(status);
     let _ = write!(
         out,
-        "<div class=\"verdict {}\"><p><b>{word}</b>{}. {meaning}</p>",
+        "<div class=\"verdict {}\"><p><b>{word}</b>{}.{meaning}</p>",
         word.to_lowercase(),
-        escape(&trusted(report))
+        escape(&trusted)
     );
     let verdict = &report.verdict;
     let kinds = [("finding", &verdict.findings), ("reason", &verdict.reasons), ("note", &verdict.notes)];

@@ -69,6 +69,7 @@ pub fn reports(parts: &[Report]) -> Result<Report, String> {
 fn difference(a: &Report, b: &Report) -> Option<&'static str> {
     let (x, y) = (&a.config, &b.config);
     let steps = |r: &Report| r.conns.as_ref().map(|c| c.steps.len());
+    let slow = |r: &Report| r.slow_readers.as_ref().map(|slow| slow.rate);
     [
         ("mode", x.mode != y.mode),
         ("duration", x.duration_ns != y.duration_ns || x.warmup_ns != y.warmup_ns),
@@ -77,6 +78,8 @@ fn difference(a: &Report, b: &Report) -> Option<&'static str> {
         ("compression", x.deflate != y.deflate),
         ("arrival", x.arrival != y.arrival),
         ("pipeline", x.pipeline != y.pipeline),
+        ("think", x.think != y.think),
+        ("slow readers", slow(a) != slow(b)),
         ("stamps", x.stamps != y.stamps),
         ("matching", x.matching != y.matching),
         ("conversation", x.conversation != y.conversation),

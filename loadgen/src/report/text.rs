@@ -242,7 +242,7 @@ fn messages(out: &mut String, report: &Report) {
         ("heartbeats, answered", m.heartbeats_answered),
         ("came after they had been given up", m.late),
         ("later than --timeout", m.timeouts),
-        ("never sent: their connections were gone", m.not_sent),
+        ("never sent: their connections were gone, or waited for replies", m.not_sent),
         ("never sent: --max-inflight reached", m.capped_inflight),
     ] {
         if n > 0 {

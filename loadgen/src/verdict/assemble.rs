@@ -27,11 +27,11 @@ pub fn fill(
     let window = if measured.interrupted { Moment::now().min(measured.to) } else { measured.to };
     let seconds = (window - measured.from).max(Nanos(1)).seconds();
     connections(report, facts.asked, opening);
-    reopened(report, opening, &measured.reopened);
-    opened::add(&mut report.connections.failed, &measured.failures);
-    report.connections.held_min = measured.held_min.min(opening.opened);
-    report.connections.silent = measured.silent;
-    report.connections.replaced = measured.replaced;
+    reopened(report, opening, &measured.outcome.reopened);
+    opened::add(&mut report.connections.failed, &measured.outcome.failures);
+    report.connections.held_min = measured.outcome.held_min.min(opening.opened);
+    report.connections.silent = measured.outcome.silent;
+    report.connections.replaced = measured.outcome.replaced;
     report.messages = messages(measured, facts.closed, seconds);
     latencies(&mut report.latency_ns, measured, facts.closed);
     let counts = &measured.total.counts;
@@ -112,7 +112,7 @@ fn messages(measured: &Measured, closed: bool, seconds: f64) -> Messages {
         ignored: counts.ignored,
         heartbeats_answered: counts.answered,
         ambiguous: counts.ambiguous,
-        stuck: measured.stuck,
+        stuck: measured.outcome.stuck,
         not_sent: counts.not_sent,
         timeouts: counts.timeouts,
         capped_inflight: counts.capped,

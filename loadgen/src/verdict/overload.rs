@@ -18,15 +18,16 @@ pub fn find(verdict: &mut Verdict, report: &mut Report, measured: &Measured, fac
         verdict.find("capped", text);
     }
     // Who is never answered waits in no queue.
-    let unheard = measured.silent > 0 || counts.received == 0 || report.connections.held_min < facts.asked;
+    let unheard =
+        measured.outcome.silent > 0 || counts.received == 0 || report.connections.held_min < facts.asked;
     if facts.closed || facts.listening || facts.fanout || measured.interrupted || unheard {
         return;
     }
     let seconds = measured.window().seconds();
     let target = measured.scheduled / seconds;
-    let least_ns = measured.total.wire.without(&measured.unanswered).histogram.min();
+    let least_ns = measured.total.wire.without(&measured.outcome.unanswered).histogram.min();
     let waiting = target * least_ns as f64 / 1e9;
-    if let Some(grown) = growth(measured.in_flight, measured.scheduled, waiting, counts.lost) {
+    if let Some(grown) = growth(measured.outcome.in_flight, measured.scheduled, waiting, counts.lost) {
         let rate = grown / (seconds / 2.0);
         report.messages.queue_growth = Some(rate);
         let text = format!(

@@ -12,7 +12,7 @@ const MS: u64 = 1_000_000;
 /// What the times of a run look like.
 pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signature> {
     // Of messages without a reply only the age is known, which is no time that a server took.
-    let wire = &measured.total.wire.without(&measured.unanswered);
+    let wire = &measured.total.wire.without(&measured.outcome.unanswered);
     let mut found = Vec::new();
     let late = peak(wire, 36 * MS..48 * MS);
     let later = peak(wire, 200 * MS..240 * MS);
@@ -26,11 +26,11 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
     }
     if let Some(share) = later.filter(|_| apart(200 * MS)) {
         let slow = (share * wire.histogram.len() as f64) as u64;
-        if measured.sent_again * 2 > slow {
+        if measured.outcome.sent_again * 2 > slow {
             let text = format!(
                 "replies cluster at 200 ms, TCP's least retransmission time-out, and {} segments were sent again on these \
                  connections: segments are being lost",
-                format::count(measured.sent_again)
+                format::count(measured.outcome.sent_again)
             );
             found.push(signature("retransmission", share, text));
         } else {
@@ -47,7 +47,7 @@ pub fn find(measured: &Measured, opening: &Opening, facts: &Facts) -> Vec<Signat
         found.push(signature("fixed_delay", 1.0, text));
     }
     let response = &measured.total.response;
-    if let Some((period, depth, share)) = stalls(&measured.peaks)
+    if let Some((period, depth, share)) = stalls(&measured.outcome.peaks)
         && stopped(response, period, depth)
     {
         let text = format!(
@@ -144,6 +144,7 @@ fn stalls(peaks: &[u32]) -> Option<(u64, u64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::commands::Outcome;
     use crate::host::clock::Nanos;
 
     fn stalling(period: impl Fn(usize) -> usize) -> Vec<u32> {
@@ -178,7 +179,8 @@ mod tests {
     fn losses_are_named_where_segments_were_sent_again() {
         let facts = Facts::default();
         let kinds = |sent_again| {
-            let mut measured = Measured { sent_again, ..Measured::default() };
+            let outcome = Outcome { sent_again, ..Outcome::default() };
+            let mut measured = Measured { outcome, ..Measured::default() };
             (0..1000).for_each(|_| measured.total.wire.record(Nanos(MS / 10)));
             (0..100).for_each(|i| measured.total.wire.record(Nanos(205 * MS + i * 10_000)));
             let found = find(&measured, &Opening::default(), &facts);

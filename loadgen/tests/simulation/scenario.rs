@@ -111,6 +111,7 @@ impl Scenario {
             seed,
             threads,
             first,
+            shard: 1 + first % 5,
             ..spec::plain("ws://127.0.0.1:9/sim", payloads, connections)
         };
         let mut rules = Scenario::rules(&spec, me, stamped, size);
@@ -163,6 +164,8 @@ impl Scenario {
             size,
             opcode: opcode as u8,
             ping: spec.ping.map(|gap| gap.0),
+            spin_read: spec.spin_read,
+            shard: spec.shard,
             ..Rules::default()
         }
     }

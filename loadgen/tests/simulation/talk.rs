@@ -148,7 +148,7 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).expect("a pattern")
 }
 
-fn template(text: &str) -> Template {
+pub fn template(text: &str) -> Template {
     let mut lines = |_: &str| Err("no files".to_owned());
     let kept = KEPT.map(str::to_owned);
     Template::parse(text, &mut Names { kept: &kept, lines: &mut lines, stamp: false }).expect("a template")

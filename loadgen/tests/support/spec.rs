@@ -49,7 +49,7 @@ pub fn plain(url: &str, payloads: Payloads, connections: usize) -> Spec {
         seed: 0,
         threads: 1,
         first: 0,
-        shard: 0,
+        shard: 1,
         wall_offset: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! What loadgen reports of servers whose truth is known.
 //!
-//! Every test is a row of the table in loadgen's README. To print them:
+//! Every test is a row of the table in the README here. To print them:
 //! `cargo test --release -p loadgen --test truth -- --nocapture --test-threads=1 | grep '^|'`
 //!
 //! The truth of a run is the server's own log of it. A response cannot end before the server began to write the reply;
@@ -14,6 +14,7 @@ mod server;
 
 mod find;
 mod order;
+mod people;
 mod queues;
 mod services;
 mod starved;

@@ -274,7 +274,7 @@ fn answers_a_closed_loop_too_late() {
 }
 
 #[track_caller]
-fn named(report: &Report, code: &str) {
+pub fn named(report: &Report, code: &str) {
     assert!(codes(&report.verdict.reasons).contains(&code), "{:?}", report.verdict);
     assert!(report.verdict.status >= Status::Faulty, "{:?}", report.verdict);
 }

@@ -131,7 +131,29 @@ impl Calls {
     }
 }
 
-/// At most one in twenty, and of a tenth more nine in ten, but for what chance adds in so many pairs (two standard errors).
+/// What is called of a server against itself, and of one that takes a tenth longer, `times` times; `compared` makes the two
+/// comparisons of a number. At most one in twenty may be called worse than itself, but for what chance adds in so many (two
+/// standard errors).
+fn counted(kind: Kind, times: u64, compared: impl Fn(u64) -> [Comparison; 2]) -> [Calls; 2] {
+    let (mut same, mut slower) = (Calls::default(), Calls::default());
+    for [itself, other] in (0..times).map(compared) {
+        same.count(&itself);
+        slower.count(&other);
+    }
+    assert!(same.worse as f64 <= 0.05 * times as f64 + chance(times, 0.05), "{kind:?}: {same:?}");
+    [same, slower]
+}
+
+/// Two standard errors of how many in `times` it is where each is with probability `share`.
+fn chance(times: u64, share: f64) -> f64 {
+    2.0 * (times as f64 * share * (1.0 - share)).sqrt()
+}
+
+/// A tenth more is called nine times in ten, but for chance.
+fn is_seen(slower: &Calls, times: u64) -> bool {
+    slower.worse as f64 >= 0.9 * times as f64 - chance(times, 0.1)
+}
+
 #[test]
 fn pairs_of_one_server_are_seldom_called_worse_and_a_tenth_more_nearly_always() {
     println!(
@@ -139,21 +161,15 @@ fn pairs_of_one_server_are_seldom_called_worse_and_a_tenth_more_nearly_always() 
     );
     for kind in KINDS {
         let pairs = 6 * rounds();
-        let (mut same, mut slower) = (Calls::default(), Calls::default());
-        for pair in 0..pairs {
-            let [a, b] = [0, 1].map(|i| report(kind, 3 * pair + i, 1.0));
-            same.count(&compare::reports(&a, &b, 0.02));
-            slower.count(&compare::reports(&a, &report(kind, 3 * pair + 2, 1.1), 0.02));
-        }
+        let [mut same, slower] = counted(kind, pairs, |pair| {
+            let [old, new, slower] =
+                [(0, 1.0), (1, 1.0), (2, 1.1)].map(|(i, by)| report(kind, 3 * pair + i, by));
+            [new, slower].map(|new| compare::reports(&old, &new, 0.02))
+        });
         let sees = same.usually_sees();
         let (worse, unjudged, called) = (same.worse, same.unjudged, slower.worse);
         println!("| {} | {pairs} | {worse} | {unjudged} | {called} | {sees} |", kind.name);
-        let chance = |share: f64| 2.0 * (pairs as f64 * share * (1.0 - share)).sqrt();
-        assert!(same.worse as f64 <= 0.05 * pairs as f64 + chance(0.05), "{kind:?}: {same:?}");
-        assert!(
-            !kind.clear || slower.worse as f64 >= 0.9 * pairs as f64 - chance(0.1),
-            "{kind:?}: {slower:?}"
-        );
+        assert!(!kind.clear || is_seen(&slower, pairs), "{kind:?}: {slower:?}");
     }
 }
 
@@ -172,18 +188,16 @@ fn runs_by_turns_are_seldom_called_worse_and_see_what_they_say() {
     ] {
         // So many pairs are for tables.
         let all = if pairs > 7 { rounds() - 1 } else { 3 * rounds() };
-        let (mut same, mut slower) = (Calls::default(), Calls::default());
-        for first in (0..all).map(|n| n * 1_000) {
-            let pair = |i: u64, by| (report(kind, first + 2 * i, 1.0), report(kind, first + 2 * i + 1, by));
-            let turns = |by| (0..pairs).map(|i| pair(i, by)).collect::<Vec<_>>();
-            same.count(&compare::pairs(&turns(1.0), 0.02));
-            slower.count(&compare::pairs(&turns(1.1), 0.02));
-        }
+        let [mut same, slower] = counted(kind, all, |n| {
+            let run = |i: u64, by| report(kind, 1_000 * n + i, by);
+            [1.0, 1.1].map(|by| {
+                let turns: Vec<_> = (0..pairs).map(|i| (run(2 * i, 1.0), run(2 * i + 1, by))).collect();
+                compare::pairs(&turns, 0.02)
+            })
+        });
         let (sees, worse, called) = (same.usually_sees(), same.worse, slower.worse);
         println!("| {} | {all} | {worse} | {called} | {sees} |", kind.name);
-        let chance = |share: f64| 2.0 * (all as f64 * share * (1.0 - share)).sqrt();
-        assert!(worse as f64 <= 0.05 * all as f64 + chance(0.05), "{kind:?}: {same:?}");
         let all_see = slower.sees.iter().all(|sees| *sees < 0.07);
-        assert!(!all_see || called as f64 >= 0.9 * all as f64 - chance(0.1), "{kind:?}: {slower:?}");
+        assert!(!all_see || is_seen(&slower, all), "{kind:?}: {slower:?}");
     }
 }

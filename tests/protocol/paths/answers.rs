@@ -74,6 +74,22 @@ fn a_path_decides_how_the_handshake_is_answered() {
 }
 
 #[test]
+fn credentials_come_first_then_redirects_then_a_status() {
+    for (path, lines, expected) in [
+        ("/ws/status/404/redirect/1/bearer/t", "", "HTTP/1.1 401 "),
+        (
+            "/ws/status/404/redirect/1/bearer/t/header/X-Y/z",
+            "Authorization: Bearer t\r\n",
+            "HTTP/1.1 302 Found\r\nLocation: /ws/status/404/bearer/t/header/X-Y/z\r\nX-Y: z\r\n",
+        ),
+        ("/ws/redirect/0/status/404", "", "HTTP/1.1 404 "),
+    ] {
+        let (head, _) = answer(&with(&request(path), lines), |_| {});
+        assert!(head.contains(expected), "{path}: {head}");
+    }
+}
+
+#[test]
 fn only_who_asks_for_an_upgrade_is_answered_by_a_chain() {
     let plain = b"GET /ws/mute HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(answer(plain, |_| {}).0.starts_with("HTTP/1.1 426 "), "no upgrade");

@@ -1,7 +1,9 @@
 //! What is called worse, and what is not.
 
 use super::*;
-use crate::report::model::{Fanout, Find, Finding, Interval, Phase, Stat, Storm, Trust};
+use crate::report::model::{
+    Fanout, Find, Finding, Interval, Phase, SlowClients, Stat, Storm, Trust, WordCounts,
+};
 use hdrhistogram::Histogram;
 
 /// Fifteen one-second intervals of 1,000 response times around `scale` ns, log-normal-ish, from `seed`.
@@ -142,6 +144,39 @@ fn runs_of_different_rates_are_not_judged() {
     b.config.size.bytes = 200_000;
     let unlike = reports(&a, &b, 0.02).decision();
     assert!(matches!(&unlike, Decision::NotJudged(text) if text.contains("message size")), "{unlike:?}");
+}
+
+/// What was asked for in another way may be all that the numbers show.
+#[test]
+fn unlike_runs_are_not_judged() {
+    type Change = fn(&mut Report);
+    let changes: [(&str, Change); 13] = [
+        ("different kinds", |r| r.config.mode = Mode::Closed),
+        ("connections", |r| r.config.connections = 7),
+        ("connections", |r| r.config.active = 7),
+        ("arrivals", |r| r.config.arrival = "poisson".into()),
+        ("pipeline", |r| r.config.pipeline = Some(2)),
+        ("--think", |r| r.config.think = Some("exp:1s".into())),
+        ("--max-inflight", |r| r.config.max_inflight = Some(1)),
+        ("slow readers", |r| r.slow_readers = Some(SlowClients::default())),
+        ("what is said", |r| r.config.conversation = Some(WordCounts::default())),
+        ("kind of message", |r| r.config.opcode = "binary".into()),
+        ("protocol version", |r| r.config.draft = 76),
+        ("compression", |r| r.config.deflate = true),
+        ("clock that ends a reply", |r| r.config.stamps = "read".into()),
+    ];
+    let (mut a, mut b) = (run(1, 60_000.0), run(2, 900_000.0));
+    (a.config.stamps, b.config.stamps) = ("kernel".into(), "kernel".into());
+    assert!(matches!(reports(&a, &b, 0.02).decision(), Decision::Worse(_)));
+    for (what, change) in changes {
+        let mut unlike = b.clone();
+        change(&mut unlike);
+        let decision = reports(&a, &unlike, 0.02).decision();
+        assert!(
+            matches!(&decision, Decision::NotJudged(text) if text.contains(what)),
+            "{what}: {decision:?}"
+        );
+    }
 }
 
 #[test]

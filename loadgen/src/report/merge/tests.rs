@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::model::{Mode, Phase};
+use crate::report::model::{Conns, Listen, Mode, Phase, SlowClients};
 use hdrhistogram::Histogram;
 
 fn histogram(values: impl Iterator<Item = u64>) -> Histogram<u64> {
@@ -57,6 +57,36 @@ fn merging_in_steps_gives_the_same_as_at_once() {
     let in_steps = reports(&[pair, shard(3)]).unwrap();
     assert_eq!(at_once.latency_ns.response, in_steps.latency_ns.response);
     assert_eq!(in_steps.parts.len(), 3);
+}
+
+/// Who listens, who reads slowly, and who climbs are more by every part.
+#[test]
+fn what_the_parts_found_adds_up() {
+    let part = |i: u32| {
+        let [few, many] = [1, 10].map(|n| n * u64::from(i));
+        let mut part = shard(i);
+        part.listen = Some(Listen { received: many, unstamped: few, ahead: 2, ..Listen::default() });
+        part.slow_readers = Some(SlowClients {
+            connections: few,
+            rate: 100,
+            received: many,
+            unanswered: few,
+            bytes_read: many,
+            achieved_rate: 30.0 * f64::from(i),
+        });
+        let step = ConnsStep { asked: many, held: few, opened_per_s: 100.0, ..ConnsStep::default() };
+        part.conns = Some(Conns { steps: vec![step], ..Conns::default() });
+        part
+    };
+    let whole = reports(&[part(1), part(2), part(3)]).unwrap();
+    let listen = whole.listen.unwrap();
+    assert_eq!((listen.received, listen.unstamped, listen.ahead), (60, 6, 6));
+    let slow = whole.slow_readers.unwrap();
+    assert_eq!((slow.connections, slow.received, slow.unanswered, slow.bytes_read), (6, 60, 6, 60));
+    // One reads at 30, two at 60, three at 90.
+    assert!((slow.achieved_rate - 70.0).abs() < 1e-9 && slow.rate == 100, "{slow:?}");
+    let step = &whole.conns.unwrap().steps[0];
+    assert_eq!((step.asked, step.held, step.opened_per_s), (60, 6, 300.0));
 }
 
 /// Parts of one host began by one clock; of several, by clocks whose errors add up, if anybody knows them.
@@ -119,6 +149,8 @@ fn what_does_not_add_up_is_refused() {
     assert!(other(|r| r.run.id = "r1".into()).contains("given twice"));
     assert!(other(|r| r.config.mode = Mode::Closed).contains("differ in mode"));
     assert!(other(|r| r.config.size.bytes = 1).contains("differ in message size"));
+    assert!(other(|r| r.config.think = Some("1s".into())).contains("differ in think"));
+    assert!(other(|r| r.slow_readers = Some(SlowClients::default())).contains("differ in slow readers"));
     assert!(other(|r| r.config.draft = 76).contains("differ in draft"));
     assert!(other(|r| r.config.deflate = true).contains("differ in compression"));
     assert!(other(|r| r.find = Some(Default::default())).contains("cannot be merged"));

@@ -122,7 +122,7 @@ pub struct Messages {
     pub ambiguous: u64,
     /// Closed loop: slots whose message was still out at the end.
     pub stuck: u64,
-    /// Were due on connections that were gone.
+    /// Were due on connections that were gone, or that waited for replies.
     pub not_sent: u64,
     /// Came back later than `--timeout`; they are in the histograms too.
     pub timeouts: u64,

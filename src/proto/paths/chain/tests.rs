@@ -110,6 +110,8 @@ fn a_mistake_is_told_with_the_step_and_what_it_takes() {
         ("/ws/bad-frame/opcode-2", 400, "step 'bad-frame/opcode-2'"),
         ("/ws/bad-handshake/x", 400, "step 'bad-handshake/x': takes accept, no-accept"),
         ("/ws/status/101", 400, "step 'status/101': takes a number from 200 to 599"),
+        ("/ws/status/600", 400, "step 'status/600': takes a number from 200 to 599"),
+        ("/ws/redirect/51", 400, "step 'redirect/51': takes a number from 0 to 50"),
         ("/ws/header/a%0d%0ab/c", 400, r"takes the name of a header"),
         ("/ws/header/a/b%0d%0aSet-Cookie:x", 400, "takes a value of printable ASCII"),
         ("/ws/header/sec-websocket-accept/x", 400, "part of the handshake"),

@@ -26,6 +26,10 @@ async function page(browser) {
   await page.evaluate(() => { document.querySelector('#message').value = 'κόσμε ✓ 😀'; });
   await page.click('#send');
   await logged("message received: 'κόσμε ✓ 😀'");
+  // More than the page's own link can carry.
+  await page.evaluate(() => { document.querySelector('#message').value = 'é'.repeat(1_500_000); });
+  await page.click('#send');
+  await logged("(1500000 characters)'");
   await page.click('#disconnect');
   await logged('connection closed. (1000');
   return page;
