@@ -146,6 +146,26 @@ fn sessions_are_taken_up_again_when_asked_for() {
     }
 }
 
+#[test]
+fn the_systems_roots_are_trusted() {
+    let server = secure("server", &[]);
+    let empty = support::scratch("empty");
+    std::fs::write(&empty, "").unwrap();
+    for (roots, status, says) in
+        [(&*certificate("ca.pem"), 0, ""), (empty.to_str().unwrap(), 2, "this host has no root certificates")]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args(["-c1", "-R20", "-d100ms", "--warmup", "0s", "-q", &*server.url])
+            // In the place of those that the system has.
+            .env("SSL_CERT_FILE", roots)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(status) && said.contains(says), "{:?}: {said}", output.status);
+    }
+}
+
 /// The server that comes with OpenSSL, which answers any request with a page.
 fn openssl(options: &[&str]) -> Process {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

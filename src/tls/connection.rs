@@ -308,12 +308,19 @@ impl Tls {
     }
 
     /// Appends the records of `content` to `out`.
-    pub fn seal_into(&mut self, content: &[u8], out: &mut Vec<u8>) {
-        let State::Open(open) = &mut self.state else { return };
+    ///
+    /// # Errors
+    /// Nothing more can be sealed: in TLS 1.2 no secret follows one that has sealed what it may. That it is the end, is in `out`.
+    pub fn seal_into(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+        let State::Open(open) = &mut self.state else { return Ok(()) };
         for piece in content.chunks(CONTENT_MAX) {
-            open.renew_if_due(out);
+            if !open.has_secret(out) {
+                self.close(out);
+                return Err("as many records as one key may seal");
+            }
             open.say(Content::Data, piece, out);
         }
+        Ok(())
     }
 
     /// Appends the alert that says that no more will be said (RFC 8446 section 6.1).
@@ -406,13 +413,11 @@ impl Open {
         Ok(())
     }
 
-    fn renew_if_due(&mut self, out: &mut Vec<u8>) {
-        if self.tx.sequence() >= self.renewal
-            && TlsVersion::of(self.secrets.protocol_version()) == TlsVersion::Tls13
-        {
-            // It fails where rustls has no secret to derive one from, which is not after a handshake.
-            let _ = self.renew(out);
-        }
+    /// Takes a new secret where one is due; whether there is one.
+    fn has_secret(&mut self, out: &mut Vec<u8>) -> bool {
+        let is_due = self.tx.sequence() >= self.renewal;
+        !is_due
+            || TlsVersion::of(self.secrets.protocol_version()) == TlsVersion::Tls13 && self.renew(out).is_ok()
     }
 
     /// Appends one record to `out`; nothing behind the end that was said.

@@ -164,6 +164,7 @@ impl Scenario {
             size,
             opcode: opcode as u8,
             ping: spec.ping.map(|gap| gap.0),
+            spin_read: spec.spin_read,
             shard: spec.shard,
             ..Rules::default()
         }

@@ -162,23 +162,22 @@ impl<S: Stream> Transport<S> {
     #[inline(never)]
     pub(super) fn send_sealed(&mut self, bytes: &[u8], stats: &mut Stats) -> io::Result<()> {
         let mut out = Vec::new();
-        if let Some(tls) = &mut self.tls {
-            tls.seal_into(bytes, &mut out);
-        }
-        self.send_raw(&out, stats)
+        let sealed = self.tls.as_mut().map_or(Ok(()), |tls| tls.seal_into(bytes, &mut out));
+        self.send_raw(&out, stats)?;
+        sealed.map_err(io::Error::other)
     }
 
     /// Sends what was gathered, header and all, in records.
     pub(super) fn release_sealed(&mut self, header: &[u8], stats: &mut Stats) -> io::Result<()> {
         let gathered = self.kept.as_mut().map(|kept| std::mem::take(&mut kept.gathered));
-        let mut out = Vec::new();
+        let (mut out, mut sealed) = (Vec::new(), Ok(()));
         if let (Some(tls), Some(mut gathered)) = (&mut self.tls, gathered) {
             gathered.push_front(header);
-            gathered.pieces().for_each(|piece| tls.seal_into(piece, &mut out));
+            sealed = gathered.pieces().try_for_each(|piece| tls.seal_into(piece, &mut out));
         }
         self.send_raw(&out, stats)?;
         self.recount(stats);
-        Ok(())
+        sealed.map_err(io::Error::other)
     }
 
     /// Says that nothing follows, once.

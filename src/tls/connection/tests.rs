@@ -114,7 +114,7 @@ fn every_suite_is_spoken_in_pieces_of_every_size() {
                 assert!(end.heard == message, "{suite:?}, {size} bytes in pieces of {piece}");
                 end.heard.clear();
                 let mut sealed = Vec::new();
-                end.tls.seal_into(&message, &mut sealed);
+                end.tls.seal_into(&message, &mut sealed).expect("a fresh secret");
                 assert!(hear(&mut client, &sealed) == message, "{suite:?}, {size} bytes");
             }
             assert!(end.tls.lists_keys() && !end.tls.lists_keys());
@@ -191,7 +191,7 @@ fn keys_are_renewed_by_either_side() {
         let State::Open(open) = &mut end.tls.state else { panic!("not open") };
         open.renewal = open.tx.sequence();
         let mut sealed = Vec::new();
-        end.tls.seal_into(b"world", &mut sealed);
+        end.tls.seal_into(b"world", &mut sealed).expect("a new secret");
         assert!(sealed.len() == 2 * (5 + 22), "no key update in front");
         assert_eq!(hear(&mut client, &sealed), b"world");
         let State::Open(open) = &mut end.tls.state else { panic!("not open") };
@@ -200,6 +200,30 @@ fn keys_are_renewed_by_either_side() {
         let record = end.tls.seal(&mut buf, 20..30).expect("room, and a fresh secret");
         assert_eq!(hear(&mut client, &buf[record]), [7; 10]);
     }
+}
+
+#[test]
+fn in_tls_1_2_it_ends_with_its_key() {
+    let (mut client, mut end) =
+        connected(rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, 100_000);
+    let State::Open(open) = &mut end.tls.state else { panic!("not open") };
+    open.renewal = open.tx.sequence() + 2;
+    let mut sealed = Vec::new();
+    end.tls.seal_into(b"last", &mut sealed).expect("two are left");
+    let mut buf = vec![7; 100];
+    let record = end.tls.seal(&mut buf, 20..30).expect("one is left");
+    assert_eq!(
+        hear(&mut client, &[&sealed, &buf[record]].concat()),
+        b"last\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07"
+    );
+    assert_eq!(end.tls.seal(&mut buf, 20..30), None);
+    for said in [true, false] {
+        let mut sealed = Vec::new();
+        end.tls.seal_into(b"more", &mut sealed).expect_err("none is left");
+        assert_eq!(sealed.is_empty(), !said, "close_notify, once");
+        assert_eq!(hear(&mut client, &sealed), b"");
+    }
+    assert!(client.process_new_packets().expect("good records").peer_has_closed());
 }
 
 #[test]

@@ -284,3 +284,18 @@ fn a_throttle_counts_what_was_read_of_the_wire() {
     talk.wait(150);
     assert_eq!(talk.hear(), b"\x81\x05hello");
 }
+
+#[test]
+fn headers_tells_what_was_agreed() {
+    let authority = Authority::new();
+    for (versions, agreed) in VERSIONS
+        .into_iter()
+        .zip(["TLSv1_2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLSv1_3 TLS13_AES_256_GCM_SHA384"])
+    {
+        let mut talk = Talk::shaken(&authority, authority.client(versions), |_| {});
+        let request = REQUEST.replacen("/echo", "/ws/headers", 1);
+        let heard = talk.exchange(request.as_bytes(), usize::MAX);
+        let told = String::from_utf8_lossy(&heard).into_owned();
+        assert!(told.contains(&format!("\"tls\":\"{agreed}")), "{told}");
+    }
+}

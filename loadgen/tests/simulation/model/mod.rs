@@ -76,6 +76,8 @@ pub struct Rules {
     pub size: usize,
     pub opcode: u8,
     pub ping: Option<u64>,
+    /// While replies are due it does not sleep.
+    pub spin_read: bool,
     pub shard: usize,
     pub script: Vec<Step>,
     pub answers: Answers,

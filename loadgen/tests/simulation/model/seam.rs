@@ -72,6 +72,9 @@ impl Model {
             {
                 assert!(until <= due, "the wait until {until} is longer than to the message due at {due}");
             }
+            if self.rules.spin_read && self.run.is_some() && self.inflight > 0 {
+                assert_eq!(until, None, "it may sleep while {} replies are due", self.inflight);
+            }
         }
         self.last = Last::Wait { before: self.clock, counts: until.is_some() };
     }
