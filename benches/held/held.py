@@ -1,4 +1,4 @@
-"""Three servers, three loadgens that hold connections to them, and beside them peers that mean harm. See `run`."""
+"""Three workers of one server, three loadgens that hold connections to them, and beside them peers that mean harm. See `run`."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def field(path, name):
 
 
 def user_memory(servers):
-    return 1024 * sum(field(f"/proc/{each.pid}/status", "RssAnon") for each in servers)
+    return 1024 * sum(field(f"/proc/{each}/status", "RssAnon") for each in servers)
 
 
 def kernel_memory():
@@ -50,13 +50,13 @@ def kernel_memory():
 
 
 def descriptors(servers):
-    return [len(os.listdir(f"/proc/{each.pid}/fd")) for each in servers]
+    return [len(os.listdir(f"/proc/{each}/fd")) for each in servers]
 
 
 def processor(servers):
     ticks = 0
     for each in servers:
-        ticks += sum(map(int, pathlib.Path(f"/proc/{each.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+        ticks += sum(map(int, pathlib.Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -123,19 +123,22 @@ class Beside:
             writer.transport.abort()
 
 
-def start_servers():
-    servers = []
+def start_server():
+    """The parent, and the process ids of its workers."""
+    command = [BINARIES / "wsecho", "--workers", str(PROCESSES), "--policy", "off", "--log-level", "error"]
+    command += ["--handshake-timeout", str(HANDSHAKE_TIMEOUT)]
     for index in range(PROCESSES):
-        command = [BINARIES / "wsecho", "--listen", f"{address(index)}:{PORT}", "--policy", "off"]
-        command += ["--handshake-timeout", str(HANDSHAKE_TIMEOUT), "--log-level", "error"]
-        servers.append(subprocess.Popen(command))
+        command += ["--listen", f"{address(index)}:{PORT}"]
+    parent = subprocess.Popen(command)
+    children = pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    wait_for("all workers are there", lambda: len(children.read_text().split()) == PROCESSES)
     time.sleep(0.5)
-    return servers
+    return parent, [int(pid) for pid in children.read_text().split()]
 
 
-def start_loadgens(folder, servers):
+def start_loadgens(folder):
     loadgens = []
-    for index, server in enumerate(servers):
+    for index in range(PROCESSES):
         command = [BINARIES / "loadgen", "-q", f"-c{HELD}", f"-R{HELD // 10}", f"-d{SECONDS}s", f"--warmup={WARMUP}s"]
         # A source address each: 28,232 ports are what one has.
         command += ["--connect-rate=2k", f"--source=127.0.1.{1 + index}", f"--json={folder}/{index}.json", "--drain=10s"]
@@ -153,10 +156,10 @@ def wait_for(what, condition, patience=180):
 
 
 def measure(folder):
-    servers = start_servers()
+    parent, servers = start_server()
     user, kernel = user_memory(servers), kernel_memory()
-    loadgens = start_loadgens(folder, servers)
-    wait_for("all are held", lambda: min(descriptors(servers)) >= HELD)
+    loadgens = start_loadgens(folder)
+    wait_for("all are held", lambda: sum(descriptors(servers)) >= PROCESSES * HELD)
     time.sleep(2)
     held = descriptors(servers)
     each = {
@@ -171,10 +174,8 @@ def measure(folder):
     for loadgen in loadgens:
         loadgen.wait()
     reports = [json.loads(pathlib.Path(folder, f"{index}.json").read_text()) for index in range(PROCESSES)]
-    for server in servers:
-        server.send_signal(signal.SIGTERM)
-    statuses = [server.wait(timeout=30) for server in servers]
-    return each, beside, spent / took, took, most, held, reports, statuses
+    parent.send_signal(signal.SIGTERM)
+    return each, beside, spent / took, took, most, held, reports, parent.wait(timeout=30)
 
 
 def total(reports, *path):
@@ -186,7 +187,7 @@ def total(reports, *path):
     return values
 
 
-def judge(reports, beside, each, statuses):
+def judge(reports, beside, each, status):
     faults = []
     for name in ("lost", "duplicated", "reordered", "corrupt", "unanswered", "late", "unsolicited", "timeouts"):
         if count := sum(total(reports, "messages", name)):
@@ -200,8 +201,8 @@ def judge(reports, beside, each, statuses):
     # A small crowd bears the pages that a process has anyhow.
     if each["user"] > (1_000 if QUICK else 250):
         faults.append(f"{each['user']:.0f} bytes of ours a connection")
-    if any(statuses):
-        faults.append(f"the servers ended with {statuses}")
+    if status:
+        faults.append(f"the server ended with {status}")
     return faults
 
 
@@ -213,14 +214,14 @@ def rows(each, beside, share, took, most, held, reports):
     worst = max(total(reports, "latency_ns", "response", "max")) / 1e6
     received = sum(total(reports, "messages", "received"))
     return [
-        ("connections held, and descriptors of a process", f"{HELD * PROCESSES:,}, {max(held):,}"),
+        ("connections held, and most descriptors of a worker", f"{HELD * PROCESSES:,}, {max(held):,}"),
         ("messages echoed, and lost", f"{received:,}, {sum(total(reports, 'messages', 'lost'))}"),
         ("beside: came, spoke and went", f"{beside.storms:,} ({beside.storms / took:,.0f} a second)"),
         ("beside: never read, slow handshakes", f"{DEAF:,}, {SLOW:,}"),
         ("our memory a connection, held", f"{each['user']:.0f} B"),
         ("the kernel's, an end of one", f"{each['kernel'] / 1000:.1f} kB"),
-        ("our memory at most, three processes, with those beside", f"{most / (1 << 20):.1f} MiB"),
-        ("processor, three processes", f"{share * 100:.0f}% of one"),
+        ("our memory at most, three workers, with those beside", f"{most / (1 << 20):.1f} MiB"),
+        ("processor, three workers", f"{share * 100:.0f}% of one"),
         ("response p50, p99, p99.9, at most (the worst of three loadgens)",
          f"{quantile('50')}, {quantile('99')}, {quantile('99.9')}, {worst:.0f} ms"),
     ]
@@ -229,11 +230,11 @@ def rows(each, beside, share, took, most, held, reports):
 def main():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with tempfile.TemporaryDirectory() as folder:
-        each, beside, share, took, most, held, reports, statuses = measure(folder)
+        each, beside, share, took, most, held, reports, status = measure(folder)
     table = rows(each, beside, share, took, most, held, reports)
     for name, figure in table:
         print(f"held: {name}: {figure}")
-    if faults := judge(reports, beside, each, statuses):
+    if faults := judge(reports, beside, each, status):
         sys.exit("held: " + "; ".join(faults))
     if "--table" in OPTIONS and not QUICK:
         begin, end = "<!-- held: -->\n", "<!-- :held -->\n"
