@@ -16,6 +16,19 @@ fn has_closed(talk: &mut Talk) -> bool {
     talk.client.tls.process_new_packets().expect("nothing new").peer_has_closed()
 }
 
+/// The client sends `sealed`, and that nothing follows: by close_notify, by FIN, or by both.
+fn say_the_last(talk: &mut Talk, mut sealed: Vec<u8>, says_so: bool, ends: bool) {
+    if says_so {
+        talk.client.tls.send_close_notify();
+        sealed.append(&mut talk.client.flush());
+    }
+    talk.server.say(0, &sealed);
+    if ends {
+        talk.server.end(0);
+    }
+    talk.settle();
+}
+
 #[test]
 fn who_says_no_more_hears_the_rest_but_for_tls_1_2_where_it_says_so() {
     let authority = Authority::new();
@@ -29,16 +42,8 @@ fn who_says_no_more_hears_the_rest_but_for_tls_1_2_where_it_says_so() {
     ] {
         let what = format!("{:?}, close_notify {says_so}, FIN {ends}", version.version);
         let mut talk = open(&authority, version, "/ws/latency/50ms/close-late/30ms");
-        let mut sealed = talk.client.seal(&[text(b"hi"), masked(0x88, KEY, &[])].concat());
-        if says_so {
-            talk.client.tls.send_close_notify();
-            sealed.append(&mut talk.client.flush());
-        }
-        talk.server.say(0, &sealed);
-        if ends {
-            talk.server.end(0);
-        }
-        talk.settle();
+        let sealed = talk.client.seal(&[text(b"hi"), masked(0x88, KEY, &[])].concat());
+        say_the_last(&mut talk, sealed, says_so, ends);
         assert_eq!(talk.server.peer(0).gone, !is_told, "{what}");
         talk.wait(200);
         let expected: &[u8] = if is_told { b"\x81\x02hi\x88\0" } else { b"" };
@@ -72,16 +77,8 @@ fn who_sends_no_more_still_takes_what_was_answered() {
     for (says_so, ends) in [(true, false), (false, true), (true, true)] {
         let mut talk = Talk::open(&authority, authority.client(&[&TLS13]), |_| {});
         talk.server.machine.borrow_mut().peers[0].room = Some(1_000);
-        let mut sealed = talk.client.seal(&[&message[..], &message[..20_000]].concat());
-        if says_so {
-            talk.client.tls.send_close_notify();
-            sealed.append(&mut talk.client.flush());
-        }
-        talk.server.say(0, &sealed);
-        if ends {
-            talk.server.end(0);
-        }
-        talk.settle();
+        let sealed = talk.client.seal(&[&message[..], &message[..20_000]].concat());
+        say_the_last(&mut talk, sealed, says_so, ends);
         talk.server.take(0, 200_000);
         talk.settle();
         let heard = talk.hear();
